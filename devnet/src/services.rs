@@ -63,6 +63,7 @@ pub async fn start_sequencer(
     let program = with_node(program, network, deployment, listen)
         .env(KEY_VARIABLE, PROPOSER_KEY)
         .flag("--intents", network.dir.data("sequencer-intents.json"))
+        .flag("--committee-signatures", network.dir.data("sequencer-signatures.redb"))
         .flag("--coinbase", signer(PROPOSER_KEY)?.address().to_string())
         .flag("--min-txs", options.txs.to_string())
         .flag("--max-txs", options.txs.to_string())

@@ -19,7 +19,7 @@ values of its labels are listed here. A name ends in its unit, a counter in `_to
 ";
 
 /// Heading, the program that serves them, and the tables: every table of the workspace.
-fn sections() -> [(&'static str, &'static str, Vec<Declared>); 6] {
+fn sections() -> [(&'static str, &'static str, Vec<Declared>); 7] {
     [
         ("All services", "Every service has these.", rollmill_service::metrics::declared()),
         (
@@ -37,6 +37,11 @@ fn sections() -> [(&'static str, &'static str, Vec<Declared>); 6] {
             "Sequencers",
             "A sequencer has these besides those of its node.",
             rollmill_sequencer::metrics::Metrics::declared(),
+        ),
+        (
+            "Validators",
+            "A sequencer that attests blocks of other members of its committee has these too.",
+            rollmill_validator::metrics::declared(),
         ),
         (
             "Prover nodes",

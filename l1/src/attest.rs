@@ -33,6 +33,42 @@ pub fn block_digest(chain_id: u64, rollup: Address, number: u64, slot: u64, chai
     typed::Block { number, slot, chain }.eip712_signing_hash(&domain)
 }
 
+/// Bytes of a signature: r, s, and 27 or 28.
+pub const SIGNATURE_BYTES: usize = 65;
+
+/// Who made a signature of a digest. As the contract does, it takes one form of each signature only: s in the
+/// lower half of the order, and 27 or 28 at the end. `None` for anything else.
+pub fn recover(digest: &B256, signature: &[u8; SIGNATURE_BYTES]) -> Option<Address> {
+    let signature = read(signature)?;
+    signature.recover_address_from_prehash(digest).ok()
+}
+
+/// A signature of the form that the contract takes.
+pub fn read(bytes: &[u8; SIGNATURE_BYTES]) -> Option<Signature> {
+    if !matches!(bytes[SIGNATURE_BYTES - 1], 27 | 28) {
+        return None;
+    }
+    let signature = Signature::from_raw_array(bytes).ok()?;
+    signature.normalize_s().is_none().then_some(signature)
+}
+
+/// Who proposes in a slot, and whose signatures the block needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duty {
+    pub slot: u64,
+    pub epoch: u64,
+    pub proposer: Address,
+    /// The committee of the epoch, in the contract's order.
+    pub members: Vec<Address>,
+}
+
+impl Duty {
+    /// Signatures that a block of the slot needs, the proposer's included.
+    pub fn quorum(&self) -> usize {
+        quorum(self.members.len())
+    }
+}
+
 /// Signatures that a committee of this size needs: two thirds plus one, the proposer's included.
 pub const fn quorum(size: usize) -> usize {
     size * 2 / 3 + 1
@@ -53,4 +89,38 @@ pub fn attestations(members: &[(Address, Option<Signature>)]) -> Attestations {
         }
     }
     Attestations { bitmap, signaturesOrAddresses: Bytes::from(list) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::U256;
+    use alloy::signers::SignerSync;
+    use alloy::signers::local::PrivateKeySigner;
+
+    use super::*;
+
+    /// Order of secp256k1 (SEC 2, section 2.4.1).
+    const ORDER: &str = "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+
+    #[test]
+    fn one_form_of_a_signature_is_read_and_no_other() {
+        let signer: PrivateKeySigner = format!("{:064x}", 7).parse().unwrap();
+        let digest = B256::with_last_byte(9);
+        let signature = signer.sign_hash_sync(&digest).unwrap();
+        let bytes = signature.as_bytes();
+        assert_eq!(recover(&digest, &bytes), Some(signer.address()));
+        assert_ne!(recover(&B256::ZERO, &bytes), Some(signer.address()));
+        // The same signature with -s and the other parity, which precompiles accept.
+        let order: U256 = ORDER.parse().unwrap();
+        let twin = Signature::new(signature.r(), order - signature.s(), !signature.v());
+        assert_eq!(twin.recover_address_from_prehash(&digest).unwrap(), signer.address());
+        assert_eq!(recover(&digest, &twin.as_bytes()), None);
+        for v in (0..=255).filter(|v| *v != bytes[64]) {
+            let mut other = bytes;
+            other[64] = v;
+            assert_ne!(recover(&digest, &other), Some(signer.address()), "v = {v}");
+        }
+        assert_eq!(recover(&digest, &[0; 65]), None);
+        assert_eq!(recover(&digest, &[0xff; 65]), None);
+    }
 }

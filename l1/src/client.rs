@@ -12,6 +12,7 @@ use rollmill_protocol::Fr;
 use crate::abi::{
     self, BlockRecord, Contracts, EpochArgs, EpochRecord, FixedCommittee, Rollup, Schedule,
 };
+use crate::attest::{COMMITTEE_MAX, Duty};
 use crate::error::{L1Error, revert_reason, reverted};
 use crate::failover::Failover;
 
@@ -344,5 +345,24 @@ impl Selection {
     /// As [`Self::proposer_of`].
     pub async fn committee(&self, epoch: u64) -> Result<Vec<Address>, L1Error> {
         self.instance.committee(epoch).call().await.map_err(L1Error::contract("committee"))
+    }
+
+    /// Who proposes in a slot of an epoch, and whose signatures its block needs; `None` if the epoch has no
+    /// committee, so that the slot stays empty.
+    ///
+    /// # Errors
+    /// As [`Self::proposer_of`], and [`L1Error::Decode`] for too many members, or a proposer that is none of them.
+    pub async fn duty(&self, slot: u64, epoch: u64) -> Result<Option<Duty>, L1Error> {
+        let proposer = self.proposer_of(slot).await?;
+        if proposer.is_zero() {
+            return Ok(None);
+        }
+        let members = self.committee(epoch).await?;
+        if members.len() > COMMITTEE_MAX || !members.contains(&proposer) {
+            let count = members.len();
+            let reason = format!("{count} members, and {proposer} to propose in slot {slot}");
+            return Err(L1Error::Decode { what: "committee", reason });
+        }
+        Ok(Some(Duty { slot, epoch, proposer, members }))
     }
 }

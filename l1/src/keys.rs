@@ -30,6 +30,29 @@ impl fmt::Debug for KeySource {
 }
 
 impl KeySource {
+    /// Takes the lock of the keystore file, which no other process of this machine gets while the value exists.
+    /// What signs blocks takes it, so that no two processes sign with one key. A key in the environment has none.
+    ///
+    /// # Errors
+    /// [`L1Error::Key`] when another process has the lock, or the file cannot be opened.
+    pub fn lock(&self) -> Result<Option<KeyLock>, L1Error> {
+        let Self::Keystore { path, .. } = self else { return Ok(None) };
+        let failed = |reason: String| L1Error::Key { from: format!("{self:?}"), reason };
+        let opened = std::fs::File::open(path);
+        let file = opened.map_err(|error| {
+            failed(format!("it cannot be read ({})", rollmill_errors::InWords(&error)))
+        })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(KeyLock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(failed("another process signs blocks with it; stop that process".to_owned()))
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(failed(format!("it cannot be locked ({})", rollmill_errors::InWords(&error))))
+            }
+        }
+    }
+
     /// Loads the key. Decrypting a keystore takes about a second of one core.
     pub fn load(&self) -> Result<PrivateKeySigner, L1Error> {
         let failed = |reason: String| L1Error::Key { from: format!("{self:?}"), reason };
@@ -51,6 +74,12 @@ impl KeySource {
             }
         }
     }
+}
+
+/// The lock of a keystore file; see [`KeySource::lock`].
+#[derive(Debug)]
+pub struct KeyLock {
+    _file: std::fs::File,
 }
 
 /// The key of 64 hexadecimal digits, with or without `0x`. The error never repeats the text.
@@ -158,6 +187,25 @@ mod tests {
         assert!(missing.contains("it cannot be read (No such file"), "{missing}");
         let again = write_keystore(&path, &signer, "other").unwrap_err();
         assert!(again.to_string().contains("not overwritten"), "{again}");
+    }
+
+    #[test]
+    fn a_keystore_is_locked_once_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.json");
+        let password_file = folder.path().join("password");
+        let source = KeySource::Keystore { path: path.clone(), password_file };
+        assert_eq!(source.lock().unwrap_err().code(), "L1-015");
+        write_keystore(&path, &from_hex(KEY).unwrap(), "correct horse").unwrap();
+        let held = source.lock().unwrap().unwrap();
+        let error = source.lock().unwrap_err().to_string();
+        assert!(error.contains("another process signs blocks"), "{error}");
+        // Reading it needs no lock.
+        assert!(read_keystore(&path, "correct horse").is_ok());
+        drop(held);
+        assert!(source.lock().unwrap().is_some());
+        let variable = KeySource::Environment { variable: "X".into() };
+        assert!(variable.lock().unwrap().is_none());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use event::{
 };
 pub use fees::Fees;
 pub use follower::Follower;
-pub use keys::{KeySource, read_keystore, write_keystore};
+pub use keys::{KeyLock, KeySource, read_keystore, write_keystore};
 pub use sender::{
     Expiry, GAS_LIMIT_MAX, Right, Seen, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus,
     TxUpdate,

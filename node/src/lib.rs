@@ -40,6 +40,7 @@ mod pool;
 mod rejected;
 pub mod rpc;
 pub mod setup;
+mod signatures;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -59,4 +60,5 @@ pub use node::{Node, NodeSettings};
 pub use peers::fetch_missing;
 pub use pool::{ClientProofVerifier, PoolLimits, ProofRejected};
 pub use rpc::AdmissionLimits;
+pub use signatures::{BlockSigner, Signed, SigningError, Vote};
 pub use store::{BlockRecord, StateAt, StoredBlock};

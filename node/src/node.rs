@@ -8,12 +8,11 @@ use parking_lot::Mutex;
 use rollmill_node_client::wire;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::gas::FeePerGas;
-use rollmill_protocol::public_inputs::PairLayout;
 use rollmill_protocol::tree::{MemoryStore, Overlay};
-use rollmill_protocol::tx::{CLIENT_PROOF_BYTES_MAX, LOG_WORDS, ProofKind, SLOTS};
+use rollmill_protocol::tx::ProofKind;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{
-    ClientInputs, Commitment, Config, Fr, Genesis, Header, Tx, TxEffects, TxGlobals, WorldState,
+    ClientInputs, Commitment, Config, Fr, Genesis, Header, Tx, TxGlobals, WorldState,
 };
 use rollmill_service::prometheus::{self, Registry};
 use tokio::sync::watch;
@@ -30,17 +29,6 @@ use crate::store::{
 
 /// Name of the database in the data directory.
 const DATABASE: &str = "node.redb";
-/// Bytes of the largest transaction.
-const TX_BYTES_MAX: usize = 1
-    + 16
-    + 32
-    + TxEffects::BYTES
-    + SLOTS * LOG_WORDS * 32
-    + 1
-    + PairLayout::<Fr>::CELLS * 32
-    + 4
-    + CLIENT_PROOF_BYTES_MAX;
-
 /// Settings of a node.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
@@ -290,8 +278,8 @@ impl Node {
 
     /// Checks a transaction except its proof: its form, the state, the other transactions.
     pub(crate) fn consider(&self, bytes: &[u8]) -> Result<Considered, PoolError> {
-        if bytes.len() > TX_BYTES_MAX {
-            return Err(PoolError::TooLarge { max: TX_BYTES_MAX, got: bytes.len() });
+        if bytes.len() > Tx::BYTES_MAX {
+            return Err(PoolError::TooLarge { max: Tx::BYTES_MAX, got: bytes.len() });
         }
         let tx = Tx::from_bytes(bytes)?;
         let tx_hash = tx.hash();
@@ -328,6 +316,22 @@ impl Node {
     /// The inputs that the client proof of a transaction must have.
     fn client_inputs(&self, tx: &Tx) -> ClientInputs {
         ClientInputs::of(tx, self.settings.genesis.vk_root)
+    }
+
+    /// Verifies the proof of a transaction, whatever state it is in.
+    ///
+    /// # Errors
+    /// [`PoolError::Proof`] and [`PoolError::ProofKind`].
+    pub fn verify_proof(&self, tx: &Tx) -> Result<(), PoolError> {
+        require_supported(tx)?;
+        self.verifier
+            .verify(&self.client_inputs(tx), &tx.client_proof)
+            .map_err(|rejected| PoolError::Proof { reason: rejected.reason })
+    }
+
+    /// Unix time of the last L1 block that was followed.
+    pub fn l1_time(&self) -> Result<u64, NodeError> {
+        Ok(self.store.read()?.l1_head()?.time)
     }
 
     /// Verifies the proof of a transaction and adds it to the pool.
@@ -426,10 +430,7 @@ impl Node {
         if (tx.chain_id, tx.version) != (ids.chain_id, ids.version) {
             return Err(not_there("it is of another deployment"));
         }
-        require_supported(&tx)?;
-        self.verifier
-            .verify(&self.client_inputs(&tx), &tx.client_proof)
-            .map_err(|rejected| PoolError::Proof { reason: rejected.reason })?;
+        self.verify_proof(&tx)?;
         let _in_order = self.applying.lock();
         let chain = self.chain()?;
         let block = check(&chain)?;
@@ -520,9 +521,7 @@ fn least_price(config: &Config) -> FeePerGas {
 
 /// The first slot that the block after `tip` may have, at a time of L1.
 fn next_slot(config: &Config, tip: &Header, l1_time: u64) -> u64 {
-    // No config has slots of no seconds.
-    let now = l1_time.saturating_sub(config.genesis_time) / config.slot_seconds.max(1);
-    now.max(tip.slot.saturating_add(1))
+    config.slot_at(l1_time).max(tip.slot.saturating_add(1))
 }
 
 fn chain_view(tables: &Arc<Snapshot>, config: &Config) -> Result<ChainView, NodeError> {

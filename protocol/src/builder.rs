@@ -354,12 +354,15 @@ pub fn execute<S: StateWrite + StateRead>(
         messages: messages.to_vec(),
     };
     let (block, store) = rebuild(parent, store, config, env, &data.txs)?;
-    check_same_header(&block.header, &data.header)?;
+    require_same_header(&block.header, &data.header)?;
     Ok((block, store))
 }
 
-/// Names the first field in which `got` differs.
-fn check_same_header(expected: &Header, got: &Header) -> Result<(), BlockError> {
+/// Requires that a header of somebody else is the one that was computed here.
+///
+/// # Errors
+/// [`BlockError::Header`] names the first field in which `got` differs.
+pub fn require_same_header(expected: &Header, got: &Header) -> Result<(), BlockError> {
     let names = crate::header::HeaderLayout::<Fr>::cell_names();
     for ((name, expected), got) in names.into_iter().zip(expected.to_fields()).zip(got.to_fields())
     {

@@ -85,6 +85,12 @@ impl Config {
         slot.checked_mul(self.slot_seconds)?.checked_add(self.genesis_time)
     }
 
+    /// The slot at a time in seconds since 1970, as L1 computes it: 0 before genesis.
+    pub fn slot_at(&self, time: u64) -> u64 {
+        // No config has slots of no seconds.
+        time.saturating_sub(self.genesis_time) / self.slot_seconds.max(1)
+    }
+
     /// The epoch of a slot.
     pub fn epoch(&self, slot: u64) -> u64 {
         // No config has epochs without slots.

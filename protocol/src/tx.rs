@@ -12,6 +12,7 @@ use crate::field::{self, EthAddress};
 use crate::gas::GasSettings;
 use crate::layout::layout;
 use crate::message::{OUT_LEAVES, withdraw_leaf};
+use crate::public_inputs::PairLayout;
 use crate::tree::Tree;
 use crate::version::ENCODING_VERSION;
 
@@ -381,6 +382,17 @@ pub struct Tx {
 }
 
 impl Tx {
+    /// Bytes of the largest transaction.
+    pub const BYTES_MAX: usize = 1
+        + 16
+        + 32
+        + TxEffects::BYTES
+        + SLOTS * LOG_WORDS * 32
+        + 1
+        + PairLayout::<Fr>::CELLS * 32
+        + 4
+        + CLIENT_PROOF_BYTES_MAX;
+
     /// What it does.
     pub fn effects(&self) -> &TxEffects {
         &self.body.effects

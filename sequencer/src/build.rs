@@ -49,6 +49,8 @@ rollmill_errors::coded! {
 pub struct Built {
     pub block: Block,
     pub chain_before: Fr,
+    /// The block's transactions, with their client proofs.
+    pub txs: Vec<Arc<Tx>>,
 }
 
 /// What a proposer decides about a block.
@@ -92,13 +94,13 @@ pub fn build(node: &Node, candidates: &[Arc<Tx>], choice: Choice) -> Result<Outc
     let env = BlockEnv { slot, coinbase, messages };
     let config = node.config();
     let mut builder = BlockBuilder::new(&parent.header, Overlay::new(state), config, env)?;
-    let mut left_out = Vec::new();
+    let (mut txs, mut left_out) = (Vec::new(), Vec::new());
     for tx in candidates {
         if builder.tx_count() == max_txs {
             break;
         }
         match builder.apply(tx) {
-            Ok(_) => {}
+            Ok(_) => txs.push(Arc::clone(tx)),
             Err(ApplyError::Rejected(reason)) => {
                 is_priced_out |= matches!(
                     reason,
@@ -117,6 +119,6 @@ pub fn build(node: &Node, candidates: &[Arc<Tx>], choice: Choice) -> Result<Outc
         return Ok(Outcome { built: None, left_out });
     }
     let (block, _) = builder.finish()?;
-    let built = Built { block, chain_before: parent.chain };
+    let built = Built { block, chain_before: parent.chain, txs };
     Ok(Outcome { built: Some(built), left_out })
 }

@@ -4,6 +4,7 @@ use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
 use rollmill_service::{Common, Conflict, Settings, values};
+use rollmill_validator::CommitteeConfig;
 
 /// Settings of the sequencer.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,6 +41,9 @@ pub struct Config {
     pub blocks_per_epoch: u64,
 
     #[command(flatten)]
+    pub committee: CommitteeConfig,
+
+    #[command(flatten)]
     pub account: AccountConfig,
 
     #[command(flatten)]
@@ -58,6 +62,7 @@ impl Settings for Config {
             let why = "a block would never be full; lower min_txs or raise max_txs";
             return Err(Conflict::new(&["min_txs", "max_txs"], why));
         }
+        self.committee.check()?;
         self.account.check()
     }
 }

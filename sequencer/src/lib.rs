@@ -1,9 +1,13 @@
-//! The sequencer: a single proposer that orders transactions into blocks and posts them to L1.
+//! The sequencer: a member of the committee that orders transactions into blocks in its own slots, has them signed
+//! by the other members and posts them to L1.
 //!
 //! The node's pool admits a transaction only after verifying its client proof. Blocks take the highest
 //! offers first, and their data is published as calldata.
 
 pub mod build;
+pub mod committee;
 pub mod config;
+pub mod error;
 pub mod metrics;
+pub mod preflight;
 pub mod sequencer;

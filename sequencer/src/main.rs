@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rollmill_l1::L1Error;
-use rollmill_node::{Pruner, checks, setup};
+use rollmill_node::{Pruner, setup};
 use rollmill_node_client::ClientError;
-use rollmill_protocol::EthAddress;
+use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
-use rollmill_sequencer::sequencer::{Sequencer, SequencerError};
-use rollmill_service::{Finding, NoCommands, Outcome, Preflight, Process, Service};
+use rollmill_sequencer::preflight;
+use rollmill_sequencer::sequencer::Sequencer;
+use rollmill_service::{NoCommands, Outcome, Process, Service};
 
 fn main() -> ExitCode {
     Service::new(env!("CARGO_BIN_NAME"))
@@ -18,55 +19,35 @@ fn main() -> ExitCode {
         .usage(setup::SetupError::is_usage)
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
-        .run_checked(checked, run)
-}
-
-fn checked(config: &Config) -> Preflight {
-    let (coinbase, own) = (config.coinbase, Arc::new(config.clone()));
-    checks::node(Preflight::new(), &config.node)
-        .check("coinbase", move || {
-            std::future::ready(Finding::Ok(match coinbase == EthAddress::default() {
-                true => format!("{coinbase}, so that nobody receives the fees"),
-                false => coinbase.to_string(),
-            }))
-        })
-        .check("account", move || {
-            let config = Arc::clone(&own);
-            async move {
-                match checks::Account::load(&config.node, config.account.key()).await {
-                    Err(finding) => finding,
-                    Ok(account) => match &account.committee {
-                        Some(members) if !members.contains(&account.address) => {
-                            Finding::wrong(&SequencerError::NotAMember {
-                                members: members.len(),
-                                account: account.address.to_string(),
-                            })
-                        }
-                        _ => account.finding(),
-                    },
-                }
-            }
-        })
+        .usage(rollmill_validator_client::ClientError::is_usage)
+        .run_checked(preflight::checks, run)
 }
 
 async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let config = process.config.clone();
-    let coinbase = config.coinbase;
-    let signer = config.account.key().load()?;
+    let source = config.account.key();
+    let _lock = source.lock()?;
+    let key = source.load()?;
     let running = setup::start(&config.node, &process).await?;
+    let signer = rollmill_validator::open_signer(&config.committee, &running, key.clone()).await?;
+    rollmill_validator::serve(&config.committee, &running, &signer, &process).await?;
+    if config.committee.attest_only {
+        tracing::info!(account = %signer.account(), "attesting only");
+        process.ready();
+        process.shutdown.started().await;
+        return Ok(());
+    }
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
-    let sender = running.open_sender(
-        signer.clone(),
-        &config.account.intents,
-        max_fee_gwei,
-        conditions,
-        shutdown,
-    );
-    let sender = Arc::new(sender.await?);
+    let intents = &config.account.intents;
+    let sender = running.open_sender(key, intents, max_fee_gwei, conditions, shutdown).await?;
+    let sender = Arc::new(sender);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
-    let sequencer = Sequencer { running, sender, signer, config, coinbase, metrics, pruner };
+    let duties = rollmill_validator::duties(&running);
+    let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
+    let coinbase = config.coinbase;
+    let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
     process.ready();

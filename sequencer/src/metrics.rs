@@ -1,5 +1,10 @@
 //! Metrics of the sequencer.
 
+use crate::committee::Outcome;
+
+/// Buckets of the time to a quorum, in seconds.
+const QUORUM_SECONDS: [f64; 7] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
 rollmill_service::metrics! {
     /// Metrics of a sequencer.
     pub struct Metrics: "rollmill_sequencer_" {
@@ -13,6 +18,14 @@ rollmill_service::metrics! {
         pub(crate) left_out_total: IntCounter,
         /// Turns that ended with an error instead of a block.
         pub(crate) refused_total: IntCounter,
+        /// Requests to other members of the committee for a signature, by outcome.
+        pub(crate) attestations_total: IntCounterVec[outcome in Outcome::ALL.map(Outcome::label)],
+        /// Blocks for which too few members of the committee signed in time; a slot may count several times.
+        pub(crate) quorum_missed_total: IntCounter,
+        /// Time from asking the committee to its quorum.
+        pub(crate) quorum_seconds: Histogram(QUORUM_SECONDS),
+        /// Slots given up because the block that was signed in them no longer follows the tip.
+        pub(crate) slots_lost_total: IntCounter,
         /// Transactions that can be part of the next block.
         pub(crate) pool_transactions: IntGauge,
         /// 1 while building is paused because L1 contains a block that the node rejected.

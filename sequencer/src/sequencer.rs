@@ -20,23 +20,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollmill_l1::abi::{self, Attestations, DaInput, word};
+use rollmill_l1::abi::{self, DaInput};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
-use rollmill_l1::alloy::signers::SignerSync;
-use rollmill_l1::alloy::signers::local::PrivateKeySigner;
-use rollmill_l1::blob::{Blob, BlobError, Sidecar};
-use rollmill_l1::data::SourceError;
-use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus, attest};
+use rollmill_l1::attest::Duty;
+use rollmill_l1::blob::{Blob, Sidecar};
+use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus};
 use rollmill_node::setup::RunningNode;
-use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
+use rollmill_node::{Deadline, Pruner, Signed, SigningError};
 use rollmill_node_client::wire::{BlockRef, RejectedBlock, Tips};
 use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::Block;
-use rollmill_protocol::{Commitment, DecodeError, EthAddress, Fr};
+use rollmill_protocol::{Commitment, EthAddress, Tx};
 use rollmill_service::{Again, Retry, Shutdown, StatusPage};
+use rollmill_validator_client::{Proposal, SIGNATURE_BYTES};
 
 use crate::build::{BuildError, Built, Choice, Outcome, build, has_messages};
+use crate::committee::Committee;
 use crate::config::Config;
+use crate::error::SequencerError;
 use crate::metrics::Metrics;
 
 /// Pause between polls of the pool and the slot.
@@ -51,106 +52,6 @@ const LAND_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(250);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
-
-/// Why a turn failed, or the sequencer cannot run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SequencerError {
-    /// L1 has the proposed block, but the node did not follow it in time.
-    ///
-    /// Do: Read the log's lines about L1 and correct the endpoints.
-    #[error("{code}: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1", code = self.code())]
-    NotFollowed { number: u64, seconds: u64 },
-    /// The account is not the proposer of the slot.
-    ///
-    /// Do: Give the proposer's key with `--l1-key-env` or `--l1-keystore`.
-    #[error("{code}: the contract takes blocks of account {expected}, the key of --l1-key-env or --l1-keystore is of {got}; give the proposer's key", code = self.code())]
-    NotTheProposer { expected: String, got: String },
-    /// The account alone is no quorum of the epoch's committee.
-    ///
-    /// Do: Nothing yet: this release proposes for committees in which one signature suffices.
-    #[error("{code}: the committee of epoch {epoch} has {members} members, of whom {needed} must sign; this release brings its own signature only", code = self.code())]
-    NoQuorum { epoch: u64, members: usize, needed: usize },
-    /// The block's data does not make a blob.
-    ///
-    /// Do: Report it with the log.
-    #[error("{code}: the block's blob: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
-    Blob(#[from] BlobError),
-    /// The block does not fit into a blob.
-    ///
-    /// Do: Report it with the log: the rules of a block allow fewer transactions.
-    #[error("{code}: the block's data: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
-    Data(#[from] DecodeError),
-    /// The account is no member of the committee.
-    ///
-    /// Do: Give a member's key with `--l1-key-env` or `--l1-keystore`.
-    #[error("{code}: account {account} is none of the {members} members of the present epoch's committee; give a member's key with --l1-key-env or --l1-keystore", code = self.code())]
-    NotAMember { account: String, members: usize },
-    /// The block's blob cannot be kept.
-    #[error(transparent)]
-    Archive(#[from] SourceError),
-    /// The key does not sign.
-    ///
-    /// Do: Check the key of `--l1-key-env` or `--l1-keystore`.
-    #[error("{code}: the block is not signed: {reason}", code = self.code())]
-    Unsigned { reason: String },
-    /// The proposed block is in no L1 block yet.
-    ///
-    /// Do: Check the log's lines about L1 and its fees; raise `--l1-max-fee-gwei` if they are the
-    /// reason.
-    #[error("{code}: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before its slot ends; see the lines of the log about L1 and its fees", code = self.code())]
-    NotIncluded { number: u64, seconds: u64 },
-    /// A task of the sequencer panicked.
-    ///
-    /// Do: Report it with the log. The sequencer goes on if it was a block that was built.
-    #[error("{code}: {task} ended early: {source}", code = self.code())]
-    Task {
-        task: &'static str,
-        #[source]
-        source: tokio::task::JoinError,
-    },
-    /// The block cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// L1 cannot be read, or does not take a transaction.
-    #[error(transparent)]
-    L1(#[from] L1Error),
-}
-
-rollmill_errors::coded! {
-    SequencerError {
-        Self::NotFollowed { .. } => "SEQ-003",
-        Self::NotTheProposer { .. } => "SEQ-004",
-        Self::NotIncluded { .. } => "SEQ-006",
-        Self::Task { .. } => "SEQ-007",
-        Self::NoQuorum { .. } => "SEQ-008",
-        Self::Blob(..) => "SEQ-009",
-        Self::Unsigned { .. } => "SEQ-010",
-        Self::NotAMember { .. } => "SEQ-011",
-        Self::Data(..) => "SEQ-012",
-        Self::Archive(error) => (error),
-        Self::Build(error) => (error),
-        Self::L1(error) => (error),
-    }
-}
-
-impl From<NodeError> for SequencerError {
-    fn from(error: NodeError) -> Self {
-        Self::Build(error.into())
-    }
-}
-
-impl From<QueryError> for SequencerError {
-    fn from(error: QueryError) -> Self {
-        Self::Build(error.into())
-    }
-}
-
-impl SequencerError {
-    fn task(task: &'static str) -> impl FnOnce(tokio::task::JoinError) -> Self {
-        move |source| Self::Task { task, source }
-    }
-}
 
 /// The result of one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,25 +80,40 @@ pub struct Memory {
     /// The block that is built on although its client proofs were not found in time.
     built_on_unverified: Option<u64>,
     /// The proposal in flight.
-    in_flight: Option<Proposal>,
+    in_flight: Option<InFlight>,
+    /// A slot of which a block was signed that cannot be proposed any more.
+    lost_slot: Option<u64>,
+}
+
+/// A slot in which a block can be proposed now.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    slot: u64,
+    /// The time of the last L1 head for which the next L1 block is in the slot.
+    expires: Expiry,
+    /// Seconds from L1's head to the end of the slot.
+    seconds_left: u64,
 }
 
 /// A proposal that was passed to the sender.
 #[derive(Debug, Clone)]
-struct Proposal {
+struct InFlight {
     purpose: String,
     attempt: u32,
     number: u64,
     txs: usize,
 }
 
+/// A block's commitment, what L1 checks of its data, and the blob.
+type BlockData = (Commitment, DaInput, Option<Arc<Sidecar>>);
+
 /// A running sequencer.
 #[derive(Debug)]
 pub struct Sequencer {
     pub running: RunningNode,
     pub sender: Arc<TxSender>,
-    /// Signs blocks; the key of the sender's account.
-    pub signer: PrivateKeySigner,
+    /// Signs blocks, with the key of the sender's account, and has them signed.
+    pub committee: Committee,
     pub config: Config,
     pub coinbase: EthAddress,
     pub metrics: Metrics,
@@ -205,53 +121,24 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// Signs a block with this chain for the committee of its slot.
-    ///
-    /// # Errors
-    /// When the account is not the slot's proposer, or its signature is no quorum.
-    async fn sign(&self, block: &Block, chain: &Fr) -> Result<Attestations, SequencerError> {
-        let header = &block.header;
-        let epoch = self.running.info.epoch(header.slot);
-        let selection = self.running.contract.selection(&self.running.info);
-        let expected = selection.proposer_of(header.slot).await?;
-        let got = self.sender.account();
-        if expected != got {
-            let (expected, got) = (expected.to_string(), got.to_string());
-            return Err(SequencerError::NotTheProposer { expected, got });
-        }
-        let members = selection.committee(epoch).await?;
-        let needed = attest::quorum(members.len());
-        if needed > 1 {
-            return Err(SequencerError::NoQuorum { epoch, members: members.len(), needed });
-        }
-        let (chain_id, rollup) = (self.running.l1.chain_id(), abi::address(self.running.rollup));
-        let (number, slot) = (header.block_number, header.slot);
-        let digest = attest::block_digest(chain_id, rollup, number, slot, word(chain));
-        let signature = self.signer.sign_hash_sync(&digest);
-        let signature =
-            signature.map_err(|error| SequencerError::Unsigned { reason: error.to_string() })?;
-        let members: Vec<_> =
-            members.iter().map(|of| (*of, (*of == got).then_some(signature))).collect();
-        Ok(attest::attestations(&members))
-    }
-
     /// The blob of a block with transactions, and what L1 checks of it; nothing without transactions.
     /// Computes for a second or so.
-    fn data(
-        &self,
-        block: &Block,
-    ) -> Result<(Commitment, DaInput, Option<Arc<Sidecar>>), SequencerError> {
+    async fn data(&self, block: &Arc<Block>) -> Result<BlockData, SequencerError> {
         if block.txs.is_empty() {
             return Ok((Commitment::default(), abi::no_data(), None));
         }
-        let blobs = &self.running.blobs;
-        let sidecar = blobs.kzg.sidecar(Blob::from_bytes(&encode(&block.txs)?)?)?;
-        let commitment = Commitment(sidecar.commitment().0);
-        let opening = block.opening(commitment);
-        let (_, proof) = blobs.kzg.prove(sidecar.blob(), &opening.z)?;
-        // Before it is on L1, so that the data of this node's blocks is never missing here.
-        blobs.archive.write(sidecar.versioned_hash().into(), sidecar.blob())?;
-        Ok((commitment, abi::da_input(&opening, &proof.0), Some(Arc::new(sidecar))))
+        let (blobs, block) = (self.running.blobs.clone(), Arc::clone(block));
+        let work = move || -> Result<BlockData, SequencerError> {
+            let sidecar = blobs.kzg.sidecar(Blob::from_bytes(&encode(&block.txs)?)?)?;
+            let commitment = Commitment(sidecar.commitment().0);
+            let opening = block.opening(commitment);
+            let (_, proof) = blobs.kzg.prove(sidecar.blob(), &opening.z)?;
+            // Before it is on L1, so that the data of this node's blocks is never missing here.
+            blobs.archive.write(sidecar.versioned_hash().into(), sidecar.blob())?;
+            Ok((commitment, abi::da_input(&opening, &proof.0), Some(Arc::new(sidecar))))
+        };
+        let computed = tokio::task::spawn_blocking(work).await;
+        computed.map_err(SequencerError::task("computing a blob"))?
     }
 
     /// Shows under `/status` which rejected block pauses building, if one does, and the deadline of the
@@ -341,15 +228,26 @@ impl Sequencer {
         if (1..self.config.min_txs).contains(&count) && since.elapsed() < patience {
             return Ok(Turn::Waiting);
         }
-        let Some((slot, expires)) = self.slot_for_next_block().await? else {
-            return Ok(Turn::Waiting);
-        };
-        if !self.slot_is_free(slot)? {
+        let Some(place) = self.slot_for_next_block().await? else { return Ok(Turn::Waiting) };
+        let slot = place.slot;
+        if memory.lost_slot == Some(slot) || !self.slot_is_free(slot)? {
             return Ok(Turn::Waiting);
         }
-        let Some(built) = self.build(slot).await? else { return Ok(Turn::Waiting) };
+        let Some(duty) = self.committee.duty(slot).await? else { return Ok(Turn::Waiting) };
+        if duty.proposer != self.committee.account() {
+            return Ok(Turn::Waiting);
+        }
+        let signed = self.committee.signed(slot).await?;
+        let built = match &signed {
+            None => self.build(slot).await?,
+            Some(signed) => self.build_again(signed).await?,
+        };
+        let Some(built) = built else {
+            self.note_lost(signed.is_some(), slot, memory);
+            return Ok(Turn::Waiting);
+        };
         memory.waiting_since = None;
-        self.propose(built, expires, memory, shutdown).await
+        self.propose(built, &duty, place, memory, shutdown).await
     }
 
     /// Whether a prune is due. A block that is built now would be pruned with the blocks below it.
@@ -409,7 +307,7 @@ impl Sequencer {
     ///
     /// The contract accepts a proposal only in its own slot, so a proposal made in the last L1 block of
     /// a slot would miss it. For that reason a slot lasts at least two L1 blocks.
-    async fn slot_for_next_block(&self) -> Result<Option<(u64, Expiry)>, SequencerError> {
+    async fn slot_for_next_block(&self) -> Result<Option<Place>, SequencerError> {
         let (l1, config) = (&self.running.l1, self.running.node.config());
         let head = l1.latest().await?;
         let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
@@ -417,13 +315,15 @@ impl Sequencer {
         // A gap in L1, or a time jump of a development chain, must not cost more than half a slot.
         let half = (config.slot_seconds / 2).max(1);
         let interval = head.timestamp.saturating_sub(before).clamp(1, half);
-        // 0 before genesis, as in the contract.
-        let slot_at =
-            |time: u64| time.saturating_sub(config.genesis_time) / config.slot_seconds.max(1);
-        let slot = slot_at(head.timestamp);
+        let slot = config.slot_at(head.timestamp);
         let end = config.timestamp(slot.saturating_add(1)).unwrap_or(u64::MAX);
-        let expires = Expiry::Timestamp(end.saturating_sub(interval));
-        Ok((slot_at(head.timestamp.saturating_add(interval)) == slot).then_some((slot, expires)))
+        let place = Place {
+            slot,
+            expires: Expiry::Timestamp(end.saturating_sub(interval)),
+            seconds_left: end.saturating_sub(head.timestamp),
+        };
+        let is_next = config.slot_at(head.timestamp.saturating_add(interval)) == slot;
+        Ok(is_next.then_some(place))
     }
 
     /// Whether a block may be built in this slot: it is later than the parent's slot, and the epoch is
@@ -465,19 +365,68 @@ impl Sequencer {
         Ok(built)
     }
 
+    /// Builds the block of a slot again that this account has signed already, before a restart or for a committee
+    /// that was not complete. `None` if it does not follow the tip any more.
+    async fn build_again(&self, signed: &Signed) -> Result<Option<Built>, SequencerError> {
+        let slot = signed.vote.slot;
+        let Some(proposal) = self.committee.proposal(slot).await? else { return Ok(None) };
+        let node = Arc::clone(&self.running.node);
+        let work = move || -> Result<Outcome, BuildError> {
+            let (coinbase, max_txs) = (proposal.header.coinbase, proposal.txs.len());
+            let txs: Vec<_> = proposal.txs.into_iter().map(Arc::new).collect();
+            build(&node, &txs, Choice { slot, coinbase, max_txs, is_priced_out: true })
+        };
+        let outcome = tokio::task::spawn_blocking(work);
+        let outcome = outcome.await.map_err(SequencerError::task("building a block"))??;
+        Ok(outcome.built.filter(|built| built.block.header.block_number == signed.vote.number))
+    }
+
+    /// Remembers a slot in which nothing more can be signed.
+    fn note_lost(&self, is_lost: bool, slot: u64, memory: &mut Memory) {
+        if is_lost {
+            memory.lost_slot = Some(slot);
+            self.metrics.slots_lost_total.inc();
+            tracing::warn!(
+                slot,
+                "the slot's signed block no longer follows the tip; waiting for the next slot"
+            );
+        }
+    }
+
+    /// Has a block signed by its committee, and posts it.
     async fn propose(
         &self,
         built: Built,
-        expires: Expiry,
+        duty: &Duty,
+        place: Place,
         memory: &mut Memory,
         shutdown: &Shutdown,
     ) -> Result<Turn, SequencerError> {
-        let Built { block, chain_before } = built;
+        let Built { block, chain_before, txs: with_proofs } = built;
+        let block = Arc::new(block);
         let header = &block.header;
         let number = header.block_number;
-        let (commitment, data, sidecar) = tokio::task::block_in_place(|| self.data(&block))?;
+        let (commitment, data, sidecar) = self.data(&block).await?;
         let link = block.chain_link(chain_before, &block.opening(commitment));
-        let attestations = self.sign(&block, &link.chain()).await?;
+        let proposal = Proposal {
+            chain: link.chain(),
+            commitment,
+            signature: [0; SIGNATURE_BYTES],
+            header: header.clone(),
+            txs: with_proofs.iter().map(|tx| Tx::clone(tx)).collect(),
+        };
+        let proposal = match self.committee.sign(proposal).await {
+            Err(SequencerError::Signing(SigningError::Twice { slot, .. })) => {
+                self.note_lost(true, slot, memory);
+                return Ok(Turn::Waiting);
+            }
+            signed => signed?,
+        };
+        let limit = Duration::from_secs((place.seconds_left / 2).max(1));
+        let attestations = tokio::select! {
+            () = shutdown.started() => return Ok(Turn::Ending),
+            attestations = self.committee.collect(duty, &proposal, limit) => attestations?,
+        };
         let args = abi::propose_args(header, &block.archive.append.root_after);
         let (txs, messages) = (block.txs.len(), block.message_leaves().count());
         tracing::info!(block = number, slot = header.slot, txs, messages, "block built");
@@ -489,14 +438,14 @@ impl Sequencer {
         let request = TxRequest {
             attempt,
             sidecar,
-            expires: Some(expires),
+            expires: Some(place.expires),
             ..TxRequest::call(purpose.clone(), abi::address(self.running.rollup), input)
         };
         let submitted = self.sender.submit(request).await;
         // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
-            memory.in_flight = Some(Proposal { purpose, attempt, number, txs });
+            memory.in_flight = Some(InFlight { purpose, attempt, number, txs });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -509,7 +458,7 @@ impl Sequencer {
     /// When L1 rejected it, or has not included it yet: then it is still in flight, and the next call
     /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
-        let Some(Proposal { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
+        let Some(InFlight { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
             return Ok(Turn::Waiting);
         };
         let mut seen = Seen::default();

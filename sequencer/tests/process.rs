@@ -1,6 +1,8 @@
 //! The sequencer on a node and a development L1: what it builds, what it waits for, what it prunes, and
 //! what is left when it is killed.
 
+mod common;
+
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
 use rollmill_sequencer_testing as support;
 use std::sync::Arc;
@@ -14,21 +16,18 @@ use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_l1_testing::signer;
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{
-    BeaconIds, BlobConfig, ClientKey, ClientProofVerifier, DeadlineMetrics, Node, NodeBlobs,
-    NodeError, NodeSettings, PoolLimits, ProofRejected, Pruner, RollupEvents, follow, position,
+    BeaconIds, BlobConfig, ClientProofVerifier, DeadlineMetrics, Node, NodeBlobs, NodeError,
+    NodeSettings, PoolLimits, ProofRejected, Pruner, RollupEvents, follow, position,
 };
 use rollmill_node_client::wire::Tips;
-use rollmill_plonk::key::VerifyingKey;
-use rollmill_plonk::shape::fixed;
-use rollmill_plonk::srs::{development_tau_g2, srs_id};
-use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::vk_tree::VkLeaf;
-use rollmill_protocol::{Circuit, ClientInputs, EthAddress, Fr, field};
+use rollmill_protocol::{ClientInputs, EthAddress};
+use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
 use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS};
 use rollmill_service::Process;
+use rollmill_validator::CommitteeConfig;
 use tokio::task::JoinHandle;
 
 /// What is tested here comes after a transaction was admitted.
@@ -93,15 +92,17 @@ impl Running {
             blobs,
         };
         let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics).unwrap();
-        let sequencer = Sequencer {
-            running,
-            sender,
-            signer: signer(0),
-            config: process.config.clone(),
-            coinbase: EthAddress([0xc0; 20]),
-            metrics: Metrics::new(&process.metrics).unwrap(),
-            pruner,
+        let metrics = Metrics::new(&process.metrics).unwrap();
+        let config = process.config.clone();
+        let record = CommitteeConfig {
+            signatures: deployment.path("signatures.redb"),
+            ..config.committee.clone()
         };
+        let signing = rollmill_validator::open_signer(&record, &running, signer(0)).await.unwrap();
+        let duties = rollmill_validator::duties(&running);
+        let committee = Committee::new(signing, duties, &record, metrics.clone()).unwrap();
+        let coinbase = EthAddress([0xc0; 20]);
+        let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
         sequencer.show(&process.status_page);
         Self { deployment, process, node, sequencer, following, memory: Memory::default() }
     }
@@ -294,34 +295,6 @@ fn figure(process: &Process<Config>, name: &str) -> f64 {
     metric.get_gauge().get_value() + metric.get_counter().get_value()
 }
 
-/// A deployment whose folder has the client circuit's key, with which no test proves.
-async fn with_client_key() -> Deployment {
-    let tau_g2 = development_tau_g2();
-    let n_public = Circuit::Client.n_public();
-    let shape = [17u32, n_public as u32, 8];
-    let mut bytes: Vec<u8> = shape.iter().flat_map(|n| n.to_be_bytes()).collect();
-    bytes.extend(field::to_bytes(&srs_id(&tau_g2)));
-    for _ in 0..fixed::COUNT {
-        // The generator of the curve, (1, 2).
-        for coordinate in [1u64, 2] {
-            bytes.extend(field::to_bytes(&Fr::from(coordinate)));
-        }
-    }
-    let vk = VerifyingKey::from_bytes(&bytes).unwrap();
-    let leaf = VkLeaf {
-        circuit: Circuit::Client,
-        vk_digest: vk.digest(),
-        log_n: 17,
-        n_public_inputs: n_public as u64,
-        charged_rows: 1,
-        protocol_version: PROTOCOL_VERSION,
-    };
-    let deployment = Deployment::new(&[leaf]).await;
-    let key = ClientKey::new(tau_g2, vk, 1, deployment.vk_path(Circuit::Client));
-    std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
-    deployment
-}
-
 /// Goal: while no endpoint passes proposals on, one is made and no more; it lands when they do, and
 /// none reverts.
 #[tokio::test]
@@ -375,7 +348,7 @@ async fn a_proposal_that_missed_its_slot_is_replaced_under_its_nonce() {
 /// Goal: an operator sees it in the log, `/status` and `/metrics` of the process.
 #[tokio::test]
 async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
-    let deployment = with_client_key().await;
+    let deployment = with_client_key(vec![signer(0).address()]).await;
     let mut program = deployment.run(env!("CARGO_BIN_EXE_rollmill-sequencer"), &[]);
     program.line_with("proposer");
     for name in ["rollmill_node_pending_block", "rollmill_node_block_refused"] {
@@ -423,7 +396,7 @@ async fn killed_at_each_step_the_block_lands_once() {
         "sequencer.proposal_included",
         "node.update_committed@2",
     ] {
-        let deployment = with_client_key().await;
+        let deployment = with_client_key(vec![signer(0).address()]).await;
         let node = node(&deployment);
         let tx = deployment.tx(0, node.genesis_header().hash());
         node.submit(&tx.to_bytes()).unwrap();
@@ -449,7 +422,7 @@ async fn killed_at_each_step_the_block_lands_once() {
 /// Goal: with another account's key the sequencer does not start, and names the required account.
 #[tokio::test]
 async fn another_accounts_key_is_rejected_at_the_start() {
-    let deployment = with_client_key().await;
+    let deployment = with_client_key(vec![signer(0).address()]).await;
     let other = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
     let mut program = deployment.run_with(
         env!("CARGO_BIN_EXE_rollmill-sequencer"),
@@ -478,7 +451,7 @@ async fn a_wrong_coinbase_is_named_as_such() {
 /// Goal: before a start an operator learns all that is wrong, each with its remedy.
 #[tokio::test]
 async fn check_tells_one_line_for_each_need_and_starts_nothing() {
-    let deployment = with_client_key().await;
+    let deployment = with_client_key(vec![signer(0).address()]).await;
     let check = |flags: &[&str]| {
         let flags = [flags, &["check"]].concat();
         let output = deployment.output(env!("CARGO_BIN_EXE_rollmill-sequencer"), &flags);
@@ -540,7 +513,7 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
 /// Goal: a node that starts before its L1 waits for it, logs that, and shuts down gracefully.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_l1_waits_and_names_it() {
-    let deployment = with_client_key().await;
+    let deployment = with_client_key(vec![signer(0).address()]).await;
     let proxy = Proxy::before(&deployment.anvil.url).await;
     proxy.set(Fault::Down);
     let program = env!("CARGO_BIN_EXE_rollmill-sequencer");

@@ -80,7 +80,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
-    ("sequencer", &["errors", "node", "node-client", "protocol", "l1", "service"]),
+    ("validator-client", &["errors", "net", "protocol"]),
+    (
+        "validator",
+        &["errors", "node", "node-client", "protocol", "l1", "service", "validator-client"],
+    ),
+    (
+        "sequencer",
+        &[
+            "errors",
+            "node",
+            "node-client",
+            "protocol",
+            "l1",
+            "service",
+            "validator",
+            "validator-client",
+        ],
+    ),
     ("sequencer-testing", &["l1", "l1-testing", "protocol", "protocol-testing"]),
     ("pxe", &["errors", "algebra", "circuits", "protocol", "node-client", "service"]),
     (
@@ -112,6 +129,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("devnet", "broker", "a test writes the list of metrics from each program's tables"),
     ("devnet", "prover-node", "a test writes the list of metrics from each program's tables"),
     ("devnet", "sequencer", "a test writes the list of metrics from each program's tables"),
+    ("devnet", "validator", "a test writes the list of metrics from each program's tables"),
     ("devnet", "service", "a test writes the list of metrics from each program's tables"),
     ("l1", "l1-testing", "tests run on a development L1"),
     ("node", "l1-testing", "tests read events from a scripted L1"),
@@ -129,6 +147,8 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("bench", "agent-testing", "tests run on a driver without a card"),
     ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),
+    ("validator", "protocol-testing", "tests build blocks of a small deployment"),
+    ("validator-client", "protocol-testing", "tests build blocks of a small deployment"),
     ("shaders", "plonk", "tests compare whole proofs with the CPU's"),
     ("icicle", "plonk", "tests compare whole proofs with the CPU's"),
 ];

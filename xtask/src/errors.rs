@@ -32,7 +32,7 @@ const NOT_CODES: &[&str] = &["AES", "BIP", "EIP", "ERC", "ISO", "RFC", "SHA", "U
 const RETIRED: &[&str] = &[
     "AGT-040", "AGT-041", "AGT-042", "AGT-043", "AGT-044", "AGT-045", "AGT-046", "AGT-047",
     "AGT-048", "AGT-049", "BRC-012", "BRC-013", "BRK-016", "CIR-006", "NDC-003", "NODE-061",
-    "PRN-001", "PRN-003", "PRN-021", "PXE-010", "PXE-015", "PXE-016", "PXE-017",
+    "PRN-001", "PRN-003", "PRN-021", "PXE-010", "PXE-015", "PXE-016", "PXE-017", "SEQ-004",
 ];
 
 /// What the doc comment of an error says.

@@ -164,8 +164,10 @@ impl Deployment {
             ("--node-blob-archive", path("blobs")),
             ("--intents", path("intents.json")),
         ];
+        let sequencer = [("--committee-signatures", path("signatures.redb"))];
+        let more = if program.ends_with("sequencer") { &sequencer[..] } else { &[] };
         // The test's own value takes the place of these.
-        for (flag, value) in own.iter().filter(|(flag, _)| !flags.contains(flag)) {
+        for (flag, value) in own.iter().chain(more).filter(|(flag, _)| !flags.contains(flag)) {
             command.args([*flag, value]);
         }
         command

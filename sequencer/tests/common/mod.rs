@@ -1,0 +1,39 @@
+//! What tests of the program share.
+
+use rollmill_l1::alloy::primitives::Address;
+use rollmill_node::ClientKey;
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::shape::fixed;
+use rollmill_plonk::srs::{development_tau_g2, srs_id};
+use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::vk_tree::VkLeaf;
+use rollmill_protocol::{Circuit, Fr, field};
+use rollmill_sequencer_testing::Deployment;
+
+/// A deployment of this committee whose folder has the client circuit's key, with which no test proves.
+pub async fn with_client_key(members: Vec<Address>) -> Deployment {
+    let tau_g2 = development_tau_g2();
+    let n_public = Circuit::Client.n_public();
+    let shape = [17u32, n_public as u32, 8];
+    let mut bytes: Vec<u8> = shape.iter().flat_map(|n| n.to_be_bytes()).collect();
+    bytes.extend(field::to_bytes(&srs_id(&tau_g2)));
+    for _ in 0..fixed::COUNT {
+        // The generator of the curve, (1, 2).
+        for coordinate in [1u64, 2] {
+            bytes.extend(field::to_bytes(&Fr::from(coordinate)));
+        }
+    }
+    let vk = VerifyingKey::from_bytes(&bytes).unwrap();
+    let leaf = VkLeaf {
+        circuit: Circuit::Client,
+        vk_digest: vk.digest(),
+        log_n: 17,
+        n_public_inputs: n_public as u64,
+        charged_rows: 1,
+        protocol_version: PROTOCOL_VERSION,
+    };
+    let deployment = Deployment::with_committee(&[leaf], members).await;
+    let key = ClientKey::new(tau_g2, vk, 1, deployment.vk_path(Circuit::Client));
+    std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
+    deployment
+}

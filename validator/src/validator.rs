@@ -1,0 +1,149 @@
+//! Decides about one proposal, from the cheapest check to the dearest, and signs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_l1::attest;
+use rollmill_l1::blob::Kzg;
+use rollmill_node::{BlockSigner, Node, Vote};
+use rollmill_service::Secret;
+use rollmill_validator_client::{Identity, Proposal, SIGNATURE_BYTES};
+use tokio::sync::Semaphore;
+
+use crate::check;
+use crate::duties::Duties;
+use crate::error::AttestError;
+use crate::metrics::Metrics;
+
+/// What a validator needs besides its node and its key.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Proposals that are checked at once.
+    pub checks: usize,
+    /// How long a proposal waits for others that are being checked.
+    pub turn: Duration,
+    /// Token that a proposer must send; none is required without one.
+    pub token: Option<Secret>,
+}
+
+/// A member of the committee.
+#[derive(Debug)]
+pub struct Validator<D> {
+    node: Arc<Node>,
+    signer: Arc<BlockSigner>,
+    kzg: Kzg,
+    duties: D,
+    checks: Semaphore,
+    turn: Duration,
+    pub(crate) token: Option<Secret>,
+    pub(crate) metrics: Metrics,
+}
+
+impl<D: Duties> Validator<D> {
+    /// A validator that signs with `signer` what `node` finds valid.
+    pub fn new(
+        node: Arc<Node>,
+        signer: Arc<BlockSigner>,
+        kzg: Kzg,
+        duties: D,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Self {
+        let Settings { checks, turn, token } = settings;
+        Self { node, signer, kzg, duties, checks: Semaphore::new(checks), turn, token, metrics }
+    }
+
+    /// Whose signatures these are.
+    pub fn identity(&self) -> Identity {
+        let ids = self.node.versions();
+        Identity {
+            account: self.signer.account().to_string(),
+            chain_id: ids.ids.chain_id,
+            rollup_version: ids.ids.rollup_version.to_string(),
+            software: ids.software,
+        }
+    }
+
+    /// Checks a proposal and signs its link. Asked again for a block that was signed, it returns the signature
+    /// without a check, so that a proposer that lost the response gets it, whatever happened to the chain since.
+    ///
+    /// # Errors
+    /// Why nothing is signed.
+    pub async fn attest(
+        self: &Arc<Self>,
+        bytes: Vec<u8>,
+    ) -> Result<[u8; SIGNATURE_BYTES], AttestError> {
+        let proposal = Proposal::from_bytes(&bytes)?;
+        let vote = self.authorize(&proposal).await?;
+        let signer = Arc::clone(&self.signer);
+        if let Some(signed) = blocking(move || Ok(signer.signed(vote.slot)?)).await? {
+            // Another one is rejected below, by the row itself; a check first would be in vain.
+            let signer = Arc::clone(&self.signer);
+            let signed = match signed.vote == vote {
+                true => signed,
+                false => blocking(move || Ok(signer.sign(vote, |_| Vec::new())?)).await?,
+            };
+            return Ok(signed.signature);
+        }
+        let turn = tokio::time::timeout(self.turn, self.checks.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or(AttestError::Busy)?;
+        let validator = Arc::clone(self);
+        let signature = blocking(move || {
+            validator.check(&proposal)?;
+            let signed = validator.signer.sign(vote, |_| bytes)?;
+            Ok(signed.signature)
+        });
+        let signature = signature.await?;
+        self.metrics.attested_total.inc();
+        self.metrics.attested_slot.set(i64::try_from(vote.slot).unwrap_or(i64::MAX));
+        tracing::info!(block = vote.number, slot = vote.slot, "block attested");
+        rollmill_service::failpoint!("validator.attested");
+        Ok(signature)
+    }
+
+    /// Requires that the slot's proposer asks, in its slot or just before it, and that this account's signature
+    /// counts there.
+    async fn authorize(&self, proposal: &Proposal) -> Result<Vote, AttestError> {
+        let (slot, number) = (proposal.header.slot, proposal.header.block_number);
+        let node = Arc::clone(&self.node);
+        let time = blocking(move || Ok(node.l1_time()?)).await?;
+        // The proposer's L1 may be one block ahead of this one, and in the next slot with it.
+        let current = self.node.config().slot_at(time);
+        if slot != current && slot != current.saturating_add(1) {
+            return Err(AttestError::Slot { current, got: slot });
+        }
+        let duty = self.duties.duty(slot).await?.ok_or(AttestError::NoCommittee { slot })?;
+        let account = self.signer.account();
+        if !duty.members.contains(&account) {
+            return Err(AttestError::NotAMember {
+                account: account.to_string(),
+                epoch: duty.epoch,
+            });
+        }
+        let vote = Vote { number, slot, chain: proposal.chain };
+        let by = attest::recover(&self.signer.digest(vote), &proposal.signature);
+        match by == Some(duty.proposer) {
+            true => Ok(vote),
+            false => Err(AttestError::NotTheProposer { slot, expected: duty.proposer.to_string() }),
+        }
+    }
+
+    fn check(&self, proposal: &Proposal) -> Result<(), AttestError> {
+        self.metrics.checks.inc();
+        let timer = self.metrics.check_seconds.start_timer();
+        let checked = check::check(&self.node, &self.kzg, proposal);
+        timer.observe_duration();
+        self.metrics.checks.dec();
+        checked
+    }
+}
+
+/// Runs work that computes or waits for the disk. It goes on when the request is dropped.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, AttestError> + Send + 'static,
+) -> Result<R, AttestError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(AttestError::Died(error.into())),
+    }
+}
