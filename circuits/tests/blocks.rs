@@ -11,7 +11,6 @@ use rollmill_circuits::gadgets::effects::publish;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
 use rollmill_plonk::gates::power_of_two;
-use rollmill_protocol::header::HeaderLayout;
 use rollmill_protocol::public_inputs::{BlockRangeLayout, EpochRootLayout, TxRangeLayout};
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use rollmill_protocol::{BlockRange, Circuit, Config, Constants, EpochRoot, Pair, TxRange};
@@ -20,7 +19,7 @@ use common::mutate::{Free, Mutator};
 use common::parts::{lay_block_root as root_over, runs};
 use common::{
     BlockCase, chain, config, constants, constants_vars, opened, outcome, pair_vars, rows, small,
-    value, wide,
+    value,
 };
 
 /// The runs that BlockRoot gets for this block.

@@ -76,7 +76,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// Compares every proof of a block with the model's public inputs.
-fn compare(player: &Player, line: &Value) -> impl FnOnce(Played) {
+fn compare(player: &Player, line: &Value) -> impl FnOnce(Played) + use<> {
     let (constants, config) = (player.constants(), player.config());
     let range = |fields: &Value| TxRange::from_fields(&frs(fields)).unwrap();
     let base: Vec<TxRange> = list(&line["tx_base"]).iter().map(range).collect();

@@ -8,6 +8,7 @@ use rollmill_sequencer_testing as support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::with_client_key;
 use rollmill_l1::L1Client;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;

@@ -133,6 +133,7 @@ fn proposed(block: &ProposedBlock) -> Emitted {
         inHash: abi::word(&block.in_hash),
         outRoot: abi::word(&block.out_root),
         signers: block.signers,
+        proposer: Address::ZERO,
     })
 }
 

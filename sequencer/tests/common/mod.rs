@@ -11,7 +11,7 @@ use rollmill_protocol::{Circuit, Fr, field};
 use rollmill_sequencer_testing::Deployment;
 
 /// A deployment of this committee whose folder has the client circuit's key, with which no test proves.
-pub async fn with_client_key(members: Vec<Address>) -> Deployment {
+pub(crate) async fn with_client_key(members: Vec<Address>) -> Deployment {
     let tau_g2 = development_tau_g2();
     let n_public = Circuit::Client.n_public();
     let shape = [17u32, n_public as u32, 8];
