@@ -112,5 +112,5 @@ fn verify_proofs(node: &Node, txs: &[Tx]) -> Result<(), AttestError> {
         }
     });
     let failed = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    failed.map_or(Ok(()), |(index, cause)| Err(AttestError::Proof { index, cause }))
+    failed.map_or(Ok(()), |(index, fault)| Err(AttestError::Proof { index, fault }))
 }

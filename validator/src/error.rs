@@ -89,11 +89,11 @@ pub enum AttestError {
     /// The client proof of a transaction does not verify.
     ///
     /// Do: The proposer must leave the transaction out.
-    #[error("{code}: transaction {index}: {cause}", code = self.code(), cause = Bare(.cause))]
+    #[error("{code}: transaction {index}: {cause}", code = self.code(), cause = Bare(.fault))]
     Proof {
         index: usize,
         #[source]
-        cause: PoolError,
+        fault: PoolError,
     },
     /// The commitment is not that of the blob which the transactions make.
     ///

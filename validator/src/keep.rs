@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use rollmill_node::{BlockSigner, Node, NodeError, SigningError};
+use rollmill_node::{BlockSigner, Node};
 use rollmill_node_client::wire::BlockRef;
 use rollmill_protocol::Fr;
 use rollmill_service::Shutdown;
 use rollmill_validator_client::Proposal;
+
+use crate::error::AttestError;
 
 /// Whenever the chain moves, gives the node the client proofs that it lacks of blocks that were signed here, until
 /// `shutdown` starts. The node keeps them until L1 has finalized a proof of the block, and serves them: a proposer
@@ -30,16 +32,8 @@ pub async fn keep_proofs(node: Arc<Node>, signer: Arc<BlockSigner>, shutdown: Sh
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum KeepError {
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-}
-
 /// The number of transactions that the node has got.
-fn keep(node: &Node, signer: &BlockSigner) -> Result<usize, KeepError> {
+fn keep(node: &Node, signer: &BlockSigner) -> Result<usize, AttestError> {
     let mut kept = 0;
     for (block, missing) in node.missing_proofs() {
         let Some(record) = node.block_record(BlockRef::Number(block))? else { continue };
