@@ -172,7 +172,7 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
     assert_eq!(running.node.ready_count(), 1);
     let held = running.process.status_page.status()["held"].clone();
     assert_eq!(held["block_number"], 1);
-    assert!(held["reason"].as_str().unwrap().starts_with("NODE-032"), "{held}");
+    assert!(held["reason"].as_str().unwrap().starts_with("NODE-033"), "{held}");
     assert_eq!(running.figure("rollmill_sequencer_held"), 1.0);
 
     let options = ReorgOptions { depth: 1, tx_block_pairs: vec![] };
@@ -374,12 +374,12 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
 
     deployment.propose_nonsense().await;
     let line = program.line_with("paused; ");
-    assert!(line.contains("block=1") && line.contains("NODE-032"), "{line}");
+    assert!(line.contains("block=1") && line.contains("NODE-033"), "{line}");
     assert_eq!(program.metric("rollmill_node_block_refused"), 1.0);
     assert_eq!(program.metric("rollmill_sequencer_held"), 1.0);
     let status = program.status(|status| status["ready"] == false);
     let reason = status["conditions"]["chain"]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("block 1 on L1 is rejected: NODE-032"), "{reason}");
+    assert!(reason.starts_with("block 1 on L1 is rejected: NODE-033"), "{reason}");
     assert_eq!(status["held"]["block_number"], 1, "{status}");
     assert_eq!(status["tips"]["pending"]["block_number"], 0, "{status}");
 }
@@ -460,10 +460,11 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     };
     let (code, lines) = check(&[]);
     let names = ["data_dir", "genesis", "client_key", "l1", "contract"];
-    for name in names.iter().chain(&["node.tx_sources", "coinbase", "account"]) {
+    let own = ["node.tx_sources", "coinbase", "account", "committee.peers"];
+    for name in names.iter().chain(&own) {
         assert!(lines.contains(&format!("ok      {name}: ")), "{name}: {lines}");
     }
-    assert_eq!((code, lines.lines().count()), (Some(0), 8), "{lines}");
+    assert_eq!((code, lines.lines().count()), (Some(0), 9), "{lines}");
     assert!(!deployment.path("node").exists(), "nothing was made");
 
     let (code, lines) = check(&["--node-tx-sources", "http://127.0.0.1:1"]);
@@ -473,6 +474,16 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     let (_, lines) = check(&["--node-tx-sources", &deployment.anvil.url]);
     assert!(lines.contains("failed  node.tx_sources: NDC-002"), "{lines}");
     assert!(lines.contains("a JSON-RPC server, but not a Rollmill node"), "{lines}");
+
+    // Another member that is away, and something that is no validator.
+    for (url, code_of) in
+        [("http://127.0.0.1:1", "VAC-003"), (deployment.anvil.url.as_str(), "VAC-004")]
+    {
+        let peers = format!("0x{}={url}", "ab".repeat(20));
+        let (code, lines) = check(&["--committee-peers", &peers]);
+        assert_eq!(code, Some(1), "{lines}");
+        assert!(lines.contains(&format!("failed  committee.peers: {code_of}")), "{lines}");
+    }
 
     // A contract that answers with nothing, and one that reverts.
     let sender = support::sender(&deployment.client, &deployment.path("other.json")).await;
