@@ -14,6 +14,7 @@ const SERVICES: &[&str] = &[
     "rollmill-sequencer",
     "rollmill-prover-node",
     "rollmill-pxe",
+    "rollmill-l1",
 ];
 
 const BLESS: &str = "ROLLMILL_BLESS=1 cargo test --workspace --features \
@@ -179,6 +180,7 @@ fn every_sample_file_is_read_by_its_program_as_its_defaults() {
 /// What the values of options are called, with the kinds of those that are numbers.
 const VALUE_NAMES: &[&str] = &[
     "ADDRESS",
+    "AZT",
     "BOOL",
     "DEVICE",
     "DIR",
@@ -205,6 +207,7 @@ const VALUE_NAMES: &[&str] = &[
 const NUMBERS: &[&str] = &[
     "BLOCK",
     "BLOCKS",
+    "BPS",
     "BYTES",
     "EPOCH",
     "GWEI",

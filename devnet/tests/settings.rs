@@ -9,6 +9,7 @@ use rollmill_devnet::Programs;
 const PROGRAMS: &[&str] = &[
     "rollmill-agent",
     "rollmill-broker",
+    "rollmill-l1",
     "rollmill-prover-node",
     "rollmill-pxe",
     "rollmill-sequencer",
@@ -117,6 +118,7 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
     std::fs::write(folder.path().join("nonsense"), "nonsense").unwrap();
     let to = rollmill_pxe::keys::Keys::from_seed(&[1; 32]).address().to_string();
     let hash = format!("0x{}", "0".repeat(64));
+    let zero = format!("0x{}", "0".repeat(40));
     for (name, arguments, code) in [
         ("rollmill-broker", &["--database-url", "file:nonsense"][..], "BRK-008"),
         ("rollmill-broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
@@ -163,6 +165,19 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
             "rollmill-prover-node",
             &["ranges", "show", "x"],
             "SVC-003: invalid value `x` for <RANGE>",
+        ),
+        ("rollmill-l1", &[], "SVC-003: 'rollmill-l1' requires a subcommand"),
+        ("rollmill-l1", &["--l1-urls", "http://[", "deployment"], "L1-003"),
+        ("rollmill-l1", &["--from", &zero, "deployment"], "SVC-001: "),
+        (
+            "rollmill-l1",
+            &["bond", "deposit", "--amount", "1e3"],
+            "SVC-003: invalid value `1e3` for --amount: expected an amount of AZT",
+        ),
+        (
+            "rollmill-sequencer",
+            &["--bond-top-up", "-1"],
+            "SVC-001: invalid value `-1` for --bond-top-up: expected an amount of AZT",
         ),
         ("rollmill-pxe", &[], "SVC-003: 'rollmill-pxe' requires a subcommand"),
         ("rollmill-prover-node", &["--broker", "http://["], "BRC-010"),

@@ -181,6 +181,10 @@ pub struct RollupContract {
 }
 
 impl RollupContract {
+    pub(crate) fn provider(&self) -> RootProvider {
+        self.instance.provider().clone()
+    }
+
     /// The address of the contract.
     pub fn address(&self) -> Address {
         *self.instance.address()

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Writes `parts` to `fresh`, syncs it and renames it to `path`: a crash leaves the old file or the new one under
 /// that name. The directory exists already. `fresh` is in the same directory, and is gone after an error.
-pub(crate) fn replace(path: &Path, fresh: &Path, parts: &[&[u8]]) -> io::Result<()> {
+pub fn replace(path: &Path, fresh: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let write = || {
         let mut file = File::create(fresh)?;
         parts.iter().try_for_each(|part| file.write_all(part))?;

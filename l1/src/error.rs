@@ -14,13 +14,13 @@ use alloy::transports::{RpcError, TransportError};
 pub enum L1Error {
     /// No RPC endpoint of L1 answered.
     ///
-    /// Do: Check that an endpoint in `--node-l1-urls` runs and is reachable. Programs retry.
+    /// Do: Check that an endpoint in `--node-l1-urls` (or `--l1-urls`) runs and is reachable. Programs retry.
     #[error("{}: {what}: no L1 endpoint answered ({reason}); check that one of the RPC URLs is up", self.code())]
     Unreachable { what: &'static str, reason: String },
 
     /// An endpoint serves another chain. Nothing is read from it or sent to it.
     ///
-    /// Do: Correct the URL or `--node-chain-id`.
+    /// Do: Correct the URL or the chain ID (`--node-chain-id`, or `--chain-id`).
     #[error("{}: {url} serves chain {got}, expected chain {expected}; correct the URL or the chain id", self.code())]
     ChainIdWrong { url: String, expected: u64, got: u64 },
 
@@ -45,14 +45,14 @@ pub enum L1Error {
 
     /// There is no contract at the address.
     ///
-    /// Do: Correct `--node-rollup`, or deploy the contract first.
+    /// Do: Correct `--node-rollup` (or `--rollup`), or deploy the contract first.
     #[error("{}: no contract at {address} on chain {chain_id}; check the address or deploy first", self.code())]
     NoContract { address: Address, chain_id: u64 },
 
     /// The contract at the address is not a rollup of this release.
     ///
-    /// Do: Correct `--node-rollup`.
-    #[error("{}: the contract at {address} is not a Rollmill rollup of this release ({reason}); correct the setting node.rollup (--node-rollup)", self.code())]
+    /// Do: Correct `--node-rollup` (or `--rollup`).
+    #[error("{}: the contract at {address} is not a Rollmill rollup of this release ({reason}); correct the address of the rollup (--node-rollup, or --rollup)", self.code())]
     NotARollup { address: Address, reason: String },
 
     /// The L1 chain changed below every block that the node remembers, finalized blocks included.
@@ -117,7 +117,7 @@ pub enum L1Error {
 
     /// The response of L1 does not have the expected form.
     ///
-    /// Do: Check that `--node-rollup` is a contract of this release and that the URL is an L1 node.
+    /// Do: Check that `--node-rollup` (or `--rollup`) is a contract of this release and that the URL is an L1 node.
     #[error("{}: the response for {what} is not understood: {reason}; check that the contract is of this release", self.code())]
     Decode { what: &'static str, reason: String },
 
@@ -184,7 +184,8 @@ impl L1Error {
         self.disposition() == Disposition::Retried
     }
 
-    pub(crate) fn rpc(what: &'static str) -> impl FnOnce(TransportError) -> Self {
+    /// The error of a request for `what`.
+    pub fn rpc(what: &'static str) -> impl FnOnce(TransportError) -> Self {
         move |error| match error {
             RpcError::ErrorResp(payload) => {
                 Self::Answer { what, code_number: payload.code, message: payload.to_string() }
@@ -212,7 +213,8 @@ impl L1Error {
         }
     }
 
-    pub(crate) fn contract(what: &'static str) -> impl FnOnce(ContractError) -> Self {
+    /// The error of a contract's view `what`: with the contract's reason if it reverted.
+    pub fn contract(what: &'static str) -> impl FnOnce(ContractError) -> Self {
         move |error| match error {
             ContractError::TransportError(error) => match revert_reason(&error) {
                 Some(message) => Self::Answer { what, code_number: 3, message },

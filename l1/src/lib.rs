@@ -9,11 +9,13 @@
 //! - Errors are [`L1Error`], with codes `L1-…`.
 
 pub mod abi;
+mod amount;
 pub mod attest;
 mod client;
 pub mod data;
 mod deploy;
 mod durable;
+pub mod economics;
 mod error;
 mod event;
 mod failover;
@@ -30,10 +32,12 @@ mod sidecars;
 mod tick;
 mod wire;
 
+pub use amount::{Azt, NotAnAmount};
 pub use client::{
     DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Selection, Tips,
 };
 pub use deploy::{Deployment, Plan, Terms, creation_code, deploy, root_key};
+pub use durable::replace as replace_file;
 pub use error::L1Error;
 pub use event::{
     BlockProposed, EpochProven, Followed, L1Event, MessageKind, MessageSent, Place, Pruned,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rollmill_l1::Azt;
 use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
 use rollmill_service::{Common, Conflict, Secret, Settings, values};
@@ -46,6 +47,12 @@ pub struct Config {
     /// Prove, but send nothing to L1
     #[arg(long, help_heading = "Proving")]
     pub dry_run: bool,
+
+    /// Claim on L1 once the prover is owed this much AZT, and settle its epochs [default: none, claim nothing]
+    ///
+    /// The tokens go to `prover_id`. The account pays for gas.
+    #[arg(long, value_name = "AZT", help_heading = "L1 account")]
+    pub claim_rewards_above: Option<Azt>,
 
     #[command(flatten)]
     pub account: AccountConfig,

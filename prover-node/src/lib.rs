@@ -2,6 +2,7 @@
 //! result, and submits the root proof.
 
 pub mod capture;
+pub mod claims;
 pub mod commands;
 pub mod config;
 pub mod gather;

@@ -13,6 +13,7 @@ use rollmill_l1::L1Error;
 use rollmill_node::{ClientKey, Pruner, setup};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
+use rollmill_prover_node::claims::Claims;
 use rollmill_prover_node::commands::{self, Commands};
 use rollmill_prover_node::config::Config;
 use rollmill_prover_node::gather::NodeSource;
@@ -103,8 +104,17 @@ async fn serve(process: Process<Config>) -> Outcome {
     let peers =
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let account = sender.account();
-    let identity = Identity::open(&config.account.intents)?;
     let metrics = Metrics::new(&process.metrics)?;
+    let claims = Claims::new(
+        &running.contract,
+        &running.info,
+        (!config.dry_run).then(|| Arc::clone(&sender)),
+        prover_id.0.into(),
+        config.claim_rewards_above,
+        metrics.clone(),
+    )
+    .await?;
+    let identity = Identity::open(&config.account.intents)?;
     let health = Arc::new(Health::default());
     let store = RowStore::open(&ranges_folder(&config))?;
     let policy = Policy {
@@ -132,6 +142,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         controller,
         broker,
         pruner: Arc::new(pruner),
+        claims: Arc::new(claims),
         lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
         identity,
         ports: NodePorts {

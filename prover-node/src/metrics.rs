@@ -37,6 +37,10 @@ rollmill_service::metrics! {
         pub submitter_fence: IntGauge,
         /// Attempts to submit a proof, by outcome.
         pub submissions_total: IntCounterVec[outcome in SUBMISSIONS],
+        /// What the prover is owed on L1, in AZT, as of the last reading.
+        pub rewards_owed_azt: Gauge,
+        /// Claims by this process of what the prover is owed.
+        pub rewards_claims_total: IntCounter,
         /// Jobs enqueued and not finished.
         pub jobs_open: IntGauge,
         /// Times a dead-lettered job was found and replayed.

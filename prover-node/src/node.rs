@@ -8,6 +8,7 @@ use rollmill_node::Pruner;
 use rollmill_service::{Again, Failure, Retry, Shutdown, one_line};
 use tokio::task::JoinSet;
 
+use crate::claims::Claims;
 use crate::lease::{self, Identity, RENEW};
 use crate::ports::NodePorts;
 use crate::ranges::controller::Controller;
@@ -30,6 +31,8 @@ pub struct ProverNode {
     pub identity: Identity,
     /// Prunes when a deadline was missed and nobody else has pruned.
     pub pruner: Arc<Pruner>,
+    /// Shows what the prover is owed, and claims it.
+    pub claims: Arc<Claims>,
 }
 
 impl ProverNode {
@@ -63,6 +66,8 @@ impl ProverNode {
         });
         let (pruner, stop) = (Arc::clone(&self.pruner), shutdown.clone());
         tasks.spawn(async move { pruner.run(WATCH, &stop).await });
+        let (claims, stop) = (Arc::clone(&self.claims), shutdown.clone());
+        tasks.spawn(async move { claims.run(&stop).await });
         self.turns(shutdown).await;
         // Stops the proving tasks; the lease's task still has to release it.
         drop(self.ports);

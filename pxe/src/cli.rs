@@ -43,7 +43,11 @@ pub(crate) enum Commands {
     /// Create an account and its keystore file
     Keygen,
     /// Print the address of the account
-    Address,
+    Address {
+        /// Print the field element that the contract FeePortal takes for it instead
+        #[arg(long)]
+        l1: bool,
+    },
     /// Read the chain up to the pending tip
     Sync,
     /// Print the value of the notes by how certain it is, and the public balance
@@ -64,7 +68,7 @@ pub(crate) enum Commands {
     /// Withdraw value from notes to an account on L1
     ///
     /// Recipient and amount are public. Once the block is proven on L1, pass what `rollmill-pxe withdrawal-path
-    /// HASH` prints to the contract FeePortal. Exit codes are those of `rollmill-pxe transfer`.
+    /// HASH` prints to `rollmill-l1 withdraw`. Exit codes are those of `rollmill-pxe transfer`.
     Withdraw(Withdraw),
     /// Print what the contract FeePortal needs to pay out a withdrawal
     WithdrawalPath {

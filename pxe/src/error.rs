@@ -146,6 +146,11 @@ pub enum PxeError {
     /// Do: Pass the hash that `rollmill-pxe withdraw` printed.
     #[error("{code}: transaction {hash} withdraws nothing; pass the hash that `rollmill-pxe withdraw` printed", code = self.code())]
     NoWithdrawal { hash: String },
+    /// The text is not a withdrawal.
+    ///
+    /// Do: Pass the whole output of `rollmill-pxe withdrawal-path`.
+    #[error("{code}: not the output of `rollmill-pxe withdrawal-path`: {why}", code = self.code())]
+    WithdrawalText { why: String },
     /// There is no node at the address. The source's message has the code.
     #[error("{0}; the setting is --node-url")]
     Client(#[source] ClientError),
@@ -179,6 +184,7 @@ rollmill_errors::coded! {
         Self::NoDeposit { .. } => "PXE-028",
         Self::NotIncluded { .. } => "PXE-029",
         Self::NoWithdrawal { .. } => "PXE-030",
+        Self::WithdrawalText { .. } => "PXE-031",
         Self::Client(error) => (error),
     }
 }

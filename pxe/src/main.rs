@@ -52,8 +52,12 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         Some(Commands::WithdrawalPath { hash }) => {
             return show_path(&NodeClient::new(&config.node_url)?, &hash).await;
         }
-        Some(Commands::Address) => {
-            println!("{}", open(&config)?.address());
+        Some(Commands::Address { l1 }) => {
+            let address = open(&config)?.address();
+            match l1 {
+                true => println!("{}", to_hex(&address.to_field())),
+                false => println!("{address}"),
+            }
             return Ok(());
         }
         Some(Commands::Sync) => (None, None),

@@ -2,11 +2,12 @@
 //! tree of messages to L1, and the siblings up to the tree's root.
 
 use std::fmt;
+use std::str::FromStr;
 
 use rollmill_errors::Bare;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
-use rollmill_protocol::field::to_hex;
+use rollmill_protocol::field::{from_hex, to_hex};
 use rollmill_protocol::message::{out_path, out_root};
 use rollmill_protocol::{BlockData, EthAddress, Fr};
 
@@ -88,5 +89,81 @@ impl fmt::Display for Withdrawal {
         writeln!(f, "recipient {}", self.recipient)?;
         writeln!(f, "amount {}", self.amount)?;
         write!(f, "path [{}]", path.join(","))
+    }
+}
+
+/// Reads the text of [`Display`](fmt::Display). Whether the block is proven is not part of it.
+impl FromStr for Withdrawal {
+    type Err = PxeError;
+
+    fn from_str(text: &str) -> Result<Self, PxeError> {
+        let bad = |why: String| PxeError::WithdrawalText { why };
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut next = |name: &str| {
+            let line = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.map(str::trim).ok_or_else(|| bad(format!("the line `{name}` is missing")))
+        };
+        let (block, tx) = (next("block")?, next("transaction")?);
+        let (recipient, amount) = (next("recipient")?, next("amount")?);
+        let path = next("path")?;
+        if let Some(more) = lines.next() {
+            let start: String = more.chars().take(20).collect();
+            return Err(bad(format!("`{start}` follows the path")));
+        }
+        let number = |name: &str, text: &str| {
+            text.parse::<u64>().map_err(|_| bad(format!("`{name}` is no number")))
+        };
+        let list = path.strip_prefix('[').and_then(|path| path.strip_suffix(']'));
+        let list = list.ok_or_else(|| bad("`path` has no brackets".to_owned()))?;
+        let siblings = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let path = siblings.map(from_hex).collect::<Result<Vec<Fr>, _>>();
+        let no_tx = |_| bad("`transaction` is beyond any block".to_owned());
+        Ok(Self {
+            block_number: number("block", block)?,
+            tx: usize::try_from(number("transaction", tx)?).map_err(no_tx)?,
+            recipient: EthAddress::from_hex(recipient)
+                .map_err(|_| bad("`recipient` is no account on L1".to_owned()))?,
+            amount: number("amount", amount)?,
+            path: path
+                .map_err(|_| bad("`path` has a sibling that is no field element".to_owned()))?,
+            is_proven: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawal_is_read_back_from_its_text_and_nothing_else_is() {
+        let withdrawal = Withdrawal {
+            block_number: 7,
+            tx: 3,
+            recipient: EthAddress([0xab; 20]),
+            amount: u64::MAX,
+            path: vec![Fr::from(1u64), Fr::from(2u64)],
+            is_proven: false,
+        };
+        let text = withdrawal.to_string();
+        assert_eq!(text.parse::<Withdrawal>().unwrap(), withdrawal);
+        assert_eq!(format!("\n{text}\r\n").parse::<Withdrawal>().unwrap(), withdrawal);
+        let alone = Withdrawal { path: Vec::new(), ..withdrawal };
+        assert_eq!(alone.to_string().parse::<Withdrawal>().unwrap(), alone);
+        for (from, to, why) in [
+            ("block 7", "block -7", "`block` is no number"),
+            ("block 7\n", "", "line `block`"),
+            ("recipient 0x", "recipient 0y", "no account on L1"),
+            ("amount 18446744073709551615", "amount 18446744073709551616", "`amount` is no number"),
+            ("path [", "path ", "brackets"),
+            ("path [0x", "path [0xg", "no field element"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text);
+            let error = changed.parse::<Withdrawal>().unwrap_err();
+            assert!(error.to_string().contains(why), "{changed}: {error}");
+        }
+        let longer = format!("{text}\nblock 8");
+        assert!(longer.parse::<Withdrawal>().unwrap_err().to_string().contains("follows the path"));
     }
 }

@@ -1,5 +1,6 @@
 //! Settings of the sequencer.
 
+use rollmill_l1::Azt;
 use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
@@ -39,6 +40,12 @@ pub struct Config {
     #[arg(long, value_name = "BLOCKS", default_value_t = 0, help_heading = "Blocks")]
     #[arg(value_parser = values::whole(0..=1_000_000_u64))]
     pub blocks_per_epoch: u64,
+
+    /// AZT to deposit whenever the free bond does not cover the next epoch [default: none, only warn]
+    ///
+    /// The account needs this much of the token, and approves the amount of each deposit.
+    #[arg(long, value_name = "AZT", help_heading = "L1 account")]
+    pub bond_top_up: Option<Azt>,
 
     #[command(flatten)]
     pub committee: CommitteeConfig,

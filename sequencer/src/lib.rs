@@ -4,6 +4,7 @@
 //! The node's pool admits a transaction only after verifying its client proof. Blocks take the highest
 //! offers first, and their data is published as calldata.
 
+pub mod bond;
 pub mod build;
 pub mod committee;
 pub mod config;

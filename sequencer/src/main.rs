@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rollmill_l1::L1Error;
 use rollmill_node::{Pruner, setup};
 use rollmill_node_client::ClientError;
+use rollmill_sequencer::bond::BondKeeper;
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
@@ -44,12 +45,17 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let sender = Arc::new(sender);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
+    let economics = running.contract.economics(&running.info).await?;
+    let (watched, conditions) = (Arc::clone(&sender), process.conditions.clone());
+    let bond = BondKeeper::new(economics, watched, config.bond_top_up, metrics.clone(), conditions);
     let duties = rollmill_validator::duties(&running);
     let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
     let coinbase = config.coinbase;
     let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
+    let stop = process.shutdown.clone();
+    tokio::spawn(async move { bond.run(&stop).await });
     process.ready();
     Ok(sequencer.run(&process.shutdown).await?)
 }

@@ -32,5 +32,13 @@ rollmill_service::metrics! {
         pub(crate) held: IntGauge,
         /// 1 while building waits for the client proofs of blocks on L1.
         pub(crate) unverified: IntGauge,
+        /// Free part of the account's bond, in AZT: what the next epoch that it opens can lock.
+        pub(crate) bond_free_azt: Gauge,
+        /// Locked part of the account's bond, in AZT.
+        pub(crate) bond_locked_azt: Gauge,
+        /// Bond that the first block of an epoch locks now, in AZT.
+        pub(crate) bond_needed_azt: Gauge,
+        /// Deposits by this process to the account's bond.
+        pub(crate) bond_top_ups_total: IntCounter,
     }
 }

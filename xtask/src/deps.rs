@@ -99,6 +99,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("sequencer-testing", &["l1", "l1-testing", "protocol", "protocol-testing"]),
+    ("l1-cli", &["errors", "l1", "node", "protocol", "pxe", "service"]),
     ("pxe", &["errors", "algebra", "circuits", "protocol", "node-client", "service"]),
     (
         "devnet",
@@ -132,6 +133,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("devnet", "validator", "a test writes the list of metrics from each program's tables"),
     ("devnet", "service", "a test writes the list of metrics from each program's tables"),
     ("l1", "l1-testing", "tests run on a development L1"),
+    ("l1-cli", "l1-testing", "tests run the program on a development L1"),
     ("node", "l1-testing", "tests read events from a scripted L1"),
     ("node", "protocol-testing", "tests follow a small deployment"),
     ("circuits", "protocol-testing", "tests lay out the blocks of the Python model"),
@@ -139,6 +141,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("blob", "protocol", "tests make blobs of words"),
     ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
     ("pxe", "plonk", "tests check witnesses against the client circuit"),
+    ("prover-node", "l1-testing", "tests prove epochs with verifiers that accept"),
     ("prover-node", "sequencer-testing", "tests run the program in a deployment"),
     ("sequencer", "l1-testing", "tests place a failing endpoint before L1"),
     ("sequencer", "protocol-testing", "tests build blocks of a small deployment"),

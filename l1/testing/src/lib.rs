@@ -180,8 +180,17 @@ impl Network {
         Self::with(client, setup).await
     }
 
-    /// Deploys the contracts.
+    /// Deploys the contracts, with a token and a contract in the timelock's place that only they use.
     pub async fn with(client: L1Client, setup: Setup<'_>) -> Self {
+        Self::governed(client, setup, None).await
+    }
+
+    /// [`Self::with`], under this timelock and with this token.
+    pub async fn governed(
+        client: L1Client,
+        setup: Setup<'_>,
+        given: Option<(Address, Address)>,
+    ) -> Self {
         let Setup { leaves, window, config, members, genesis } = setup;
         let folder = tempfile::tempdir().unwrap();
         let sender = sender(&client, folder.path(), 0).await;
@@ -201,14 +210,20 @@ impl Network {
             root_keys.push(root_key(verifier, leaf.charged_rows, &path).unwrap());
         }
         let [one_block, more_blocks] = root_keys.try_into().unwrap();
-        let timelock = made("timelock".into(), constant_contract(B256::with_last_byte(1))).await;
+        let timelock = match given {
+            Some((timelock, _)) => timelock,
+            None => made("timelock".into(), constant_contract(B256::with_last_byte(1))).await,
+        };
         let code = abi::BlobAvailability::BYTECODE.clone();
         let data_availability = made("data".into(), code).await;
         let code = abi::creation(&abi::FixedCommittee::BYTECODE, &members.abi_encode());
         let selection = made("selection".into(), code).await;
         let supply = (timelock, sender.account(), U256::from(10).pow(U256::from(24))).abi_encode();
         let code = abi::creation(&abi::AztToken::BYTECODE, &supply);
-        let token = made("token".into(), code).await;
+        let token = match given {
+            Some((_, token)) => token,
+            None => made("token".into(), code).await,
+        };
         let plan = Plan::new(&sender, "test").await.unwrap();
         let rollup = EthAddress(plan.rollup().into_array());
         let terms = Terms {
@@ -239,6 +254,23 @@ impl Network {
     /// The contracts that a follower follows.
     pub fn followed(&self) -> Followed {
         Followed { rollup: self.rollup.address(), inbox: self.info.contracts.inbox }
+    }
+
+    /// Replaces the rates, as the timelock would.
+    pub async fn set_rates(&self, next: Rates) {
+        use alloy::providers::Provider;
+        use alloy::providers::ext::AnvilApi;
+        use alloy::rpc::types::TransactionRequest;
+        use alloy::sol_types::SolCall;
+        let provider = self.client.provider();
+        let registry = abi::Registry::new(self.info.contracts.registry, provider.clone());
+        let timelock = registry.TIMELOCK().call().await.unwrap();
+        provider.anvil_set_balance(timelock, U256::from(10).pow(U256::from(18))).await.unwrap();
+        provider.anvil_impersonate_account(timelock).await.unwrap();
+        let call = Bytes::from(abi::Registry::setRatesCall { next }.abi_encode());
+        let request = TransactionRequest::default().from(timelock).to(*registry.address());
+        let sent = provider.send_transaction(request.input(call.into())).await.unwrap();
+        assert!(sent.get_receipt().await.unwrap().status(), "the rates are out of bounds");
     }
 
     /// Lets time pass until L1 is in `slot`, by one L1 block; does nothing when it is there already.

@@ -138,7 +138,7 @@ fn parse<C: Settings, S: Commands>(
     let matches = program.build::<S>(&lower).try_get_matches_from(&arguments);
     let matches = matches.map_err(|error| program.usage(&error))?;
     let values = program.values(self::deepest(&matches), &lower);
-    let unknown_variables = program.unknown(&variables);
+    let unknown_variables = program.unknown(&variables, &values);
     program.check_flags(&values)?;
     program.check_ports(&values)?;
     let read = |error: clap::Error| program.usage(&error);
@@ -299,13 +299,22 @@ impl Program {
         self.settings.iter().enumerate().map(value).collect()
     }
 
-    fn unknown(&self, variables: &[(OsString, OsString)]) -> Vec<UnknownVariable> {
+    /// Variables with the program's prefix that are no setting, and that no setting names: `env:NAME`, or the name
+    /// alone.
+    fn unknown(
+        &self,
+        variables: &[(OsString, OsString)],
+        values: &[Option<Value>],
+    ) -> Vec<UnknownVariable> {
+        let named = |name: &str| {
+            values.iter().flatten().any(|v| v.text.strip_prefix("env:").unwrap_or(&v.text) == name)
+        };
         let known: BTreeSet<String> = self.settings.iter().map(|s| s.variable.clone()).collect();
         let config = self.config_variable();
         let names = variables.iter().filter_map(|(name, _)| name.to_str());
         let unknown = names
             .filter(|name| name.starts_with(&self.prefix))
-            .filter(|name| *name != config && !known.contains(*name));
+            .filter(|name| *name != config && !known.contains(*name) && !named(name));
         let all = self.settings.iter().map(|s| (s.variable.as_str(), s.place().1));
         let all = all.chain([(config.as_str(), CONFIG)]);
         let with_nearest = |name: &str| {

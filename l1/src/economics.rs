@@ -1,0 +1,288 @@
+//! Bonds, pay and tokens of a deployment: what an account has, and the calls that move it.
+
+use alloy::eips::BlockId;
+use alloy::primitives::{Address, Bytes, U256};
+use alloy::providers::RootProvider;
+use alloy::sol_types::SolCall;
+
+use crate::abi::{AztToken, BondVault, Contracts, EpochRecord, Rates, Registry, Rewards, Rollup};
+use crate::amount::Azt;
+use crate::client::{DeploymentInfo, L1BlockRef, RollupContract};
+use crate::error::L1Error;
+use crate::sender::{TxSender, TxStatus};
+
+/// A call of a contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub to: Address,
+    pub input: Bytes,
+}
+
+impl Call {
+    pub fn new(to: Address, call: &impl SolCall) -> Self {
+        Self { to, input: call.abi_encode().into() }
+    }
+}
+
+/// An account's bond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Bond {
+    /// What the next epoch that the account opens can lock, and what the account can take back.
+    pub free: Azt,
+    /// What is locked by epochs that are not settled.
+    pub locked: Azt,
+}
+
+/// Blocks of a settled epoch whose fees and rewards nobody has claimed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unclaimed {
+    pub epoch: u64,
+    pub from: u64,
+    pub to: u64,
+}
+
+/// What there is to do for the pay of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// All its blocks are proven, it is over, and nobody has settled it.
+    Settle { epoch: u64 },
+    /// Blocks between these, both included, are not claimed.
+    Claim(Unclaimed),
+}
+
+impl Due {
+    pub fn epoch(&self) -> u64 {
+        match self {
+            Self::Settle { epoch } => *epoch,
+            Self::Claim(unclaimed) => unclaimed.epoch,
+        }
+    }
+}
+
+/// Bit of an epoch record's state: nothing of the epoch changes any more.
+const SETTLED: u8 = 2;
+
+/// Whether the epoch gets no more proofs: its proof was credited and its bond returned or lost.
+pub fn is_settled(record: &EpochRecord) -> bool {
+    record.state & SETTLED != 0
+}
+
+/// Typed reads and calls of a deployment's economic contracts.
+#[derive(Debug, Clone)]
+pub struct Economics {
+    provider: RootProvider,
+    contracts: Contracts,
+    token: Address,
+}
+
+impl RollupContract {
+    /// The contracts of the deployment that hold tokens.
+    ///
+    /// # Errors
+    /// [`L1Error`] if the Registry does not respond.
+    pub async fn economics(&self, info: &DeploymentInfo) -> Result<Economics, L1Error> {
+        let provider = self.provider();
+        let registry = Registry::new(info.contracts.registry, provider.clone());
+        let token = registry.TOKEN().call().await.map_err(L1Error::contract("TOKEN"))?;
+        Ok(Economics { provider, contracts: info.contracts.clone(), token })
+    }
+}
+
+impl Economics {
+    /// The token of fees, bonds and stakes.
+    pub fn token(&self) -> Address {
+        self.token
+    }
+
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
+    }
+
+    /// The rates of now.
+    pub async fn rates(&self) -> Result<Rates, L1Error> {
+        let registry = Registry::new(self.contracts.registry, &self.provider);
+        registry.rates().call().await.map_err(L1Error::contract("rates"))
+    }
+
+    /// The bond that the first block of an epoch locks now.
+    pub async fn bond_amount(&self) -> Result<Azt, L1Error> {
+        let registry = Registry::new(self.contracts.registry, &self.provider);
+        let amount = registry.bondAmount().call().await;
+        Ok(Azt::from_word(amount.map_err(L1Error::contract("bondAmount"))?.to()))
+    }
+
+    /// The bond of an account.
+    pub async fn bond(&self, account: Address) -> Result<Bond, L1Error> {
+        self.bond_at(account, BlockId::latest()).await
+    }
+
+    /// [`Self::bond`] after an L1 block.
+    pub async fn bond_at(&self, account: Address, at: BlockId) -> Result<Bond, L1Error> {
+        let vault = BondVault::new(self.contracts.bondVault, &self.provider);
+        let both = vault.balanceOf(account).block(at).call().await;
+        let both = both.map_err(L1Error::contract("balanceOf"))?;
+        Ok(Bond { free: Azt::new(both.free), locked: Azt::new(both.locked) })
+    }
+
+    /// What [`Self::claim`] would pay an account if Rewards has the funds.
+    pub async fn owed(&self, account: Address) -> Result<Azt, L1Error> {
+        self.owed_at(account, BlockId::latest()).await
+    }
+
+    /// [`Self::owed`] after an L1 block.
+    pub async fn owed_at(&self, account: Address, at: BlockId) -> Result<Azt, L1Error> {
+        let rewards = Rewards::new(self.contracts.rewards, &self.provider);
+        let owed = rewards.owedTo(account).block(at).call().await;
+        Ok(Azt::from_word(owed.map_err(L1Error::contract("owedTo"))?))
+    }
+
+    /// What Rewards owes to all, and what it has.
+    pub async fn funds(&self) -> Result<(Azt, Azt), L1Error> {
+        let rewards = Rewards::new(self.contracts.rewards, &self.provider);
+        let owed = rewards.totalOwed().call().await.map_err(L1Error::contract("totalOwed"))?;
+        Ok((Azt::from_word(owed), self.balance(self.contracts.rewards).await?))
+    }
+
+    /// Tokens of an account.
+    pub async fn balance(&self, account: Address) -> Result<Azt, L1Error> {
+        let token = AztToken::new(self.token, &self.provider);
+        let balance = token.balanceOf(account).call().await;
+        Ok(Azt::from_word(balance.map_err(L1Error::contract("balanceOf"))?))
+    }
+
+    /// Tokens of `owner` that `spender` may move.
+    pub async fn allowance(&self, owner: Address, spender: Address) -> Result<Azt, L1Error> {
+        let token = AztToken::new(self.token, &self.provider);
+        let allowance = token.allowance(owner, spender).call().await;
+        Ok(Azt::from_word(allowance.map_err(L1Error::contract("allowance"))?))
+    }
+
+    /// Whether a block's fees and reward were claimed.
+    pub async fn is_claimed(&self, block: u64) -> Result<bool, L1Error> {
+        let rewards = Rewards::new(self.contracts.rewards, &self.provider);
+        rewards.isClaimed(block).call().await.map_err(L1Error::contract("isClaimed"))
+    }
+
+    /// Allows `spender` to move this amount, and no more.
+    pub fn approve(&self, spender: Address, amount: Azt) -> Call {
+        Call::new(self.token, &AztToken::approveCall { spender, value: amount.word() })
+    }
+
+    /// Adds to an account's free bond. The vault needs an allowance of the caller.
+    pub fn deposit_bond(&self, account: Address, amount: Azt) -> Call {
+        let call = BondVault::depositCall { account, amount: amount.word() };
+        Call::new(self.contracts.bondVault, &call)
+    }
+
+    /// Takes the caller's free bond back.
+    pub fn withdraw_bond(&self, amount: Azt) -> Call {
+        Call::new(self.contracts.bondVault, &BondVault::withdrawCall { amount: amount.word() })
+    }
+
+    /// Moves lost bonds to Rewards.
+    pub fn collect(&self) -> Call {
+        Call::new(self.contracts.bondVault, &BondVault::collectCall {})
+    }
+
+    /// Pays what is owed to an account.
+    pub fn claim(&self, who: Address) -> Call {
+        Call::new(self.contracts.rewards, &Rewards::claimCall { who })
+    }
+
+    /// Distributes fees and rewards of an epoch's blocks. `committee` is that of the epoch.
+    pub fn claim_blocks(&self, blocks: Unclaimed, committee: Vec<Address>) -> Call {
+        let Unclaimed { from, to, .. } = blocks;
+        Call::new(self.contracts.rewards, &Rewards::claimBlocksCall { from, to, committee })
+    }
+
+    /// Tokens that lie in the FeePortal.
+    pub async fn bridged(&self) -> Result<Azt, L1Error> {
+        self.balance(self.contracts.feePortal).await
+    }
+}
+
+/// Credits an epoch's proof, and returns or forfeits its bond.
+pub fn settle(rollup: Address, epoch: u64) -> Call {
+    Call::new(rollup, &Rollup::settleCall { epoch })
+}
+
+impl RollupContract {
+    /// What is to be done for the pay of proven epochs: the newest `epochs_max` of them that have blocks, oldest
+    /// first. `time` is that of L1's head.
+    ///
+    /// # Errors
+    /// [`L1Error`] if L1 does not respond. A prune in between shows as such an error too.
+    pub async fn dues(
+        &self,
+        info: &DeploymentInfo,
+        economics: &Economics,
+        epochs_max: usize,
+    ) -> Result<Vec<Due>, L1Error> {
+        let tips = self.tips().await?;
+        let mut block = tips.proven;
+        let mut dues = Vec::new();
+        for _ in 0..epochs_max {
+            if block == 0 {
+                break;
+            }
+            let slot: u64 = self.block_record(block).await?.slot.to();
+            let epoch = info.epoch(slot);
+            let record = self.epoch_record(epoch).await?;
+            let (first, last): (u64, u64) = (record.firstBlock.to(), record.lastBlock.to());
+            if is_settled(&record) {
+                let unclaimed = self.unclaimed(economics, epoch, first, last).await?;
+                dues.extend(unclaimed.map(Due::Claim));
+            } else if last <= tips.proven && info.epoch_end(epoch) <= tips.at.timestamp {
+                dues.push(Due::Settle { epoch });
+            }
+            block = first.saturating_sub(1);
+        }
+        dues.reverse();
+        Ok(dues)
+    }
+
+    /// The range from the first to the last unclaimed block among these.
+    async fn unclaimed(
+        &self,
+        economics: &Economics,
+        epoch: u64,
+        first: u64,
+        last: u64,
+    ) -> Result<Option<Unclaimed>, L1Error> {
+        let mut found: Option<Unclaimed> = None;
+        for block in first.max(1)..=last {
+            if !economics.is_claimed(block).await? {
+                found =
+                    Some(found.map_or(Unclaimed { epoch, from: block, to: block }, |earlier| {
+                        Unclaimed { to: block, ..earlier }
+                    }));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl DeploymentInfo {
+    /// Unix second at which an epoch is over.
+    pub fn epoch_end(&self, epoch: u64) -> u64 {
+        let schedule = &self.schedule;
+        let seconds = u64::from(schedule.slotsPerEpoch) * u64::from(schedule.slotSeconds);
+        let end = U256::from(epoch).saturating_add(U256::from(1)) * U256::from(seconds);
+        end.saturating_add(U256::from(schedule.genesisTime)).saturating_to()
+    }
+}
+
+/// L1's head, if a reading after it shows the effect of every transaction of this purpose that is in a block. `None`
+/// while an endpoint lags behind one: whoever decides by such a reading would send it a second time.
+///
+/// # Errors
+/// [`L1Error`] if L1 does not respond.
+pub async fn head_after(sender: &TxSender, purpose: &str) -> Result<Option<L1BlockRef>, L1Error> {
+    let head = sender.client().latest().await?;
+    let last = sender.attempt_for(purpose).checked_sub(1);
+    let is_seen = match last.and_then(|attempt| sender.status(purpose, attempt)) {
+        Some(TxStatus::Included(receipt)) => head.number >= receipt.block_number,
+        _ => true,
+    };
+    Ok(is_seen.then_some(head))
+}
