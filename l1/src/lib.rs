@@ -33,7 +33,7 @@ mod wire;
 pub use client::{
     DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Selection, Tips,
 };
-pub use deploy::{Deployment, Plan, Terms, creation_code, deploy, root_key};
+pub use deploy::{Chosen, Deployment, Plan, Terms, creation_code, deploy, root_key};
 pub use error::L1Error;
 pub use event::{
     BlockProposed, EpochProven, Followed, L1Event, MessageKind, MessageSent, Place, Pruned,
