@@ -11,8 +11,8 @@ use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::alloy::sol_types::{SolCall, SolConstructor};
 use rollmill_l1::{
-    Followed, L1Client, L1Error, Plan, SenderConfig, Terms, TxRequest, TxSender, creation_code,
-    deploy, root_key,
+    Chosen, Followed, L1Client, L1Error, Plan, SenderConfig, Terms, TxRequest, TxSender,
+    creation_code, deploy, root_key,
 };
 use rollmill_plonk::solidity;
 use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
@@ -180,9 +180,9 @@ pub async fn deploy_contracts(
         proof_grace_seconds: CHALLENGE_SECONDS,
         max_unproven_epochs: MAX_UNPROVEN_EPOCHS,
         data_availability,
-        selection,
         token,
         timelock,
+        selection: Chosen::Existing(selection),
         rates: rates(),
     };
     let rollup = plan.deploy(&sender, "rollup", &terms).await?.address;

@@ -200,6 +200,30 @@ pub enum Error {
     #[error("{}: {} was generated from other keys; run: make gen", self.code(), path.display())]
     VerifierStale { path: PathBuf },
 
+    /// A payment or a balance on L1 is not what the formulas say.
+    ///
+    /// Do: Do not use the contracts of this build. Report it with the scenario's name.
+    #[error("{}: scenario {scenario}: {what}: the formulas say {expected}, L1 says {got}; do not use the contracts of this build, and report it", self.code())]
+    EconomicsAmount { scenario: &'static str, what: String, expected: String, got: String },
+
+    /// L1 accepted what a scenario requires it to reject, or rejected it for another reason.
+    ///
+    /// Do: Do not use the contracts of this build. Report it with the scenario's name.
+    #[error("{}: scenario {scenario}: {step}: expected the rejection {expected}, got {got}; do not use the contracts of this build, and report it", self.code())]
+    EconomicsRejection { scenario: &'static str, step: String, expected: String, got: String },
+
+    /// L1 rejected a step of a scenario that must succeed.
+    ///
+    /// Do: Run it again with `--dir`, and report it with the logs.
+    #[error("{}: scenario {scenario}: {step}: L1 rejected it: {reason}; run it again with --dir, and report it", self.code())]
+    EconomicsStep { scenario: &'static str, step: String, reason: String },
+
+    /// The state of L1 in a scenario is not what the rules say.
+    ///
+    /// Do: Do not use the contracts of this build. Report it with the scenario's name.
+    #[error("{}: scenario {scenario}: {what}: expected {expected}, got {got}; do not use the contracts of this build, and report it", self.code())]
+    EconomicsState { scenario: &'static str, what: String, expected: String, got: String },
+
     /// L1 has no receipt for the transaction whose event it reported.
     ///
     /// Do: Run it again. If it recurs, report it with the log of anvil.
@@ -237,6 +261,10 @@ rollmill_errors::coded! {
         Self::ContractsMissing { .. } => "NET-035",
         Self::AnvilVariable { .. } => "NET-036",
         Self::Unpaid { .. } => "NET-037",
+        Self::EconomicsAmount { .. } => "NET-038",
+        Self::EconomicsRejection { .. } => "NET-039",
+        Self::EconomicsStep { .. } => "NET-040",
+        Self::EconomicsState { .. } => "NET-041",
     }
 }
 

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod bridge;
 pub mod chaos;
 pub mod deployment;
+pub mod economics;
 pub mod endpoint;
 mod error;
 pub mod failover;
@@ -29,7 +30,7 @@ pub mod tampering;
 
 pub use error::Error;
 pub use network::{ANVIL_CHAIN_ID, Network};
-pub use options::{Options, Tamper};
+pub use options::{Command, Options, Tamper};
 pub use ports::Ports;
 pub use process::{Child, Launcher, Program, last_line};
 pub use programs::{ANVIL_VARIABLE, Programs};

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use rollmill_devnet::{
-    Error, Network, Options, Programs, Progress, Report, RunDir, chaos, failover, guard, scenario,
-    tampering,
+    Command, Error, Network, Options, Programs, Progress, Report, RunDir, chaos, economics,
+    failover, guard, scenario, tampering,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,7 +49,11 @@ async fn run(options: Options) -> Result<(), Error> {
     let mut progress = Progress::standard();
     let devnet = std::env::current_exe().map_err(Error::file("find", "the running program"))?;
     let programs = Programs::beside_this_one()?;
-    let dir = RunDir::create(options.dir.as_deref(), rand::random())?;
+    let dir = match &options.command {
+        Some(Command::Economics(chosen)) => &chosen.dir,
+        None => &options.dir,
+    };
+    let dir = RunDir::create(dir.as_deref(), rand::random())?;
     let mut network = Network::new(programs, &devnet, dir)?;
 
     let result = tokio::select! {
@@ -74,6 +78,9 @@ async fn main_job(
     network: &mut Network,
     progress: &mut Progress,
 ) -> Result<(), Error> {
+    if let Some(Command::Economics(chosen)) = &options.command {
+        return economics::run(chosen, network, progress).await;
+    }
     let mut report = Report::default();
     if let Some(path) = &options.json {
         // Checked now, so that a wrong path does not cost the result of a long run.

@@ -14,6 +14,8 @@ pub const ANVIL_CHAIN_ID: u64 = 31_337;
 
 /// How long anvil may take to listen. It takes a twentieth of a second on an idle machine.
 const ANVIL_LIMIT: Duration = Duration::from_secs(30);
+/// Unix time of the first block of an anvil whose time its user moves: 15 January 2027.
+const IDLE_ANVIL_START: &str = "1800000000";
 /// How long the broker may take to start, the creation of its database included.
 const BROKER_LIMIT: Duration = Duration::from_secs(60);
 /// How long a process may take to exit after SIGTERM.
@@ -110,18 +112,33 @@ impl Network {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_anvil(&mut self, epoch_slots: u32) -> Result<SocketAddr, Error> {
+        let slots = epoch_slots.to_string();
+        let flags = ["--block-time", "1", "--mixed-mining", "--slots-in-an-epoch", &slots];
+        self.start_anvil_with(&flags).await
+    }
+
+    /// Starts an anvil that mines a block for each transaction and no others, so that whoever uses it moves
+    /// its time. The first block's time is always the same. Returns its RPC address.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_idle_anvil(&mut self) -> Result<SocketAddr, Error> {
+        self.start_anvil_with(&["--timestamp", IDLE_ANVIL_START]).await
+    }
+
+    async fn start_anvil_with(&mut self, flags: &[&str]) -> Result<SocketAddr, Error> {
         let address = self.ports.free()?;
         let program = Program::new("anvil", self.programs.anvil()?)
             .flag("--host", address.ip().to_string())
             .flag("--port", address.port().to_string())
             .flag("--chain-id", ANVIL_CHAIN_ID.to_string())
             .flag("--hardfork", "osaka")
-            .flag("--block-time", "1")
-            .arg("--mixed-mining")
-            .flag("--slots-in-an-epoch", epoch_slots.to_string())
             .arg("--enable-tx-gas-limit");
+        let program = flags.iter().fold(program, |program, flag| program.arg(flag));
         self.start(program, ANVIL_LIMIT).await?;
-        self.child_mut("anvil")?.wait_for_line("Listening on", ANVIL_LIMIT).await?;
+        // The log may have the line of an earlier anvil, on another port.
+        let listening = format!("Listening on {address}");
+        self.child_mut("anvil")?.wait_for_line(&listening, ANVIL_LIMIT).await?;
         Ok(address)
     }
 

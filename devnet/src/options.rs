@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use rollmill_service::values;
 
 use crate::bridge;
+use crate::economics::EconomicsOptions;
 
 /// Run the whole network on this machine and prove epochs on a local L1
 ///
@@ -16,8 +17,11 @@ use crate::bridge;
 /// and L1 pays the withdrawal, the fees and the proofs.
 /// However it ends, no process stays behind.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "rollmill-devnet", version)]
+#[command(name = "rollmill-devnet", version, args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Epochs to prove
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=1000_u32))]
     #[arg(allow_negative_numbers = true, help_heading = "Network")]
@@ -125,6 +129,17 @@ impl Options {
     }
 }
 
+/// What devnet does instead of running the network.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Show on a local L1 who is paid what, and that nobody is paid anything else
+    ///
+    /// Each scenario deploys the contracts on an anvil of its own and sends them real transactions. It prints what
+    /// happened, every payment and where every token is, and fails unless the payments are those that the formulas
+    /// give. Epoch proofs are stand-ins. Example: rollmill-devnet economics --scenario challenge
+    Economics(EconomicsOptions),
+}
+
 /// What `--tamper` changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Tamper {
@@ -178,6 +193,21 @@ mod tests {
             assert!(!options.has_bridge(), "{flags:?}");
             assert_eq!(options.epoch_blocks(), options.blocks);
         }
+    }
+
+    #[test]
+    fn economics_wants_a_scenario_and_takes_several() {
+        let parse = |flags: &[&str]| {
+            Options::try_parse_from(["rollmill-devnet", "economics"].iter().chain(flags))
+        };
+        let options = parse(&["--scenario", "honest", "--scenario", "lost-bond"]).unwrap();
+        let Some(Command::Economics(chosen)) = options.command else { panic!("{options:?}") };
+        assert_eq!(chosen.scenario.len(), 2);
+        for flags in [&[][..], &["--scenario", "luck"], &["--epochs", "1"]] {
+            assert!(parse(flags).is_err(), "{flags:?}");
+        }
+        let mixed = ["rollmill-devnet", "--kill", "economics", "--scenario", "all"];
+        assert!(Options::try_parse_from(mixed).is_err());
     }
 
     #[test]

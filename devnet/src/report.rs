@@ -227,15 +227,20 @@ impl Report {
     /// # Errors
     /// [`Error::File`].
     pub fn write_json(&self, path: &Path) -> Result<(), Error> {
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(std::io::Error::other)
-            .map_err(Error::file("encode", path))?;
-        text.push('\n');
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".part");
-        std::fs::write(&unfinished, text).map_err(Error::file("write", &unfinished))?;
-        std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
+        write_json(self, path)
     }
+}
+
+/// Writes a report as JSON. The file is complete or absent.
+pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(report)
+        .map_err(std::io::Error::other)
+        .map_err(Error::file("encode", path))?;
+    text.push('\n');
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".part");
+    std::fs::write(&unfinished, text).map_err(Error::file("write", &unfinished))?;
+    std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
 }
 
 #[cfg(test)]

@@ -33,16 +33,27 @@ pub async fn deploy(sender: &TxSender, id: &str, code: Bytes) -> Result<Deployme
 
 /// The contracts of a rollup that know one another, in the order of their creation. Each takes the
 /// account's next nonce, so their addresses are known before any of them exists: no contract needs a
-/// setter, and the rollup's address is part of the genesis block.
-const TIED: [&str; 7] =
-    ["rollup", "inbox", "outbox", "fee-portal", "rewards", "bond-vault", "registry"];
+/// setter, and the rollup's address is part of the genesis block. `staking` is created if committees are
+/// drawn from stakers; the registry is last, since it requires all others.
+const TIED: [&str; 8] =
+    ["rollup", "inbox", "outbox", "fee-portal", "rewards", "bond-vault", STAKING, "registry"];
+const STAKING: &str = "staking";
 
 /// The addresses of a rollup's contracts, before they exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// Nonce of the rollup's creation.
     pub nonce: u64,
-    addresses: [Address; TIED.len()],
+    account: Address,
+}
+
+/// The contract that selects proposers and committees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// One that exists already, such as a fixed committee.
+    Existing(Address),
+    /// `Staking`, which is created with the rollup and draws committees from stakers.
+    Staking,
 }
 
 /// What the deployment of a rollup fixes, besides the addresses.
@@ -61,9 +72,9 @@ pub struct Terms {
     pub max_unproven_epochs: u16,
     /// Contracts that exist already.
     pub data_availability: Address,
-    pub selection: Address,
     pub token: Address,
     pub timelock: Address,
+    pub selection: Chosen,
     pub rates: Rates,
 }
 
@@ -85,13 +96,12 @@ impl Plan {
                 count.map_err(L1Error::rpc("nonce"))?
             }
         };
-        let addresses = std::array::from_fn(|i| account.create(nonce + i as u64));
-        Ok(Self { nonce, addresses })
+        Ok(Self { nonce, account })
     }
 
     /// Address of the rollup.
     pub fn rollup(&self) -> Address {
-        self.addresses[0]
+        self.account.create(self.nonce)
     }
 
     /// Number of the deployment that this plan makes on a chain with these keys and this config.
@@ -102,10 +112,15 @@ impl Plan {
 
     /// The contracts as the rollup knows them.
     fn contracts(&self, terms: &Terms) -> Contracts {
-        let [_, inbox, outbox, fee_portal, rewards, bond_vault, registry] = self.addresses;
+        let at = |place: u64| self.account.create(self.nonce + place);
+        let [inbox, outbox, fee_portal, rewards, bond_vault] = [1, 2, 3, 4, 5].map(at);
+        let (selection, registry) = match terms.selection {
+            Chosen::Existing(address) => (address, at(6)),
+            Chosen::Staking => (at(6), at(7)),
+        };
         Contracts {
             dataAvailability: terms.data_availability,
-            selection: terms.selection,
+            selection,
             inbox,
             outbox,
             feePortal: fee_portal,
@@ -156,10 +171,14 @@ impl Plan {
             of_token(&abi::FeePortal::BYTECODE),
             of_token(&abi::Rewards::BYTECODE),
             of_token(&abi::BondVault::BYTECODE),
+            of_token(&abi::Staking::BYTECODE),
             abi::creation(&abi::Registry::BYTECODE, &registry.abi_encode()),
         ];
+        let has_staking = terms.selection == Chosen::Staking;
+        let tied = TIED.iter().zip(codes).filter(|(name, _)| **name != STAKING || has_staking);
         let mut first = None;
-        for ((name, code), planned) in TIED.iter().zip(codes).zip(self.addresses) {
+        for (nonce, (name, code)) in (self.nonce..).zip(tied) {
+            let planned = self.account.create(nonce);
             let id = format!("{prefix}/{name}");
             let made = deploy(sender, &id, code).await?;
             if made.address != planned {

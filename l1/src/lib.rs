@@ -36,7 +36,7 @@ pub use amount::{Azt, NotAnAmount};
 pub use client::{
     DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Selection, Tips,
 };
-pub use deploy::{Deployment, Plan, Terms, creation_code, deploy, root_key};
+pub use deploy::{Chosen, Deployment, Plan, Terms, creation_code, deploy, root_key};
 pub use durable::replace as replace_file;
 pub use error::L1Error;
 pub use event::{

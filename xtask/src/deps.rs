@@ -128,6 +128,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("circuits", "plonk-testing", "tests check the in-circuit verifier against cheating provers"),
     ("devnet", "agent", "a test writes the list of metrics from each program's tables"),
     ("devnet", "broker", "a test writes the list of metrics from each program's tables"),
+    ("devnet", "l1-testing", "tests of the economics run on a development L1"),
     ("devnet", "prover-node", "a test writes the list of metrics from each program's tables"),
     ("devnet", "sequencer", "a test writes the list of metrics from each program's tables"),
     ("devnet", "validator", "a test writes the list of metrics from each program's tables"),

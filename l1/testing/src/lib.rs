@@ -20,8 +20,8 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolValue;
 use rollmill_l1::abi::{EpochArgs, ProposeArgs, Rates};
 use rollmill_l1::{
-    DeploymentInfo, Followed, L1Client, Plan, RollupContract, SenderConfig, Terms, TxReceipt,
-    TxRequest, TxSender, abi, attest, deploy, root_key,
+    Chosen, DeploymentInfo, Followed, L1Client, Plan, RollupContract, SenderConfig, Terms,
+    TxReceipt, TxRequest, TxSender, abi, attest, deploy, root_key,
 };
 use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
 use rollmill_protocol::version::PROTOCOL_VERSION;
@@ -237,9 +237,9 @@ impl Network {
             proof_grace_seconds: window,
             max_unproven_epochs: 128,
             data_availability,
-            selection,
             token,
             timelock,
+            selection: Chosen::Existing(selection),
             rates: rates(),
         };
         let deployed = plan.deploy(&sender, "test", &terms).await.unwrap();

@@ -76,6 +76,8 @@ fn the_names_on_the_wire_are_those_of_every_release() {
             "node_getLogsByTags",
             "node_getBlockEffects",
             "node_getNotePath",
+            "node_getDeposits",
+            "node_getMessagePath",
             "node_getPublicData",
             "node_getNullifierStatus",
         ]
