@@ -364,11 +364,19 @@ fn write_project(
     let contracts = contracts();
     let config = fs::read_to_string(contracts.join("foundry.toml")).expect("foundry.toml");
     let config = config.replace("./solcw.js", &contracts.join("solcw.js").display().to_string());
-    // The files of this project in place of those of the contracts' tests.
-    let key = "fs_permissions = [\n";
-    let (before, rest) = config.split_once(key).expect("fs_permissions in foundry.toml");
-    let (_, after) = rest.split_once("\n]\n").expect("the end of fs_permissions");
-    let config = format!("{before}{key}{{ access = \"read-write\", path = \"./\" }}\n]\n{after}");
+    // The files of this project in place of those of the contracts' tests, and one way to compile all of them: what
+    // is measured is the verifier as the contracts' folder compiles it.
+    let lists = [
+        ("fs_permissions", "{ access = \"read-write\", path = \"./\" }"),
+        ("additional_compiler_profiles", ""),
+        ("compilation_restrictions", ""),
+    ];
+    let config = lists.iter().fold(config, |config, (key, value)| {
+        let key = format!("\n{key} = [");
+        let (before, rest) = config.split_once(&key).expect("a list of foundry.toml");
+        let (_, after) = rest.split_once("\n]\n").expect("the end of the list");
+        format!("{before}{key}{value}]\n{after}")
+    });
     let interface = fs::read_to_string(contracts.join("src/IVerifier.sol")).expect("IVerifier");
     let source = |f: &Fixture, name: &str| generate(&f.vk, &f.tau_g2, name, f.pair_at).into_bytes();
     // Not run, but it must compile: the key has the size of an epoch's root.

@@ -16,7 +16,7 @@ use rollmill_protocol::gas::{self, FeePerGas, Gas, MAX_TXS_PER_BLOCK};
 use rollmill_protocol::genesis::{Genesis, GenesisBalance};
 use rollmill_protocol::note::fee_balance_slot;
 use rollmill_protocol::tree::{IndexedTree, indexed};
-use rollmill_protocol::{ClientInputs, Commitment, EthAddress, Fr, Tx, blob, field};
+use rollmill_protocol::{ClientInputs, Commitment, Config, EthAddress, Fr, Tx, blob, field};
 use rollmill_protocol_testing as chain;
 use rollmill_sequencer::build::{Choice, Outcome, build};
 
@@ -62,6 +62,7 @@ impl Network {
             fee_per_l2_gas: price,
             fee_per_da_gas: price,
             fee_balances: balances.iter().enumerate().map(balance).collect(),
+            config: Config { min_fee_per_gas: FEE_MIN.l2, ..chain::config() },
             ..chain::genesis()
         };
         let version = genesis.version();

@@ -50,7 +50,7 @@ pub(crate) struct Order {
     pub(crate) spends: Option<Spending>,
     /// Whether L1's state alone says if it is needed, as for an approval or a prune. Then one that is in a block is
     /// over, whoever has seen it.
-    is_repeatable: bool,
+    pub(crate) is_repeatable: bool,
 }
 
 impl Order {
@@ -79,7 +79,7 @@ pub(crate) struct Sent {
     attempt: u32,
     /// An earlier run of the command had sent it.
     pub(crate) is_earlier: bool,
-    is_repeatable: bool,
+    pub(crate) is_repeatable: bool,
 }
 
 impl Sent {
