@@ -17,7 +17,7 @@ use crate::{
     L1Update, Message, NodeError, ProposedBlock, RollupEvents, WantedBlob, position,
 };
 
-/// Blobs that a test hands out, and what was asked for.
+/// Blobs that a test makes available, and what was asked for.
 #[derive(Debug, Default)]
 struct Blobs {
     have: Mutex<BTreeMap<[u8; 32], Vec<u8>>>,
