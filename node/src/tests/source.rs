@@ -351,6 +351,28 @@ async fn an_endpoint_that_is_behind_does_not_make_a_block_pruned() {
     of.extends(0, 3, &events).await;
 }
 
+/// Fault: another endpoint answers for the block's record than for the tips. It is behind, and still has the block that
+/// had the number before a prune.
+#[tokio::test]
+async fn a_record_of_an_endpoint_that_is_behind_is_not_compared() {
+    let mut of = Deployment::new().await;
+    let first = of.block(&[0], true);
+    let fork = of.proposer.clone();
+    let old = of.block(&[1], true);
+    of.proposer = fork;
+    let block = of.block(&[2], false);
+    for events in
+        [vec![proposed(&first)], vec![proposed(&old)], vec![pruned(1, 2), proposed(&block)]]
+    {
+        of.mine(events);
+    }
+    of.l1.chain().before("eth_call", |chain| chain.before("eth_call", |chain| chain.lag = 1));
+    let error = of.error(2).await;
+    assert!(matches!(error, L1SourceError::L1(_)), "{error}");
+    of.l1.chain().lag = 0;
+    of.waits(2, &block).await;
+}
+
 #[tokio::test]
 async fn a_reorganisation_goes_back_to_the_newest_known_position_that_is_still_there() {
     let mut of = Deployment::new().await;
