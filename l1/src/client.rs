@@ -260,6 +260,17 @@ impl RollupContract {
         self.instance.blockRecord(number).call().await.map_err(L1Error::contract("blockRecord"))
     }
 
+    /// As [`Self::block_record`], after L1 block `l1_block`. An error if the node that answers does not have that
+    /// block's state.
+    pub async fn block_record_at(
+        &self,
+        number: u64,
+        l1_block: u64,
+    ) -> Result<BlockRecord, L1Error> {
+        let record = self.instance.blockRecord(number).block(BlockId::number(l1_block)).call();
+        record.await.map_err(L1Error::contract("blockRecord"))
+    }
+
     /// The record of an epoch.
     pub async fn epoch_record(&self, epoch: u64) -> Result<EpochRecord, L1Error> {
         self.instance.epochRecord(epoch).call().await.map_err(L1Error::contract("epochRecord"))

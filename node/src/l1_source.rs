@@ -139,8 +139,8 @@ impl RollupEvents {
         Ok(())
     }
 
-    /// Whether L1 pruned a block since. Asked of an L1 block that contains everything that was followed: an
-    /// endpoint that is behind says nothing.
+    /// Whether L1 pruned a block since. Asked of one L1 block that contains everything that was followed: an endpoint
+    /// that is behind says nothing, also if it is another one than the one that told the tips.
     async fn is_gone(
         &self,
         block: &ProposedBlock,
@@ -153,7 +153,7 @@ impl RollupEvents {
         if tips.pending < block.block_number {
             return Ok(true);
         }
-        let record = self.contract.block_record(block.block_number).await?;
+        let record = self.contract.block_record_at(block.block_number, tips.at.number).await?;
         Ok(record.chain != abi::word(&block.chain))
     }
 }

@@ -85,7 +85,7 @@ pub struct Chain {
     hooks: Vec<(&'static str, Hook)>,
     /// Number of the final block; `None` where L1 finalizes nothing.
     pub finalized: Option<u64>,
-    /// How many blocks the newest one that the endpoint admits to is behind.
+    /// How many blocks the endpoint is behind that answers for the newest block and for the rollup.
     pub lag: u64,
 }
 
@@ -178,7 +178,9 @@ impl Chain {
     }
 
     fn call(&self, of: &Value, id: &Value) -> Result<Value, RpcFailure> {
-        let number = self.number_of(id).ok_or((-32000, "unknown block"))?;
+        let known = self.head().number.saturating_sub(self.lag);
+        let number = self.number_of(id).filter(|number| *number <= known);
+        let number = number.ok_or((-32000, "unknown block"))?;
         let state = &self.blocks[number as usize].state;
         let input = of.get("input").or_else(|| of.get("data")).expect("a call with data");
         let input: Bytes = serde_json::from_value(input.clone()).expect("bytes");
