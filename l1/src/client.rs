@@ -267,8 +267,8 @@ impl RollupContract {
         number: u64,
         l1_block: u64,
     ) -> Result<BlockRecord, L1Error> {
-        let record = self.instance.blockRecord(number).block(BlockId::number(l1_block)).call();
-        record.await.map_err(L1Error::contract("blockRecord"))
+        let call = self.instance.blockRecord(number).block(BlockId::number(l1_block));
+        call.call().await.map_err(L1Error::contract("blockRecord"))
     }
 
     /// The record of an epoch.
