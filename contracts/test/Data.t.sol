@@ -36,7 +36,7 @@ contract DataTest is Test {
     function test_the_models_opening_is_accepted() public {
         _publish();
         assertEq(_blobs.commit(_input), _hash, "versioned hash");
-        VM.snapshotGasLastCall("Gas", "blob_commit");
+        VM.snapshotGasLastCall("Calls", "blob_commit");
     }
 
     function test_another_blob_of_the_transaction_is_not_it() public {
@@ -104,7 +104,7 @@ contract DataTest is Test {
             // costs, and is far from the price, which Ethereum may raise.
             uint256 used = before - gasleft();
             require(used < 1_100_000, "no bound");
-            require(used > 10 * honest, "no room for another price");
+            require(used > 10 * honest, "the cap is near the price");
         }
     }
 }

@@ -72,7 +72,10 @@ contract HostileToken {
     address public target;
     bytes public call;
     bool public fails;
-    bool public reentryFailed;
+    /// What the call within a transfer answered.
+    bool public done;
+    bytes public answer;
+    bool private _isWithin;
 
     function mint(address to, uint256 amount) external {
         balanceOf[to] += amount;
@@ -105,9 +108,10 @@ contract HostileToken {
         if (fails) return false;
         balanceOf[from] -= amount;
         balanceOf[to] += amount;
-        if (target != address(0)) {
-            (bool done,) = target.call(call);
-            reentryFailed = !done;
+        if (target != address(0) && !_isWithin) {
+            _isWithin = true;
+            (done, answer) = target.call(call);
+            _isWithin = false;
         }
         return true;
     }

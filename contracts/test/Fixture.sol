@@ -42,13 +42,14 @@ abstract contract Fixture is Test {
     VerifierDouble internal one;
     VerifierDouble internal more;
     DataDouble internal data;
+    IDataAvailability internal availability;
     /// Keys of the committee, in order.
     uint256[] internal keys;
 
     function setUp() public virtual {
         VM.warp(GENESIS);
         VM.roll(100);
-        hasher = IHasher(VM.deployCode("test/poseidon2/Hasher.sol:Hasher"));
+        hasher = IHasher(VM.deployCode("Hasher.sol:Hasher"));
         token = IAztToken(
             VM.deployCode(
                 "src/governance/AztToken.sol:AztToken",
@@ -77,6 +78,7 @@ abstract contract Fixture is Test {
     function _deploy(address azt) internal {
         _deployVerifiers();
         data = new DataDouble();
+        availability = _deployData();
         address selection = _deploySelection();
         _deployTied(azt, selection);
         if (azt == address(token)) _fundBonds();
@@ -88,10 +90,14 @@ abstract contract Fixture is Test {
         more = new VerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[8]"));
     }
 
-    /// Returns 0 if the selection is to be deployed after the Rollup, as the last contract.
+    /// Returns 0 if the selection is deployed after the Rollup, just before the Registry.
     function _deploySelection() internal virtual returns (address) {
         return
             VM.deployCode("src/selection/FixedCommittee.sol:FixedCommittee", abi.encode(_members()));
+    }
+
+    function _deployData() internal virtual returns (IDataAvailability) {
+        return data;
     }
 
     function _deployTied(address azt, address selection) internal {
@@ -104,7 +110,7 @@ abstract contract Fixture is Test {
 
     /// @param first Nonce of the first contract after the Rollup.
     function _predictAll(uint256 first, address selection) internal {
-        all.dataAvailability = IDataAvailability(address(data));
+        all.dataAvailability = availability;
         all.inbox = IInbox(_predict(first));
         all.outbox = IOutbox(_predict(first + 1));
         all.feePortal = IFeePortal(_predict(first + 2));

@@ -89,18 +89,19 @@ contract GovernanceTest is Fixture {
 
     function test_deployments_are_added_named_and_funded() public {
         IDeployments list = _list();
-        VM.expectRevert();
+        VM.expectRevert(abi.encodeWithSignature("DeploymentUnknown(uint256)", 0));
         list.canonical();
         assertEq(list.add("testnet-alpha", all.registry), 0, "id");
         IRegistry alpha = all.registry;
         uint64 version = rollup.version();
-        VM.expectRevert();
+        bytes4 known = bytes4(keccak256("DeploymentKnown(string,uint64)"));
+        VM.expectRevert(abi.encodeWithSelector(known, "testnet-alpha-again", version));
         list.add("testnet-alpha-again", alpha);
         VM.warp(GENESIS);
         _deploy(address(token));
-        VM.expectRevert();
+        VM.expectRevert(abi.encodeWithSelector(known, "testnet-alpha", rollup.version()));
         list.add("testnet-alpha", all.registry);
-        VM.expectRevert();
+        VM.expectRevert(abi.encodeWithSignature("NameMissing()"));
         list.add("", all.registry);
         assertEq(list.add("testnet-beta", all.registry), 1, "id");
         assertEq(list.count(), 2, "count");
@@ -108,13 +109,40 @@ contract GovernanceTest is Fixture {
         list.setCanonical(1);
         assertEq(list.canonical().version, rollup.version(), "beta is canonical");
         assertEq(address(list.deployment(0).registry), address(alpha), "alpha stays");
-        VM.expectRevert();
+        bytes memory unknown = abi.encodeWithSignature("DeploymentUnknown(uint256)", 2);
+        VM.expectRevert(unknown);
         list.setCanonical(2);
-        VM.expectRevert();
+        VM.expectRevert(unknown);
         list.fund(2, 1);
+        VM.expectRevert(unknown);
+        list.deployment(2);
         token.approve(address(list), 50);
         list.fund(1, 50);
         assertEq(token.balanceOf(address(all.rewards)), 50, "funded");
+    }
+
+    /// A registry that answers otherwise after it was added redirects nothing.
+    function test_funds_go_to_the_rewards_that_were_added() public {
+        IDeployments list = _list();
+        list.add("testnet-alpha", all.registry);
+        assertEq(list.deployment(0).rewards, address(all.rewards), "rewards");
+        token.approve(address(list), 50);
+        RegistryDouble other = new RegistryDouble(IRollup(address(1)), address(this), token);
+        VM.etch(address(all.registry), address(other).code);
+        list.fund(0, 50);
+        assertEq(token.balanceOf(address(all.rewards)), 50, "funded");
+    }
+
+    function test_what_is_added_is_tied_and_in_the_token() public {
+        IDeployments list = _list();
+        RegistryDouble other = new RegistryDouble(rollup, address(this), token);
+        VM.expectRevert(abi.encodeWithSignature("NotTied(address)", address(rollup)));
+        list.add("testnet-alpha", IRegistry(address(other)));
+        other = new RegistryDouble(rollup, address(this), IAztToken(address(1)));
+        VM.expectRevert(
+            abi.encodeWithSignature("TokenWrong(address,address)", address(token), address(1))
+        );
+        list.add("testnet-alpha", IRegistry(address(other)));
     }
 
     function test_a_registry_of_another_timelock_is_not_added() public {
@@ -124,7 +152,9 @@ contract GovernanceTest is Fixture {
             )
         );
         VM.prank(address(1));
-        VM.expectRevert();
+        VM.expectRevert(
+            abi.encodeWithSignature("TimelockWrong(address,address)", address(1), address(this))
+        );
         list.add("testnet-alpha", all.registry);
     }
 
@@ -161,7 +191,7 @@ contract GovernanceTest is Fixture {
 
     function test_holders_fund_rewards_by_a_vote_and_nobody_else_mints() public {
         _deployGovernance();
-        VM.expectRevert();
+        VM.expectRevert(abi.encodeWithSignature("NotMinter(address)", address(this)));
         _azt.mint(address(this), 1);
         _azt.delegate(address(this));
         VM.warp(block.timestamp + 1);
@@ -173,10 +203,14 @@ contract GovernanceTest is Fixture {
         bytes32 text = keccak256("fund");
 
         VM.prank(address(0xB0B));
-        VM.expectRevert();
+        VM.expectRevert(
+            abi.encodeWithSelector(
+                IGovernor.GovernorInsufficientProposerVotes.selector, address(0xB0B), 0, 10e18
+            )
+        );
         _governor.propose(targets, values, calls, "fund");
         uint256 id = _governor.propose(targets, values, calls, "fund");
-        VM.expectRevert();
+        VM.expectPartialRevert(IGovernor.GovernorUnexpectedProposalState.selector);
         _governor.castVote(id, 1);
         VM.warp(block.timestamp + 1 hours + 1);
         // A holder of today without votes at the snapshot has none.
@@ -186,17 +220,19 @@ contract GovernanceTest is Fixture {
         VM.prank(address(0xB0B));
         assertEq(_governor.castVote(id, 0), 0, "votes after the snapshot");
         assertEq(_governor.castVote(id, 1), 1000e18, "votes");
-        VM.expectRevert();
+        VM.expectPartialRevert(IGovernor.GovernorUnexpectedProposalState.selector);
         _governor.queue(targets, values, calls, text);
         VM.warp(block.timestamp + 2 days + 1);
         _governor.queue(targets, values, calls, text);
-        VM.expectRevert();
+        VM.expectPartialRevert(
+            bytes4(keccak256("TimelockUnexpectedOperationState(bytes32,bytes32)"))
+        );
         _governor.execute(targets, values, calls, text);
         VM.warp(block.timestamp + 1 days);
         VM.prank(address(0xB0B));
         _governor.execute(targets, values, calls, text);
         assertEq(_azt.balanceOf(address(all.rewards)), 500e18, "funded");
-        VM.expectRevert();
+        VM.expectPartialRevert(IGovernor.GovernorUnexpectedProposalState.selector);
         _governor.execute(targets, values, calls, text);
     }
 
@@ -217,7 +253,18 @@ contract GovernanceTest is Fixture {
         (uint8 v, bytes32 r, bytes32 s) = VM.sign(key, digest);
         token.permit(owner, address(this), 5, block.timestamp, v, r, s);
         token.transferFrom(owner, address(this), 5);
-        VM.expectRevert();
+        VM.expectPartialRevert(bytes4(keccak256("ERC2612InvalidSigner(address,address)")));
         token.permit(owner, address(this), 5, block.timestamp, v, r, s);
+    }
+}
+
+/// @notice A registry that says what a test wants.
+contract RegistryDouble {
+    IRollup public immutable ROLLUP;
+    address public immutable TIMELOCK;
+    IAztToken public immutable TOKEN;
+
+    constructor(IRollup rollup, address timelock, IAztToken token) {
+        (ROLLUP, TIMELOCK, TOKEN) = (rollup, timelock, token);
     }
 }

@@ -5,6 +5,8 @@ pragma solidity 0.8.37;
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
 import {IRewards} from "../src/economics/IRewards.sol";
+import {IOutbox} from "../src/messages/IOutbox.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
@@ -35,6 +37,11 @@ contract Handler is Fixture {
     mapping(uint64 => bytes32) private _provenRecord;
     mapping(uint64 => uint64) public workOf;
     mapping(uint64 => address) public proverOf;
+    /// Epochs whose longest proof was paid, and what each prover earned and was paid.
+    mapping(uint64 => bool) private _isSettled;
+    uint64 private _counted;
+    mapping(address => uint256) private _earned;
+    mapping(address => uint256) private _paidTo;
     uint64 public lastProven;
     uint64 private _lastClaimed;
     uint256 public steps;
@@ -43,6 +50,7 @@ contract Handler is Fixture {
     uint256 public slashes;
     uint256 public withdrawals;
     uint256 public claims;
+    uint256 public changes;
     string public broken;
     address private _unused;
 
@@ -85,9 +93,23 @@ contract Handler is Fixture {
             _provenRecord[n] = _record(n);
         }
         lastProven = t.proven;
+        _countPay();
         uint64 sample = 1 + uint64(uint256(keccak256(abi.encode(steps))) % (lastProven + 1));
         if (sample <= lastProven && _record(sample) != _provenRecord[sample]) {
             broken = "a proven record changed";
+        }
+    }
+
+    /// Each epoch is paid once, by its longest proof, at the rate of the step that settled it.
+    function _countPay() private {
+        uint64 end = rollup.tips().provenEpoch;
+        for (uint64 e = _counted; e <= end; e++) {
+            IRollup.EpochRecord memory r = rollup.epochRecord(e);
+            // Below the last proven epoch, what has no block now will have none.
+            if (e == _counted && e < end && (r.firstBlock == 0 || _isSettled[e])) _counted++;
+            if (_isSettled[e] || r.state & 2 == 0) continue;
+            _isSettled[e] = true;
+            _earned[proverOf[e]] += uint256(all.registry.rates().feePerConstraint) * workOf[e];
         }
     }
 
@@ -148,7 +170,7 @@ contract Handler is Fixture {
         DaInput memory d = _da(1);
         bytes32 digest =
             rollup.blockDigest(n, slot, _link(rollup.blockRecord(parent).chain, args, d));
-        rollup.propose(args, _committee(slot / SLOTS, digest), d);
+        rollup.propose(args, _committee(slot, digest, fees), d);
     }
 
     function _leaves(uint64 n) private view returns (bytes32[] memory leaves) {
@@ -158,16 +180,25 @@ contract Handler is Fixture {
         leaves[0] = hasher.hash(28, words);
     }
 
-    function _committee(uint64 epoch, bytes32 digest)
+    /// Everyone's signature, but for one member's if the seed says so and that one does not propose.
+    function _committee(uint64 slot, bytes32 digest, uint256 seed)
         private
         view
         returns (IRollup.Attestations memory a)
     {
-        address[] memory members = staking.committee(epoch);
+        address[] memory members = staking.committee(slot / SLOTS);
         a.bitmap = (1 << members.length) - 1;
+        uint256 silent = seed % (2 * members.length);
+        if (silent < members.length && members[silent] != staking.proposerOf(slot)) {
+            a.bitmap ^= 1 << silent;
+        }
         for (uint256 i; i < members.length; i++) {
-            a.signaturesOrAddresses =
-                bytes.concat(a.signaturesOrAddresses, _signature(_keyOf(members[i]), digest));
+            a.signaturesOrAddresses = bytes.concat(
+                a.signaturesOrAddresses,
+                (a.bitmap >> i) & 1 == 1
+                    ? _signature(_keyOf(members[i]), digest)
+                    : abi.encodePacked(members[i])
+            );
         }
     }
 
@@ -245,7 +276,7 @@ contract Handler is Fixture {
         uint64 n = 1 + seed % lastProven;
         bytes32[] memory path = new bytes32[](1);
         if (_paid[n]) {
-            VM.expectRevert();
+            VM.expectRevert(abi.encodeWithSelector(IOutbox.AlreadyConsumed.selector, n, 0, 0));
             all.feePortal.withdraw(n, 0, address(0xB0B), _withdrawal[n], path);
             return;
         }
@@ -255,17 +286,38 @@ contract Handler is Fixture {
         withdrawals++;
     }
 
-    function claimNext() external watched(false) {
+    /// Governance changes every rate at any time.
+    function setRates(uint256 seed) external watched(false) {
+        IRegistry.Rates memory r = _rates();
+        r.feePerConstraint = uint64(seed % 1e15);
+        r.blockReward = uint96(seed % 1e22);
+        r.proverBps = uint16(seed % 4_000);
+        r.attesterBps = uint16((seed >> 16) % 6_000);
+        r.proposerBps = 10_000 - r.proverBps - r.attesterBps;
+        r.challengeShareBps = uint16((seed >> 32) % 10_001);
+        r.committeeSize = uint8(4 + (seed >> 48) % 5);
+        r.bondAmount = uint96(BOND * ((seed >> 56) % 3));
+        all.registry.setRates(r);
+        changes++;
+    }
+
+    function claimNext(uint8 more_) external watched(false) {
         uint64 n = _lastClaimed + 1;
         if (n > lastProven) return;
         uint64 epoch = rollup.blockRecord(n).slot / SLOTS;
         if (rollup.epochRecord(epoch).state & 2 == 0) return;
         address[] memory members = staking.committee(epoch);
-        all.rewards.claimBlocks(n, n, members);
-        VM.expectRevert(abi.encodeWithSelector(IRewards.AlreadyClaimed.selector, n, n));
-        all.rewards.claimBlocks(n, n, members);
-        _lastClaimed = n;
-        feesProposed += _fees[n];
+        uint64 last = rollup.epochRecord(epoch).lastProven;
+        uint64 to = n + more_ % (last - n + 1);
+        all.rewards.claimBlocks(n, to, members);
+        VM.expectRevert(abi.encodeWithSelector(IRewards.AlreadyClaimed.selector, n, to));
+        all.rewards.claimBlocks(n, to, members);
+        uint256 bps = all.registry.rates().proverBps;
+        for (; n <= to; n++) {
+            feesProposed += _fees[n];
+            _earned[proverOf[epoch]] += uint256(_fees[n]) * 1e9 * bps / 10_000;
+        }
+        _lastClaimed = to;
     }
 
     function claim(uint8 who) external watched(false) {
@@ -273,6 +325,7 @@ contract Handler is Fixture {
         uint256 before = token.balanceOf(account);
         uint256 amount = all.rewards.claim(account);
         if (token.balanceOf(account) != before + amount) broken = "paid another amount";
+        _paidTo[account] += amount;
         claims++;
     }
 
@@ -346,6 +399,9 @@ contract Handler is Fixture {
             1e9 * (deposited - withdrawn - feesProposed),
             "the portal holds deposits less withdrawals and released fees"
         );
+        require(
+            token.balanceOf(address(all.feePortal)) >= 1e9 * unitsOnL2, "L2 has more than L1 holds"
+        );
     }
 
     function checkBonds() external view {
@@ -376,6 +432,10 @@ contract Handler is Fixture {
             owed += all.rewards.owedTo(a[i]);
         }
         assertEq(owed, all.rewards.totalOwed(), "total owed");
+        for (uint256 i; i < 3; i++) {
+            address p = _provers[i];
+            assertEq(all.rewards.owedTo(p) + _paidTo[p], _earned[p], "a prover's earnings");
+        }
         uint256 funds = token.balanceOf(address(all.rewards));
         require(funds >= all.rewards.feesOwed(), "fees are not backed");
         for (uint64 e; e <= rollup.currentSlot() / SLOTS; e++) {

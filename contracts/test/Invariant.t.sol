@@ -27,7 +27,7 @@ contract InvariantTest {
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory s = new bytes4[](20);
+        bytes4[] memory s = new bytes4[](21);
         // Blocks, proofs and time come more often than the rest.
         (s[0], s[1], s[2]) =
         (Handler.propose.selector, Handler.propose.selector, Handler.propose.selector);
@@ -39,7 +39,7 @@ contract InvariantTest {
         (s[13], s[14]) = (Handler.claimNext.selector, Handler.claim.selector);
         (s[15], s[16]) = (Handler.fund.selector, Handler.collect.selector);
         (s[17], s[18]) = (Handler.stakeAgain.selector, Handler.exit.selector);
-        s[19] = Handler.slash.selector;
+        (s[19], s[20]) = (Handler.slash.selector, Handler.setRates.selector);
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(_handler), s);
     }
@@ -66,7 +66,8 @@ contract InvariantTest {
         require(_handler.lateProofs() == 1, "late");
         _handler.withdraw(0);
         _handler.withdraw(0);
-        _handler.claimNext();
+        _handler.claimNext(0);
+        _handler.claimNext(0);
         _handler.fund(type(uint64).max);
         _handler.claim(8);
         _handler.propose(7, 7);
@@ -79,6 +80,7 @@ contract InvariantTest {
         _handler.exit(0);
         _handler.stakeAgain(0);
         _handler.collect();
+        _handler.setRates(1e15);
         _handler.propose(8, 8);
         require(_handler.lastProven() == 2, "proven");
         require(_handler.prunes() == 1, "pruned");

@@ -151,10 +151,17 @@ contract MessagesTest is Fixture {
 
         require(!all.outbox.isConsumed(1, transaction, which), "not yet");
         // The place of another leaf has another path, or other turns.
-        VM.expectRevert();
+        VM.expectPartialRevert(IOutbox.PathWrong.selector);
         all.outbox.consume(1, transaction, 1 - which, five, nine, path);
-        VM.expectRevert();
-        all.outbox.consume(1, uint16((transaction + 1) % 33), which, five, nine, path);
+        uint16 next = transaction + 1;
+        bytes4 reason = IOutbox.PathWrong.selector;
+        if (next >= count) {
+            reason = IOutbox.TransactionUnknown.selector;
+        } else if (OutTree.path(hasher, leaves, next, which).length != path.length) {
+            reason = IOutbox.PathLengthWrong.selector;
+        }
+        VM.expectPartialRevert(reason);
+        all.outbox.consume(1, next, which, five, nine, path);
         VM.expectEmit(address(all.outbox));
         emit IOutbox.MessageConsumed(1, transaction, which, leaf);
         all.outbox.consume(1, transaction, which, five, nine, path);

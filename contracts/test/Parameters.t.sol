@@ -23,11 +23,11 @@ contract ParametersTest is Fixture {
     }
 
     function _rejects(string memory name, IRollup.Parameters memory p) private {
-        bytes memory code = bytes.concat(VM.getCode("src/Rollup.sol:Rollup"), abi.encode(p));
-        VM.expectRevert(abi.encodeWithSelector(IRollup.ParameterOutOfRange.selector, name));
-        assembly ("memory-safe") {
-            pop(create(0, add(code, 0x20), mload(code)))
-        }
+        _expectRejected(
+            "src/Rollup.sol:Rollup",
+            abi.encode(p),
+            abi.encodeWithSelector(IRollup.ParameterOutOfRange.selector, name)
+        );
     }
 
     function test_config_is_bounded() public {
@@ -169,11 +169,9 @@ contract ParametersTest is Fixture {
     }
 
     function _notTied(string memory artifact, bytes memory args) private {
-        bytes memory code = bytes.concat(VM.getCode(artifact), args);
-        VM.expectRevert(abi.encodeWithSelector(IInbox.NotTied.selector, address(rollup)));
-        assembly ("memory-safe") {
-            pop(create(0, add(code, 0x20), mload(code)))
-        }
+        _expectRejected(
+            artifact, args, abi.encodeWithSelector(IInbox.NotTied.selector, address(rollup))
+        );
     }
 
     /// Goal: a deployment with a Registry is complete. Method: leave each contract out in turn.

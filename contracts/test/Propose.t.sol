@@ -306,6 +306,7 @@ contract ProposeTest is Fixture {
         uint256 free = _free(who);
         VM.prank(who);
         all.bondVault.withdraw(free);
+        require(rollup.canPropose(2, who), "the epoch has its bond");
         _propose(2);
         VM.warp(_time(SLOTS));
         require(!rollup.canPropose(uint48(SLOTS), who), "canPropose");
@@ -324,6 +325,44 @@ contract ProposeTest is Fixture {
         require(rollup.canPropose(uint48(SLOTS), who), "canPropose");
         _submit(_block(2, uint48(SLOTS)));
         assertEq(_locked(who), 2 * BOND, "locked");
+    }
+
+    function test_canPropose_asks_for_a_bond_of_the_first_epoch_too() public {
+        address who = VM.addr(keys[0]);
+        require(rollup.canPropose(1, who), "with a bond");
+        uint256 free = _free(who);
+        VM.prank(who);
+        all.bondVault.withdraw(free);
+        require(!rollup.canPropose(1, who), "without");
+    }
+
+    /// Goal: `canPropose` is what `propose` does when it prunes first. Method: an oldest epoch that is too old
+    /// but for the prune, and a poster with nothing but the bonds in the epochs that are taken back.
+    function test_canPropose_counts_the_prune_that_is_due() public {
+        address who = VM.addr(keys[0]);
+        _propose(1);
+        VM.warp(_time(8 * SLOTS));
+        require(rollup.canPropose(8 * SLOTS, who), "nothing is unproven after a prune");
+        VM.warp(_time(1));
+        _propose(uint48(SLOTS));
+        uint256 free = _free(who);
+        VM.prank(who);
+        all.bondVault.withdraw(free);
+        VM.warp(_challengeEnd(0) + 1);
+        uint48 slot = uint48(rollup.currentSlot());
+        require(rollup.canPropose(slot, who), "the bond of epoch 1 comes back");
+        uint256 before = rollup.tips().pending;
+        assertEq(before, 2, "not yet pruned");
+        _submit(_block(0, slot));
+        // Now the bond is in this epoch; once it is lost, there is none.
+        VM.warp(_challengeEnd(slot / SLOTS) + 1);
+        slot = uint48(rollup.currentSlot());
+        require(!rollup.canPropose(slot, who), "the bond of the oldest epoch is lost");
+        _expect(
+            abi.encodeWithSelector(IBondVault.BondTooLow.selector, who, 0, BOND),
+            _block(0, slot),
+            _da(0)
+        );
     }
 
     function test_canPropose_follows_slot_and_proposer() public {

@@ -4,9 +4,11 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
+import {IBondVault} from "../src/economics/IBondVault.sol";
 import {IRollup} from "../src/IRollup.sol";
 import {Poseidon2} from "../src/Poseidon2.sol";
 import {Fixture} from "./Fixture.sol";
+import {Vm} from "./vm/Vm.sol";
 
 /// @notice Every rule of `submitEpochProof`, `prune` and `settle` at its bound.
 contract ProveTest is Fixture {
@@ -196,6 +198,7 @@ contract ProveTest is Fixture {
     function test_later_proofs_share_half_the_bond_by_blocks() public {
         _four();
         _prove(0, 1, 5);
+        assertEq(rollup.epochRecord(0).completedAt, 0, "not complete");
         VM.warp(_windowEnd(0) + 1);
         VM.expectEmit(address(rollup));
         emit IRollup.EpochProven(0, 1, 2, 2, PROVER, 1, true);
@@ -257,13 +260,41 @@ contract ProveTest is Fixture {
         assertEq(_free(PROVER), BOND / 4 + BOND / 4, "both are late");
     }
 
+    /// Nor does its own completion, which an early proof of its first blocks makes.
+    function test_first_epoch_has_no_grace_after_its_own_first_blocks() public {
+        _window = uint32(SLOT);
+        _challenge = _grace = uint32(4 * EPOCH);
+        _deployLong();
+        _propose(10);
+        _prove(0, 1, 5);
+        _propose(11);
+        VM.warp(GENESIS + 17 * SLOT + 1);
+        require(block.timestamp < rollup.epochRecord(0).completedAt + _grace, "within a grace");
+        _prove(0, 2, 6);
+        assertEq(_free(PROVER), BOND / 4, "late");
+    }
+
+    uint32 private _window = uint32(2 * EPOCH);
+    uint32 private _challenge = uint32(EPOCH);
+    uint32 private _grace = 2 * uint32(SLOT);
+
+    function _parameters() internal view override returns (IRollup.Parameters memory p) {
+        p = super._parameters();
+        (p.proofWindowSeconds, p.challengeSeconds, p.proofGraceSeconds) =
+        (_window, _challenge, _grace);
+    }
+
     // ------------------------------------------------------------ settle
 
     function test_settle_needs_a_proven_epoch_that_is_over_and_works_once() public {
         bytes memory nothing = abi.encodeWithSelector(IRollup.NothingToSettle.selector, 0);
         VM.expectRevert(nothing);
         rollup.settle(0);
-        _propose(1);
+        // Not even after its end, when it has no block.
+        VM.warp(_end(0));
+        VM.expectRevert(nothing);
+        rollup.settle(0);
+        _propose(3);
         VM.warp(_end(0));
         VM.expectRevert(nothing);
         rollup.settle(0);
@@ -305,12 +336,29 @@ contract ProveTest is Fixture {
         rollup.prune();
     }
 
+    /// Goal: an epoch without blocks is left alone. Method: one between two that have a block each.
+    function test_prune_returns_one_bond_for_each_later_epoch_with_blocks() public {
+        _propose(1);
+        _propose(uint48(2 * SLOTS));
+        VM.warp(_challengeEnd(0) + 1);
+        VM.recordLogs();
+        rollup.prune();
+        Vm.Log[] memory logs = VM.getRecordedLogs();
+        assertEq(logs.length, 3, "Pruned, BondLost, BondReturned");
+        assertEq(logs[1].topics[0], IBondVault.BondLost.selector, "lost");
+        assertEq(logs[2].topics[0], IBondVault.BondReturned.selector, "returned");
+        assertEq(uint256(logs[2].topics[1]), 2, "the bond of epoch 2");
+        assertEq(_free(_who), 999 * BOND, "free");
+    }
+
     function test_prune_keeps_the_proven_part_of_an_epoch() public {
         _four();
         VM.warp(_windowEnd(0) + 1);
         _prove(0, 1, 5);
         bytes32 chain = rollup.blockRecord(1).chain;
         VM.warp(_challengeEnd(0) + 1);
+        VM.expectEmit(address(rollup));
+        emit IRollup.EpochSettled(0);
         rollup.prune();
         IRollup.EpochRecord memory e = rollup.epochRecord(0);
         assertEq(e.firstBlock, 1, "first");

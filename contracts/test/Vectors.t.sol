@@ -196,7 +196,7 @@ contract VectorsTest is Fixture {
         );
     }
 
-    /// The mapping of blocks follows the word of the tips; EIP712's two fallback strings come first.
+    /// The mapping of blocks follows the word of the tips, wherever that one is.
     function _blocksSlot() private view returns (uint256 slot) {
         IRollup.Tips memory t = rollup.tips();
         bytes32 tips = bytes32(

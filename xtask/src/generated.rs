@@ -89,9 +89,9 @@ const ROWS: &[Row] = &[
         compared_by: "`node build.js --check`, part of `make test`",
     },
     Row {
-        files: &["contracts/snapshots/"],
+        files: &["contracts/snapshots/", "docs/book/gas.md"],
         writer: Writer::Npm("snapshot"),
-        compared_by: "forge, part of `make test` (gas)",
+        compared_by: "forge and `node gas.js --check`, parts of `make test` (gas)",
     },
     Row {
         files: &["plonk/tests/fixtures/solidity/"],

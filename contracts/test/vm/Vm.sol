@@ -77,6 +77,17 @@ interface Vm {
 abstract contract Test {
     Vm internal constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
+    /// Creates a contract whose constructor must reject these arguments in these words.
+    function _expectRejected(string memory artifact, bytes memory args, bytes memory revertData)
+        internal
+    {
+        bytes memory code = bytes.concat(VM.getCode(artifact), args);
+        VM.expectRevert(revertData);
+        assembly ("memory-safe") {
+            pop(create(0, add(code, 0x20), mload(code)))
+        }
+    }
+
     function assertEq(uint256 got, uint256 expected, string memory what) internal pure {
         require(
             got == expected,

@@ -1,0 +1,164 @@
+#!/usr/bin/env node
+// Makes the page of costs on L1 of the gas that forge measured and of the generated verifier's stored figure.
+//
+//   node gas.js           write docs/book/gas.md
+//   node gas.js --check   fail if the page is not what the figures give
+"use strict";
+const fs = require("fs");
+const path = require("path");
+
+const PAGE = "../docs/book/gas.md";
+const MEASURED = "../plonk/tests/fixtures/solidity/measured";
+const VERIFIER = "carrying";
+
+// Every measured call in the order of the page, with what it is. A figure without a row is an error.
+const TABLES = [
+  [
+    "Blocks",
+    "A proposal has the signatures of a quorum and the addresses of the other members. With transactions it opens " +
+      "its blob. The number of transactions changes the blob only, not the call.",
+    [
+      ["propose_0_txs_committee_1", "`propose`, no transactions, committee of 1"],
+      ["propose_1_tx_committee_1", "`propose`, 1 transaction, committee of 1"],
+      ["propose_32_txs_committee_1", "`propose`, 32 transactions, committee of 1"],
+      ["propose_0_txs_committee_4", "`propose`, no transactions, committee of 4"],
+      ["propose_1_tx_committee_4", "`propose`, 1 transaction, committee of 4"],
+      ["propose_32_txs_committee_4", "`propose`, 32 transactions, committee of 4"],
+      ["propose_0_txs_committee_24", "`propose`, no transactions, committee of 24"],
+      ["propose_1_tx_committee_24", "`propose`, 1 transaction, committee of 24"],
+      ["propose_32_txs_committee_24", "`propose`, 32 transactions, committee of 24"],
+      ["propose_0_txs_committee_48", "`propose`, no transactions, committee of 48"],
+      ["propose_1_tx_committee_48", "`propose`, 1 transaction, committee of 48"],
+      ["propose_32_txs_committee_48", "`propose`, 32 transactions, committee of 48"],
+      ["propose_first_of_epoch", "`propose`, first of its epoch, which locks a bond; no transactions, committee of 1"],
+      ["propose_first_of_epoch_draws_48", "the same, when the committee of 48 is drawn out of 64 stakers"],
+      ["blob_commit", "part of `propose`: the opening of the blob, 50,000 of it for the precompile"],
+    ],
+  ],
+  [
+    "Proofs",
+    "",
+    [
+      ["submit", "`submitEpochProof`, before the end of the epoch"],
+      ["submit_and_settle", "`submitEpochProof`, which settles the epoch as well"],
+      ["settle", "`settle`"],
+      ["prune_1_epoch", "`prune` of one epoch"],
+      ["prune_128_epochs", "`prune` of 128 epochs, the most that a deployment can have unproven"],
+    ],
+  ],
+  [
+    "Bridge",
+    "",
+    [
+      ["deposit", "`FeePortal.deposit`"],
+      ["withdraw_of_32_txs", "`FeePortal.withdraw` out of a block of 32 transactions"],
+      ["send", "`Inbox.send`"],
+    ],
+  ],
+  [
+    "Pay, stakes and votes",
+    "",
+    [
+      ["claim_1_block_committee_48", "`claimBlocks` of 1 block, committee of 48, first of the epoch"],
+      ["claim_31_blocks_committee_48", "`claimBlocks` of 31 further blocks"],
+      ["claim", "`claim`"],
+      ["bond_deposit", "`BondVault.deposit`"],
+      ["stake", "`Staking.deposit`"],
+      ["exit", "`initiateExit`"],
+      ["record_seed", "`recordSeed`"],
+      ["vote", "`castVote`"],
+    ],
+  ],
+];
+// Calls that a test makes with a verifier that only says yes; the page adds the real one.
+const WITHOUT_VERIFIER = "_without_verifier";
+
+function main(argv) {
+  const check = argv.includes("--check");
+  const unknown = argv.find((flag) => flag !== "--check");
+  if (unknown !== undefined) fail(`gas.js knows --check only, not ${unknown}`);
+  const calls = figures("Calls");
+  const transactions = figures("Transactions");
+  const verifier = verifierGas();
+  for (const all of [calls, transactions]) {
+    for (const name of Object.keys(all).filter((name) => name.endsWith(WITHOUT_VERIFIER))) {
+      all[name.slice(0, -WITHOUT_VERIFIER.length)] = all[name] + verifier;
+      delete all[name];
+    }
+  }
+  const named = TABLES.flatMap(([, , rows]) => rows.map(([name]) => name));
+  for (const name of Object.keys(calls).concat(Object.keys(transactions))) {
+    if (!named.includes(name)) fail(`gas.js has no row for ${name}`);
+  }
+  const text = page(calls, transactions, verifier);
+  const file = path.join(__dirname, PAGE);
+  if (!check) fs.writeFileSync(file, text);
+  else if (!fs.existsSync(file) || fs.readFileSync(file, "utf8") !== text) {
+    fail("docs/book/gas.md is not what was measured. Run node gas.js and commit.");
+  }
+  console.log(`${check ? "checked" : "wrote"} docs/book/gas.md`);
+}
+
+function page(calls, transactions, verifier) {
+  const parts = [
+    `# Costs on L1
+
+Gas of every call to the contracts, measured by \`contracts/test/Gas.t.sol\` from cold storage and written by
+\`contracts/gas.js\`; do not edit. A change of a figure fails the tests until it is committed.
+
+*Call* is the execution of the call. *Transaction* adds the 21,000 of a transaction and its calldata (4 gas for a zero byte, 16 for
+another); it is what a sender pays for, before refunds and besides the price of a blob, which is 131,072 units of blob gas for each
+block with transactions. A submission contains ${group(verifier)} gas of the generated verifier, which is measured with real proofs
+in \`plonk/tests/solidity.rs\`.
+`,
+  ];
+  for (const [title, note, rows] of TABLES) {
+    parts.push(`\n## ${title}\n\n${note === "" ? "" : `${wrap(note)}\n\n`}| what | call | transaction |\n| --- | ---: | ---: |\n`);
+    for (const [name, what] of rows) {
+      if (calls[name] === undefined) fail(`${name} was not measured`);
+      const whole = transactions[name] === undefined ? "" : group(transactions[name]);
+      parts.push(`| ${what} | ${group(calls[name])} | ${whole} |\n`);
+    }
+  }
+  return parts.join("");
+}
+
+// Lines of at most 130 characters, as the other pages have them.
+function wrap(text) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const last = lines[lines.length - 1];
+    if (last === "") lines[lines.length - 1] = word;
+    else if (last.length + 1 + word.length <= 130) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines.join("\n");
+}
+
+function figures(snapshot) {
+  const text = fs.readFileSync(path.join(__dirname, "snapshots", `${snapshot}.json`), "utf8");
+  return Object.fromEntries(Object.entries(JSON.parse(text)).map(([name, gas]) => [name, whole(gas, name)]));
+}
+
+function verifierGas() {
+  const lines = fs.readFileSync(path.join(__dirname, MEASURED), "utf8").split("\n");
+  const line = lines.find((line) => line.startsWith(`${VERIFIER} `));
+  if (line === undefined) fail(`${MEASURED} has no line of ${VERIFIER}`);
+  return whole(line.split(" ")[1], VERIFIER);
+}
+
+function whole(text, name) {
+  if (!/^[0-9]+$/.test(text)) fail(`the gas of ${name} is no number: ${text}`);
+  return Number(text);
+}
+
+function group(n) {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+main(process.argv.slice(2));
