@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes the page of costs on L1 of the gas that forge measured and of the generated verifier's stored figure.
+// Makes the page of costs on L1 of the gas that forge measured.
 //
 //   node gas.js           write docs/book/gas.md
 //   node gas.js --check   fail if the page is not what the figures give
@@ -8,8 +8,7 @@ const fs = require("fs");
 const path = require("path");
 
 const PAGE = "../docs/book/gas.md";
-const MEASURED = "../plonk/tests/fixtures/solidity/measured";
-const VERIFIER = "carrying";
+const VERIFIER = "verifier";
 
 // Every measured call in the order of the page, with what it is. A figure without a row is an error.
 const TABLES = [
@@ -41,6 +40,7 @@ const TABLES = [
     [
       ["submit", "`submitEpochProof`, before the end of the epoch"],
       ["submit_and_settle", "`submitEpochProof`, which settles the epoch as well"],
+      [VERIFIER, "part of both: the generated verifier, with the proof of the golden epoch of `circuits`"],
       ["settle", "`settle`"],
       ["prune_1_epoch", "`prune` of one epoch"],
       ["prune_128_epochs", "`prune` of 128 epochs, the most that a deployment can have unproven"],
@@ -79,7 +79,8 @@ function main(argv) {
   if (unknown !== undefined) fail(`gas.js knows --check only, not ${unknown}`);
   const calls = figures("Calls");
   const transactions = figures("Transactions");
-  const verifier = verifierGas();
+  const verifier = calls[VERIFIER];
+  if (verifier === undefined) fail(`${VERIFIER} was not measured`);
   for (const all of [calls, transactions]) {
     for (const name of Object.keys(all).filter((name) => name.endsWith(WITHOUT_VERIFIER))) {
       all[name.slice(0, -WITHOUT_VERIFIER.length)] = all[name] + verifier;
@@ -90,7 +91,7 @@ function main(argv) {
   for (const name of Object.keys(calls).concat(Object.keys(transactions))) {
     if (!named.includes(name)) fail(`gas.js has no row for ${name}`);
   }
-  const text = page(calls, transactions, verifier);
+  const text = page(calls, transactions);
   const file = path.join(__dirname, PAGE);
   if (!check) fs.writeFileSync(file, text);
   else if (!fs.existsSync(file) || fs.readFileSync(file, "utf8") !== text) {
@@ -99,7 +100,7 @@ function main(argv) {
   console.log(`${check ? "checked" : "wrote"} docs/book/gas.md`);
 }
 
-function page(calls, transactions, verifier) {
+function page(calls, transactions) {
   const parts = [
     `# Costs on L1
 
@@ -108,8 +109,7 @@ Gas of every call to the contracts, measured by \`contracts/test/Gas.t.sol\` fro
 
 *Call* is the execution of the call. *Transaction* adds the 21,000 of a transaction and its calldata (4 gas for a zero byte, 16 for
 another); it is what a sender pays for, before refunds and besides the price of a blob, which is 131,072 units of blob gas for each
-block with transactions. A submission contains ${group(verifier)} gas of the generated verifier, which is measured with real proofs
-in \`plonk/tests/solidity.rs\`.
+block with transactions.
 `,
   ];
   for (const [title, note, rows] of TABLES) {
@@ -138,13 +138,6 @@ function wrap(text) {
 function figures(snapshot) {
   const text = fs.readFileSync(path.join(__dirname, "snapshots", `${snapshot}.json`), "utf8");
   return Object.fromEntries(Object.entries(JSON.parse(text)).map(([name, gas]) => [name, whole(gas, name)]));
-}
-
-function verifierGas() {
-  const lines = fs.readFileSync(path.join(__dirname, MEASURED), "utf8").split("\n");
-  const line = lines.find((line) => line.startsWith(`${VERIFIER} `));
-  if (line === undefined) fail(`${MEASURED} has no line of ${VERIFIER}`);
-  return whole(line.split(" ")[1], VERIFIER);
 }
 
 function whole(text, name) {

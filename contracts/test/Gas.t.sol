@@ -16,6 +16,7 @@ import {IInbox} from "../src/messages/IInbox.sol";
 import {ISelection} from "../src/selection/ISelection.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
+import {IVerifier} from "../src/IVerifier.sol";
 import {Fixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 
@@ -64,6 +65,45 @@ abstract contract GasFixture is Fixture {
         for (uint256 i; i < n; i++) {
             all_[i] = 0x5a;
         }
+    }
+}
+
+/// @notice The generated verifier and the proof of the golden epoch, which the circuits' tests keep.
+contract GasVerifierTest is GasFixture {
+    uint256 private constant INPUTS = 24;
+    /// A byte of the format and one of the circuit's role.
+    uint256 private constant HEAD = 2;
+
+    function test_the_verifier_accepts_the_golden_epoch() public {
+        bytes memory file = VM.readFileBinary("../circuits/tests/golden/09-epoch_root_2.output");
+        assertEq(file.length, HEAD + 32 * INPUTS + PROOF_BYTES, "bytes");
+        bytes32[] memory inputs = new bytes32[](INPUTS);
+        for (uint256 i; i < INPUTS; i++) {
+            bytes32 word;
+            assembly ("memory-safe") {
+                word := mload(add(add(file, add(0x20, HEAD)), mul(i, 0x20)))
+            }
+            inputs[i] = word;
+        }
+        bytes memory proof = new bytes(PROOF_BYTES);
+        for (uint256 i; i < PROOF_BYTES; i++) {
+            proof[i] = file[HEAD + 32 * INPUTS + i];
+        }
+        VM.chainId(uint256(inputs[0]));
+        IVerifier verifier =
+            IVerifier(VM.deployCode("src/EpochRoot2Verifier.sol:EpochRoot2Verifier"));
+        VM.cool(address(verifier));
+        bool yes = verifier.verify(proof, inputs);
+        VM.snapshotGasLastCall("Calls", "verifier");
+        require(yes, "rejected");
+        // Another prover's name, another range, another proof.
+        for (uint256 i = 5; i < 10; i += 4) {
+            inputs[i] = bytes32(uint256(inputs[i]) ^ 1);
+            require(!verifier.verify(proof, inputs), "another statement was accepted");
+            inputs[i] = bytes32(uint256(inputs[i]) ^ 1);
+        }
+        proof[PROOF_BYTES - 1] ^= 0x01;
+        require(!verifier.verify(proof, inputs), "another proof was accepted");
     }
 }
 
