@@ -202,9 +202,15 @@ fn dashboards_and_pages_name_metrics_that_exist() {
     }
     let names: BTreeSet<_> = all().iter().map(|metric| metric.name.to_owned()).collect();
     let mut found = 0;
-    for page in
-        ["README.md", "docs/book/metrics.md", "docs/book/operations.md", "docs/book/faults.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/book/metrics.md",
+        "docs/book/operations.md",
+        "docs/book/deadlines.md",
+        "docs/book/blobs.md",
+        "docs/book/committee.md",
+        "docs/book/faults.md",
+    ] {
         for name in mentioned(&read(&root().join(page))) {
             assert!(names.contains(&name) || series.contains(&name), "{page} names {name}");
             found += 1;

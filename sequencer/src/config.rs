@@ -11,7 +11,7 @@ use rollmill_validator::CommitteeConfig;
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_arg("intents", |arg| arg.default_value("sequencer-intents.json")))]
 pub struct Config {
-    /// L1 address that receives the fees of a block [default: the zero address, nobody]
+    /// L1 address that is paid for a block: its share of the fees, and the block reward [default: the zero address]
     #[arg(long, value_name = "ADDRESS", value_parser = eth_address, hide_default_value = true)]
     #[arg(default_value = "0x0000000000000000000000000000000000000000", help_heading = "Blocks")]
     pub coinbase: EthAddress,
@@ -26,7 +26,7 @@ pub struct Config {
     #[arg(value_parser = values::whole(1..=MAX_TXS_PER_BLOCK))]
     pub max_txs: usize,
 
-    /// Time after which fewer than `min_txs` transactions make a block; an empty block is never built
+    /// Time after which fewer than `min_txs` transactions make a block
     #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = "Blocks")]
     #[arg(value_parser = values::whole(0..=604_800_u64))]
     pub max_wait_seconds: u64,
