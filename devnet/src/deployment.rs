@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_circuits::circuit::contracts as root_contracts;
@@ -10,6 +11,7 @@ use rollmill_l1::alloy::primitives::aliases::U96;
 use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::alloy::sol_types::{SolCall, SolConstructor};
+use rollmill_l1::blob::Sidecar;
 use rollmill_l1::{
     Chosen, Followed, L1Client, L1Error, Plan, SenderConfig, Terms, TxRequest, TxSender,
     creation_code, deploy, root_key,
@@ -26,6 +28,8 @@ use crate::{ANVIL_CHAIN_ID, Error, Options};
 pub const DEPLOYER_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 pub const PROPOSER_KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 pub const PROVER_KEY: &str = "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a";
+
+const WARMING_KEY: &str = "7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6";
 
 /// A slot is at least two L1 blocks long, since a proposal must land in the slot it was made in, and
 /// anvil mines one block per second. One more block allows for a busy machine.
@@ -209,6 +213,24 @@ pub async fn deploy_contracts(
     Ok(deployment)
 }
 
+/// Sends a blob to a development L1, from an account that does nothing else.
+///
+/// With the first one anvil loads the points of its KZG setup, which takes seconds. A proposal would miss its slot
+/// meanwhile.
+///
+/// # Errors
+/// [`Error::L1`].
+pub async fn warm_up(l1: SocketAddr, intents: &Path) -> Result<(), Error> {
+    let client = L1Client::connect(&[format!("http://{l1}")], ANVIL_CHAIN_ID).await?;
+    let signer = signer(WARMING_KEY)?;
+    let to = signer.address();
+    let sender = TxSender::open(client, signer, intents, SenderConfig::default()).await?;
+    let sidecar = Some(Arc::new(Sidecar::empty()));
+    let request = TxRequest { sidecar, ..TxRequest::call("warm-up", to, Bytes::new()) };
+    sender.send(request).await?;
+    Ok(())
+}
+
 /// Deploys both generated verifiers, and opens their leaves in the key tree.
 async fn deploy_verifiers(
     sender: &TxSender,
@@ -302,5 +324,6 @@ mod tests {
         assert_eq!(address(DEPLOYER_KEY), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
         assert_eq!(address(PROPOSER_KEY), "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
         assert_eq!(address(PROVER_KEY), "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
+        assert_eq!(address(WARMING_KEY), "0x90F79bf6EB2c4f870365E785982E1f101E93b906");
     }
 }

@@ -13,7 +13,7 @@ use rollmill_protocol::field::to_hex;
 
 use crate::accounts::{self, Accounts};
 use crate::bridge::{self, Bridge, Proven};
-use crate::deployment::{Deployment, SLOT_SECONDS, deploy_contracts};
+use crate::deployment::{self, Deployment, SLOT_SECONDS, deploy_contracts};
 use crate::endpoint::Endpoint;
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
@@ -89,6 +89,9 @@ pub async fn bring_up(
     let epoch_slots = if options.chaos.is_some() { chaos::L1_EPOCH_SLOTS } else { 2 };
     let l1_address = network.start_anvil(epoch_slots).await?;
     progress.line(&format!("L1: anvil at http://{l1_address}"));
+    let warm_up = network.dir.data("warm-up-intents.json");
+    // Nothing depends on it but the time of the first block with transactions.
+    tokio::spawn(async move { deployment::warm_up(l1_address, &warm_up).await });
     let broker = network.start_broker().await?;
     progress.line(&format!("broker at http://{broker}, with a PostgreSQL of its own"));
 
