@@ -146,7 +146,8 @@ async fn propose(case: &Case, out_root: Fr) {
     let ((_, proof), sidecar) = made.await.unwrap();
     let commitment = Commitment(sidecar.commitment().0);
     let opening = Opening { commitment, z, y: evaluate(&words, &to_blob_field(&z)) };
-    let mut args = network.next(network.rollup.current_slot().await.unwrap()).await;
+    // Slot 0 is that of genesis.
+    let mut args = network.next(1).await;
     (args.outRoot, args.txCount) = (abi::word(&out_root), 1);
     let link = network.link(&args).await;
     let chain = ChainLink { z, y: opening.y, commitment, ..link }.chain();
