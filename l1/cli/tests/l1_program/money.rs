@@ -9,7 +9,7 @@ use crate::{Case, WINDOW, assert_failed, azt};
 const PROVER: Address = Address::with_last_byte(0x1d);
 const COINBASE: Address = Address::with_last_byte(0xcb);
 
-/// Goal: a bond is deposited for oneself or another, taken back in part or whole, and never beyond its free part.
+/// Goal: a bond is deposited for oneself or another, withdrawn in part or whole, and never beyond its free part.
 #[tokio::test(flavor = "multi_thread")]
 async fn bonds_are_deposited_and_taken_back() {
     let case = Case::new().await;
