@@ -180,6 +180,7 @@ fn every_sample_file_is_read_by_its_program_as_its_defaults() {
 /// What the values of options are called, with the kinds of those that are numbers.
 const VALUE_NAMES: &[&str] = &[
     "ADDRESS",
+    "ADDRESS=URL,...",
     "AZT",
     "BOOL",
     "DEVICE",
@@ -195,6 +196,7 @@ const VALUE_NAMES: &[&str] = &[
     "KIND",
     "LIST",
     "NAME",
+    "PAYER",
     "POLICY",
     "SET",
     "STAGE",

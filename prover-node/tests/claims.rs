@@ -38,7 +38,7 @@ async fn what_is_owed_is_claimed_from_the_amount_on_and_once() {
     // A quarter of the fees to the prover.
     let next = Rates { proposerBps: 5_500, proverBps: 2_500, ..rates() };
     network.set_rates(next).await;
-    network.propose(0).await;
+    network.propose(1).await;
     network.prove(0, 1).await;
     let token = network.token;
     for to in [network.info.contracts.rewards, network.info.contracts.feePortal] {

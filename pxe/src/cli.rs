@@ -105,7 +105,7 @@ pub(crate) struct Transfer {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Claim {
     /// Index of the deposit's message, as its event on L1 names it [default: the node finds a deposit]
-    #[arg(long, value_name = "N", requires = "amount")]
+    #[arg(long, value_name = "N", requires = "amount", value_parser = values::whole(0..=u64::MAX))]
     pub(crate) index: Option<u64>,
     /// Amount of the deposit in units; required with --index
     #[arg(long, value_name = "N", requires = "index", value_parser = values::whole(1..=u64::MAX))]

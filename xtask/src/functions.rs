@@ -24,11 +24,8 @@ const LONG: &[(&str, &str, &str)] = &[
         "a list of cases",
     ),
     ("l1/tests/schedule.rs", "schedule", "one loop over random steps"),
-    ("node/src/setup.rs", "start", "one part after the other"),
     ("plonk/tests/solidity/forger.rs", "forge", "the rounds of the protocol in their order"),
     ("prover-node/src/main.rs", "serve", "one part after the other"),
-    ("pxe/src/wallet.rs", "prepare", "the parts of a transaction in their order"),
-    ("pxe/tests/transfer.rs", "answer", "one response for each method"),
     ("xtask/src/mutants.rs", "run", "one run, from its choice to its report"),
     ("xtask/src/suite.rs", "run", "one step after the other"),
 ];

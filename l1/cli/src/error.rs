@@ -61,7 +61,7 @@ pub(crate) enum CliError {
     /// The account has fewer votes than a proposal needs.
     ///
     /// Do: Delegate votes to the account with `rollmill-l1 delegate`; they count from the next L1 block on.
-    #[error("{code}: account {account} has {votes} AZT of votes, a proposal needs {needed}; delegate votes to it with `rollmill-l1 delegate`", code = self.code())]
+    #[error("{code}: account {account} has {votes} AZT of votes, a proposal needs {needed} AZT; delegate votes to it with `rollmill-l1 delegate`", code = self.code())]
     TooFewVotes { account: Address, votes: Azt, needed: Azt },
     /// Governance has no proposal of this number.
     ///

@@ -147,7 +147,7 @@ pub struct Setup<'a> {
     /// Seconds after an epoch in which a proof is in time, and those of the challenge period after it.
     pub window: u32,
     pub config: Config,
-    /// The committee, in order.
+    /// The committee, in order. Without members, committees are drawn from stakers.
     pub members: Vec<Address>,
     /// Root of the archive at genesis, for the rollup's address and the root of the key tree.
     pub genesis: &'a dyn Fn(EthAddress, Fr) -> Fr,
@@ -217,7 +217,10 @@ impl Network {
         let code = abi::BlobAvailability::BYTECODE.clone();
         let data_availability = made("data".into(), code).await;
         let code = abi::creation(&abi::FixedCommittee::BYTECODE, &members.abi_encode());
-        let selection = made("selection".into(), code).await;
+        let selection = match members.is_empty() {
+            true => Chosen::Staking,
+            false => Chosen::Existing(made("selection".into(), code).await),
+        };
         let supply = (timelock, sender.account(), U256::from(10).pow(U256::from(24))).abi_encode();
         let code = abi::creation(&abi::AztToken::BYTECODE, &supply);
         let token = match given {
@@ -239,7 +242,7 @@ impl Network {
             data_availability,
             token,
             timelock,
-            selection: Chosen::Existing(selection),
+            selection,
             rates: rates(),
         };
         let deployed = plan.deploy(&sender, "test", &terms).await.unwrap();

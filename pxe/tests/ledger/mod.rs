@@ -198,7 +198,7 @@ pub(crate) struct Pool {
     pub(crate) received: Vec<Fr>,
     /// Number of the proven tip, if the chain is that long.
     pub(crate) proven: u64,
-    /// The node hands out deposits with this amount in place of the true one.
+    /// The node returns deposits with this amount in place of the true one.
     pub(crate) wrong_amount: Option<u64>,
 }
 

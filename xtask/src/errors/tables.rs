@@ -16,19 +16,13 @@ const UNCODED: &[(&str, &str, &str)] = &[
         "PairError",
         "a detail of what a decoder or verifier says, with its code",
     ),
+    ("l1/src/amount.rs", "NotAnAmount", VALUE),
     ("node/src/pool/mod.rs", "ProofRejected", "a verifier's reason, which NODE-022 carries"),
     ("service/src/error.rs", "Exit", "a child's exit code, passed on without a message"),
-    (
-        "service/src/values.rs",
-        "Bounds",
-        "a value parser's text; the error of the setting has the code",
-    ),
-    (
-        "service/src/values.rs",
-        "Guarded",
-        "a value parser's text; the error of the setting has the code",
-    ),
+    ("service/src/values.rs", "Bounds", VALUE),
+    ("service/src/values.rs", "Guarded", VALUE),
 ];
+const VALUE: &str = "a value parser's text; the error of the setting has the code";
 
 /// Files of shipped code with functions whose error is a text: how many times each names such a result, and why.
 const TEXTS: &[(&str, usize, &str)] = &[
@@ -55,21 +49,20 @@ const TEXTS: &[(&str, usize, &str)] = &[
         "what a node or a contract answered to a forgery, a line of the report",
     ),
     ("kernels/src/emulated.rs", 2, "the reason in `CudaError`"),
+    ("l1/cli/src/args.rs", 3, PARSER),
     ("l1/src/client.rs", 1, "the revert reason that the contract gave"),
-    ("l1/src/event.rs", 1, "the reason in `Unavailable`"),
     ("l1/src/intent.rs", 1, "the reason in `L1Error::IntentFile`, or in `L1Error::Dropped`"),
     ("l1/src/keys.rs", 1, "the reason in `L1Error::Key`"),
     ("l1/src/sealed.rs", 2, "the reason in `L1Error::IntentFile`"),
     ("l1/src/sidecars.rs", 2, "the reason in `L1Error::IntentFile`, or in `L1Error::Dropped`"),
     ("node/src/config.rs", 1, PARSER),
-    ("node/src/l1_events.rs", 1, "why the data of a block is unavailable, which NODE-036 carries"),
     (
         "prover-node/src/capture.rs",
         1,
         "what is wrong with a captured job, a line that `replay` prints",
     ),
     ("prover-node/src/ranges/store.rs", 1, "the reason in `StoreError::File`"),
-    ("pxe/src/cli.rs", 1, PARSER),
+    ("pxe/src/cli.rs", 2, PARSER),
     ("pxe/src/keys.rs", 2, "the reason in `PxeError`"),
     ("service/src/conditions.rs", 2, "what `/readyz` shows of a condition"),
     ("service/src/failpoints.rs", 2, "what is wrong with a variable of tests"),

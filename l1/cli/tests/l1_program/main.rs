@@ -3,6 +3,7 @@
 mod bridge;
 mod governance;
 mod money;
+mod stakes;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -9,7 +9,7 @@ use crate::{Case, WINDOW, assert_failed, azt};
 const PROVER: Address = Address::with_last_byte(0x1d);
 const COINBASE: Address = Address::with_last_byte(0xcb);
 
-/// Goal: a bond is deposited for oneself or another, taken back in part or whole, and never beyond its free part.
+/// Goal: a bond is deposited for oneself or another, withdrawn in part or whole, and never beyond its free part.
 #[tokio::test(flavor = "multi_thread")]
 async fn bonds_are_deposited_and_taken_back() {
     let case = Case::new().await;
@@ -46,7 +46,7 @@ async fn bonds_are_deposited_and_taken_back() {
 async fn pay_is_credited_and_claimed() {
     let case = Case::new().await;
     let network = &case.network;
-    network.propose(0).await;
+    network.propose(1).await;
     network.prove(0, 1).await;
     let nobody = Address::with_last_byte(9).to_string();
     assert_failed(case.fail(&["rewards", "claim", &nobody]), 1, "L1C-007", "owed nothing");
@@ -81,7 +81,7 @@ async fn pay_is_credited_and_claimed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_is_sent_only_when_one_is_due() {
     let case = Case::new().await;
-    case.network.propose(0).await;
+    case.network.propose(1).await;
     assert_failed(case.fail(&["prune"]), 1, "L1C-018", "no prune is due");
     let seconds = 4 * rollmill_l1_testing::SLOT_SECONDS + 2 * u64::from(WINDOW) + 1;
     case.pass(seconds).await;
