@@ -1,7 +1,8 @@
 //! The money of a run, on both sides: a deposit that a new account claims on L2, a withdrawal that L1 pays, and
 //! what proofs, fees and rewards come to.
 //!
-//! The deposit is sent before the first block. Block 1 takes no messages, so block 2 has it, and the claim follows.
+//! The deposit is sent before the first block. Block 1 takes no messages, so block 2 has it, and the claim is in a block
+//! after that one.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,8 @@ use crate::{Error, Network};
 /// Units of the deposit, and of the withdrawal.
 pub const DEPOSIT: u64 = 1 << 40;
 pub const WITHDRAWAL: u64 = 1 << 30;
-/// Blocks at the start of a run that only carry the deposit to L2.
-pub const EMPTY_BLOCKS: u32 = 2;
+/// Blocks of the first epoch beside those of the transfers: the claim can only follow the block with the deposit.
+pub const EXTRA_BLOCKS: u32 = 1;
 /// Transactions of the first epoch that are not plain transfers.
 pub const TXS: usize = 2;
 
@@ -54,28 +55,29 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Deposits [`DEPOSIT`] for an address on L2.
+    /// Opens the account that deposits and claims.
     ///
     /// # Errors
     /// [`Error::L1`].
-    pub async fn open(
-        l1: &L1Client,
-        deployment: &Deployment,
-        network: &Network,
-        to: &Fr,
-    ) -> Result<Self, Error> {
+    pub async fn open(l1: &L1Client, network: &Network) -> Result<Self, Error> {
         let config =
             SenderConfig { poll_interval: Duration::from_millis(50), ..Default::default() };
         let intents = network.dir.data("bridge-intents.json");
         let sender = TxSender::open(l1.clone(), signer(DEPLOYER_KEY)?, &intents, config).await?;
-        let bridge = Self { sender, l1: l1.clone(), recipient: Address::repeat_byte(0x57) };
+        Ok(Self { sender, l1: l1.clone(), recipient: Address::repeat_byte(0x57) })
+    }
+
+    /// Deposits [`DEPOSIT`] for an address on L2.
+    ///
+    /// # Errors
+    /// [`Error::L1`].
+    pub async fn deposit(&self, deployment: &Deployment, to: &Fr) -> Result<(), Error> {
         let portal = deployment.contracts.feePortal;
         let amount = base_units(DEPOSIT);
         let approve = AztToken::approveCall { spender: portal, value: amount }.abi_encode();
-        bridge.send("deposit/approve", deployment.token, approve).await?;
+        self.send("deposit/approve", deployment.token, approve).await?;
         let deposit = FeePortal::depositCall { to: word(to), amount }.abi_encode();
-        bridge.send("deposit", portal, deposit).await?;
-        Ok(bridge)
+        self.send("deposit", portal, deposit).await
     }
 
     async fn send(&self, id: &str, to: Address, input: Vec<u8>) -> Result<(), Error> {

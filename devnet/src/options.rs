@@ -118,9 +118,9 @@ impl Options {
         is_plain && self.blocks * self.txs >= 4
     }
 
-    /// The most blocks of an epoch.
-    pub fn epoch_blocks(&self) -> u32 {
-        self.blocks + if self.has_bridge() { bridge::EMPTY_BLOCKS } else { 0 }
+    /// Blocks of the first epoch.
+    pub fn first_blocks(&self) -> u32 {
+        self.blocks + if self.has_bridge() { bridge::EXTRA_BLOCKS } else { 0 }
     }
 
     /// The deadline of the run.
@@ -185,13 +185,13 @@ mod tests {
         assert_eq!((options.epochs, options.blocks, options.txs, options.agents), (1, 2, 2, 2));
         assert_eq!(options.transfers(), 4);
         assert!(options.has_bridge());
-        assert_eq!(options.epoch_blocks(), 4);
+        assert_eq!(options.first_blocks(), 3);
         for flags in
             [&["--blocks", "1"][..], &["--tamper", "all"], &["--chaos", "1"], &["--failover"]]
         {
             let options = Options::try_parse_from([&["rollmill-devnet"], flags].concat()).unwrap();
             assert!(!options.has_bridge(), "{flags:?}");
-            assert_eq!(options.epoch_blocks(), options.blocks);
+            assert_eq!(options.first_blocks(), options.blocks);
         }
     }
 

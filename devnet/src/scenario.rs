@@ -8,8 +8,8 @@ use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{EpochProven, Follower, L1Client, L1Event};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
-use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
+use rollmill_protocol::{Fr, Tx};
 
 use crate::accounts::{self, Accounts};
 use crate::bridge::{self, Bridge, Proven};
@@ -63,8 +63,8 @@ struct SeenBlock {
 #[derive(Debug)]
 struct Bridged {
     bridge: Bridge,
-    /// The account that claims the deposit.
-    claimant: usize,
+    /// Index and address of the account that claims the deposit.
+    claimant: (usize, Fr),
     withdrawal: Option<Fr>,
     proven: Vec<Proven>,
 }
@@ -116,13 +116,12 @@ pub async fn bring_up(
     if options.has_bridge() {
         // From a seed of its own, so that the other accounts are the same with and without it.
         let claimant = accounts::account_keys(!options.seed, 1).remove(0);
-        let to = claimant.address().to_field();
-        let open = Bridge::open(&l1, &deployment, network, &to).await?;
-        progress.line(&format!("{} units deposited on L1 for a new account", bridge::DEPOSIT));
-        let claimant_at = account_keys.len();
+        let address = claimant.address().to_field();
+        let open = Bridge::open(&l1, network).await?;
+        let at = account_keys.len();
         account_keys.push(claimant);
         let (withdrawal, proven) = (None, Vec::new());
-        bridge = Some(Bridged { bridge: open, claimant: claimant_at, withdrawal, proven });
+        bridge = Some(Bridged { bridge: open, claimant: (at, address), withdrawal, proven });
     }
 
     let mut endpoints = Vec::new();
@@ -154,7 +153,7 @@ pub async fn bring_up(
         progress.line(&format!("{name}: ready"));
     }
     for i in 1..=options.agents {
-        services::start_agent(network, &keys, broker, i, options).await?;
+        services::start_agent(network, &keys, broker, i).await?;
         progress.line(&format!("{}: ready", services::agent_name(i)));
     }
 
@@ -189,9 +188,7 @@ pub async fn prove_epochs(
 ) -> Result<(), Error> {
     let start = Instant::now();
     for epoch in 0..options.epochs {
-        let carried = u64::from(options.epoch_blocks() - options.blocks);
-        let last_block = carried + u64::from(epoch + 1) * u64::from(options.blocks);
-        running.send_round(options, network, progress).await?;
+        let last_block = running.send_round(options, network, progress).await?;
         if options.kill && epoch == 0 {
             let agents: Vec<String> = (1..=options.agents).map(services::agent_name).collect();
             let jobs = &mut running.jobs;
@@ -239,44 +236,55 @@ impl Running {
         reports
     }
 
-    /// Proves the transfers of one epoch, waits for its first half, sends them and waits until they
-    /// are in blocks.
+    /// Proves the transfers of one epoch, waits for its first half, sends them and waits until they are in blocks. The
+    /// first round of a run with a bridge has a deposit, a withdrawal and a claim. Returns the last of the blocks.
     pub(crate) async fn send_round(
         &mut self,
         options: &Options,
         network: &mut Network,
         progress: &mut Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let count = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
         let is_first = self.bridge.as_ref().is_some_and(|of| of.withdrawal.is_none());
         let transfers = if is_first { count - bridge::TXS } else { count };
         let mut txs = self.accounts.prepare_round(transfers, &self.node, progress).await?;
+        self.wait_for_slots(options, network).await?;
+        if let Some(of) = self.bridge.as_ref().filter(|_| is_first) {
+            of.bridge.deposit(&self.deployment, &of.claimant.1).await?;
+            let (units, account) = (bridge::DEPOSIT, of.claimant.0);
+            progress.line(&format!("{units} units deposited on L1 for account {account}"));
+        }
+        self.send(&txs, progress).await?;
         if is_first {
             txs.extend(self.cross(transfers, options, network, progress).await?);
         }
-        self.send_and_wait(&txs, options, network, progress).await
+        self.wait_for(&txs, network, progress).await
     }
 
-    /// The withdrawal of account `sender` and the claim of the deposit, proven and not sent.
+    /// The withdrawal of account `sender` and the claim of the deposit, proven and sent.
     async fn cross(
         &mut self,
         sender: usize,
         options: &Options,
         network: &mut Network,
         progress: &mut Progress,
-    ) -> Result<Vec<rollmill_protocol::Tx>, Error> {
-        let Some(of) = &mut self.bridge else { return Ok(Vec::new()) };
+    ) -> Result<[Tx; 2], Error> {
+        let Some(of) = &mut self.bridge else {
+            return Err(Error::Unpaid { what: "deposit", reason: "there is no bridge".to_owned() });
+        };
         let (to, amount) = (of.bridge.recipient_on_l2(), bridge::WITHDRAWAL);
         let withdrawal = self.accounts.withdraw(sender, to, amount, &self.node).await?;
         progress.line(&format!("account {sender} proved a withdrawal of {amount} to L1"));
-        let claimant = of.claimant;
+        let claimant = of.claimant.0;
         of.withdrawal = Some(withdrawal.hash());
+        self.send(std::slice::from_ref(&withdrawal), progress).await?;
         let start = Instant::now();
         loop {
             network.check()?;
             if let Some(claim) = self.accounts.claim(claimant, &self.node).await? {
                 progress.line(&format!("account {claimant} proved the claim of its deposit"));
-                return Ok(vec![withdrawal, claim]);
+                self.send(std::slice::from_ref(&claim), progress).await?;
+                return Ok([withdrawal, claim]);
             }
             if start.elapsed() > options.timeout() {
                 let reason = format!("no block took it in {} s", start.elapsed().as_secs());
@@ -319,7 +327,7 @@ impl Running {
                 .line(&format!("{} paid to the {}: {} AZT", payment.what, payment.to, payment.azt));
         }
         report.payments = paid;
-        let notes = self.accounts.balance(of.claimant, &self.node).await?;
+        let notes = self.accounts.balance(of.claimant.0, &self.node).await?;
         if notes == 0 {
             let reason = "the new account has no note".to_owned();
             return Err(Error::Unpaid { what: "claim", reason });
@@ -331,40 +339,53 @@ impl Running {
     /// Waits for space in an epoch, sends transactions and waits until they are in blocks.
     pub(crate) async fn send_and_wait(
         &mut self,
-        txs: &[rollmill_protocol::Tx],
+        txs: &[Tx],
         options: &Options,
         network: &mut Network,
         progress: &mut Progress,
-    ) -> Result<(), Error> {
-        let fits_beside =
-            self.bridge.is_some() && self.blocks.len() < options.epoch_blocks() as usize;
-        self.wait_for_slots(fits_beside, options, network).await?;
+    ) -> Result<u64, Error> {
+        self.wait_for_slots(options, network).await?;
+        self.send(txs, progress).await?;
+        self.wait_for(txs, network, progress).await
+    }
+
+    async fn send(&self, txs: &[Tx], progress: &mut Progress) -> Result<(), Error> {
         for tx in txs {
             self.node.send_transaction(tx).await?;
         }
         progress.line(&format!("sent {} transactions", txs.len()));
+        Ok(())
+    }
+
+    /// Waits until transactions are in blocks, and returns the last of these.
+    async fn wait_for(
+        &mut self,
+        txs: &[Tx],
+        network: &mut Network,
+        progress: &mut Progress,
+    ) -> Result<u64, Error> {
+        let mut last = 0;
         for tx in txs {
-            loop {
+            last = last.max(loop {
                 network.check()?;
                 self.follow(progress).await?;
                 match self.node.transaction_status(&tx.hash()).await? {
-                    TxStatus::Included { .. } | TxStatus::Proven { .. } => break,
+                    TxStatus::Included { block_number, .. }
+                    | TxStatus::Proven { block_number, .. } => break block_number,
                     TxStatus::Dropped { reason } => {
                         return Err(Error::Dropped { tx_hash: to_hex(&tx.hash()), reason });
                     }
                     TxStatus::Unknown | TxStatus::Pending { .. } => {}
                 }
                 tokio::time::sleep(POLL).await;
-            }
+            });
         }
-        Ok(())
+        Ok(last)
     }
 
-    /// Waits until an epoch without blocks, or one whose blocks leave space, has enough slots left for all blocks
-    /// of a round.
+    /// Waits until an epoch without blocks has enough slots left for all blocks of a round.
     async fn wait_for_slots(
         &mut self,
-        fits_beside: bool,
         options: &Options,
         network: &mut Network,
     ) -> Result<(), Error> {
@@ -379,7 +400,7 @@ impl Running {
             let slot = rollup.current_slot().await?;
             // Slot 0 is the genesis block's, and a block takes a slot, sometimes two.
             let is_early = slot % slots <= slots.saturating_sub(2 * u64::from(options.blocks) + 1);
-            if slot > 0 && is_early && (fits_beside || used != Some(slot / slots)) {
+            if slot > 0 && is_early && used != Some(slot / slots) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_secs(u64::from(SLOT_SECONDS)) / 4).await;

@@ -59,16 +59,19 @@ pub async fn start_sequencer(
     let (listen, admin) = (network.ports.free()?, network.ports.free()?);
     // Under faults a transfer may be lost, so that a block never fills.
     let patience_seconds = if options.chaos.is_some() { 2 } else { MAX_WAIT_SECONDS };
+    // A claim waits for the block of its deposit, so that blocks cannot all be full.
+    let (min_txs, blocks_per_epoch) =
+        if options.has_bridge() { (1, 0) } else { (options.txs, options.blocks) };
     let program = Program::new("sequencer", network.programs.own("rollmill-sequencer")?);
     let program = with_node(program, network, deployment, listen)
         .env(KEY_VARIABLE, PROPOSER_KEY)
         .flag("--intents", network.dir.data("sequencer-intents.json"))
         .flag("--committee-signatures", network.dir.data("sequencer-signatures.redb"))
         .flag("--coinbase", signer(PROPOSER_KEY)?.address().to_string())
-        .flag("--min-txs", options.txs.to_string())
+        .flag("--min-txs", min_txs.to_string())
         .flag("--max-txs", options.txs.to_string())
         .flag("--max-wait-seconds", patience_seconds.to_string())
-        .flag("--blocks-per-epoch", options.epoch_blocks().to_string())
+        .flag("--blocks-per-epoch", blocks_per_epoch.to_string())
         .framed(admin);
     network.start(program, NODE_LIMIT).await?;
     Ok(listen)
@@ -102,7 +105,7 @@ pub async fn start_prover_node(
         .flag("--tx-sources", format!("http://{sequencer}"))
         .flag("--keys-dir", keys.folder())
         // The sequencer adds no more blocks to an epoch, so there is nothing to wait for.
-        .flag("--prefix-blocks", options.epoch_blocks().to_string())
+        .flag("--prefix-blocks", options.first_blocks().to_string())
         .framed(admin);
     // Tampering needs the root proof while L1 has not accepted it, and a follower to inspect.
     let dry = options.tamper.is_some() || name == FOLLOWER;
@@ -120,19 +123,17 @@ pub async fn start_agent(
     keys: &CircuitKeys,
     broker: SocketAddr,
     i: u32,
-    options: &Options,
 ) -> Result<(), Error> {
     let admin = network.ports.free()?;
     let name = agent_name(i);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let agents = usize::try_from(options.agents).unwrap_or(1).max(1);
     let program = Program::new(&name, network.programs.own("rollmill-agent")?)
         .flag("--broker", format!("http://{broker}"))
         .flag("--name", &name)
         .flag("--keys-dir", keys.folder())
         .flag("--chain-id", ANVIL_CHAIN_ID.to_string())
-        // The agents share the machine.
-        .flag("--threads", cores.div_ceil(agents).to_string())
+        // They share the machine, and the last proofs of an epoch wait for one another: then one has all of it.
+        .flag("--threads", cores.to_string())
         // When the network is taken down, agents release jobs instead of finishing them.
         .flag("--drain-seconds", "0")
         .framed(admin);
