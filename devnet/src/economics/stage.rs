@@ -167,10 +167,8 @@ impl Stage {
         match self.client.provider().call(request).await {
             Ok(_) => Ok(None),
             Err(error) => {
-                match error.as_error_resp().and_then(|payload| payload.as_revert_data()) {
-                    Some(data) => Ok(Some(data)),
-                    None => Err(rpc("call")(error)),
-                }
+                let data = error.as_error_resp().and_then(|payload| payload.as_revert_data());
+                data.map(Some).ok_or_else(|| rpc("call")(error))
             }
         }
     }
