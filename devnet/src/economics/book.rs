@@ -119,7 +119,7 @@ impl Book {
     pub(crate) fn named(&self, address: Address) -> String {
         match self.names.get(&address) {
             Some(name) => name.clone(),
-            None if address == Address::ZERO => "nobody".to_owned(),
+            None if address == Address::ZERO => "new tokens".to_owned(),
             None => address.to_string(),
         }
     }

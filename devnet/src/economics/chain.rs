@@ -258,10 +258,10 @@ impl Chain {
         };
         let signers = facts.committee.iter().filter(|(_, signed)| *signed).count();
         stage.say(self.step(&format!(
-            "block {number} in slot {}, epoch {epoch}: {} transactions, proposer {by}, {signers} signatures{}",
+            "block {number} in slot {}, epoch {epoch}, by {by}; transactions: {}, signatures: {signers}{}",
             draft.slot,
             draft.txs,
-            if opens { ", bond locked" } else { "" },
+            if opens { "; bond locked" } else { "" },
         )));
         self.blocks.push(Placed {
             slot: draft.slot,

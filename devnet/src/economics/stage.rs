@@ -22,8 +22,10 @@ use crate::{ANVIL_CHAIN_ID, Error};
 
 /// Wei of each account, for gas.
 const WEALTH: u128 = 1_000_000_000_000_000_000_000;
-/// Gas of a transaction that is expected to revert: more than any call here uses.
-const GAS_OF_REJECTED: u64 = 5_000_000;
+/// Gas of every transaction but creations: more than any call here uses. An estimate would not do: it is made at the
+/// time of the newest block, and a call may cost more a second later, when a deadline is over or a vote's checkpoint is
+/// a new one.
+const GAS_LIMIT: u64 = 10_000_000;
 
 /// Who takes part. Each has a key of its own, which is public: it is derived from the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +154,30 @@ impl Stage {
     fn request(&mut self, step: &str, call: Call) -> TxRequest {
         self.sent += 1;
         let id = format!("{:03}/{step}", self.sent);
-        TxRequest { sidecar: call.sidecar, ..TxRequest::call(id, call.to, call.input) }
+        let request = TxRequest::call(id, call.to, call.input);
+        TxRequest { sidecar: call.sidecar, gas_limit: Some(GAS_LIMIT), ..request }
+    }
+
+    /// What a call would do on the newest block: succeed, or revert with this data.
+    async fn simulate(&self, from: Address, call: &Call) -> Result<Option<Bytes>, Error> {
+        let input = call.input.clone().into();
+        let mut request = TransactionRequest::default().from(from).to(call.to).input(input);
+        request.blob_versioned_hashes =
+            call.sidecar.as_ref().map(|sidecar| vec![sidecar.versioned_hash().into()]);
+        match self.client.provider().call(request).await {
+            Ok(_) => Ok(None),
+            Err(error) => {
+                let data = error.as_error_resp().and_then(|payload| payload.as_revert_data());
+                data.map(Some).ok_or_else(|| rpc("call")(error))
+            }
+        }
+    }
+
+    /// Fails if a call would revert, with the contract's reason.
+    async fn require_call(&self, from: Address, step: &str, call: &Call) -> Result<(), Error> {
+        let Some(data) = self.simulate(from, call).await? else { return Ok(()) };
+        let (scenario, step) = (self.scenario.name(), step.to_owned());
+        Err(Error::EconomicsStep { scenario, step, reason: described(&data) })
     }
 
     /// Sends a transaction that must succeed.
@@ -163,13 +188,14 @@ impl Stage {
         call: Call,
     ) -> Result<TxReceipt, Error> {
         let sender = self.sender(by).await?;
+        self.require_call(sender.account(), step, &call).await?;
         let request = self.request(step, call);
         let receipt = sender.send(request).await.map_err(|error| self.failed(step, error))?;
         self.require_success(step, receipt)
     }
 
     /// Sends a transaction, lets L1 drop its block, and requires that its sender lands it again, under the same
-    /// nonce and hash in another block.
+    /// nonce in another block. Its fees may be others, and so its hash.
     pub(crate) async fn send_through_reorg(
         &mut self,
         by: Role,
@@ -177,6 +203,7 @@ impl Stage {
         call: Call,
     ) -> Result<(), Error> {
         let sender = self.sender(by).await?;
+        self.require_call(sender.account(), step, &call).await?;
         let request = self.request(step, call);
         let first = sender.send(request.clone()).await.map_err(|error| self.failed(step, error))?;
         let first = self.require_success(step, first)?;
@@ -189,12 +216,7 @@ impl Stage {
         self.require(&format!("{step}: the reorg dropped the transaction"), true, is_gone)?;
         let again = sender.send(request).await.map_err(|error| self.failed(step, error))?;
         let again = self.require_success(step, again)?;
-        let place = |receipt: &TxReceipt| (receipt.nonce, receipt.tx_hash);
-        self.require(
-            &format!("{step}: the transaction that landed again"),
-            place(&first),
-            place(&again),
-        )?;
+        self.require(&format!("{step}: nonce of what landed again"), first.nonce, again.nonce)?;
         self.require(
             &format!("{step}: it is in another block"),
             true,
@@ -230,28 +252,13 @@ impl Stage {
         call: Call,
     ) -> Result<(), Error> {
         let sender = self.sender(by).await?;
-        let mut request = TransactionRequest::default()
-            .from(sender.account())
-            .to(call.to)
-            .input(call.input.clone().into());
-        request.blob_versioned_hashes =
-            call.sidecar.as_ref().map(|sidecar| vec![sidecar.versioned_hash().into()]);
-        let answer = self.client.provider().call(request).await;
-        let got = match answer {
-            Ok(_) => "success".to_owned(),
-            Err(error) => {
-                let payload = error.as_error_resp();
-                match payload.and_then(|payload| payload.as_revert_data()) {
-                    Some(data) if data.starts_with(&E::SELECTOR) => E::SIGNATURE.to_owned(),
-                    Some(data) => rollmill_l1::abi::describe_revert(&data)
-                        .unwrap_or_else(|| format!("revert data {data}")),
-                    None => return Err(rpc("call")(error)),
-                }
-            }
+        let got = match self.simulate(sender.account(), &call).await? {
+            None => "success".to_owned(),
+            Some(data) if data.starts_with(&E::SELECTOR) => E::SIGNATURE.to_owned(),
+            Some(data) => described(&data),
         };
         self.require_rejection(step, E::SIGNATURE, got)?;
         let request = self.request(step, call);
-        let request = TxRequest { gas_limit: Some(GAS_OF_REJECTED), ..request };
         let receipt = sender.send(request).await.map_err(|error| self.failed(step, error))?;
         let got = if receipt.succeeded { "a transaction that succeeded" } else { E::SIGNATURE };
         self.require_rejection(step, E::SIGNATURE, got.to_owned())?;
@@ -318,6 +325,11 @@ impl Stage {
         provider.anvil_set_next_block_timestamp(second).await.map_err(rpc("time"))?;
         provider.anvil_mine(Some(1), None).await.map_err(rpc("mine"))
     }
+}
+
+/// A contract's reason in words, or its data.
+fn described(data: &Bytes) -> String {
+    rollmill_l1::abi::describe_revert(data).unwrap_or_else(|| format!("revert data {data}"))
 }
 
 /// A request that this crate sends itself failed.

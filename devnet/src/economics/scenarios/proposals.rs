@@ -103,8 +103,8 @@ pub(super) async fn lost_bond(stage: &mut Stage, common: &Common) -> Result<Vec<
     chain.deposit_bond(stage, member, 1).await?;
     chain.propose(stage, Draft::at(5)).await?;
     stage.say("with the missing base unit, member 1 opens epoch 1");
-    stage.until(chain.times.end(1)).await?;
     for (epoch, last) in [(0, 1), (1, 2)] {
+        stage.until(chain.times.end(epoch)).await?;
         chain.prove(stage, Role::Prover, epoch, last).await?;
         chain.settled(stage, epoch);
         chain.money.bond_returned(epoch);
