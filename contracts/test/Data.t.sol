@@ -83,6 +83,15 @@ contract DataTest is Test {
         }
     }
 
+    /// Whatever a failing precompile says.
+    function test_a_precompile_that_fails_opens_nothing() public {
+        uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
+        _publish();
+        VM.mockCallRevert(address(0x0a), "", abi.encode(uint256(4096), q));
+        VM.expectRevert(IDataAvailability.OpeningWrong.selector);
+        _blobs.commit(_input);
+    }
+
     function test_a_wrong_opening_is_rejected_at_a_bounded_price() public {
         uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
         _publish();

@@ -32,6 +32,7 @@ interface Vm {
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function load(address target, bytes32 slot) external view returns (bytes32);
     function mockCall(address target, bytes calldata data, bytes calldata answer) external;
+    function mockCallRevert(address target, bytes calldata data, bytes calldata answer) external;
     function parseJsonAddress(string calldata json, string calldata key)
         external
         pure
@@ -78,15 +79,28 @@ interface Vm {
 abstract contract Test {
     Vm internal constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
-    /// Creates a contract whose constructor must reject these arguments in these words.
+    /// Creates a contract whose constructor must reject these arguments, and returns what it says. Not with
+    /// `expectRevert`: that makes a creation fail which should have been rejected, and nobody would look.
+    function _rejection(string memory artifact, bytes memory args)
+        internal
+        returns (bytes memory answer)
+    {
+        bytes memory code = bytes.concat(VM.getCode(artifact), args);
+        address made;
+        assembly ("memory-safe") {
+            made := create(0, add(code, 0x20), mload(code))
+            answer := mload(0x40)
+            mstore(0x40, add(answer, and(add(returndatasize(), 0x3f), not(0x1f))))
+            mstore(answer, returndatasize())
+            returndatacopy(add(answer, 0x20), 0, returndatasize())
+        }
+        require(made == address(0), string.concat(artifact, " was deployed"));
+    }
+
     function _expectRejected(string memory artifact, bytes memory args, bytes memory revertData)
         internal
     {
-        bytes memory code = bytes.concat(VM.getCode(artifact), args);
-        VM.expectRevert(revertData);
-        assembly ("memory-safe") {
-            pop(create(0, add(code, 0x20), mload(code)))
-        }
+        assertEq(keccak256(_rejection(artifact, args)), keccak256(revertData), artifact);
     }
 
     function assertEq(uint256 got, uint256 expected, string memory what) internal pure {
