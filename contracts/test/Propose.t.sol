@@ -337,7 +337,7 @@ contract ProposeTest is Fixture {
     }
 
     /// Goal: `canPropose` is what `propose` does when it prunes first. Method: an oldest epoch that is too old
-    /// but for the prune, and a poster with nothing but the bonds in the epochs that are taken back.
+    /// but for the prune, and a poster with nothing but the bonds in the epochs that are undone.
     function test_canPropose_counts_the_prune_that_is_due() public {
         address who = VM.addr(keys[0]);
         _propose(1);

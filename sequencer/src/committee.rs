@@ -94,7 +94,7 @@ impl Committee {
         metrics: Metrics,
     ) -> Result<Self, ClientError> {
         let token = config.peers_token.as_ref().map(|token| token.reveal());
-        let members = config.peers.iter().map(|peer| {
+        let members = config.others().iter().map(|peer| {
             let client = ValidatorClient::new(&peer.url, token)?;
             Ok((abi::address(peer.account), Member { client, outage: Outage::default() }))
         });

@@ -52,7 +52,7 @@ fn member(config: &Config, members: &[Address], account: &checks::Account) -> Fi
     if config.committee.attest_only {
         return Finding::Ok(format!("{}, which attests only", account.address));
     }
-    let listed = config.committee.peers.iter().map(|peer| abi::address(peer.account));
+    let listed = config.committee.others().iter().map(|peer| abi::address(peer.account));
     let known = listed.filter(|peer| members.contains(peer) && *peer != account.address).count();
     let needed = attest::quorum(members.len());
     match known + 1 < needed {
@@ -73,7 +73,7 @@ async fn others(config: &Config) -> Finding {
     let committee = &config.committee;
     let token = committee.peers_token.as_ref().map(|token| token.reveal());
     let mut absent = Vec::new();
-    for peer in &committee.peers {
+    for peer in committee.others() {
         let client = match ValidatorClient::new(&peer.url, token) {
             Ok(client) => client,
             Err(error) => return Finding::wrong(&error),
@@ -96,10 +96,10 @@ async fn others(config: &Config) -> Finding {
         }
     }
     match absent.first() {
-        None => Finding::Ok(format!("{} other members", committee.peers.len())),
+        None => Finding::Ok(format!("{} other members", committee.others().len())),
         Some(why) => Finding::Absent {
             why: why.clone(),
-            todo: format!("{} of {} do not answer", absent.len(), committee.peers.len()),
+            todo: format!("{} of {} do not answer", absent.len(), committee.others().len()),
         },
     }
 }

@@ -148,7 +148,7 @@ impl Proposer {
         });
         // The test's own limit is the turn's end; this one must outlast a busy machine.
         let committee =
-            CommitteeConfig { peers: peers.collect(), wait_seconds: 60, ..Default::default() };
+            CommitteeConfig { peers: Some(peers.collect()), wait_seconds: 60, ..Default::default() };
         let config = Config { committee, ..Config::default() };
         let intents = deployment.path("intents.json");
         let sender = Arc::new(sender(&deployment.client, &intents).await);

@@ -31,9 +31,8 @@ pub struct CommitteeConfig {
     pub signatures: PathBuf,
 
     /// Other members of the committee and their URLs [default: none, the account alone is the committee]
-    #[arg(id = "committee.peers", long, value_name = "ADDRESS=URL,...", default_value = "")]
-    #[arg(hide_default_value = true, value_parser = peers)]
-    pub peers: Peers,
+    #[arg(id = "committee.peers", long, value_name = "ADDRESS=URL,...", value_parser = peers)]
+    pub peers: Option<Peers>,
 
     /// Bearer token to send to the other members [default: none]
     #[arg(id = "committee.peers_token", long, value_name = "file:PATH|env:NAME")]
@@ -70,6 +69,11 @@ impl Default for CommitteeConfig {
 }
 
 impl CommitteeConfig {
+    /// The other members.
+    pub fn others(&self) -> &[Peer] {
+        self.peers.as_deref().unwrap_or_default()
+    }
+
     /// Rejects a member that would neither propose nor attest, and a token without what it is for.
     ///
     /// # Errors

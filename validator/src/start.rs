@@ -40,7 +40,7 @@ pub async fn open_signer(
     running: &RunningNode,
     key: PrivateKeySigner,
 ) -> Result<Arc<BlockSigner>, Failure> {
-    let is_alone = config.peers.is_empty() && config.listen.is_none();
+    let is_alone = config.others().is_empty() && config.listen.is_none();
     let first = match is_alone {
         true => 0,
         false => {
