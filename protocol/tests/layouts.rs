@@ -69,7 +69,7 @@ fn has_its_ranges<T>(
                 let rejected = decode(&with(limit)).err().unwrap();
                 let short = name.rsplit('.').next().unwrap();
                 // The halves and the parts of one value have its name.
-                let short = if short.ends_with("_lo") { &short[..short.len() - 3] } else { short };
+                let short = short.strip_suffix("_lo").unwrap_or(short);
                 let short = if name.starts_with("commitment.") { "commitment" } else { short };
                 assert!(
                     matches!(rejected, DecodeError::OutOfRange { what, .. } if what == short),

@@ -147,8 +147,11 @@ impl Proposer {
             url: format!("http://{address}"),
         });
         // The test's own limit is the turn's end; this one must outlast a busy machine.
-        let committee =
-            CommitteeConfig { peers: Some(peers.collect()), wait_seconds: 60, ..Default::default() };
+        let committee = CommitteeConfig {
+            peers: Some(peers.collect()),
+            wait_seconds: 60,
+            ..Default::default()
+        };
         let config = Config { committee, ..Config::default() };
         let intents = deployment.path("intents.json");
         let sender = Arc::new(sender(&deployment.client, &intents).await);

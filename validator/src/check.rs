@@ -1,9 +1,9 @@
 //! Checks a block as every follower will, and its client proofs, which only those who attest it have.
 
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use rollmill_errors::Bare;
 use rollmill_l1::blob::{Blob, Kzg};
 use rollmill_node::{Node, NodeError, PoolError};
@@ -98,7 +98,7 @@ fn verify_proofs(node: &Node, txs: &[Tx]) -> Result<(), AttestError> {
             if let Err(error) = node.verify_proof(tx) {
                 // Later ones are not looked at, and earlier ones are taken already.
                 next.fetch_max(txs.len(), Ordering::Relaxed);
-                let mut failed = failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut failed = failed.lock();
                 if failed.as_ref().is_none_or(|(first, _)| index < *first) {
                     *failed = Some((index, error));
                 }
@@ -111,6 +111,5 @@ fn verify_proofs(node: &Node, txs: &[Tx]) -> Result<(), AttestError> {
             scope.spawn(work);
         }
     });
-    let failed = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    failed.map_or(Ok(()), |(index, fault)| Err(AttestError::Proof { index, fault }))
+    failed.into_inner().map_or(Ok(()), |(index, fault)| Err(AttestError::Proof { index, fault }))
 }

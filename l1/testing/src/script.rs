@@ -23,6 +23,7 @@ pub const ROLLUP: Address = Address::repeat_byte(0xaa);
 pub const INBOX: Address = Address::repeat_byte(0xbb);
 
 /// An event of the contracts.
+#[expect(clippy::large_enum_variant, reason = "most events are blocks, and a test holds few")]
 #[derive(Debug, Clone)]
 pub enum Emitted {
     Proposed(Rollup::BlockProposed),

@@ -93,7 +93,7 @@ fn deposits_are_claimed_once_and_only_where_they_are() {
     sync(&test.node, &l1);
     assert_eq!(ready(&test), [claim.hash()]);
 
-    l1.mine(vec![L1Event::BlockProposed(proposer.propose(&[rival.clone()]))]);
+    l1.mine(vec![L1Event::BlockProposed(proposer.propose(std::slice::from_ref(&rival)))]);
     sync(&test.node, &l1);
     assert!(dropped_for(&test, &claim).starts_with("a block published nullifier"));
     let error = submit(&test, &claim).unwrap_err();
