@@ -487,6 +487,7 @@ mod tests {
     fn each_broken_rule_is_rejected() {
         let long = "//\n".repeat(LINES_MAX + 1);
         let all = duties("`it_is_so`");
+        let one_more = format!("expected 1 to {DUTIES}");
         let cases: &[(&str, &str, &str)] = &[
             ("a/src/long.rs", &long, "601 lines"),
             ("a/src/x.rs", "fn f() { unsafe { g() } }\n", "unsafe outside"),
@@ -516,7 +517,7 @@ mod tests {
             (SOUNDNESS, &duties("`a/gone.rs`: `it_is_so`"), "there is no `a/gone.rs`"),
             (SOUNDNESS, &duties("`a/tests/t.rs`"), "duty 3 names no test"),
             (SOUNDNESS, &duties("nothing"), "duty 3 names no test"),
-            (SOUNDNESS, &format!("{all}| 12. Again | | `it_is_so` |\n"), "expected 1 to 12"),
+            (SOUNDNESS, &format!("{all}| 12. Again | | `it_is_so` |\n"), &one_more),
             (SOUNDNESS, &format!("{all}\nSee `a_test_that_is_gone`.\n"), "there is no test"),
             (TRAPS, "| trap | by |\n| --- | --- |\n| One | `is_gone` |\n", "no function `is_gone`"),
             (TRAPS, "| trap | by |\n| --- | --- |\n| One | `equal` |\n", "names no function"),

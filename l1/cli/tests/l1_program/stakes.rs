@@ -28,7 +28,7 @@ async fn staked() -> Case {
 
 /// Goal: a stake goes in once, out by its withdrawer only, and back after the exit delay.
 ///
-/// Method: the delay is three epochs, the window and the challenge period.
+/// Method: the delay is four epochs, the window and the challenge period.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stake_is_deposited_exited_and_paid_back() {
     let case = staked().await;
@@ -49,7 +49,7 @@ async fn a_stake_is_deposited_exited_and_paid_back() {
     assert_failed(case.fail_as(1, &["stake", "exit", &validator]), 1, "L1C-010", "only, not by");
     assert_failed(case.fail(&["stake", "finalize", &validator]), 1, "L1C-010", "exit first");
     let exiting = case.run(&["stake", "exit", &validator]);
-    let delay = 3 * SLOTS_PER_EPOCH * SLOT_SECONDS + 2 * u64::from(WINDOW);
+    let delay = 4 * SLOTS_PER_EPOCH * SLOT_SECONDS + 2 * u64::from(WINDOW);
     let now = case.network.client.latest().await.unwrap().timestamp;
     assert_eq!(exiting["exit_at"], now + delay);
     assert_failed(case.fail(&["stake", "finalize", &validator]), 1, "L1C-010", "can leave from");
