@@ -1,10 +1,12 @@
 //! A committee of four on a development L1: its proposer, its other members, and a member that is killed.
 
+#[allow(dead_code, reason = "a part of it is used")]
 mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::AnyProof;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::signers::SignerSync;
@@ -13,12 +15,12 @@ use rollmill_l1::{abi, attest};
 use rollmill_l1_testing::{CHAIN_ID, signer};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{
-    BeaconIds, BlobConfig, BlockSigner, ClientProofVerifier, Node, NodeBlobs, NodeError,
-    NodeSettings, PoolLimits, ProofRejected, Pruner, RollupEvents, Vote, follow, position,
+    BeaconIds, BlobConfig, BlockSigner, Node, NodeBlobs, NodeError, NodeSettings, PoolLimits,
+    Pruner, RollupEvents, Vote, follow, position,
 };
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::{ClientInputs, Commitment, EthAddress, Fr};
+use rollmill_protocol::{Commitment, EthAddress, Fr};
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::error::SequencerError;
@@ -33,16 +35,6 @@ use tokio::task::JoinHandle;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollmill-sequencer");
 /// The deployment starts in this slot.
 const SLOT: u64 = 5;
-
-/// What is tested here comes after a transaction was admitted.
-#[derive(Debug)]
-struct AnyProof;
-
-impl ClientProofVerifier for AnyProof {
-    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
-        Ok(())
-    }
-}
 
 /// Member `i` of the committee. Member 1 is account 0, which has funds and proposes in slot 5.
 fn key(i: u64) -> PrivateKeySigner {

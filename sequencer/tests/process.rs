@@ -1,6 +1,7 @@
 //! The sequencer on a node and a development L1: what it builds, what it waits for, what it prunes, and
 //! what is left when it is killed.
 
+#[allow(dead_code, reason = "a part of it is used")]
 mod common;
 
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
@@ -8,7 +9,7 @@ use rollmill_sequencer_testing as support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::with_client_key;
+use common::{node, with_client_key};
 use rollmill_l1::L1Client;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
@@ -17,11 +18,11 @@ use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_l1_testing::signer;
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{
-    BeaconIds, BlobConfig, ClientProofVerifier, DeadlineMetrics, Node, NodeBlobs, NodeError,
-    NodeSettings, PoolLimits, ProofRejected, Pruner, RollupEvents, follow, position,
+    BeaconIds, BlobConfig, DeadlineMetrics, Node, NodeBlobs, NodeError, Pruner, RollupEvents,
+    follow,
 };
 use rollmill_node_client::wire::Tips;
-use rollmill_protocol::{ClientInputs, EthAddress};
+use rollmill_protocol::EthAddress;
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
@@ -30,28 +31,6 @@ use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS};
 use rollmill_service::Process;
 use rollmill_validator::CommitteeConfig;
 use tokio::task::JoinHandle;
-
-/// What is tested here comes after a transaction was admitted.
-#[derive(Debug)]
-struct AnyProof;
-
-impl ClientProofVerifier for AnyProof {
-    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
-        Ok(())
-    }
-}
-
-fn node(deployment: &Deployment) -> Arc<Node> {
-    let settings = NodeSettings {
-        data_dir: deployment.path("node"),
-        genesis: deployment.genesis.clone(),
-        l1_start: position(&deployment.start),
-        // Time jumps here by whole epochs.
-        pool: PoolLimits { age_seconds_max: u64::MAX, ..PoolLimits::default() },
-        state_blocks: 64,
-    };
-    Node::open(settings, Arc::new(AnyProof)).unwrap()
-}
 
 /// A sequencer on a node that follows a deployment.
 struct Running {

@@ -1,14 +1,41 @@
 //! What tests of the program share.
 
+use std::sync::Arc;
+
 use rollmill_l1::alloy::primitives::Address;
-use rollmill_node::ClientKey;
+use rollmill_node::{
+    ClientKey, ClientProofVerifier, Node, NodeSettings, PoolLimits, ProofRejected, position,
+};
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
 use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::VkLeaf;
-use rollmill_protocol::{Circuit, Fr, field};
+use rollmill_protocol::{Circuit, ClientInputs, Fr, field};
 use rollmill_sequencer_testing::Deployment;
+
+/// What is tested here comes after a transaction was admitted.
+#[derive(Debug)]
+pub(crate) struct AnyProof;
+
+impl ClientProofVerifier for AnyProof {
+    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
+        Ok(())
+    }
+}
+
+/// The node in the deployment's folder, which takes any client proof.
+pub(crate) fn node(deployment: &Deployment) -> Arc<Node> {
+    let settings = NodeSettings {
+        data_dir: deployment.path("node"),
+        genesis: deployment.genesis.clone(),
+        l1_start: position(&deployment.start),
+        // Time jumps here by whole epochs.
+        pool: PoolLimits { age_seconds_max: u64::MAX, ..PoolLimits::default() },
+        state_blocks: 64,
+    };
+    Node::open(settings, Arc::new(AnyProof)).unwrap()
+}
 
 /// A deployment of this committee whose folder has the client circuit's key, with which no test proves.
 pub(crate) async fn with_client_key(members: Vec<Address>) -> Deployment {

@@ -1,0 +1,219 @@
+"""An independent reader of a deployment: every transaction of every block, from L1 and its blobs alone.
+
+    python3 protocol/tests/vectors/reader2.py --l1 URL --rollup ADDRESS --from-block N --genesis FILE --blobs PLACE
+
+PLACE is a blob archive's directory or the URL of a node, which has the blobs under /blobs/. The blocks are executed by
+the model, which shares no code with the crates, and compared with what L1 has: header hash, archive root and link of
+each block, the value of its blob at z, and the leaves of its messages. Prints one JSON line for each block, and a last
+one with counts. The exit code is 1 if anything differs.
+
+The commitment is not computed again: L1 has opened it at z. So a blob with another polynomial has another value there,
+but for a chance of 4,096 in 2^254.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from chain2 import *  # noqa: E402
+from random2 import ROWS  # noqa: E402
+
+BLOCK_PROPOSED = ("BlockProposed(uint64,bytes32,bytes32,bytes32,uint64,address,uint128,uint16,bytes32,uint256,uint256,"
+                  "bytes,bytes32,bytes32,uint64,address)")  # fmt: skip
+PRUNED = "Pruned(uint64,uint64,uint64)"
+EPOCH_PROVEN = "EpochProven(uint64,uint64,uint64,uint64,address,uint64,bool)"
+MESSAGE_SENT = "MessageSent(uint64,uint64,bytes32,uint8,address,bytes32,bytes32,bytes32)"
+INBOX_AT = 2
+"""Place of the Inbox in what contracts() returns."""
+LOGS_AT_ONCE = 1000
+"""L1 blocks in one request for logs."""
+
+
+class Differs(Exception):
+    """What was read is not what L1 has."""
+
+
+def same(what, got, expected):
+    if got != expected:
+        raise Differs(f"{what}: {got}, but L1 has {expected}")
+
+
+class L1:
+    """The few requests that a reader needs."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def call(self, method, *params):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        request = urllib.request.Request(self.url, body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+        if "error" in answer:
+            raise Differs(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def logs(self, address, start, events):
+        """(name, words of the topics but the first, data) in L1's order."""
+        names = {"0x" + keccak(event.encode()).hex(): event.split("(")[0] for event in events}
+        head = int(self.call("eth_blockNumber"), 16)
+        for first in range(start, head + 1, LOGS_AT_ONCE):
+            last = min(head, first + LOGS_AT_ONCE - 1)
+            wanted = {"address": address, "fromBlock": hex(first), "toBlock": hex(last), "topics": [list(names)]}
+            for log in self.call("eth_getLogs", wanted):
+                topics = [int(topic, 16) for topic in log["topics"][1:]]
+                yield names[log["topics"][0]], topics, bytes.fromhex(log["data"][2:])
+
+
+def words_of(data):
+    return [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data) - 31, 32)]
+
+
+class Told:
+    """An Inbox as its events tell it: messages by the number of the block that appends them."""
+
+    def __init__(self, l1, address, start):
+        self.leaves = {}
+        for _, (block,), data in l1.logs(address, start, [MESSAGE_SENT]):
+            index, leaf, kind, sender, recipient, content, secret_hash = words_of(data)
+            leaves = self.leaves.setdefault(block, [])
+            same(f"index of a message of block {block}", (block - 1) * SUBTREE + len(leaves), index)
+            made = deposit_leaf(recipient, content, index)
+            if kind == 0:
+                made = message_in(sender, recipient, content, secret_hash, index)
+            same(f"leaf of message {index}", hx(made), hx(leaf))
+            leaves.append(leaf)
+
+    def consume(self, block):
+        return message_chain(self.leaves.get(block, []))
+
+
+def proposed(topics, data):
+    """The fields of BlockProposed by name."""
+    w = words_of(data)
+    names = ("header_hash", "chain", "slot", "coinbase", "total_fees", "tx_count", "versioned_hash", "z", "y", "at",
+             "in_hash", "out_root")  # fmt: skip
+    block = dict(zip(names, w), number=topics[0], archive_root=topics[1])
+    at = block.pop("at")
+    length = int.from_bytes(data[at : at + 32], "big")
+    return {**block, "commitment": data[at + 32 : at + 32 + length]}
+
+
+def history(l1, rollup, start):
+    """The blocks of the chain, the number of pruned ones, and the last proven block."""
+    blocks, pruned, proven = [], 0, 0
+    for name, topics, data in l1.logs(rollup, start, [BLOCK_PROPOSED, PRUNED, EPOCH_PROVEN]):
+        if name == "BlockProposed":
+            block = proposed(topics, data)
+            same("number of a block", block["number"], len(blocks) + 1)
+            blocks.append(block)
+        elif name == "Pruned":
+            tip = words_of(data)[0]
+            pruned += len(blocks) - tip
+            del blocks[tip:]
+        else:
+            proven = max(proven, topics[1])
+    return blocks, pruned, proven
+
+
+def blob_of(place, versioned):
+    """The 4,096 elements of a blob, from a node or an archive."""
+    name = f"{versioned:064x}"
+    if place.startswith("http"):
+        with urllib.request.urlopen(f"{place}/blobs/0x{name}", timeout=30) as response:
+            data = response.read()
+    else:
+        data = (pathlib.Path(place) / name[-2:] / name).read_bytes()
+        data, digest = data[: 32 * BLOB_WORDS], data[32 * BLOB_WORDS :]
+        same(f"SHA-256 of the archive's file {name}", sha(data).hex(), digest.hex())
+    same(f"length of blob {name}", len(data), 32 * BLOB_WORDS)
+    return words_of(data)
+
+
+def chain_of(genesis, rollup):
+    """The model's chain at a genesis file."""
+    number = lambda text: int(text, 16)  # noqa: E731
+    same("address of the Rollup", number(genesis["rollup"]), number(rollup))
+    return Chain(
+        genesis["chain_id"], number(rollup), number(genesis["vk_root"]), genesis["config"], ROWS,
+        (genesis["fee_per_l2_gas"], genesis["fee_per_da_gas"]),
+        [(number(n["owner"]), n["value"], number(n["randomness"])) for n in genesis["notes"]],
+        [(number(b["address"]), b["amount"]) for b in genesis["fee_balances"]],
+    )  # fmt: skip
+
+
+def play(chain, block, place):
+    """Executes a block of L1 and compares it. Returns its transactions as (effects, logs)."""
+    n = block["number"]
+    txs, blob = [], None
+    if block["tx_count"]:
+        same(f"versioned hash of block {n}", versioned_hash(block["commitment"]).hex(), f"{block['versioned_hash']:064x}")
+        blob = blob_of(place, block["versioned_hash"])
+        txs = blob_decode(blob, block["tx_count"])
+    made = chain.open_block(block["slot"], block["coinbase"])
+    for effects, logs in txs:
+        made.apply(effects, logs)
+    made.finish(block["commitment"])
+    if blob:
+        same(f"value of the blob of block {n}", evaluate_blob(blob, made.z), block["y"])
+    for what, got, expected in (
+        ("z", made.z, block["z"]),
+        ("y", made.y, block["y"]),
+        ("fees", chain.field("total_fees"), block["total_fees"]),
+        ("hash of messages from L1", chain.field("in_hash"), block["in_hash"]),
+        ("root of messages to L1", chain.field("out_root"), block["out_root"]),
+        ("header hash", header_hash(made.header), block["header_hash"]),
+        ("archive root", made.archive_after, block["archive_root"]),
+        ("link", chain.chain, block["chain"]),
+    ):
+        same(f"{what} of block {n}", hx(got), hx(expected))
+    return txs
+
+
+def read(args, out):
+    genesis = json.loads(pathlib.Path(args.genesis).read_text())
+    l1 = L1(args.l1)
+    data = "0x" + keccak(b"contracts()")[:4].hex()
+    contracts = words_of(bytes.fromhex(l1.call("eth_call", {"to": args.rollup, "data": data}, "latest")[2:]))
+    chain = chain_of(genesis, args.rollup)
+    chain.inbox = Told(l1, f"0x{contracts[INBOX_AT]:040x}", args.from_block)
+    blocks, pruned, proven = history(l1, args.rollup, args.from_block)
+    counts = dict.fromkeys(("transactions", "logs", "claims", "withdrawals"), 0)
+    for block in blocks:
+        txs = play(chain, block, args.blobs)
+        counts["transactions"] += len(txs)
+        for effects, logs in txs:
+            f = dict(zip(EFFECT_NAMES, effects))
+            counts["logs"] += len(logs)
+            counts["claims"] += f["claim_amount"] != 0
+            counts["withdrawals"] += f["withdraw_amount"] != 0
+        line = {"number": block["number"], "slot": block["slot"], "proven": block["number"] <= proven,
+                "txs": [{"effects": hxs(e), "logs": [hxs(log) for log in logs]} for e, logs in txs]}  # fmt: skip
+        print(json.dumps(line), file=out)
+    messages = sum(len(leaves) for leaves in chain.inbox.leaves.values())
+    summary = {"blocks": len(blocks), "proven": proven, "pruned": pruned, **counts, "messages": messages}
+    print(json.dumps(summary), file=out)
+
+
+def main(words):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--l1", required=True, help="URL of an L1 node")
+    parser.add_argument("--rollup", required=True, help="address of the contract Rollup")
+    parser.add_argument("--from-block", required=True, type=int, help="L1 block at or before its deployment")
+    parser.add_argument("--genesis", required=True, help="genesis file of the deployment")
+    parser.add_argument("--blobs", required=True, help="directory of a blob archive, or URL of a node")
+    args = parser.parse_args(words)
+    try:
+        read(args, sys.stdout)
+    except (Differs, Rejected, ValueError, OSError) as error:
+        print(f"reader2: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
