@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants chaos lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,8 +41,11 @@ demo: build ## Prove epochs on a local L1 with the whole network on this machine
 test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
 
-mutants: build ## Take out every check of the registry, one at a time, and require a test to notice; writes docs/book/mutants.md
+mutants: build mutants-contracts ## Take out every check of the registry, one at a time, and require a test to notice; writes docs/book/mutants.md
 	@$(TARGET)/debug/rollmill-xtask mutants --set all --write
+
+mutants-contracts: setup ## The same of every check and step of the contracts; writes docs/book/contract-mutants.md
+	@node contracts/mutants.js --write
 
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)

@@ -8,6 +8,8 @@ const fs = require("fs");
 const path = require("path");
 
 const PAGE = "../docs/book/gas.md";
+// Figures that Aztec published, each with its source, by the row of ours that they stand beside.
+const AZTEC = require("./gas-aztec.json");
 const VERIFIER = "verifier";
 
 // Every measured call in the order of the page, with what it is. A figure without a row is an error.
@@ -120,8 +122,40 @@ block with transactions.
       parts.push(`| ${what} | ${group(calls[name])} | ${whole} |\n`);
     }
   }
+  parts.push(beside(calls, transactions));
   return parts.join("");
 }
+
+// Aztec's figures, in the order of their file.
+function beside(calls, transactions) {
+  const sources = Object.entries(AZTEC.sources);
+  const parts = [`\n## Beside Aztec's\n\n${wrap(BESIDE)}\n\n`];
+  parts.push("| Rollmill | gas | Aztec | gas | which |\n| --- | ---: | --- | ---: | --- |\n");
+  const titles = new Map(TABLES.flatMap(([, , rows]) => rows));
+  for (const { ours, what, theirs, gas, is, source } of AZTEC.rows) {
+    if (calls[ours] === undefined) fail(`gas-aztec.json names ${ours}, which was not measured`);
+    const at = sources.findIndex(([name]) => name === source);
+    if (gas !== null && at < 0) fail(`gas-aztec.json gives no source for ${theirs}`);
+    const [figure, which] = gas === null ? ["not published", ""] : [group(gas), `${is}, source ${at + 1}`];
+    parts.push(`| ${what ?? titles.get(ours)} | ${group(transactions[ours] ?? calls[ours])} | ${theirs} | ${figure} | ${which} |\n`);
+  }
+  parts.push("\nSources:\n\n");
+  for (const [at, [, { path: file, commit, what }]] of sources.entries()) {
+    const link = `[\`${file}\`](${AZTEC.repository}/blob/${commit}/${file}) at \`${commit.slice(0, 10)}\``;
+    parts.push(`${at + 1}. ${link}.\n${wrap(what).replace(/^/gm, "   ")}\n`);
+  }
+  return parts.join("");
+}
+
+// What must be known to compare the two.
+const BESIDE =
+  "Ours is the transaction, or the call where no transaction is listed above. Aztec's are those that its repository publishes; " +
+  "forge measured them as transactions of their own, base and calldata included, unless the source says otherwise. The two do " +
+  "not do the same work. Aztec's `propose` keeps a hash of the committee's signatures and checks the proposer's; whoever " +
+  "submits the proof brings the others, so `submitEpochRootProof` pays for them. Ours checks a quorum with each proposal, and " +
+  "its proof pays for none. Our figures include the verifier and the opening of the blob, Aztec's neither: that verifier's " +
+  "price is not published there. Ours hash messages with Poseidon2 where Aztec hashes with SHA-256, a precompile. Our " +
+  "`propose` keeps the five words of a block; Aztec's fee model on L1 and its slashing have no counterpart here.";
 
 // Lines of at most 130 characters, as the other pages have them.
 function wrap(text) {

@@ -13,11 +13,11 @@ import {IOutbox} from "../src/messages/IOutbox.sol";
 import {ISelection} from "../src/selection/ISelection.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
-import {Fixture} from "./Fixture.sol";
+import {Fixture, StakedFixture} from "./Fixture.sol";
 import {IAztToken, IDeployments} from "./Interfaces.sol";
 
 /// @notice Who may call what: every function that changes state, against every role.
-contract AccessTest is Fixture {
+contract AccessTest is StakedFixture {
     enum Role {
         Anyone,
         Rollup,
@@ -37,17 +37,9 @@ contract AccessTest is Fixture {
     Row[] private _rows;
     IDeployments private _list;
 
-    function _deploySelection() internal pure override returns (address) {
-        return address(0);
-    }
-
     function setUp() public override {
         super.setUp();
-        _list = IDeployments(
-            VM.deployCode(
-                "src/governance/Deployments.sol:Deployments", abi.encode(token, address(this))
-            )
-        );
+        _list = _deployList(address(this));
         _rollupRows();
         _economyRows();
         _otherRows();

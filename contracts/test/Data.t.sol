@@ -10,6 +10,8 @@ import {Test} from "./vm/Vm.sol";
 
 /// @notice The blob of the model's vectors, opened by Ethereum's own precompile.
 contract DataTest is Test {
+    /// The order of BLS12-381's scalar field.
+    uint256 private constant Q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
     IDataAvailability private _blobs;
     DaInput private _input;
     bytes32 private _hash;
@@ -68,12 +70,11 @@ contract DataTest is Test {
 
     /// A chain whose precompile does something else must not pass for Ethereum.
     function test_another_answer_of_the_precompile_is_no_opening() public {
-        uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
         bytes[4] memory answers = [
-            abi.encode(uint256(4095), q),
-            abi.encode(uint256(4096), q - 1),
+            abi.encode(uint256(4095), Q),
+            abi.encode(uint256(4096), Q - 1),
             bytes(""),
-            abi.encode(uint256(4096), q, uint256(0))
+            abi.encode(uint256(4096), Q, uint256(0))
         ];
         for (uint256 i; i < 4; i++) {
             _publish();
@@ -85,15 +86,13 @@ contract DataTest is Test {
 
     /// Whatever a failing precompile says.
     function test_a_precompile_that_fails_opens_nothing() public {
-        uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
         _publish();
-        VM.mockCallRevert(address(0x0a), "", abi.encode(uint256(4096), q));
+        VM.mockCallRevert(address(0x0a), "", abi.encode(uint256(4096), Q));
         VM.expectRevert(IDataAvailability.OpeningWrong.selector);
         _blobs.commit(_input);
     }
 
     function test_a_wrong_opening_is_rejected_at_a_bounded_price() public {
-        uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
         _publish();
         uint256 honest = gasleft();
         _blobs.commit(_input);
@@ -104,8 +103,8 @@ contract DataTest is Test {
             if (i == 1) d.z ^= 1;
             if (i == 2) d.proof[47] ^= 0x01;
             // Congruent, but not canonical.
-            if (i == 3) d.y += q;
-            if (i == 4) d.z += q;
+            if (i == 3) d.y += Q;
+            if (i == 4) d.z += Q;
             uint256 before = gasleft();
             VM.expectRevert(IDataAvailability.OpeningWrong.selector);
             _blobs.commit(d);

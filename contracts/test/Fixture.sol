@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 
 import {IDataAvailability} from "../src/data/IDataAvailability.sol";
 import {IBondVault} from "../src/economics/IBondVault.sol";
@@ -14,10 +14,11 @@ import {IRegistry} from "../src/governance/IRegistry.sol";
 import {IInbox} from "../src/messages/IInbox.sol";
 import {IOutbox} from "../src/messages/IOutbox.sol";
 import {ISelection} from "../src/selection/ISelection.sol";
+import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
 import "../src/Layout.sol" as Layout;
 import {DataDouble, VerifierDouble} from "./Doubles.sol";
-import {IAztToken, IHasher} from "./Interfaces.sol";
+import {IAztToken, IDeployments, IHasher} from "./Interfaces.sol";
 import {Test} from "./vm/Vm.sol";
 
 /// @notice A whole deployment: four slots of ten seconds an epoch, a proof window of two epochs, a
@@ -26,6 +27,16 @@ abstract contract Fixture is Test {
     uint256 internal constant P =
         21888242871839275222246405745257275088548364400416034343698204186575808495617;
     string internal constant VECTORS = "../protocol/tests/vectors/protocol2.json";
+    // Where forge finds the contracts.
+    string internal constant ROLLUP = "src/Rollup.sol:Rollup";
+    string internal constant INBOX = "src/messages/Inbox.sol:Inbox";
+    string internal constant OUTBOX = "src/messages/Outbox.sol:Outbox";
+    string internal constant FEE_PORTAL = "src/economics/FeePortal.sol:FeePortal";
+    string internal constant REWARDS = "src/economics/Rewards.sol:Rewards";
+    string internal constant BOND_VAULT = "src/economics/BondVault.sol:BondVault";
+    string internal constant STAKING = "src/selection/Staking.sol:Staking";
+    string internal constant COMMITTEE = "src/selection/FixedCommittee.sol:FixedCommittee";
+    string internal constant REGISTRY = "src/governance/Registry.sol:Registry";
     uint64 internal constant GENESIS = 1_700_000_000;
     uint256 internal constant SLOT = 10;
     uint64 internal constant SLOTS = 4;
@@ -45,19 +56,48 @@ abstract contract Fixture is Test {
     IDataAvailability internal availability;
     /// Keys of the committee, in order.
     uint256[] internal keys;
+    // What the next deployment takes. Committees are drawn out of stakers if `isStaked`, or else fixed.
+    bool internal isStaked;
+    uint32 internal slotsPerEpoch = uint32(SLOTS);
+    uint32 internal proofWindow = uint32(2 * EPOCH);
+    uint32 internal challenge = uint32(EPOCH);
+    uint32 internal grace = 2 * uint32(SLOT);
 
     function setUp() public virtual {
         VM.warp(GENESIS);
         VM.roll(100);
         hasher = IHasher(VM.deployCode("Hasher.sol:Hasher"));
-        token = IAztToken(
-            VM.deployCode(
-                "src/governance/AztToken.sol:AztToken",
-                abi.encode(address(this), address(this), MANY)
-            )
-        );
+        token = _deployToken(address(this), MANY);
         _keys(1);
         _deploy(address(token));
+    }
+
+    /// A token whose first supply is this contract's.
+    function _deployToken(address minter, uint256 supply) internal returns (IAztToken) {
+        bytes memory args = abi.encode(minter, address(this), supply);
+        return IAztToken(VM.deployCode("src/governance/AztToken.sol:AztToken", args));
+    }
+
+    function _deployList(address timelock) internal returns (IDeployments) {
+        bytes memory args = abi.encode(token, timelock);
+        return IDeployments(VM.deployCode("src/governance/Deployments.sol:Deployments", args));
+    }
+
+    /// Votes begin an hour after a proposal and last two days; four percent must take part.
+    function _deployGovernor(IAztToken azt, address timelock, uint256 threshold)
+        internal
+        returns (IGovernor)
+    {
+        bytes memory args = abi.encode(azt, timelock, 1 hours, 2 days, threshold, 4);
+        return IGovernor(payable(VM.deployCode("src/governance/Governance.sol:Governance", args)));
+    }
+
+    function _deployTimelock(address[] memory proposers, address[] memory executors)
+        internal
+        returns (address)
+    {
+        bytes memory args = abi.encode(1 days, proposers, executors, address(0));
+        return VM.deployCode("TimelockController.sol:TimelockController", args);
     }
 
     function _keys(uint256 n) internal {
@@ -92,8 +132,8 @@ abstract contract Fixture is Test {
 
     /// Returns 0 if the selection is deployed after the Rollup, just before the Registry.
     function _deploySelection() internal virtual returns (address) {
-        return
-            VM.deployCode("src/selection/FixedCommittee.sol:FixedCommittee", abi.encode(_members()));
+        if (isStaked) return address(0);
+        return VM.deployCode(COMMITTEE, abi.encode(_members()));
     }
 
     function _deployData() internal virtual returns (IDataAvailability) {
@@ -104,7 +144,7 @@ abstract contract Fixture is Test {
         _predictAll(VM.getNonce(address(this)) + 1, selection);
         IRollup.Parameters memory p = _parameters();
         p.contracts = all;
-        rollup = IRollup(VM.deployCode("src/Rollup.sol:Rollup", abi.encode(p)));
+        rollup = IRollup(VM.deployCode(ROLLUP, abi.encode(p)));
         _deployOthers(azt, selection);
     }
 
@@ -123,15 +163,13 @@ abstract contract Fixture is Test {
 
     function _deployOthers(address azt, address selection) internal {
         bytes memory tied = abi.encode(rollup, azt);
-        VM.deployCode("src/messages/Inbox.sol:Inbox", abi.encode(rollup));
-        VM.deployCode("src/messages/Outbox.sol:Outbox", abi.encode(rollup));
-        VM.deployCode("src/economics/FeePortal.sol:FeePortal", tied);
-        VM.deployCode("src/economics/Rewards.sol:Rewards", tied);
-        VM.deployCode("src/economics/BondVault.sol:BondVault", tied);
-        if (selection == address(0)) VM.deployCode("src/selection/Staking.sol:Staking", tied);
-        VM.deployCode(
-            "src/governance/Registry.sol:Registry", abi.encode(rollup, address(this), _rates())
-        );
+        VM.deployCode(INBOX, abi.encode(rollup));
+        VM.deployCode(OUTBOX, abi.encode(rollup));
+        VM.deployCode(FEE_PORTAL, tied);
+        VM.deployCode(REWARDS, tied);
+        VM.deployCode(BOND_VAULT, tied);
+        if (selection == address(0)) VM.deployCode(STAKING, tied);
+        VM.deployCode(REGISTRY, abi.encode(rollup, address(this), _rates()));
     }
 
     function _predict(uint256 nonce) internal view returns (address) {
@@ -149,7 +187,7 @@ abstract contract Fixture is Test {
     function _config() internal view virtual returns (IRollup.Config memory c) {
         c.genesisTime = GENESIS;
         c.slotSeconds = uint32(SLOT);
-        c.slotsPerEpoch = uint32(SLOTS);
+        c.slotsPerEpoch = slotsPerEpoch;
         c.l2GasLimit = 3_200_000;
         c.l2GasTarget = 1_600_000;
         c.daGasLimit = 64_000;
@@ -163,24 +201,27 @@ abstract contract Fixture is Test {
         p.genesisArchiveRoot = bytes32(uint256(0x9e));
         p.vkRoot = VM.parseJsonBytes32(json, ".key_tree.root");
         p.config = _config();
-        p.oneBlock.verifier = one;
-        p.oneBlock.chargedRows =
-            uint64(VM.parseJsonUint(json, ".key_tree.charged_rows.epoch_root_1"));
-        p.moreBlocks.verifier = more;
-        p.moreBlocks.chargedRows =
-            uint64(VM.parseJsonUint(json, ".key_tree.charged_rows.epoch_root_2"));
-        bytes32[] memory path = VM.parseJsonBytes32Array(json, ".key_tree.epoch_root_1_path");
-        for (uint256 i; i < 5; i++) {
-            p.oneBlock.path[i] = path[i];
-        }
-        path = VM.parseJsonBytes32Array(json, ".key_tree.epoch_root_2_path");
-        for (uint256 i; i < 5; i++) {
-            p.moreBlocks.path[i] = path[i];
-        }
-        p.proofWindowSeconds = uint32(2 * EPOCH);
-        p.challengeSeconds = uint32(EPOCH);
-        p.proofGraceSeconds = 2 * uint32(SLOT);
+        p.oneBlock = _rootKey(json, one, "epoch_root_1");
+        p.moreBlocks = _rootKey(json, more, "epoch_root_2");
+        p.proofWindowSeconds = proofWindow;
+        p.challengeSeconds = challenge;
+        p.proofGraceSeconds = grace;
         p.maxUnprovenEpochs = 6;
+    }
+
+    function _rootKey(string memory json, VerifierDouble verifier, string memory role)
+        private
+        pure
+        returns (IRollup.RootKey memory key)
+    {
+        key.verifier = verifier;
+        string memory rows = string.concat(".key_tree.charged_rows.", role);
+        key.chargedRows = uint64(VM.parseJsonUint(json, rows));
+        string memory path = string.concat(".key_tree.", role, "_path");
+        bytes32[] memory siblings = VM.parseJsonBytes32Array(json, path);
+        for (uint256 i; i < 5; i++) {
+            key.path[i] = siblings[i];
+        }
     }
 
     function _rates() internal view virtual returns (IRegistry.Rates memory r) {
@@ -227,6 +268,18 @@ abstract contract Fixture is Test {
         d.proof = new bytes(48);
     }
 
+    /// The blob of the model's vectors, in place 0. Cheat codes for blobs last for one test function.
+    function _blob() internal returns (DaInput memory d) {
+        string memory json = VM.readFile(VECTORS);
+        d.z = VM.parseJsonUint(json, ".blob.z");
+        d.y = VM.parseJsonUint(json, ".blob.y");
+        d.commitment = VM.parseJsonBytes(json, ".blob.commitment");
+        d.proof = VM.parseJsonBytes(json, ".blob.proof");
+        bytes32[] memory hashes = new bytes32[](1);
+        hashes[0] = VM.parseJsonBytes32(json, ".blob.versioned_hash");
+        VM.blobhashes(hashes);
+    }
+
     /// The link as the page states it, apart from the contract's own code.
     function _link(bytes32 chain, IRollup.ProposeArgs memory args, DaInput memory d)
         internal
@@ -266,21 +319,37 @@ abstract contract Fixture is Test {
         }
     }
 
-    /// Signatures of the members in `bitmap`, addresses of the others.
+    /// Signatures of the fixture's members in `bitmap`, addresses of the others.
     function _attest(uint256 bitmap, bytes32 digest)
+        internal
+        view
+        returns (IRollup.Attestations memory)
+    {
+        return _attestBy(_members(), bitmap, digest);
+    }
+
+    /// The same of a committee out of the fixture's members, in any order.
+    function _attestBy(address[] memory committee, uint256 bitmap, bytes32 digest)
         internal
         view
         returns (IRollup.Attestations memory a)
     {
         a.bitmap = bitmap;
-        for (uint256 i; i < keys.length; i++) {
+        for (uint256 i; i < committee.length; i++) {
             a.signaturesOrAddresses = bytes.concat(
                 a.signaturesOrAddresses,
                 (bitmap >> i) & 1 == 1
-                    ? _signature(keys[i], digest)
-                    : abi.encodePacked(VM.addr(keys[i]))
+                    ? _signature(_keyOf(committee[i]), digest)
+                    : abi.encodePacked(committee[i])
             );
         }
+    }
+
+    function _keyOf(address member) internal view returns (uint256) {
+        for (uint256 i; i < keys.length; i++) {
+            if (VM.addr(keys[i]) == member) return keys[i];
+        }
+        revert("not a member");
     }
 
     function _signature(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
@@ -360,5 +429,23 @@ abstract contract Fixture is Test {
 
     function _locked(address who) internal view returns (uint256 locked) {
         (, locked) = all.bondVault.balanceOf(who);
+    }
+}
+
+/// @notice A deployment whose committees are drawn out of stakers.
+abstract contract StakedFixture is Fixture {
+    uint256 internal constant STAKE = 1000e18;
+
+    constructor() {
+        isStaked = true;
+    }
+
+    function _vote(uint256 key, uint64 number, uint64 slot, bytes32 chain)
+        internal
+        view
+        returns (IStaking.Vote memory v)
+    {
+        (v.number, v.slot, v.chain) = (number, slot, chain);
+        v.signature = _signature(key, rollup.blockDigest(number, slot, chain));
     }
 }

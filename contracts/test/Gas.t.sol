@@ -17,7 +17,7 @@ import {ISelection} from "../src/selection/ISelection.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
 import {IVerifier} from "../src/IVerifier.sol";
-import {Fixture} from "./Fixture.sol";
+import {Fixture, StakedFixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 
 /// @notice What each action costs, from cold storage: the call alone, and the whole transaction with its base
@@ -74,10 +74,10 @@ contract GasVerifierTest is GasFixture {
     /// A byte of the format and one of the circuit's role.
     uint256 private constant HEAD = 2;
 
-    function test_the_verifier_accepts_the_golden_epoch() public {
+    function _golden() private view returns (bytes32[] memory inputs, bytes memory proof) {
         bytes memory file = VM.readFileBinary("../circuits/tests/golden/09-epoch_root_2.output");
         assertEq(file.length, HEAD + 32 * INPUTS + PROOF_BYTES, "bytes");
-        bytes32[] memory inputs = new bytes32[](INPUTS);
+        inputs = new bytes32[](INPUTS);
         for (uint256 i; i < INPUTS; i++) {
             bytes32 word;
             assembly ("memory-safe") {
@@ -85,13 +85,20 @@ contract GasVerifierTest is GasFixture {
             }
             inputs[i] = word;
         }
-        bytes memory proof = new bytes(PROOF_BYTES);
+        proof = new bytes(PROOF_BYTES);
         for (uint256 i; i < PROOF_BYTES; i++) {
             proof[i] = file[HEAD + 32 * INPUTS + i];
         }
+    }
+
+    function _verifier(bytes32[] memory inputs) private returns (IVerifier) {
         VM.chainId(uint256(inputs[0]));
-        IVerifier verifier =
-            IVerifier(VM.deployCode("src/EpochRoot2Verifier.sol:EpochRoot2Verifier"));
+        return IVerifier(VM.deployCode("src/EpochRoot2Verifier.sol:EpochRoot2Verifier"));
+    }
+
+    function test_the_verifier_accepts_the_golden_epoch() public {
+        (bytes32[] memory inputs, bytes memory proof) = _golden();
+        IVerifier verifier = _verifier(inputs);
         VM.cool(address(verifier));
         bool yes = verifier.verify(proof, inputs);
         VM.snapshotGasLastCall("Calls", "verifier");
@@ -104,6 +111,27 @@ contract GasVerifierTest is GasFixture {
         }
         proof[PROOF_BYTES - 1] ^= 0x01;
         require(!verifier.verify(proof, inputs), "another proof was accepted");
+    }
+
+    /// Goal: a proof made to burn gas costs its sender a bounded amount. Method: each word of a good proof is
+    /// replaced by 1, which is canonical and puts a point off the curve; a precompile that rejects a point burns
+    /// all that it is given.
+    function test_a_proof_that_makes_precompiles_fail_burns_a_bounded_amount() public {
+        (bytes32[] memory inputs, bytes memory proof) = _golden();
+        IVerifier verifier = _verifier(inputs);
+        uint256 most;
+        for (uint256 place; place < PROOF_BYTES; place += 32) {
+            bytes memory bad = bytes.concat(proof);
+            assembly ("memory-safe") {
+                mstore(add(add(bad, 0x20), place), 1)
+            }
+            uint256 before = gasleft();
+            require(!verifier.verify(bad, inputs), "accepted");
+            uint256 used = before - gasleft();
+            if (used > most) most = used;
+        }
+        // An honest verification and the cap of the pairing, which is the largest.
+        require(most < 1_000_000, "no bound");
     }
 }
 
@@ -123,18 +151,6 @@ abstract contract GasProposeFixture is GasFixture {
         all.feePortal.deposit(bytes32(uint256(7)), 1000e9);
         _propose(1);
         VM.warp(_time(2));
-    }
-
-    /// The blob of the model's vectors. Cheat codes for blobs last for one test function.
-    function _blob() internal returns (DaInput memory d) {
-        string memory json = VM.readFile(VECTORS);
-        d.z = VM.parseJsonUint(json, ".blob.z");
-        d.y = VM.parseJsonUint(json, ".blob.y");
-        d.commitment = VM.parseJsonBytes(json, ".blob.commitment");
-        d.proof = VM.parseJsonBytes(json, ".blob.proof");
-        bytes32[] memory hashes = new bytes32[](1);
-        hashes[0] = VM.parseJsonBytes32(json, ".blob.versioned_hash");
-        VM.blobhashes(hashes);
     }
 
     /// A block as full as it can be: every word of its arguments is long.
@@ -290,12 +306,8 @@ contract GasFortyEightTest is GasProposeFixture {
 }
 
 /// @notice Committees of 48 out of 64 stakers.
-contract GasStakingTest is GasFixture {
+contract GasStakingTest is GasFixture, StakedFixture {
     IStaking private _staking;
-
-    function _deploySelection() internal pure override returns (address) {
-        return address(0);
-    }
 
     function _rates() internal view override returns (IRegistry.Rates memory r) {
         r = super._rates();
@@ -310,7 +322,7 @@ contract GasStakingTest is GasFixture {
         _staking = IStaking(address(all.selection));
         token.approve(address(_staking), MANY);
         for (uint256 i; i < 64; i++) {
-            _staking.deposit(VM.addr(keys[i]), address(this), 1000e18);
+            _staking.deposit(VM.addr(keys[i]), address(this), STAKE);
         }
         for (uint64 e; e < 3; e++) {
             VM.warp(_time(SLOTS * e));
@@ -322,7 +334,7 @@ contract GasStakingTest is GasFixture {
         _run(
             "stake",
             address(_staking),
-            abi.encodeCall(IStaking.deposit, (address(0xB0B), address(this), 1000e18))
+            abi.encodeCall(IStaking.deposit, (address(0xB0B), address(this), STAKE))
         );
         _run("record_seed", address(_staking), abi.encodeCall(IStaking.recordSeed, ()));
         VM.warp(block.timestamp + 1);
@@ -337,30 +349,19 @@ contract GasStakingTest is GasFixture {
         bytes32 digest = rollup.blockDigest(1, slot, _link(0, args, _da(0)));
         address[] memory members = _staking.committee(3);
         address proposer = _staking.proposerOf(slot);
-        IRollup.Attestations memory a;
-        uint256 others;
+        (uint256 bitmap, uint256 others) = (0, 0);
         for (uint256 i; i < 48; i++) {
             // The proposer and 32 others are the quorum of 48.
             bool signs = members[i] == proposer || others < 32;
-            if (signs) a.bitmap |= 1 << i;
+            if (signs) bitmap |= 1 << i;
             if (signs && members[i] != proposer) others++;
-            a.signaturesOrAddresses = bytes.concat(
-                a.signaturesOrAddresses,
-                signs ? _signature(_keyOf(members[i]), digest) : abi.encodePacked(members[i])
-            );
         }
+        IRollup.Attestations memory a = _attestBy(members, bitmap, digest);
         _run(
             "propose_first_of_epoch_draws_48",
             address(rollup),
             abi.encodeCall(IRollup.propose, (args, a, _da(0)))
         );
-    }
-
-    function _keyOf(address member) private view returns (uint256) {
-        for (uint256 i; i < keys.length; i++) {
-            if (VM.addr(keys[i]) == member) return keys[i];
-        }
-        revert("not a member");
     }
 }
 
@@ -444,6 +445,8 @@ contract PruneTest is GasFixture {
     uint16 private constant EPOCHS = 128;
 
     function setUp() public override {
+        slotsPerEpoch = 1;
+        proofWindow = uint32(600 * SLOT);
         super.setUp();
         _fill(EPOCHS);
     }
@@ -452,15 +455,9 @@ contract PruneTest is GasFixture {
         return address(new SelectionDouble());
     }
 
-    function _config() internal view override returns (IRollup.Config memory c) {
-        c = super._config();
-        c.slotsPerEpoch = 1;
-    }
-
     function _parameters() internal view override returns (IRollup.Parameters memory p) {
         p = super._parameters();
         p.maxUnprovenEpochs = EPOCHS;
-        p.proofWindowSeconds = uint32(600 * SLOT);
     }
 
     function _fill(uint48 n) private {
@@ -506,16 +503,7 @@ contract GasVoteTest is GasFixture {
     function setUp() public override {
         super.setUp();
         address[] memory nobody = new address[](0);
-        address timelock = VM.deployCode(
-            "TimelockController.sol:TimelockController",
-            abi.encode(1 days, nobody, nobody, address(0))
-        );
-        _governor = IGovernor(
-            payable(VM.deployCode(
-                    "src/governance/Governance.sol:Governance",
-                    abi.encode(token, timelock, 1 hours, 2 days, 0, 4)
-                ))
-        );
+        _governor = _deployGovernor(token, _deployTimelock(nobody, nobody), 0);
         token.delegate(address(this));
         VM.warp(GENESIS + 1);
         _proposal = _governor.propose(new address[](1), new uint256[](1), new bytes[](1), "nothing");

@@ -79,16 +79,8 @@ contract GovernanceTest is Fixture {
 
     // ------------------------------------------------------------ Deployments
 
-    function _list() private returns (IDeployments) {
-        return IDeployments(
-            VM.deployCode(
-                "src/governance/Deployments.sol:Deployments", abi.encode(token, address(this))
-            )
-        );
-    }
-
     function test_deployments_are_added_named_and_funded() public {
-        IDeployments list = _list();
+        IDeployments list = _deployList(address(this));
         VM.expectRevert(abi.encodeWithSignature("DeploymentUnknown(uint256)", 0));
         list.canonical();
         assertEq(list.add("testnet-alpha", all.registry), 0, "id");
@@ -123,7 +115,7 @@ contract GovernanceTest is Fixture {
 
     /// A registry that answers otherwise after it was added redirects nothing.
     function test_funds_go_to_the_rewards_that_were_added() public {
-        IDeployments list = _list();
+        IDeployments list = _deployList(address(this));
         list.add("testnet-alpha", all.registry);
         assertEq(list.deployment(0).rewards, address(all.rewards), "rewards");
         token.approve(address(list), 50);
@@ -134,7 +126,7 @@ contract GovernanceTest is Fixture {
     }
 
     function test_what_is_added_is_tied_and_in_the_token() public {
-        IDeployments list = _list();
+        IDeployments list = _deployList(address(this));
         RegistryDouble other = new RegistryDouble(rollup, address(this), token);
         VM.expectRevert(abi.encodeWithSignature("NotTied(address)", address(rollup)));
         list.add("testnet-alpha", IRegistry(address(other)));
@@ -146,11 +138,7 @@ contract GovernanceTest is Fixture {
     }
 
     function test_a_registry_of_another_timelock_is_not_added() public {
-        IDeployments list = IDeployments(
-            VM.deployCode(
-                "src/governance/Deployments.sol:Deployments", abi.encode(token, address(1))
-            )
-        );
+        IDeployments list = _deployList(address(1));
         VM.prank(address(1));
         VM.expectRevert(
             abi.encodeWithSignature("TimelockWrong(address,address)", address(1), address(this))
@@ -170,22 +158,9 @@ contract GovernanceTest is Fixture {
         proposers[0] = _predict(nonce + 2);
         // Anybody executes what has passed and waited.
         address[] memory executors = new address[](1);
-        _timelock = VM.deployCode(
-            "TimelockController.sol:TimelockController",
-            abi.encode(1 days, proposers, executors, address(0))
-        );
-        _azt = IAztToken(
-            VM.deployCode(
-                "src/governance/AztToken.sol:AztToken",
-                abi.encode(_timelock, address(this), 1000e18)
-            )
-        );
-        _governor = IGovernor(
-            payable(VM.deployCode(
-                    "src/governance/Governance.sol:Governance",
-                    abi.encode(_azt, _timelock, 1 hours, 2 days, 10e18, 4)
-                ))
-        );
+        _timelock = _deployTimelock(proposers, executors);
+        _azt = _deployToken(_timelock, 1000e18);
+        _governor = _deployGovernor(_azt, _timelock, 10e18);
         assertEq(address(_governor), proposers[0], "prediction");
     }
 

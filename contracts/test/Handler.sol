@@ -9,16 +9,15 @@ import {IOutbox} from "../src/messages/IOutbox.sol";
 import {IRegistry} from "../src/governance/IRegistry.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
-import {Fixture} from "./Fixture.sol";
+import {Fixture, StakedFixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 
 /// @notice Does to a deployment what its users may do, in any order, and notes what must never happen.
 ///         Every step is one that must succeed; what cannot happen now is left out.
-contract Handler is Fixture {
+contract Handler is StakedFixture {
     uint256 private constant ATTESTERS = 8;
     /// These neither leave nor are slashed, so that a committee always exists.
     uint256 private constant STAY = 4;
-    uint256 private constant STAKE = 1000e18;
     uint64 private constant WORK = 1000;
     address[3] private _provers = [address(0x9001), address(0x9002), address(0x9003)];
 
@@ -75,10 +74,6 @@ contract Handler is Fixture {
         VM.warp(GENESIS);
         // The first epoch with a committee.
         _advance(_time(3 * SLOTS));
-    }
-
-    function _deploySelection() internal pure override returns (address) {
-        return address(0);
     }
 
     /// The proven tip moves by proofs only, and what lies below it never changes.
@@ -184,29 +179,15 @@ contract Handler is Fixture {
     function _committee(uint64 slot, bytes32 digest, uint256 seed)
         private
         view
-        returns (IRollup.Attestations memory a)
+        returns (IRollup.Attestations memory)
     {
         address[] memory members = staking.committee(slot / SLOTS);
-        a.bitmap = (1 << members.length) - 1;
+        uint256 bitmap = (1 << members.length) - 1;
         uint256 silent = seed % (2 * members.length);
         if (silent < members.length && members[silent] != staking.proposerOf(slot)) {
-            a.bitmap ^= 1 << silent;
+            bitmap ^= 1 << silent;
         }
-        for (uint256 i; i < members.length; i++) {
-            a.signaturesOrAddresses = bytes.concat(
-                a.signaturesOrAddresses,
-                (a.bitmap >> i) & 1 == 1
-                    ? _signature(_keyOf(members[i]), digest)
-                    : abi.encodePacked(members[i])
-            );
-        }
-    }
-
-    function _keyOf(address member) private view returns (uint256) {
-        for (uint256 i; i < keys.length; i++) {
-            if (VM.addr(keys[i]) == member) return keys[i];
-        }
-        revert("not a member");
+        return _attestBy(members, bitmap, digest);
     }
 
     /// Pruned blocks took nothing out of L2.

@@ -262,6 +262,8 @@ contract MessagesTest is Fixture {
         emit IFeePortal.Withdrawn(recipient, 20, 1, 2);
         all.feePortal.withdraw(1, 2, recipient, 20, path);
         assertEq(token.balanceOf(recipient), 20e9, "paid");
+        require(all.outbox.isConsumed(1, 2, 0), "consumed");
+        require(!all.outbox.isConsumed(1, 1, 2), "a transaction has two leaves");
         VM.expectRevert(abi.encodeWithSelector(IOutbox.AlreadyConsumed.selector, 1, 2, 0));
         all.feePortal.withdraw(1, 2, recipient, 20, path);
     }

@@ -19,12 +19,12 @@ contract ParametersTest is Fixture {
     }
 
     function _try(IRollup.Parameters memory p) private returns (IRollup) {
-        return IRollup(VM.deployCode("src/Rollup.sol:Rollup", abi.encode(p)));
+        return IRollup(VM.deployCode(ROLLUP, abi.encode(p)));
     }
 
     function _rejects(string memory name, IRollup.Parameters memory p) private {
         _expectRejected(
-            "src/Rollup.sol:Rollup",
+            ROLLUP,
             abi.encode(p),
             abi.encodeWithSelector(IRollup.ParameterOutOfRange.selector, name)
         );
@@ -146,7 +146,7 @@ contract ParametersTest is Fixture {
             if (i == 3) p.oneBlock.path[4] = 0;
             if (i == 4) p.moreBlocks.path[1] = 0;
             if (i == 5) p.oneBlock.verifier = new VerifierDouble(bytes32(uint256(5)));
-            bytes memory answer = _rejection("src/Rollup.sol:Rollup", abi.encode(p));
+            bytes memory answer = _rejection(ROLLUP, abi.encode(p));
             require(bytes4(answer) == IRollup.KeyNotInTree.selector, "error");
         }
     }
@@ -154,15 +154,13 @@ contract ParametersTest is Fixture {
     /// A contract that the Rollup does not name cannot be deployed, so a completed deployment is tied.
     function test_each_contract_requires_that_the_rollup_names_it() public {
         bytes memory tied = abi.encode(rollup, token);
-        _notTied("src/messages/Inbox.sol:Inbox", abi.encode(rollup));
-        _notTied("src/messages/Outbox.sol:Outbox", abi.encode(rollup));
-        _notTied("src/economics/FeePortal.sol:FeePortal", tied);
-        _notTied("src/economics/Rewards.sol:Rewards", tied);
-        _notTied("src/economics/BondVault.sol:BondVault", tied);
-        _notTied("src/selection/Staking.sol:Staking", tied);
-        _notTied(
-            "src/governance/Registry.sol:Registry", abi.encode(rollup, address(this), _rates())
-        );
+        _notTied(INBOX, abi.encode(rollup));
+        _notTied(OUTBOX, abi.encode(rollup));
+        _notTied(FEE_PORTAL, tied);
+        _notTied(REWARDS, tied);
+        _notTied(BOND_VAULT, tied);
+        _notTied(STAKING, tied);
+        _notTied(REGISTRY, abi.encode(rollup, address(this), _rates()));
     }
 
     function _notTied(string memory artifact, bytes memory args) private {
@@ -215,13 +213,7 @@ contract ParametersTest is Fixture {
     function _registry(bytes memory revertData) private {
         address where = address(all.registry);
         bytes memory kept = where.code;
-        VM.etch(
-            where,
-            bytes.concat(
-                VM.getCode("src/governance/Registry.sol:Registry"),
-                abi.encode(rollup, _timelock, _rates())
-            )
-        );
+        VM.etch(where, bytes.concat(VM.getCode(REGISTRY), abi.encode(rollup, _timelock, _rates())));
         (bool done, bytes memory answer) = where.call("");
         VM.etch(where, kept);
         require(!done, "deployed");

@@ -267,17 +267,10 @@ contract ProposeTest is Fixture {
         _submit(args);
     }
 
-    uint32 private _window = uint32(2 * EPOCH);
-
     function _deployWith(uint32 epochs) private {
         VM.warp(GENESIS);
-        _window = epochs * uint32(EPOCH);
+        proofWindow = epochs * uint32(EPOCH);
         _deploy(address(token));
-    }
-
-    function _parameters() internal view override returns (IRollup.Parameters memory p) {
-        p = super._parameters();
-        p.proofWindowSeconds = _window;
     }
 
     function test_only_the_proposers_signature_over_this_very_link_counts() public {
@@ -363,6 +356,27 @@ contract ProposeTest is Fixture {
             _block(0, slot),
             _da(0)
         );
+    }
+
+    /// A prune returns its bond to each poster, and to nobody else.
+    function test_canPropose_counts_the_own_bonds_only() public {
+        _keys(2);
+        VM.warp(GENESIS);
+        _deploy(address(token));
+        (address first, address second) = (VM.addr(keys[0]), VM.addr(keys[1]));
+        // Even slots are the first member's, and so are the bonds of epochs 0 and 1.
+        _propose(2);
+        _propose(uint48(SLOTS));
+        uint256[2] memory free = [_free(first), _free(second)];
+        VM.prank(first);
+        all.bondVault.withdraw(free[0]);
+        VM.prank(second);
+        all.bondVault.withdraw(free[1]);
+        VM.warp(_challengeEnd(0) + 1);
+        uint48 slot = uint48(rollup.currentSlot());
+        assertEq(slot % 2, 0, "the fixture's times");
+        require(rollup.canPropose(slot, first), "with the bond of epoch 1");
+        require(!rollup.canPropose(slot + 1, second), "without a bond");
     }
 
     function test_canPropose_follows_slot_and_proposer() public {

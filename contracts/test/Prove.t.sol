@@ -92,6 +92,7 @@ contract ProveTest is Fixture {
         _fails(abi.encodeWithSelector(IRollup.RangeEndWrong.selector, 3, 3, 2), _range(0, 2, 9));
         _fails(abi.encodeWithSelector(IRollup.EpochBeforeNotProven.selector, 4, 2), _range(1, 4, 5));
         _prove(0, 3, 9);
+        _fails(abi.encodeWithSelector(IRollup.RangeEndWrong.selector, 4, 4, 3), _range(1, 3, 5));
         _prove(1, 4, 5);
         _fails(abi.encodeWithSelector(IRollup.RangeEndWrong.selector, 4, 3, 3), _range(0, 3, 99));
     }
@@ -155,17 +156,10 @@ contract ProveTest is Fixture {
         assertEq(all.rewards.totalOwed(), all.rewards.owedTo(PROVER), "total");
     }
 
-    uint32 private _slots = uint32(SLOTS);
-
     function _deployLong() private {
         VM.warp(GENESIS);
-        _slots = 16;
+        slotsPerEpoch = 16;
         _deploy(address(token));
-    }
-
-    function _config() internal view override returns (IRollup.Config memory c) {
-        c = super._config();
-        c.slotsPerEpoch = _slots;
     }
 
     // ------------------------------------------------------------ deadlines
@@ -262,26 +256,16 @@ contract ProveTest is Fixture {
 
     /// Nor does its own completion, which an early proof of its first blocks makes.
     function test_first_epoch_has_no_grace_after_its_own_first_blocks() public {
-        _window = uint32(SLOT);
-        _challenge = _grace = uint32(4 * EPOCH);
+        proofWindow = uint32(SLOT);
+        challenge = grace = uint32(4 * EPOCH);
         _deployLong();
         _propose(10);
         _prove(0, 1, 5);
         _propose(11);
         VM.warp(GENESIS + 17 * SLOT + 1);
-        require(block.timestamp < rollup.epochRecord(0).completedAt + _grace, "within a grace");
+        require(block.timestamp < rollup.epochRecord(0).completedAt + grace, "within a grace");
         _prove(0, 2, 6);
         assertEq(_free(PROVER), BOND / 4, "late");
-    }
-
-    uint32 private _window = uint32(2 * EPOCH);
-    uint32 private _challenge = uint32(EPOCH);
-    uint32 private _grace = 2 * uint32(SLOT);
-
-    function _parameters() internal view override returns (IRollup.Parameters memory p) {
-        p = super._parameters();
-        (p.proofWindowSeconds, p.challengeSeconds, p.proofGraceSeconds) =
-        (_window, _challenge, _grace);
     }
 
     // ------------------------------------------------------------ settle

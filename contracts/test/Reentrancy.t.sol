@@ -10,19 +10,14 @@ import {IRewards} from "../src/economics/IRewards.sol";
 import {IRollup} from "../src/IRollup.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {HostileToken} from "./Doubles.sol";
-import {Fixture} from "./Fixture.sol";
+import {StakedFixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 
 /// @notice Goal: no function that moves tokens can be entered while another one moves them. Method: a token that
 ///         calls back within each transfer, and must meet the guard and nothing else.
-contract ReentrancyTest is Fixture {
-    uint256 private constant STAKE = 1000e18;
+contract ReentrancyTest is StakedFixture {
     HostileToken private _token;
     IStaking private _staking;
-
-    function _deploySelection() internal pure override returns (address) {
-        return address(0);
-    }
 
     function setUp() public override {
         super.setUp();
@@ -103,10 +98,8 @@ contract ReentrancyTest is Fixture {
         assertEq(_token.balanceOf(where), STAKE, "the stake of the newcomer");
     }
 
-    function _vote(uint256 key, uint256 chain) private view returns (IStaking.Vote memory v) {
-        v.slot = 3;
-        v.chain = bytes32(chain);
-        v.signature = _signature(key, rollup.blockDigest(0, 3, v.chain));
+    function _vote(uint256 key, uint256 chain) private view returns (IStaking.Vote memory) {
+        return _vote(key, 0, 3, bytes32(chain));
     }
 
     function test_bridge_and_rewards() public {
@@ -154,17 +147,7 @@ contract ReentrancyTest is Fixture {
         args.txCount = 2;
         args.outRoot = OutTree.root(hasher, leaves);
         bytes32 digest = rollup.blockDigest(1, slot, _link(0, args, _da(2)));
-        address[] memory members = _staking.committee(3);
-        IRollup.Attestations memory a;
-        a.bitmap = 15;
-        for (uint256 i; i < 4; i++) {
-            for (uint256 j; j < 4; j++) {
-                if (VM.addr(keys[j]) != members[i]) continue;
-                a.signaturesOrAddresses =
-                    bytes.concat(a.signaturesOrAddresses, _signature(keys[j], digest));
-            }
-        }
-        rollup.propose(args, a, _da(2));
+        rollup.propose(args, _attestBy(_staking.committee(3), 15, digest), _da(2));
         VM.warp(_end(3));
         _prove(3, 1, 5);
         return OutTree.path(hasher, leaves, 0, 0);

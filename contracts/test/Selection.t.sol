@@ -8,7 +8,7 @@ import {IRegistry} from "../src/governance/IRegistry.sol";
 import {ISelection} from "../src/selection/ISelection.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
-import {Fixture} from "./Fixture.sol";
+import {Fixture, StakedFixture} from "./Fixture.sol";
 
 /// @notice Quorums of fixed committees.
 contract CommitteeTest is Fixture {
@@ -112,38 +112,34 @@ contract CommitteeTest is Fixture {
     }
 
     function test_committee_is_1_to_64_distinct_accounts() public {
-        string memory artifact = "src/selection/FixedCommittee.sol:FixedCommittee";
         _expectRejected(
-            artifact, abi.encode(new address[](0)), abi.encodeWithSignature("SizeWrong(uint256)", 0)
+            COMMITTEE,
+            abi.encode(new address[](0)),
+            abi.encodeWithSignature("SizeWrong(uint256)", 0)
         );
         _expectRejected(
-            artifact,
+            COMMITTEE,
             abi.encode(new address[](1)),
             abi.encodeWithSignature("MemberWrong(address)", address(0))
         );
         address[] memory two = new address[](2);
         (two[0], two[1]) = (address(1), address(1));
         _expectRejected(
-            artifact, abi.encode(two), abi.encodeWithSignature("MemberWrong(address)", address(1))
+            COMMITTEE, abi.encode(two), abi.encodeWithSignature("MemberWrong(address)", address(1))
         );
         _keys(65);
         _expectRejected(
-            artifact, abi.encode(_members()), abi.encodeWithSignature("SizeWrong(uint256)", 65)
+            COMMITTEE, abi.encode(_members()), abi.encodeWithSignature("SizeWrong(uint256)", 65)
         );
         _keys(64);
-        ISelection full = ISelection(VM.deployCode(artifact, abi.encode(_members())));
+        ISelection full = ISelection(VM.deployCode(COMMITTEE, abi.encode(_members())));
         assertEq(full.committee(0).length, 64, "members");
     }
 }
 
 /// @notice Committees sampled out of stakers.
-contract StakingTest is Fixture {
+contract StakingTest is StakedFixture {
     IStaking private _staking;
-    uint256 private constant STAKE = 1000e18;
-
-    function _deploySelection() internal pure override returns (address) {
-        return address(0);
-    }
 
     function setUp() public override {
         super.setUp();
@@ -158,14 +154,6 @@ contract StakingTest is Fixture {
         }
     }
 
-    /// The key of a member of the fixture.
-    function _keyOf(address member) private view returns (uint256) {
-        for (uint256 i; i < keys.length; i++) {
-            if (VM.addr(keys[i]) == member) return keys[i];
-        }
-        revert("not a member");
-    }
-
     /// Proposes with the signatures of the slot's whole committee.
     function _proposeSampled(uint48 slot) private {
         VM.warp(_time(slot));
@@ -175,13 +163,7 @@ contract StakingTest is Fixture {
             parent + 1, slot, _link(rollup.blockRecord(parent).chain, args, _da(0))
         );
         address[] memory members = _staking.committee(slot / SLOTS);
-        IRollup.Attestations memory a;
-        a.bitmap = (1 << members.length) - 1;
-        for (uint256 i; i < members.length; i++) {
-            a.signaturesOrAddresses =
-                bytes.concat(a.signaturesOrAddresses, _signature(_keyOf(members[i]), digest));
-        }
-        rollup.propose(args, a, _da(0));
+        rollup.propose(args, _attestBy(members, (1 << members.length) - 1, digest), _da(0));
     }
 
     /// Lets time pass to the start of `epoch`; somebody records a seed in each epoch on the way.
@@ -435,17 +417,6 @@ contract StakingTest is Fixture {
 
     // ------------------------------------------------------------ slashing
 
-    function _vote(uint256 key, uint64 number, uint64 slot, bytes32 chain)
-        private
-        view
-        returns (IStaking.Vote memory v)
-    {
-        v.number = number;
-        v.slot = slot;
-        v.chain = chain;
-        v.signature = _signature(key, rollup.blockDigest(number, slot, chain));
-    }
-
     function test_two_blocks_of_one_slot_are_slashed_once() public {
         uint256 key = keys[2];
         address who = VM.addr(key);
@@ -458,6 +429,7 @@ contract StakingTest is Fixture {
         _staking.slashEquivocation(a, b);
         assertEq(token.balanceOf(address(0xB0B)), STAKE / 10, "reporter");
         assertEq(token.balanceOf(address(all.rewards)), treasury + STAKE - STAKE / 10, "treasury");
+        assertEq(_staking.attesterOf(who).stake, 0, "nothing is left");
         VM.expectRevert(abi.encodeWithSelector(IStaking.NotSlashable.selector, who));
         _staking.slashEquivocation(a, b);
         VM.expectRevert(abi.encodeWithSelector(IStaking.AttesterKnown.selector, who));

@@ -120,7 +120,7 @@ contract VectorsTest is Fixture {
         p.genesisArchiveRoot = VM.parseJsonBytes32(_json, ".epoch.genesis.archive_root");
         _predictAll(VM.getNonce(address(this)), address(all.selection));
         p.contracts = all;
-        VM.etch(MODEL_ROLLUP, bytes.concat(VM.getCode("src/Rollup.sol:Rollup"), abi.encode(p)));
+        VM.etch(MODEL_ROLLUP, bytes.concat(VM.getCode(ROLLUP), abi.encode(p)));
         (bool done, bytes memory code) = MODEL_ROLLUP.call("");
         require(done, "constructor");
         VM.etch(MODEL_ROLLUP, code);

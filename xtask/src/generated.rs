@@ -125,6 +125,14 @@ const ROWS: &[Row] = &[
         compared_by: "`cargo xtask tidy` compares its rows with the register of checks",
     },
     Row {
+        files: &["docs/book/contract-mutants.md"],
+        writer: Writer::Apart(
+            "make mutants-contracts",
+            "takes about an hour; `node contracts/mutants.js --refresh` when only lines have moved",
+        ),
+        compared_by: "`node mutants.js --check`, part of `make test`, compares its rows with the contracts",
+    },
+    Row {
         files: &["docs/http.md", "docs/book/states.md"],
         writer: Writer::Test("broker", "pages", None),
         compared_by: "`broker/tests/pages.rs`",
