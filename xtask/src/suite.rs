@@ -126,6 +126,8 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
             programs.push(program("contract artifacts", "node", &build, &contracts));
             let gas = ["gas.js", "--check"];
             programs.push(program("page of gas", "node", &gas, &contracts));
+            let mutants = ["mutants.js", "--check"];
+            programs.push(program("page of contract mutants", "node", &mutants, &contracts));
             let mut tests = Command::new(forge);
             tests.arg("test").current_dir(&contracts);
             programs.push(("contract tests", tests));
