@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use rollmill_broker_client::{AttemptOutcome, UnableView};
 use rollmill_service::{
-    Again, Conditions, HttpLimits, HttpMetrics, Outage, Process, Retry, Shutdown, serve_within,
+    Again, Conditions, HttpLimits, HttpServer, Outage, Process, Retry, Shutdown,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -40,6 +40,7 @@ const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::
 const LIMITS: HttpLimits = HttpLimits {
     connections: 10_000,
     connections_per_peer: 4_096,
+    handshake: Duration::from_secs(10),
     idle: Duration::from_secs(75),
     head: Duration::from_secs(10),
     body: Duration::from_secs(10),
@@ -171,7 +172,10 @@ pub async fn serve(
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
-    let metrics = Metrics::new(&process.metrics)?;
+    let (config, registry) = (&process.config, &process.metrics);
+    let protection = config.listener.protection();
+    let server = HttpServer::open("broker", &config.listen, LIMITS, &protection, registry)?;
+    let metrics = Metrics::new(registry)?;
     let shutdown = process.shutdown.clone();
     let channel = store.channel().await?;
     let shared = Arc::new(Shared {
@@ -211,10 +215,7 @@ pub async fn serve(
 
     tracing::info!(%address, "serving");
     process.ready();
-    let connections = HttpMetrics::new("broker");
-    connections.register(&process.metrics)?;
-    let router = api::router(shared);
-    let served = serve_within(listener, router, LIMITS, connections, shutdown.clone()).await;
+    let served = server.serve(listener, api::router(shared), shutdown.clone()).await;
     shutdown.start();
     while tasks.join_next().await.is_some() {}
     Ok(served?)

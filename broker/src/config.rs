@@ -7,6 +7,11 @@ use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::store::Rules;
 
+rollmill_service::listener_settings! {
+    /// Settings that protect the address of the HTTP API.
+    pub struct ListenerConfig: "", "Connection"
+}
+
 /// The broker's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -17,13 +22,16 @@ pub struct Config {
     #[arg(value_parser = values::listen_address, help_heading = "Connection")]
     pub listen: String,
 
+    #[command(flatten)]
+    pub listener: ListenerConfig,
+
     /// Maximum concurrent requests; further requests get 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = values::whole(1..=100_000_usize))]
     #[arg(help_heading = "Connection")]
     pub requests_max: usize,
 
-    /// URL of the running broker, for commands such as `rollmill-broker status` [default: http:// and --listen]
-    #[arg(long, value_name = "URL", value_parser = values::http_url, help_heading = "Connection")]
+    /// URL of the running broker, for commands such as `rollmill-broker status` [default: http:// or https://, and --listen]
+    #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Connection")]
     pub url: Option<String>,
 
     /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none]
@@ -76,6 +84,7 @@ impl Default for Config {
 
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
+        self.listener.check()?;
         match self.lease_seconds > self.hard_limit_seconds {
             true => Err(Conflict::new(
                 &["lease_seconds", "hard_limit_seconds"],
@@ -99,6 +108,7 @@ impl Config {
 
     /// Where the subcommands find the broker.
     pub fn url(&self) -> String {
-        self.url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+        let scheme = self.listener.protection().scheme();
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen))
     }
 }

@@ -25,6 +25,6 @@ pub mod states;
 pub mod store;
 
 pub use broker::{serve, url_of};
-pub use config::Config;
+pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;

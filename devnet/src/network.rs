@@ -57,7 +57,7 @@ impl Network {
         Ok(Self {
             programs,
             ports: Ports::new(unique),
-            http: reqwest::Client::new(),
+            http: rollmill_service::untimed_http_client(),
             l1_urls: Vec::new(),
             launcher: Launcher::new(devnet, &mark),
             guard: Some(guard),

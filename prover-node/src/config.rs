@@ -14,7 +14,7 @@ use rollmill_service::{Common, Conflict, Secret, Settings, values};
 pub struct Config {
     /// URL of the broker
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8551")]
-    #[arg(value_parser = values::http_url, help_heading = "Connection")]
+    #[arg(value_parser = values::url, help_heading = "Connection")]
     pub broker: String,
 
     /// Bearer token for the broker, with the role `producer` [default: none]
@@ -69,6 +69,7 @@ impl Default for Config {
 
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
+        self.node.check()?;
         self.account.check()
     }
 }

@@ -69,6 +69,7 @@ impl Settings for Config {
             let why = "a block would never be full; lower min_txs or raise max_txs";
             return Err(Conflict::new(&["min_txs", "max_txs"], why));
         }
+        self.node.check()?;
         self.committee.check()?;
         self.account.check()
     }

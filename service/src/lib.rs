@@ -45,6 +45,7 @@ mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod http;
+mod listener;
 mod log;
 mod messages;
 pub mod metrics;
@@ -54,6 +55,7 @@ mod settings;
 mod shutdown;
 pub mod values;
 
+use http::tls::TlsMetrics;
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,11 +64,16 @@ use std::time::Duration;
 pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
-pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
+pub use http::{
+    HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, listen, serve, serve_within,
+};
+pub use listener::Protection;
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
 pub use rollmill_errors::{Coded, Disposition, one_line, uncoded};
-pub use rollmill_net::{Again, Backoff, Outage, Retry};
+pub use rollmill_net::{
+    Again, Backoff, Outage, Retry, Tls, TlsFiles, http_client, untimed_http_client,
+};
 pub use secret::Secret;
 pub use settings::{
     Commands, Common, Conflict, LogFormat, NoCommands, Settings, command_line, defaults, load,
@@ -317,6 +324,19 @@ where
     let process = Process::new(name, config);
     let shutdown = process.shutdown.clone();
     shutdown::on_signals(&shutdown)?;
+
+    let tls = common.install_tls()?;
+    if tls.has_files() {
+        let metrics = TlsMetrics::of("client", &process.metrics)?;
+        metrics.show("client", tls.certificate().as_slice());
+        tokio::spawn(http::tls::keep(move || {
+            let outcome = tls.reload();
+            metrics.reloaded("client", &outcome);
+            if matches!(outcome, Ok(true)) {
+                metrics.show("client", tls.certificate().as_slice());
+            }
+        }));
+    }
 
     let checks = checks.map(|checks| checks(&process.config));
     if let (Some(checks), Some(wait)) = (&checks, check) {

@@ -100,10 +100,11 @@ impl Code {
         format!("BRK-{:03}", self as u16)
     }
 
-    /// Whether `text` has the form of a broker's code, also of one that this client does not know.
+    /// Whether `text` has the form of a broker's code, also of one that this client does not know, or of the
+    /// frame of its server, which rejects requests for their host or form.
     pub(crate) fn is_one(text: &str) -> bool {
-        text.strip_prefix("BRK-")
-            .is_some_and(|number| number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit()))
+        let number = text.strip_prefix("BRK-").or_else(|| text.strip_prefix("SVC-"));
+        number.is_some_and(|number| number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 

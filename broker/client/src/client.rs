@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, header};
-use rollmill_net::Backoff;
+use rollmill_net::{Backoff, Tls};
 use tokio::task::JoinSet;
 
 use crate::routes::{self, Json, NoQuery, Payload, Route};
@@ -52,16 +52,29 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the broker at `url` (`http://host:port`), with its bearer token if it requires one.
+    /// A client of the broker at `url` (`http://host:port` or `https://host:port`), with its bearer token if it requires one.
     /// White space around the token is dropped: a token that was read from a file ends with a newline.
     ///
     /// # Errors
     /// [`ClientError::Address`] when `url` cannot be used, and [`ClientError::Token`] when no broker could
     /// accept the token. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
+        Self::with_tls(url, token, options, &Tls::of_process())
+    }
+
+    /// As [`Self::new`], with other TLS than that of this process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_tls(
+        url: &str,
+        token: Option<&str>,
+        options: Options,
+        tls: &Tls,
+    ) -> Result<Self, ClientError> {
         let address = || ClientError::Address { url: rollmill_net::unreadable_url(url) };
         let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
-        if parsed.scheme() != "http" || !parsed.has_host() {
+        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
             return Err(address());
         }
         let shown = parsed.origin().ascii_serialization();
@@ -72,7 +85,8 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let http = tls
+            .http_client()
             .default_headers(headers)
             .connect_timeout(Duration::from_secs(5))
             // A redirect would carry the token to another server, and no broker sends one.

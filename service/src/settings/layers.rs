@@ -144,6 +144,7 @@ fn parse<C: Settings, S: Commands>(
     let read = |error: clap::Error| program.usage(&error);
     let config = C::from_arg_matches(self::deepest(&matches)).map_err(read)?;
     let common = Common::from_arg_matches(self::deepest(&matches)).map_err(read)?;
+    common.check().map_err(|conflict| program.conflict(&conflict, &values))?;
     config.check(&common).map_err(|conflict| program.conflict(&conflict, &values))?;
     let (mut command, mut check) = (None, None);
     match matches.subcommand() {
