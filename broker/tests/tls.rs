@@ -1,5 +1,6 @@
 //! The client and the broker over TLS, and what keeps pages in browsers out.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rollmill_broker::{Config, ListenerConfig};
@@ -7,6 +8,10 @@ use rollmill_broker_client::{Answer, Client, ClientError, Options};
 use rollmill_broker_testing::TestSchema;
 use rollmill_net_testing::{Authority, Signed};
 use rollmill_service::{Tls, TlsFiles};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixStream};
 
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(20) };
 
@@ -74,5 +79,55 @@ async fn a_host_that_is_no_name_of_the_broker_is_rejected_until_the_settings_hav
             assert!(body.message.contains("add the name to the server's setting listen_hosts"));
         }
         broker.stop().await;
+    }
+}
+
+/// Serves the PostgreSQL behind `socket` over TLS, as it does itself with `ssl = on`: the client asks for TLS with 8
+/// bytes, and `S` agrees (PostgreSQL's documentation, "Message Flow", "SSL Session Encryption"). Returns the port.
+async fn postgres_with_tls(signed: &Signed, socket: PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = signed.acceptor();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (acceptor, socket) = (acceptor.clone(), socket.clone());
+            tokio::spawn(async move {
+                let mut asked = [0; 8];
+                stream.read_exact(&mut asked).await.unwrap();
+                assert_eq!(asked, [0, 0, 0, 8, 4, 210, 22, 47], "the client asks for TLS");
+                stream.write_all(b"S").await.unwrap();
+                // A client that rejects the certificate ends the handshake.
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut server = UnixStream::connect(socket).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+            });
+        }
+    });
+    port
+}
+
+/// Goal: a database's URL can ask for TLS, with an authority of its own, and the certificate is checked.
+#[tokio::test]
+async fn the_database_is_reached_over_tls_if_its_certificate_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, other) = (Authority::new(dir.path(), "ours"), Authority::new(dir.path(), "other"));
+    let schema = TestSchema::new().await;
+    let direct = schema.connect_options();
+    let socket = direct.get_socket().unwrap().join(format!(".s.PGSQL.{}", direct.get_port()));
+    let port = postgres_with_tls(&ours.sign("postgres", &["localhost"]), socket).await;
+    let (user, database) = (direct.get_username(), direct.get_database().unwrap_or("postgres"));
+    let connect = async |ca: &Authority, host: &str| {
+        let url = format!(
+            "postgres://{user}@{host}:{port}/{database}?sslmode=verify-full&sslrootcert={}",
+            ca.file().display()
+        );
+        let options: PgConnectOptions = url.parse().unwrap();
+        let mut connection = PgConnection::connect_with(&options).await?;
+        sqlx::query_scalar::<_, i32>("SELECT 7").fetch_one(&mut connection).await
+    };
+    assert_eq!(connect(&ours, "localhost").await.unwrap(), 7);
+    for (ca, host) in [(&other, "localhost"), (&ours, "127.0.0.1")] {
+        let error = connect(ca, host).await.unwrap_err();
+        assert!(matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Io(_)), "{error:?}");
     }
 }

@@ -1,19 +1,16 @@
 //! L1 endpoints and beacon nodes behind TLS. The program has one test for each kind of server, and one set of
 //! files for its TLS, as a process has.
 
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use rollmill_l1::L1Client;
 use rollmill_l1::data::{Beacon, BlobSource, BlockIds, WebLimits};
 use rollmill_l1_testing::blob_source::{blob, named};
 use rollmill_l1_testing::web::{Answer, Web};
 use rollmill_l1_testing::{Anvil, CHAIN_ID};
-use rollmill_net::{PemFile, Tls, TlsFiles, provider};
+use rollmill_net::{Tls, TlsFiles};
 use rollmill_net_testing::{Authority, Signed};
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 /// What the process trusts, and another authority.
 fn authorities() -> &'static (Authority, Authority) {
@@ -30,14 +27,7 @@ fn authorities() -> &'static (Authority, Authority) {
 /// A server at `https://localhost`, with this certificate, that passes everything on to `target`, which starts
 /// with `http://`.
 async fn proxy(signed: &Signed, target: &str) -> String {
-    let read = |path: &Path| PemFile::read(path).unwrap();
-    let identity = Arc::new(read(&signed.cert).with_key(&read(&signed.key)).unwrap());
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = signed.acceptor();
     let target = target.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

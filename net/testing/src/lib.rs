@@ -3,11 +3,15 @@
 //! The functions panic where a test could not go on.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
+use rollmill_net::{PemFile, provider};
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
 
 /// The years, from 1 January to 1 January, in which a certificate is valid unless a test says otherwise.
 pub const YEARS: (i32, i32) = (2020, 2120);
@@ -25,6 +29,22 @@ pub struct Authority {
 pub struct Signed {
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+impl Signed {
+    /// Accepts TLS connections with the certificate, for a server that a test makes itself.
+    ///
+    /// # Panics
+    /// When the files cannot be read.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let read = |path: &Path| or_panic(PemFile::read(path));
+        let identity = Arc::new(or_panic(read(&self.cert).with_key(&read(&self.key))));
+        let builder = ServerConfig::builder_with_provider(provider());
+        let config = or_panic(builder.with_safe_default_protocol_versions())
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity)));
+        TlsAcceptor::from(Arc::new(config))
+    }
 }
 
 fn or_panic<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
