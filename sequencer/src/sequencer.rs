@@ -122,7 +122,7 @@ pub struct Sequencer {
 
 impl Sequencer {
     /// The blob of a block with transactions, and what L1 checks of it; nothing without transactions.
-    /// Computes for a second or so.
+    /// Takes about a second, on a blocking thread.
     async fn data(&self, block: &Arc<Block>) -> Result<BlockData, SequencerError> {
         if block.txs.is_empty() {
             return Ok((Commitment::default(), abi::no_data(), None));
