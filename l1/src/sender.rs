@@ -10,6 +10,12 @@
 //! goes to the next request, or is filled by an empty transfer to the account itself when a
 //! transaction waits behind it or a pool may still contain the dropped form.
 //!
+//! # Gas
+//! A call is simulated on the state after L1's head and at its time, and runs in a later block. So its limit has a
+//! fifth to spare, at least the price of a word that somebody sets back to zero in between, and what its purpose
+//! may need more: see [`TxRequest::gas_spare`]. If a later simulation needs more than the limit, the transaction is
+//! replaced by one with a higher limit.
+//!
 //! # Blobs
 //! A request may carry one blob. Pools keep an account's transactions with blobs apart from those without: while
 //! one kind is pending they reject the other. So a request waits until all earlier ones of the other kind are in
@@ -30,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
 use crate::client::{L1BlockRef, L1Client};
+use crate::economics::Call;
 use crate::error::L1Error;
 use crate::fees::Fees;
 use crate::intent::{self, BlobId, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT};
@@ -104,6 +111,9 @@ pub struct TxRequest {
     pub sidecar: Option<Arc<Sidecar>>,
     /// None simulates the call to find it, which rejects one that would revert.
     pub gas_limit: Option<u64>,
+    /// Gas that the call may need beyond a simulated limit, because it does more in a later block than in the
+    /// simulation. What is not used is not paid for, but the account must own it.
+    pub gas_spare: u64,
     /// When it expires; `None` is never.
     pub expires: Option<Expiry>,
     /// The fence of the caller's right to send: [`TxSender::guarded`] is asked about it just before
@@ -112,6 +122,12 @@ pub struct TxRequest {
 }
 
 impl TxRequest {
+    /// The first attempt of a contract's call, with the gas that it needs beyond its simulation.
+    pub fn of(purpose: impl Into<String>, call: Call) -> Self {
+        let Call { to, input, gas_spare } = call;
+        Self { gas_spare, ..Self::call(purpose, to, input) }
+    }
+
     /// The first attempt of a call without value, simulated first, that does not expire.
     pub fn call(purpose: impl Into<String>, to: Address, input: Bytes) -> Self {
         Self { to: Some(to), ..Self::create(purpose, input) }
@@ -127,6 +143,7 @@ impl TxRequest {
             value: U256::ZERO,
             sidecar: None,
             gas_limit: None,
+            gas_spare: 0,
             expires: None,
             fence: None,
         }
@@ -381,11 +398,11 @@ impl TxSender {
         }
         // None is written before it is decided to send.
         let sidecar = request.sidecar.clone();
-        let gas_limit = request.gas_limit;
+        let (gas_limit, gas_spare) = (request.gas_limit, request.gas_spare);
         let mut intent = Intent::new(request, 0, 0);
         intent.gas_limit = match gas_limit {
             Some(limit) => limit.min(GAS_LIMIT_MAX),
-            None => with_margin(self.estimate(&intent, poll.head).await?),
+            None => with_margin(self.estimate(&intent, poll.head).await?, gas_spare),
         };
         intent.nonce = self.nonce_for(&mut file, &intent.purpose, poll.count).await?;
         let rivals = rivals(&file, intent.nonce);

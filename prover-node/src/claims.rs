@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_l1::alloy::primitives::Address;
-use rollmill_l1::economics::{Call, Due, Economics, head_after, settle};
+use rollmill_l1::economics::{Call, Due, Economics, head_after, send_within, settle};
 use rollmill_l1::{Azt, DeploymentInfo, L1Error, RollupContract, TxReceipt, TxRequest, TxSender};
 use rollmill_service::{Again, Retry, Shutdown};
 
@@ -141,14 +141,10 @@ impl Claims {
 /// Sends a call and waits for its inclusion; `None` if it is in no block in time, or reverted because the state has
 /// changed meanwhile. A pending one stays, and the next step continues with it.
 async fn send(
-    sender: &Arc<TxSender>,
+    sender: &TxSender,
     purpose: String,
     call: Call,
 ) -> Result<Option<TxReceipt>, L1Error> {
-    let attempt = sender.attempt_for(&purpose);
-    let request = TxRequest { attempt, ..TxRequest::call(purpose, call.to, call.input) };
-    match tokio::time::timeout(LAND_LIMIT, sender.send(request)).await {
-        Err(_) => Ok(None),
-        Ok(sent) => Ok(Some(sent?).filter(|receipt| receipt.succeeded)),
-    }
+    let sent = send_within(sender, TxRequest::of(purpose, call), LAND_LIMIT).await?;
+    Ok(sent.filter(|receipt| receipt.succeeded))
 }

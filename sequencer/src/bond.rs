@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_l1::economics::{Bond, Call, Economics, head_after};
+use rollmill_l1::economics::{Bond, Call, Economics, head_after, send_within};
 use rollmill_l1::{Azt, L1Error, TxReceipt, TxRequest, TxSender};
 use rollmill_service::{Again, Conditions, Retry, Shutdown};
 
@@ -112,13 +112,11 @@ impl BondKeeper {
     /// Sends a call and waits for its inclusion; `None` if it is in no block in time. Then it stays pending, and the
     /// next step continues with it.
     async fn send(&self, purpose: &str, call: Call) -> Result<Option<TxReceipt>, L1Error> {
-        let attempt = self.sender.attempt_for(purpose);
-        let request = TxRequest { attempt, ..TxRequest::call(purpose, call.to, call.input) };
-        match tokio::time::timeout(LAND_LIMIT, self.sender.send(request)).await {
-            Err(_) => Ok(None),
-            Ok(Ok(receipt)) if receipt.succeeded => Ok(Some(receipt)),
-            Ok(Ok(receipt)) => Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }),
-            Ok(Err(error)) => Err(error),
+        match send_within(&self.sender, TxRequest::of(purpose, call), LAND_LIMIT).await? {
+            Some(TxReceipt { id, tx_hash, succeeded: false, .. }) => {
+                Err(L1Error::Reverted { id, tx_hash })
+            }
+            sent => Ok(sent),
         }
     }
 }

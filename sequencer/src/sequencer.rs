@@ -435,6 +435,8 @@ impl Sequencer {
         let attempt = self.sender.attempt_for(&purpose);
         let input = abi::propose_calldata(args, attestations, data);
         rollmill_service::failpoint!("sequencer.block_built");
+        // It does the same at any time of its slot, so it needs no gas to spare: if a prune is due by then, which it
+        // would do first, its number is wrong.
         let request = TxRequest {
             attempt,
             sidecar,
