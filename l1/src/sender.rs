@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
-use rollmill_blob::Sidecar;
+use rollmill_blob::{Short, Sidecar};
 use rollmill_net::{Again, Retry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
@@ -96,7 +96,7 @@ impl Expiry {
 }
 
 /// A transaction to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TxRequest {
     /// What it is for; see the module's documentation. Names that start with `fill/` are the sender's
     /// own.
@@ -119,6 +119,23 @@ pub struct TxRequest {
     /// The fence of the caller's right to send: [`TxSender::guarded`] is asked about it just before
     /// anything is sent, and a request with a lower one than its purpose has seen is rejected.
     pub fence: Option<u64>,
+}
+
+impl std::fmt::Debug for TxRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TxRequest")
+            .field("purpose", &self.purpose)
+            .field("attempt", &self.attempt)
+            .field("to", &self.to)
+            .field("input", &Short(&self.input))
+            .field("value", &self.value)
+            .field("sidecar", &self.sidecar)
+            .field("gas_limit", &self.gas_limit)
+            .field("gas_spare", &self.gas_spare)
+            .field("expires", &self.expires)
+            .field("fence", &self.fence)
+            .finish()
+    }
 }
 
 impl TxRequest {
