@@ -44,6 +44,7 @@ mod signatures;
 mod store;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use archiver::follow;
 pub use blobs::{BeaconIds, BlobConfig, BlobsError, NodeBlobs};
@@ -62,3 +63,4 @@ pub use pool::{ClientProofVerifier, PoolLimits, ProofRejected};
 pub use rpc::AdmissionLimits;
 pub use signatures::{BlockSigner, Signed, SigningError, Vote};
 pub use store::{BlockRecord, StateAt, StoredBlock};
+pub use watch::watch;

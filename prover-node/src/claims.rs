@@ -9,6 +9,7 @@ use std::time::Duration;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::economics::{Call, Due, Economics, head_after, send_within, settle};
 use rollmill_l1::{Azt, DeploymentInfo, L1Error, RollupContract, TxReceipt, TxRequest, TxSender};
+use rollmill_node::watch;
 use rollmill_service::{Again, Retry, Shutdown};
 
 use crate::metrics::Metrics;
@@ -58,27 +59,12 @@ impl Claims {
 
     /// Reads what is owed now and then until `shutdown` starts. Errors of L1 are logged and retried.
     pub async fn run(&self, shutdown: &Shutdown) {
-        let mut retry = Retry::new(PAUSE, RETRY_MAX);
-        while !shutdown.is_started() {
-            let step = tokio::select! {
-                () = shutdown.started() => return,
-                step = self.step() => step,
-            };
-            match step {
-                Ok(_) => {
-                    retry.succeeded(|wait_seconds| {
-                        tracing::info!(wait_seconds, "rewards read again");
-                    });
-                    shutdown.within(PAUSE).await;
-                }
-                Err(error) => {
-                    let log = |Again { repeated, retry_seconds }| {
-                        tracing::warn!(%error, repeated, retry_seconds, "rewards not read or not claimed; retrying");
-                    };
-                    retry.failed(shutdown.started(), log).await;
-                }
-            }
-        }
+        let retry = Retry::new(PAUSE, RETRY_MAX);
+        let succeeded = |wait_seconds| tracing::info!(wait_seconds, "rewards read again");
+        let failed = |error: &L1Error, Again { repeated, retry_seconds }| {
+            tracing::warn!(%error, repeated, retry_seconds, "rewards not read or not claimed; retrying");
+        };
+        watch(PAUSE, retry, shutdown, || self.step(), succeeded, failed).await;
     }
 
     /// Reads once what is owed, and claims it if it is enough. True when it did.

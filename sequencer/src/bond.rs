@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rollmill_l1::economics::{Bond, Call, Economics, head_after, send_within};
 use rollmill_l1::{Azt, L1Error, TxReceipt, TxRequest, TxSender};
+use rollmill_node::watch;
 use rollmill_service::{Again, Conditions, Retry, Shutdown};
 
 use crate::metrics::Metrics;
@@ -48,25 +49,12 @@ impl BondKeeper {
 
     /// Reads the bond now and then until `shutdown` starts. Errors of L1 are logged and retried.
     pub async fn run(&self, shutdown: &Shutdown) {
-        let mut retry = Retry::new(PAUSE, RETRY_MAX);
-        while !shutdown.is_started() {
-            let step = tokio::select! {
-                () = shutdown.started() => return,
-                step = self.step() => step,
-            };
-            match step {
-                Ok(_) => {
-                    retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "bond read again"));
-                    shutdown.within(PAUSE).await;
-                }
-                Err(error) => {
-                    let log = |Again { repeated, retry_seconds }| {
-                        tracing::warn!(%error, repeated, retry_seconds, "bond not read or not topped up; retrying");
-                    };
-                    retry.failed(shutdown.started(), log).await;
-                }
-            }
-        }
+        let retry = Retry::new(PAUSE, RETRY_MAX);
+        let succeeded = |wait_seconds| tracing::info!(wait_seconds, "bond read again");
+        let failed = |error: &L1Error, Again { repeated, retry_seconds }| {
+            tracing::warn!(%error, repeated, retry_seconds, "bond not read or not topped up; retrying");
+        };
+        watch(PAUSE, retry, shutdown, || self.step(), succeeded, failed).await;
     }
 
     /// Reads the bond once, shows it, and tops it up if it is too low. True when it did.
