@@ -281,6 +281,13 @@ impl RollupContract {
 }
 
 impl DeploymentInfo {
+    /// The epoch at a Unix second; `None` before genesis.
+    pub fn epoch_at(&self, timestamp: u64) -> Option<u64> {
+        let seconds = timestamp.checked_sub(self.schedule.genesisTime)?;
+        // The constructor rejects slots without length.
+        Some(self.epoch(seconds / u64::from(self.schedule.slotSeconds).max(1)))
+    }
+
     /// Unix second at which an epoch is over.
     pub fn epoch_end(&self, epoch: u64) -> u64 {
         let schedule = &self.schedule;

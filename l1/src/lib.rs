@@ -26,6 +26,7 @@ mod intent_v1;
 mod keys;
 mod queue;
 mod sealed;
+mod seeds;
 mod send;
 mod sender;
 mod sidecars;
@@ -45,6 +46,7 @@ pub use event::{
 pub use fees::Fees;
 pub use follower::Follower;
 pub use keys::{KeyLock, KeySource, read_keystore, write_keystore};
+pub use seeds::{FIRST_SEED, SEED_LAG, Seeds};
 pub use sender::{
     Expiry, GAS_LIMIT_MAX, Right, Seen, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus,
     TxUpdate,

@@ -11,6 +11,7 @@ use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::preflight;
+use rollmill_sequencer::seed::SeedKeeper;
 use rollmill_sequencer::sequencer::Sequencer;
 use rollmill_service::{NoCommands, Outcome, Process, Service};
 
@@ -48,6 +49,8 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let economics = running.contract.economics(&running.info).await?;
     let (watched, conditions) = (Arc::clone(&sender), process.conditions.clone());
     let bond = BondKeeper::new(economics, watched, config.bond_top_up, metrics.clone(), conditions);
+    let watched = Arc::clone(&sender);
+    let seeds = SeedKeeper::new(&running.contract, &running.info, watched, metrics.clone()).await?;
     let duties = rollmill_validator::duties(&running);
     let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
     let coinbase = config.coinbase;
@@ -56,6 +59,10 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     sequencer.show(&process.status_page);
     let stop = process.shutdown.clone();
     tokio::spawn(async move { bond.run(&stop).await });
+    if let Some(seeds) = seeds {
+        let stop = process.shutdown.clone();
+        tokio::spawn(async move { seeds.run(&stop).await });
+    }
     process.ready();
     Ok(sequencer.run(&process.shutdown).await?)
 }

@@ -40,5 +40,9 @@ rollmill_service::metrics! {
         pub(crate) bond_needed_azt: Gauge,
         /// Deposits by this process to the account's bond.
         pub(crate) bond_top_ups_total: IntCounter,
+        /// 1 while the present epoch has recorded no seed for a later committee; 0 where committees are fixed.
+        pub(crate) seed_missing: IntGauge,
+        /// Seeds for later committees that this process recorded.
+        pub(crate) seeds_recorded_total: IntCounter,
     }
 }
