@@ -30,6 +30,8 @@ rollmill_service::metrics! {
         pub(crate) pool_transactions: IntGauge,
         /// 1 while building is paused because L1 contains a block that the node rejected.
         pub(crate) held: IntGauge,
+        /// 1 while building is paused because no source has the data of a block on L1.
+        pub(crate) data_missing: IntGauge,
         /// 1 while building waits for the client proofs of blocks on L1.
         pub(crate) unverified: IntGauge,
         /// Free part of the account's bond, in AZT: what the next epoch that it opens can lock.

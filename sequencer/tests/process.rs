@@ -5,6 +5,7 @@ mod common;
 
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
 use rollmill_sequencer_testing as support;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,12 @@ struct Running {
 
 impl Running {
     async fn start(deployment: Deployment, config: Config) -> Self {
+        let beacons = vec![deployment.anvil.url.clone()];
+        Self::with_beacons(deployment, config, beacons).await
+    }
+
+    /// Starts one that gets blobs from these beacon nodes, and from its archive.
+    async fn with_beacons(deployment: Deployment, config: Config, beacons: Vec<String>) -> Self {
         let process = Process::new("sequencer", config);
         let node = node(&deployment);
         let info = deployment.network.info.clone();
@@ -72,7 +79,7 @@ impl Running {
         let inbox = EthAddress(info.contracts.inbox.into_array());
         let blobs = BlobConfig {
             archive: deployment.path("blobs"),
-            beacon_urls: vec![deployment.anvil.url.clone()],
+            beacon_urls: beacons,
             beacon_ids: BeaconIds::Numbers,
             peers: Vec::new(),
         };
@@ -118,6 +125,37 @@ impl Running {
         let intents = running.deployment.path("proxied.json");
         running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
         (running, proxy)
+    }
+
+    /// Starts this one again, without its database, its blobs and a source of blobs. Returns where its blobs are now.
+    async fn restart_without_blobs(self) -> (Self, PathBuf) {
+        let Self { deployment, process, node, sequencer, following, .. } = self;
+        process.shutdown.start();
+        following.await.unwrap().unwrap();
+        drop((sequencer, node));
+        std::fs::remove_dir_all(deployment.path("node")).unwrap();
+        let blobs = deployment.path("blobs-elsewhere");
+        std::fs::rename(deployment.path("blobs"), &blobs).unwrap();
+        let running = Self::with_beacons(deployment, process.config.clone(), Vec::new()).await;
+        while running.node.data_missing().is_none() {
+            assert!(!running.following.is_finished(), "the node has ended");
+            tokio::task::yield_now().await;
+        }
+        (running, blobs)
+    }
+
+    /// Requires that nothing is signed or sent while block 1 has no data here.
+    async fn is_paused_without_data(&mut self) {
+        let slot = self.deployment.rollup.current_slot().await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(self.turn().await, Turn::Paused);
+        }
+        assert_eq!(self.node.data_missing(), Some(1));
+        assert_eq!(self.figure("rollmill_sequencer_data_missing"), 1.0);
+        assert_eq!(self.deployment.rollup.tips().await.unwrap().pending, 1);
+        assert_eq!(self.sequencer.sender.attempt_for("propose/2"), 0);
+        assert!(self.sequencer.committee.signed(slot).await.unwrap().is_none(), "it signed");
+        assert_eq!(self.figure("rollmill_sequencer_refused_total"), 0.0);
     }
 
     async fn turn(&mut self) -> Turn {
@@ -252,6 +290,56 @@ async fn nothing_is_built_on_blocks_that_missed_their_deadline() {
     // Both transactions are in one block now.
     assert_eq!(running.turn().await, Turn::Proposed(1));
     assert_eq!(running.node.block(1).unwrap().unwrap().txs.len(), 2);
+    running.end().await;
+}
+
+/// Goal: without the data of a block on L1 nothing is built, signed or sent, since the next block has to follow that
+/// one; building continues when a source has the data.
+#[tokio::test]
+async fn nothing_is_built_while_the_data_of_a_block_is_missing() {
+    let mut running = Running::start(Deployment::new(&[]).await, Config::default()).await;
+    running.submit(0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    let (mut running, blobs) = running.restart_without_blobs().await;
+    // The block of the present slot is the one that is missing.
+    let slot = running.deployment.rollup.current_slot().await.unwrap();
+    let start = running.deployment.genesis.config.timestamp(slot + 1).unwrap();
+    running.deployment.network.at_second(start).await;
+    running.submit(1);
+    running.is_paused_without_data().await;
+
+    let archive = running.deployment.path("blobs");
+    std::fs::remove_dir_all(&archive).unwrap();
+    std::fs::rename(blobs, archive).unwrap();
+    running.reach(|tips| tips.pending.block_number == 1).await;
+    // Its client proofs are known here no more.
+    let tx = running.deployment.tx(0, running.node.genesis_header().hash());
+    running.node.keep_included(tx).unwrap();
+    while running.node.data_missing().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.turn().await, Turn::Proposed(2));
+    assert_eq!(running.figure("rollmill_sequencer_data_missing"), 0.0);
+    running.end().await;
+}
+
+/// Goal: a block whose data no source ever has pauses the sequencer only until its deadline.
+#[tokio::test]
+async fn a_block_without_data_is_pruned_at_the_deadline_and_building_continues() {
+    let mut running = Running::start(Deployment::new(&[]).await, Config::default()).await;
+    running.submit(0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    let (mut running, _) = running.restart_without_blobs().await;
+    running.deployment.miss_deadline(0).await;
+    running.submit(1);
+    running.is_paused_without_data().await;
+    assert!(running.sequencer.pruner.step().await.unwrap(), "it is due");
+    while running.node.data_missing().is_some() {
+        assert!(!running.following.is_finished(), "the node has ended");
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.sequencer.pruner.step().await.unwrap(), "it is done");
+    assert_eq!(running.turn().await, Turn::Proposed(1));
     running.end().await;
 }
 
