@@ -360,16 +360,12 @@ impl TxSender {
         if needs_higher_fees {
             match self.fees_now(file, &intent).await {
                 Ok(fees) => {
+                    let gas_limit = gas_limit.unwrap_or(intent.gas_limit);
                     if last.is_some() {
-                        tracing::info!(
-                            purpose = id,
-                            max_fee_wei = fees.max_fee_wei,
-                            gas_limit = gas_limit.unwrap_or(intent.gas_limit),
-                            "raising L1 fees"
-                        );
+                        let max_fee_wei = fees.max_fee_wei;
+                        tracing::info!(purpose = id, max_fee_wei, gas_limit, "raising L1 fees");
                         poll.updates.push(TxUpdate::Bumped { id, fees });
                     }
-                    let gas_limit = gas_limit.unwrap_or(intent.gas_limit);
                     let intent = Intent { gas_limit, ..intent };
                     let also = Vec::new();
                     return self.send_form(file, intent, fees, poll.head.number, also).await;
