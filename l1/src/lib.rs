@@ -25,6 +25,7 @@ mod intent;
 mod intent_v1;
 mod keys;
 mod queue;
+pub mod quote;
 mod sealed;
 mod send;
 mod sender;
