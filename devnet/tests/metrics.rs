@@ -209,6 +209,7 @@ fn dashboards_and_pages_name_metrics_that_exist() {
         "docs/book/deadlines.md",
         "docs/book/blobs.md",
         "docs/book/committee.md",
+        "docs/book/quotes.md",
         "docs/book/faults.md",
     ] {
         for name in mentioned(&read(&root().join(page))) {

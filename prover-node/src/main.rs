@@ -24,6 +24,7 @@ use rollmill_prover_node::node::ProverNode;
 use rollmill_prover_node::ports::{Captures, Memory, NodePorts};
 use rollmill_prover_node::preflight;
 use rollmill_prover_node::prove::Provers;
+use rollmill_prover_node::quotes::Quoter;
 use rollmill_prover_node::ranges::controller::Controller;
 use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::ranges::{Policy, Schedule};
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
         .usage(BrokerError::is_usage)
+        .usage(rollmill_sequencer_client::ClientError::is_usage)
         .run_checked(preflight::checks, run)
 }
 
@@ -88,8 +90,8 @@ async fn serve(process: Process<Config>) -> Outcome {
     let held = lease.clone();
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
-    let sender =
-        running.open_sender(signer, &config.account.intents, max_fee_gwei, conditions, shutdown);
+    let intents = &config.account.intents;
+    let sender = running.open_sender(signer.clone(), intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
     let pruner = Pruner::of(
         &running,
@@ -105,6 +107,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let account = sender.account();
     let metrics = Metrics::new(&process.metrics)?;
+    let quotes = Quoter::open(&config.quotes, &running, signer, &metrics)?;
     let claims = Claims::new(
         &running.contract,
         &running.info,
@@ -143,6 +146,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         broker,
         pruner: Arc::new(pruner),
         claims: Arc::new(claims),
+        quotes,
         lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
         identity,
         ports: NodePorts {

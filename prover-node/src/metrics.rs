@@ -1,6 +1,7 @@
 //! Metrics of the prover node.
 
 use rollmill_protocol::Circuit;
+use rollmill_sequencer_client::Reason;
 
 use crate::ranges::State;
 
@@ -41,6 +42,10 @@ rollmill_service::metrics! {
         pub rewards_owed_azt: Gauge,
         /// Claims by this process of what the prover is owed.
         pub rewards_claims_total: IntCounter,
+        /// Quotes that a proposer took and did not have before.
+        pub(crate) quotes_posted_total: IntCounter,
+        /// Quotes that a proposer did not take, by reason; one that is sent again counts again.
+        pub(crate) quotes_failed_total: IntCounterVec[reason in Reason::ALL.map(Reason::label)],
         /// Jobs enqueued and not finished.
         pub jobs_open: IntGauge,
         /// Times a dead-lettered job was found and replayed.

@@ -11,4 +11,5 @@ pub mod config;
 pub mod error;
 pub mod metrics;
 pub mod preflight;
+pub mod quotes;
 pub mod sequencer;

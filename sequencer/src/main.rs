@@ -11,6 +11,7 @@ use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::preflight;
+use rollmill_sequencer::quotes;
 use rollmill_sequencer::sequencer::Sequencer;
 use rollmill_service::{NoCommands, Outcome, Process, Service};
 
@@ -50,8 +51,10 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let bond = BondKeeper::new(economics, watched, config.bond_top_up, metrics.clone(), conditions);
     let duties = rollmill_validator::duties(&running);
     let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
+    let quotes = quotes::start(&config.quotes, &running, &metrics, &process).await?;
     let coinbase = config.coinbase;
-    let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
+    let sequencer =
+        Sequencer { running, sender, committee, config, coinbase, metrics, pruner, quotes };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
     let stop = process.shutdown.clone();

@@ -40,5 +40,17 @@ rollmill_service::metrics! {
         pub(crate) bond_needed_azt: Gauge,
         /// Deposits by this process to the account's bond.
         pub(crate) bond_top_ups_total: IntCounter,
+        /// Quotes of provers that were new; one that is sent again is not counted again.
+        pub(crate) quotes_accepted_total: IntCounter,
+        /// Requests about quotes that were rejected, by error code.
+        pub(crate) quotes_rejected_total: IntCounterVec[code],
+        /// Valid quotes for the present epoch and later ones.
+        pub(crate) quotes: IntGauge,
+        /// Fee of the cheapest valid quote for the present epoch, in AZT; NaN without one.
+        pub(crate) quote_fee_azt: Gauge = f64::NAN,
+        /// Fee of the cheapest valid quote for the next epoch, in AZT; NaN without one.
+        pub(crate) quote_next_fee_azt: Gauge = f64::NAN,
+        /// Epochs that this process opened while it had a valid quote; L1 knows nothing of quotes.
+        pub(crate) quotes_taken_total: IntCounter,
     }
 }

@@ -39,6 +39,7 @@ use crate::committee::Committee;
 use crate::config::Config;
 use crate::error::SequencerError;
 use crate::metrics::Metrics;
+use crate::quotes::{QuoteBook, note_opened};
 
 /// Pause between polls of the pool and the slot.
 const PACE: Duration = Duration::from_millis(200);
@@ -101,6 +102,7 @@ struct InFlight {
     purpose: String,
     attempt: u32,
     number: u64,
+    slot: u64,
     txs: usize,
 }
 
@@ -118,6 +120,8 @@ pub struct Sequencer {
     pub coinbase: EthAddress,
     pub metrics: Metrics,
     pub pruner: Pruner,
+    /// Quotes of provers, if any are taken.
+    pub quotes: Option<Arc<QuoteBook>>,
 }
 
 impl Sequencer {
@@ -445,7 +449,8 @@ impl Sequencer {
         // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
-            memory.in_flight = Some(InFlight { purpose, attempt, number, txs });
+            let slot = header.slot;
+            memory.in_flight = Some(InFlight { purpose, attempt, number, slot, txs });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -458,9 +463,8 @@ impl Sequencer {
     /// When L1 rejected it, or has not included it yet: then it is still in flight, and the next call
     /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
-        let Some(InFlight { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
-            return Ok(Turn::Waiting);
-        };
+        let Some(flight) = memory.in_flight.clone() else { return Ok(Turn::Waiting) };
+        let InFlight { purpose, attempt, number, slot, txs } = flight;
         let mut seen = Seen::default();
         let limit = Instant::now() + LAND_LIMIT;
         let receipt = loop {
@@ -500,6 +504,9 @@ impl Sequencer {
         self.metrics.empty_blocks_total.inc_by(u64::from(txs == 0));
         let gas = receipt.gas_used;
         tracing::info!(block = number, l1_tx = %receipt.tx_hash, gas, "block included on L1");
+        if let Some(quotes) = &self.quotes {
+            note_opened(quotes, &self.running.node, number, slot);
+        }
         self.wait_for(number, shutdown).await
     }
 

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{node, with_client_key};
-use rollmill_l1::L1Client;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
+use rollmill_l1::quote::Quote;
+use rollmill_l1::{Azt, L1Client};
 use rollmill_l1_testing::proxy::{Fault, Proxy};
-use rollmill_l1_testing::signer;
+use rollmill_l1_testing::{CHAIN_ID, signer};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{
     BeaconIds, BlobConfig, DeadlineMetrics, Node, NodeBlobs, NodeError, Pruner, RollupEvents,
@@ -26,8 +27,9 @@ use rollmill_protocol::EthAddress;
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
+use rollmill_sequencer::quotes::{Market, QuoteBook};
 use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
-use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS};
+use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS, SLOTS_PER_EPOCH};
 use rollmill_service::Process;
 use rollmill_validator::CommitteeConfig;
 use tokio::task::JoinHandle;
@@ -82,7 +84,16 @@ impl Running {
         let duties = rollmill_validator::duties(&running);
         let committee = Committee::new(signing, duties, &record, metrics.clone()).unwrap();
         let coinbase = EthAddress([0xc0; 20]);
-        let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
+        let sequencer = Sequencer {
+            running,
+            sender,
+            committee,
+            config,
+            coinbase,
+            metrics,
+            pruner,
+            quotes: None,
+        };
         sequencer.show(&process.status_page);
         Self { deployment, process, node, sequencer, following, memory: Memory::default() }
     }
@@ -273,6 +284,36 @@ fn figure(process: &Process<Config>, name: &str) -> f64 {
     let metric = &family.get_metric()[0];
     // One of the two is not there, and 0.
     metric.get_gauge().get_value() + metric.get_counter().get_value()
+}
+
+/// Goal: the block that opens an epoch goes with a quote, and no other block does.
+#[tokio::test]
+async fn an_epoch_is_opened_with_its_quote() {
+    let mut running = Running::start(Deployment::new(&[]).await, Config::default()).await;
+    let market = Market {
+        chain_id: CHAIN_ID,
+        rollup: running.deployment.rollup.address(),
+        slots_per_epoch: SLOTS_PER_EPOCH,
+    };
+    let book = Arc::new(QuoteBook::new(market, None, running.sequencer.metrics.clone()));
+    for epoch in [0, 1] {
+        let prover = signer(2).address();
+        let quote = Quote { prover, epoch, fee: Azt::from_units(7), valid_until_slot: 9 };
+        let signed = quote.sign(&signer(2), CHAIN_ID, market.rollup).unwrap();
+        book.offer(signed, 5).unwrap();
+    }
+    running.sequencer.quotes = Some(book);
+    // Slots 5 and 6 are of epoch 0, slots 8 and 9 of epoch 1.
+    for (block, slots, taken) in [(1, 0, 1.0), (2, 1, 1.0), (3, 2, 2.0), (4, 1, 2.0)] {
+        let provider = running.deployment.client.provider();
+        provider.anvil_increase_time(slots * SLOT_SECONDS).await.unwrap();
+        // The second one tells how far L1's blocks are apart.
+        provider.anvil_mine(Some(2), None).await.unwrap();
+        running.submit(block);
+        assert_eq!(running.turn().await, Turn::Proposed(block));
+        assert_eq!(running.figure("rollmill_sequencer_quotes_taken_total"), taken, "block {block}");
+    }
+    running.end().await;
 }
 
 /// Goal: while no endpoint passes proposals on, one is made and no more; it lands when they do, and
