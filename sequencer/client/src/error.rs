@@ -95,7 +95,7 @@ impl Reason {
     }
 
     /// The HTTP status with which a proposer says so; `None` for those that it does not say.
-    pub fn status(self) -> Option<u16> {
+    fn status(self) -> Option<u16> {
         match self {
             Self::Token => Some(401),
             Self::Prover => Some(403),

@@ -1,12 +1,12 @@
 //! Why a quote is not kept.
 
-use rollmill_errors::{Bare, Coded, Disposition};
+use rollmill_errors::Bare;
 use rollmill_l1::Azt;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::quote::SignedQuote;
 use rollmill_node::NodeError;
 use rollmill_protocol::DecodeError;
-use rollmill_sequencer_client::{QUOTES_MAX, Reason};
+use rollmill_sequencer_client::QUOTES_MAX;
 
 /// What is wrong with a request or a quote, or with this proposer.
 #[derive(Debug, thiserror::Error)]
@@ -108,30 +108,50 @@ rollmill_errors::coded! {
 }
 
 impl QuoteError {
-    /// The kind of the failure, as far as a client tells it from others.
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Token => Reason::Token,
-            Self::Prover { .. } | Self::Signature { .. } => Reason::Prover,
-            Self::Superseded { .. } => Reason::Superseded,
-            Self::Epoch { .. } | Self::Expired { .. } | Self::TooLong { .. } => Reason::Terms,
-            Self::Full { .. } => Reason::Full,
-            _ => Reason::Other,
-        }
-    }
-
-    /// The HTTP status. 503 asks the prover to try again.
+    /// The HTTP status, from which a client tells the kinds of failures apart. 503 asks the prover to try again.
     pub fn status(&self) -> u16 {
-        if let Some(status) = self.reason().status() {
-            return status;
-        }
         match self {
-            Self::TooLarge => 413,
             Self::Body | Self::Malformed(_) => 400,
+            Self::Token => 401,
+            Self::Prover { .. } | Self::Signature { .. } => 403,
             Self::UnknownPath => 404,
             Self::WrongMethod => 405,
-            other if other.disposition() == Disposition::Retried => 503,
-            _ => 500,
+            Self::Superseded { .. } => 409,
+            Self::TooLarge => 413,
+            Self::Epoch { .. } | Self::Expired { .. } | Self::TooLong { .. } => 422,
+            Self::Full { .. } => 429,
+            Self::Died(_) => 500,
+            Self::Slot(_) => 503,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_sequencer_client::{ClientError, Reason};
+
+    use super::*;
+
+    #[test]
+    fn a_client_tells_from_the_status_what_is_wrong() {
+        let (prover, rollup, fee) = (Address::ZERO, Address::ZERO, Azt::ZERO);
+        for (error, expected) in [
+            (QuoteError::Token, Reason::Token),
+            (QuoteError::Prover { prover }, Reason::Prover),
+            (QuoteError::Signature { prover, chain_id: 1, rollup }, Reason::Prover),
+            (QuoteError::Superseded { prover, epoch: 1, fee, until: 2 }, Reason::Superseded),
+            (QuoteError::Epoch { first: 1, last: 2, got: 3 }, Reason::Terms),
+            (QuoteError::Expired { slot: 2, until: 1 }, Reason::Terms),
+            (QuoteError::TooLong { last: 1, until: 2 }, Reason::Terms),
+            (QuoteError::Full { epoch: 1, dearest: fee }, Reason::Full),
+            (QuoteError::TooLarge, Reason::Other),
+            (QuoteError::Body, Reason::Other),
+            (QuoteError::UnknownPath, Reason::Other),
+            (QuoteError::WrongMethod, Reason::Other),
+        ] {
+            let (proposer_code, message) = (error.code().to_owned(), error.to_string());
+            let told = ClientError::Rejected { status: error.status(), proposer_code, message };
+            assert_eq!(told.reason(), expected, "{error}");
         }
     }
 }
