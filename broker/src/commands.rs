@@ -7,6 +7,13 @@ use rollmill_service::values;
 /// The largest number that the database holds.
 const EPOCH_MAX: u64 = i64::MAX as u64;
 
+fn label(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("expected NAME=VALUE, such as rollup=0x…".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
     /// Run the broker (default command)
@@ -40,6 +47,9 @@ pub(crate) enum Request {
         /// Only jobs of this epoch [default: all]
         #[arg(long, value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
         epoch: Option<u64>,
+        /// Only jobs with this label, such as rollup=0x… of one deployment [default: all]
+        #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+        label: Option<String>,
         /// Maximum number of jobs [default: 100]
         #[arg(long, value_name = "N", value_parser = values::whole(1..=BATCH_MAX as u32))]
         limit: Option<u32>,

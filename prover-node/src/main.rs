@@ -133,11 +133,19 @@ async fn serve(process: Process<Config>) -> Outcome {
         proof_window_seconds: fixed.proofWindowSeconds.into(),
         challenge_seconds: fixed.challengeSeconds.into(),
     };
-    let jobs = Jobs::new(broker.clone(), Tempo::default(), Arc::clone(&health), metrics.clone());
+    let hex = |address: EthAddress| -> String {
+        address.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let (prover_hex, rollup_hex) = (hex(prover_id), hex(running.rollup));
+    let jobs = Jobs::new(
+        broker.clone(),
+        format!("0x{rollup_hex}"),
+        Tempo::default(),
+        Arc::clone(&health),
+        metrics.clone(),
+    );
     let submitter =
         L1Submitter { sender, contract: running.contract.clone(), rollup: running.rollup };
-    let prover_hex: String = prover_id.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let rollup_hex: String = running.rollup.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let node = ProverNode {
         controller,
         broker,

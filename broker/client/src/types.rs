@@ -20,6 +20,9 @@ pub const LIST_MAX: usize = 256;
 pub const FREE_JSON_BYTES_MAX: usize = 4096;
 /// Longest that the broker holds a long-polling request, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
+/// Label by which the prover node marks the jobs of its deployment: the address of the Rollup. Producers of several
+/// deployments share epoch numbers, so each acts only on jobs with its own.
+pub const ROLLUP_LABEL: &str = "rollup";
 /// How long a prover node's lease on submitting lasts without a renewal.
 pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
 
@@ -56,7 +59,7 @@ wire! {
         /// prover node sends none, so that the setting decides.
         #[serde(default)]
         pub hard_limit_seconds: Option<u32>,
-        /// Shown to people, never read. At most 16 entries, each key and value of at most 200 bytes.
+        /// Shown to people, and compared when a list asks for one; nothing else reads them. At most 16 entries, each key and value of at most 200 bytes.
         #[serde(default)]
         pub labels: BTreeMap<String, String>,
     }
@@ -396,6 +399,8 @@ wire! {
         pub state: Option<JobState>,
         /// Only jobs of this epoch.
         pub epoch: Option<u64>,
+        /// Only jobs with this label, as `NAME=VALUE`.
+        pub label: Option<String>,
         /// At most [`BATCH_MAX`]; 100 when absent.
         pub limit: Option<u32>,
     }

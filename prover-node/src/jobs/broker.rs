@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob, RejectResponse,
-    WaitResponse,
+    Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob, ROLLUP_LABEL,
+    RejectResponse, WaitResponse,
 };
 
 /// See the methods of [`Client`].
@@ -42,6 +42,7 @@ pub trait Broker: Send + Sync + 'static {
     fn list(
         &self,
         epoch: u64,
+        rollup: &str,
         state: JobState,
     ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
 }
@@ -84,8 +85,14 @@ impl Broker for Client {
         Self::cancel(self, ids).await
     }
 
-    async fn list(&self, epoch: u64, state: JobState) -> Result<Vec<JobView>, ClientError> {
+    async fn list(
+        &self,
+        epoch: u64,
+        rollup: &str,
+        state: JobState,
+    ) -> Result<Vec<JobView>, ClientError> {
         let limit = u32::try_from(rollmill_broker_client::BATCH_MAX).ok();
-        Self::list(self, &ListQuery { state: Some(state), epoch: Some(epoch), limit }).await
+        let label = Some(format!("{ROLLUP_LABEL}={rollup}"));
+        Self::list(self, &ListQuery { state: Some(state), epoch: Some(epoch), label, limit }).await
     }
 }

@@ -74,6 +74,8 @@ impl Default for Tempo {
 #[derive(Debug)]
 struct Shared<B> {
     broker: B,
+    /// Value of [`ROLLUP_LABEL`] of every job.
+    rollup: String,
     tempo: Tempo,
     health: Arc<Health>,
     metrics: Metrics,
@@ -132,9 +134,16 @@ impl<B> Clone for Jobs<B> {
 }
 
 impl<B: Broker> Jobs<B> {
-    /// Starts watching; the last clone to be dropped stops it.
-    pub fn new(broker: B, tempo: Tempo, health: Arc<Health>, metrics: Metrics) -> Self {
-        let shared = Arc::new(Shared { broker, tempo, health, metrics });
+    /// Starts watching; the last clone to be dropped stops it. `rollup` names the deployment whose jobs these are, and
+    /// to no others is anything done.
+    pub fn new(
+        broker: B,
+        rollup: String,
+        tempo: Tempo,
+        health: Arc<Health>,
+        metrics: Metrics,
+    ) -> Self {
+        let shared = Arc::new(Shared { broker, rollup, tempo, health, metrics });
         let feed = Arc::new(Feed::start(Arc::clone(&shared)));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {

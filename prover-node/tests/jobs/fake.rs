@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
     AgentId, BATCH_MAX, ClientError, CountResponse, Digest, EnqueueRequest, ErrorBody,
     FailureClass, FailureView, IdsRequest, JobId, JobState, JobView, JobsResponse, NewJob,
-    RejectOutcome, RejectRequest, RejectResponse, WaitRequest, WaitResponse,
+    ROLLUP_LABEL, RejectOutcome, RejectRequest, RejectResponse, WaitRequest, WaitResponse,
 };
 use rollmill_prover_node::jobs::Broker;
 use rollmill_prover_node::jobs::answers::Route;
@@ -225,8 +225,11 @@ impl Inner {
         ids.len() as u64
     }
 
-    fn list(&self, epoch: u64, state: JobState) -> Vec<JobView> {
-        let of = |job: &&JobView| job.state == state && job.id.epoch() == epoch;
+    fn list(&self, epoch: u64, rollup: &str, state: JobState) -> Vec<JobView> {
+        let of = |job: &&JobView| {
+            let is_own = job.labels.get(ROLLUP_LABEL).is_some_and(|of| of == rollup);
+            is_own && job.state == state && job.id.epoch() == epoch
+        };
         self.jobs.values().filter(of).take(BATCH_MAX).cloned().collect()
     }
 }
@@ -302,8 +305,13 @@ impl Broker for Local {
         Ok(self.lock().cancel(ids))
     }
 
-    async fn list(&self, epoch: u64, state: JobState) -> Result<Vec<JobView>, ClientError> {
-        Ok(self.lock().list(epoch, state))
+    async fn list(
+        &self,
+        epoch: u64,
+        rollup: &str,
+        state: JobState,
+    ) -> Result<Vec<JobView>, ClientError> {
+        Ok(self.lock().list(epoch, rollup, state))
     }
 }
 
@@ -385,7 +393,8 @@ async fn http_enqueue(State(fake): Shared, Json(request): Json<EnqueueRequest>) 
 async fn http_list(State(fake): Shared, Query(query): Query<BTreeMap<String, String>>) -> Response {
     or_fault!(fake, Route::Cancel);
     let state = JobState::parse(&query["state"]).unwrap();
-    let jobs = fake.lock().list(query["epoch"].parse().unwrap(), state);
+    let rollup = query["label"].strip_prefix("rollup=").unwrap();
+    let jobs = fake.lock().list(query["epoch"].parse().unwrap(), rollup, state);
     Json(JobsResponse { jobs }).into_response()
 }
 

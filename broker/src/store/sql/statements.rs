@@ -30,6 +30,8 @@ statements! {
         tenant: &'a Tenant,
         state: Option<JobState>,
         epoch: Option<u64>,
+        label: Option<&'a str>,
+        value: Option<&'a str>,
         most: i64,
     } -> Id;
     Attempts<'a> = "attempts.sql" { tenant: &'a Tenant, job: &'a JobId } -> AttemptRow;
