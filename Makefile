@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants chaos lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants chaos upgrade lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ mutants: build ## Take out every check of the registry, one at a time, and requi
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
+
+upgrade: build ## Run two deployments on one broker, and let a vote move the network from one to the other
+	@$(TARGET)/debug/rollmill-devnet upgrade $(ARGS)
 
 lint: setup ## Run clippy on everything, warnings refused
 	cargo clippy --locked --workspace --all-targets --features $(FEATURES) -- -D warnings

@@ -215,6 +215,11 @@ impl Network {
         at.map(|at| self.children.remove(at)).ok_or_else(|| not_running(name))
     }
 
+    /// Whether a process of this name belongs to the network and was not killed.
+    pub fn runs(&self, name: &str) -> bool {
+        self.children.iter().any(|child| child.name() == name)
+    }
+
     /// Freezes a process, as a machine that hangs would.
     ///
     /// # Errors
