@@ -151,6 +151,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("bench", "agent-testing", "tests run on a driver without a card"),
     ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),
+    ("validator", "circuits", "a test verifies the client proofs of the golden epoch"),
     ("validator", "protocol-testing", "tests build blocks of a small deployment"),
     ("validator-client", "protocol-testing", "tests build blocks of a small deployment"),
     ("shaders", "plonk", "tests compare whole proofs with the CPU's"),
