@@ -29,6 +29,8 @@ const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
 /// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
 const QUEUE: Duration = Duration::from_secs(5);
+/// Pause between two readings of the database's size, which asks the file system for every table.
+const SIZE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -125,6 +127,7 @@ impl Shared {
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
+        self.metrics.show_agents(&agents, rules.live);
         let mut unable = self.unable.write();
         let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
             (a, &x.kind, &x.version, x.class) == (b, &y.kind, &y.version, y.class)
@@ -171,6 +174,7 @@ pub async fn serve(
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
+    process.show_disk(&process.config.data_dir)?;
     let metrics = Metrics::new(&process.metrics)?;
     let shutdown = process.shutdown.clone();
     let channel = store.channel().await?;
@@ -200,6 +204,7 @@ pub async fn serve(
     spawn(&mut tasks, &shared, |shared| async move { sweep(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_queue(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move { keep_database(&shared).await });
     let names = [channel.clone(), channel];
     let [tell, hear] = names;
     spawn(&mut tasks, &shared, |shared| async move {
@@ -302,6 +307,24 @@ async fn keep_queue(shared: &Shared) {
         }
         tokio::select! {
             () = tokio::time::sleep(QUEUE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Shows the size of the database.
+async fn keep_database(shared: &Shared) {
+    let mut task = Task::new("database size");
+    shared.metrics.forget_database();
+    loop {
+        let read = shared.store.database().await;
+        match &read {
+            Ok(database) => shared.metrics.show_database(database),
+            Err(_) => shared.metrics.forget_database(),
+        }
+        task.report(read, &shared.shutdown).await;
+        tokio::select! {
+            () = tokio::time::sleep(SIZE) => {}
             () = shared.shutdown.started() => return,
         }
     }

@@ -23,6 +23,7 @@
 //!
 //! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.
 
+mod account;
 mod archiver;
 mod blobs;
 pub mod checks;
@@ -45,6 +46,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use account::watch_account;
 pub use archiver::follow;
 pub use blobs::{BeaconIds, BlobConfig, BlobsError, NodeBlobs};
 pub use client_key::{ClientKey, ClientKeyError};

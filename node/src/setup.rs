@@ -159,6 +159,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         return Err(SetupError::Mismatch { what, ours, theirs, rollup }.into());
     }
     node.register_metrics(&process.metrics)?;
+    process.show_disk(&config.data_dir)?;
     let shown = Arc::clone(&node);
     process.status_page.show("tips", move || serde_json::json!(shown.tips()));
     let shown = Arc::clone(&node);

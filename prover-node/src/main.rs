@@ -10,7 +10,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_l1::L1Error;
-use rollmill_node::{ClientKey, Pruner, setup};
+use rollmill_node::{ClientKey, Pruner, setup, watch_account};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::claims::Claims;
@@ -91,6 +91,7 @@ async fn serve(process: Process<Config>) -> Outcome {
     let sender =
         running.open_sender(signer, &config.account.intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
+    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
     let pruner = Pruner::of(
         &running,
         (!config.dry_run).then(|| Arc::clone(&sender)),

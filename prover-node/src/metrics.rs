@@ -37,6 +37,10 @@ rollmill_service::metrics! {
         pub submitter_fence: IntGauge,
         /// Attempts to submit a proof, by outcome.
         pub submissions_total: IntCounterVec[outcome in SUBMISSIONS],
+        /// Gas used by proofs that L1 included; one that a reorganization drops counts again.
+        pub submission_gas_total: IntCounter,
+        /// Fees paid for proofs that L1 included, in ether; counted as the gas is.
+        pub submission_fees_eth_total: Counter,
         /// What the prover is owed on L1, in AZT, as of the last reading.
         pub rewards_owed_azt: Gauge,
         /// Claims by this process of what the prover is owed.

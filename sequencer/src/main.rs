@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rollmill_l1::L1Error;
-use rollmill_node::{Pruner, setup};
+use rollmill_node::{Pruner, setup, watch_account};
 use rollmill_node_client::ClientError;
 use rollmill_sequencer::bond::BondKeeper;
 use rollmill_sequencer::committee::Committee;
@@ -43,6 +43,7 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let intents = &config.account.intents;
     let sender = running.open_sender(key, intents, max_fee_gwei, conditions, shutdown).await?;
     let sender = Arc::new(sender);
+    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
     let economics = running.contract.economics(&running.info).await?;

@@ -41,6 +41,7 @@
 
 mod admin;
 mod conditions;
+mod disk;
 mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
@@ -141,6 +142,14 @@ impl<C> Process<C> {
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
         Self { config, shutdown: Shutdown::new(), metrics, status_page, conditions }
+    }
+
+    /// Shows the free space of a directory in which the process keeps data.
+    ///
+    /// # Errors
+    /// If the directory is shown already.
+    pub fn show_disk(&self, dir: &std::path::Path) -> Result<(), prometheus::Error> {
+        self.metrics.register(Box::new(disk::Disk::new(dir)))
     }
 
     /// Marks the process as started. `/health` returns 503 until then; `/ready` also requires every

@@ -19,6 +19,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Files that may hold `unsafe`, with the reason.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/nvml.rs", "NVML is a C library"),
+    ("agent/src/xid.rs", "NVML is a C library"),
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field/products.rs", "AVX-512 intrinsics"),

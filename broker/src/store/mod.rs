@@ -26,7 +26,8 @@ use crate::database::Target;
 use crate::error::BrokerError;
 
 use sql::{
-    IndexOf, MigrationLast, MigrationsRecorded, Notify, Probe, SchemaOf, ServerVersionOf, Statement,
+    DatabaseSize, IndexOf, MigrationLast, MigrationsRecorded, Notify, Probe, SchemaOf,
+    ServerVersionOf, Statement,
 };
 
 pub use artifacts::{Place, Uploaded};
@@ -95,6 +96,17 @@ impl Default for Rules {
     }
 }
 
+/// What the database holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Database {
+    pub(crate) bytes: u64,
+    /// As PostgreSQL estimates them.
+    pub(crate) live_rows: u64,
+    pub(crate) dead_rows: u64,
+    /// Age of the oldest open transaction of another connection; 0 without one.
+    pub(crate) oldest_snapshot_seconds: f64,
+}
+
 /// Jobs, leases and artifacts. Clones share one pool.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -155,6 +167,17 @@ impl Store {
     /// Runs a statement on the table of jobs that returns nothing.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
         Probe {}.run(&self.pool).await.map(drop)
+    }
+
+    /// What the database holds.
+    pub(crate) async fn database(&self) -> Result<Database, BrokerError> {
+        let row = DatabaseSize {}.one(&self.pool).await?;
+        Ok(Database {
+            bytes: row.bytes.0,
+            live_rows: row.live_rows.0,
+            dead_rows: row.dead_rows.0,
+            oldest_snapshot_seconds: row.oldest_snapshot_seconds,
+        })
     }
 
     /// Brings the schema up to date. Brokers that start together take turns.

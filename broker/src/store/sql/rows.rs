@@ -37,6 +37,14 @@ rows! {
         seen_seconds: f64,
     }
 
+    /// Size and age of what the database holds.
+    DatabaseRow {
+        bytes: Big,
+        live_rows: Big,
+        dead_rows: Big,
+        oldest_snapshot_seconds: f64,
+    }
+
     /// An agent as shown to people.
     AgentRow {
         id: Text<AgentId>,
