@@ -190,7 +190,7 @@ fn series() -> BTreeSet<String> {
 fn dashboards_and_pages_name_metrics_that_exist() {
     let series = series();
     let mut dashboards = BTreeSet::new();
-    for path in files(&root().join("docs/grafana"), "json") {
+    for path in files(&root().join("deploy/grafana"), "json") {
         let names = mentioned(&read(&path));
         let unknown: Vec<_> = names.difference(&series).collect();
         assert!(unknown.is_empty(), "{} shows {unknown:?}", path.display());

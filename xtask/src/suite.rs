@@ -119,6 +119,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
         let test = ["test", "--workspace", "--no-fail-fast", "--locked"];
         programs.push(tests("tests", &test));
     }
+    programs.push(program("alert rules", "sh", &["deploy/rules.sh"], root));
     let contracts = root.join("contracts");
     match forge(&contracts) {
         Some(forge) => {
