@@ -20,6 +20,14 @@ pub(crate) enum Commands {
     /// These commands work on the database. Stop a broker with a private PostgreSQL first.
     #[command(subcommand)]
     Tokens(Tokens),
+    /// Measure brokers with fake agents
+    ///
+    /// Starts brokers of this program over a private PostgreSQL in a temporary directory, enqueues jobs,
+    /// lets fake agents complete them, and prints lifecycles per second, latencies, rejected requests and what each
+    /// job cost the database. With `--url` it drives a running broker instead, in an epoch of its own
+    /// that it drops at the end; `--token` then needs the role operator, and `--database-url` adds
+    /// the database's counts. Example: rollmill-broker bench --jobs 100000 --agents 1000
+    Bench(crate::bench::Bench),
     /// Check settings, PostgreSQL, schema and broker, and say how to repair them
     Doctor,
 }
@@ -170,6 +178,7 @@ impl rollmill_service::Commands for Commands {
         ("dead-letters", &["url", "token"]),
         ("pardon", &["url", "token"]),
         ("tokens", &["database_url", "data_dir", "postgres_bin"]),
+        ("bench", &["url", "token", "requests_max", "database_url", "postgres_bin"]),
         ("doctor", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
     ];
 

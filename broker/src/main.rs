@@ -1,5 +1,6 @@
 //! The broker's process: serve, and look after what is served.
 
+mod bench;
 mod cli;
 mod commands;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
                     close(store, postgres).await;
                     done
                 }
+                Some(Commands::Bench(bench)) => bench::run(&process.config, &bench).await,
                 Some(Commands::Doctor) => cli::doctor(&process.config).await,
                 Some(Commands::Ask(request)) => cli::ask(&process.config, request).await,
             }
