@@ -20,13 +20,19 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
+use crate::lanes::Lanes;
 use crate::metrics::{Ended, Metrics};
 use crate::policy::Next;
+use crate::sightings::Sightings;
 use crate::store::tokens::{Bearer, hash};
 use crate::store::{Store, Tenant};
 
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
+/// Least time between the starts of two rounds of grants.
+const ROUND: Duration = Duration::from_millis(5);
+/// Pause between two writes of the times when agents were seen.
+const SIGHTINGS: Duration = Duration::from_secs(5);
 /// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
 const QUEUE: Duration = Duration::from_secs(5);
 /// Pause between two probes of the database, and the longest that one may take.
@@ -52,6 +58,8 @@ const LIMITS: HttpLimits = HttpLimits {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Store,
+    pub(crate) lanes: Lanes,
+    pub(crate) sightings: Sightings,
     pub(crate) hub: Hub,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) metrics: Metrics,
@@ -174,8 +182,13 @@ pub async fn serve(
     let metrics = Metrics::new(&process.metrics)?;
     let shutdown = process.shutdown.clone();
     let channel = store.channel().await?;
+    // They end with the last of what they serve.
+    let mut lane_tasks = JoinSet::new();
+    let lanes = Lanes::start(&store, &metrics, &shutdown, &mut lane_tasks);
     let shared = Arc::new(Shared {
         store,
+        lanes,
+        sightings: Sightings::default(),
         hub: Hub::new(),
         dispatcher: Dispatcher::new(metrics.clone()),
         metrics,
@@ -196,10 +209,14 @@ pub async fn serve(
     let conditions = process.conditions.clone();
     conditions.set("database", Ok(()));
     spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
-    spawn(&mut tasks, &shared, |shared| async move { dispatch(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move {
+        dispatch(&shared).await;
+        shared.dispatcher.end();
+    });
     spawn(&mut tasks, &shared, |shared| async move { sweep(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_queue(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move { keep_sightings(&shared).await });
     let names = [channel.clone(), channel];
     let [tell, hear] = names;
     spawn(&mut tasks, &shared, |shared| async move {
@@ -236,8 +253,11 @@ async fn dispatch(shared: &Shared) {
             () = tokio::time::sleep(POLL) => {}
             () = shared.shutdown.started() => return,
         }
+        let start = tokio::time::Instant::now();
         let granted = shared.dispatcher.round(&shared.store).await;
         task.report(granted, &shared.shutdown).await;
+        // Agents and jobs that come meanwhile are matched together.
+        tokio::time::sleep_until(start + ROUND).await;
     }
 }
 
@@ -283,6 +303,18 @@ async fn keep_tokens(shared: &Shared) {
         }
         let read = shared.read_tokens().await;
         task.report(read, &shared.shutdown).await;
+    }
+}
+
+async fn keep_sightings(shared: &Shared) {
+    let mut task = Task::new("sightings");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SIGHTINGS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let written = shared.sightings.write(&shared.store, shared.store.rules()).await;
+        task.report(written, &shared.shutdown).await;
     }
 }
 

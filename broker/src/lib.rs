@@ -19,8 +19,11 @@ mod dispatch;
 pub mod embedded;
 pub mod error;
 mod hub;
+mod lane;
+mod lanes;
 pub mod metrics;
 pub mod policy;
+mod sightings;
 pub mod states;
 pub mod store;
 

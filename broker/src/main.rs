@@ -108,7 +108,7 @@ pub(crate) fn database(url: &str) -> Result<PgConnectOptions, BrokerError> {
 
 /// Connections first, so that Postgres has none to wait for.
 pub(crate) async fn close(store: Store, postgres: Option<PrivatePostgres>) {
-    store.pool().close().await;
+    store.close().await;
     if let Some(postgres) = postgres {
         postgres.stop().await;
     }

@@ -2,10 +2,13 @@
 
 use rollmill_broker_client::{AttemptOutcome, Code, FailureClass, QueueView, UnableView};
 
+use crate::lane::Name as Lane;
 use crate::store::Place;
 
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
+
+const ITEMS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
 /// How attempts end: by the broker's own outcomes, and by failure class.
 fn outcomes() -> impl Iterator<Item = &'static str> {
@@ -19,6 +22,10 @@ fn operations() -> impl Iterator<Item = &'static str> {
 
 fn places() -> impl Iterator<Item = &'static str> {
     Place::ALL.into_iter().map(|place| place.as_str())
+}
+
+fn lanes() -> impl Iterator<Item = &'static str> {
+    Lane::ALL.into_iter().map(|lane| lane.as_str())
 }
 
 fn codes() -> impl Iterator<Item = String> {
@@ -43,6 +50,12 @@ rollmill_service::metrics! {
         pub queue_wait_seconds: HistogramVec[kind](SECONDS),
         /// Duration of the claim's statements.
         pub claim_seconds: Histogram(SECONDS),
+        /// Duration of a flush, by lane: from its first item to the answers.
+        pub flush_seconds: HistogramVec[lane in lanes()](SECONDS),
+        /// Items of a flush, by lane.
+        pub flush_items: HistogramVec[lane in lanes()](ITEMS),
+        /// Items that wait for the next flush, by lane.
+        pub flush_waiting: IntGaugeVec[lane in lanes()],
         /// Attempts started, by job type.
         pub claims_total: IntCounterVec[kind],
         /// Attempts ended, by outcome or failure class.

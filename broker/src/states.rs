@@ -39,12 +39,14 @@ transitions! {
     Cancelled => Ready, "enqueue.sql", "producer", "enqueues the job again";
     Dead => Ready, "enqueue.sql", "producer", "enqueues a job whose deadline passed again, with a later deadline";
     Ready => Leased, "claim.sql", "broker", "grants the job to an agent that waits";
-    Leased => Done, "complete.sql", "agent", "completes the job";
+    Leased => Done, "complete_many.sql", "agent", "completes the job that it holds";
+    Leased => Done, "complete.sql", "agent", "completes a job that another agent holds";
     Ready => Done, "complete.sql", "agent", "completes the job after losing its lease";
     Delayed => Done, "complete.sql", "agent", "completes the job after losing its lease";
     InputWanted => Done, "complete.sql", "agent", "completes the job after losing its lease";
     Dead => Done, "complete.sql", "agent", "completes the job after losing its lease";
-    Leased => Ready, "release.sql", "agent", "returns the job unharmed, or went away before the grant reached it";
+    Leased => Ready, "release_many.sql", "agent", "returns the job unharmed";
+    Leased => Ready, "release.sql", "agent", "went away before the grant reached it";
     Leased => Ready, "reopen.sql", "agent or broker", "a failure or an expired lease, with a retry at once";
     Leased => Delayed, "reopen.sql", "agent or broker", "a failure or an expired lease, with a retry after a pause";
     Leased => InputWanted, "reopen.sql", "agent", "reports that the input cannot be fetched, and the broker cannot read it either";
@@ -53,7 +55,8 @@ transitions! {
     Done => Dead, "reopen.sql", "producer", "rejects the third result";
     Done => Ready, "reopen_lost.sql", "broker", "finds that the result can no longer be read";
     Delayed => Ready, "promote.sql", "broker", "the pause is over";
-    InputWanted => Ready, "input_uploaded.sql", "producer", "uploads the input again";
+    InputWanted => Ready, "artifact_put_many.sql", "producer", "uploads the input again";
+    InputWanted => Ready, "input_uploaded.sql", "producer", "uploads an input again that is in the object store";
     Ready => Dead, "past_deadline.sql", "broker", "the deadline passed";
     Delayed => Dead, "past_deadline.sql", "broker", "the deadline passed";
     InputWanted => Dead, "past_deadline.sql", "broker", "the deadline passed";

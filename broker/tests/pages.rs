@@ -337,6 +337,9 @@ fn form(payload: &str) -> String {
     match payload {
         "Empty" => "no body".to_owned(),
         "Artifact" => "bytes".to_owned(),
+        "Artifacts" => {
+            "artifacts after each other, each after its length as 4 bytes, the most significant first".to_owned()
+        }
         json => link(json.trim_start_matches("Json<").trim_end_matches('>').trim()),
     }
 }

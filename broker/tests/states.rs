@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 
 use rollmill_broker::policy::Next;
 use rollmill_broker::states::TRANSITIONS;
-use rollmill_broker_client::{Digest, FailureClass, JobState, LeaseRef, NewJob};
-use support::Bench;
+use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
+use rollmill_broker_client::{
+    CompleteRequest, Digest, FailureClass, JobState, LeaseRef, NewJob, ReleaseRequest,
+};
+use support::{Bench, agent};
 
 /// Records each change of a state. Every statement begins with a comment that names its file.
 const WATCH: [&str; 3] = [
@@ -110,6 +113,15 @@ async fn every_transition_of_the_table_happens_and_no_other() {
         let lease = lab.waiting(state).await;
         lab.finish("a", &lease).await;
     }
+    // As the lanes do it, together with others.
+    let lease = lab.leased().await;
+    let release = ReleaseRequest { agent: agent("a"), lease };
+    assert_eq!(bench.store.release_many(&[(tenant.clone(), release)]).await.unwrap(), [true]);
+    let lease = bench.lease("a").await;
+    let result = bench.put(7, b"a proof").await;
+    let complete = CompleteRequest::new(agent("a"), lease, result);
+    let done = bench.store.complete_many(&[(tenant.clone(), complete)]).await.unwrap();
+    assert!(done[0].is_some());
     // Rejections by the producer, up to the third.
     lab.ready().await;
     for agent in ["b", "c", "d"] {
@@ -133,6 +145,14 @@ async fn every_transition_of_the_table_happens_and_no_other() {
     bench.store.get_artifact(tenant, result).await.unwrap_err();
     let lease = lab.waiting(JobState::InputWanted).await;
     bench.put(7, b"7leaf1").await;
+    assert_eq!(bench.view(&lease).await.state, JobState::Ready);
+    lab.bench.sql("DELETE FROM job").await;
+    let large = vec![7; ROW_ARTIFACT_BYTES_MAX + 1];
+    bench.ready_job_with(7, "leaf", 1, &large).await;
+    let lease = bench.lease("a").await;
+    bench.sql("DELETE FROM artifact").await;
+    bench.fail("a", &lease, FailureClass::InputMissing).await.unwrap();
+    bench.put(7, &large).await;
     assert_eq!(bench.view(&lease).await.state, JobState::Ready);
     // Deadlines, and what ends by hand.
     for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted] {

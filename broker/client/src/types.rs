@@ -132,6 +132,13 @@ wire! {
         pub peak_memory_bytes: u64,
     }
 
+    /// Artifacts that were stored.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub struct ArtifactsResponse {
+        /// The digests of the bytes that arrived, in the order of the request.
+        pub digests: Vec<Digest>,
+    }
+
     /// Jobs to enqueue.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -165,6 +172,34 @@ wire! {
         /// `input_wanted`. None when the time was over.
         pub jobs: Vec<JobView>,
         /// Types of the producer's waiting jobs that no live agent can do. The broker counts every 5 s.
+        #[serde(default)]
+        pub unable: Vec<UnableView>,
+    }
+
+    /// What to read of an epoch's feed.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ChangesRequest {
+        /// As the last answer returned it; absent to read from the beginning.
+        #[serde(default)]
+        pub cursor: Option<String>,
+        /// Longest wait; the broker shortens it to [`WAIT_MS_MAX`].
+        #[serde(default)]
+        pub wait_ms: u64,
+    }
+
+    /// The jobs of an epoch that changed.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub struct ChangesResponse {
+        /// Jobs that became `done`, `dead`, `cancelled` or `input_wanted`, or were reopened after they were done, as they
+        /// are now, the oldest change first. A job that changed several times comes once. None when the time was over.
+        pub jobs: Vec<JobView>,
+        /// For the next request.
+        pub cursor: String,
+        /// There is more to read already, so the next request does not wait.
+        #[serde(default)]
+        pub more: bool,
+        /// Types of the tenant's waiting jobs that no live agent can do. The broker counts every 5 s.
         #[serde(default)]
         pub unable: Vec<UnableView>,
     }

@@ -53,6 +53,8 @@ where
     let admission = &shared.admission;
     let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
     let body = read(body, limit).await?;
+    // A long poll would keep what its body did not need.
+    let memory = memory.map(|memory| super::admission::trim(memory, body.len()));
     let body = R::Body::decode(body)
         .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
     let place = admission.place(R::SPEC.admission).await?;

@@ -45,11 +45,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
     match route {
         RouteName::PutArtifact => at::<routes::PutArtifact, _, _>(router, producers::put_artifact),
+        RouteName::PutArtifacts => {
+            at::<routes::PutArtifacts, _, _>(router, producers::put_artifacts)
+        }
         RouteName::GetArtifact => at::<routes::GetArtifact, _, _>(router, producers::get_artifact),
         RouteName::Enqueue => at::<routes::Enqueue, _, _>(router, producers::enqueue),
         RouteName::List => at::<routes::List, _, _>(router, operators::list),
         RouteName::Query => at::<routes::Query, _, _>(router, producers::query),
         RouteName::Wait => at::<routes::Wait, _, _>(router, producers::wait),
+        RouteName::Changes => at::<routes::Changes, _, _>(router, producers::changes),
         RouteName::Reject => at::<routes::Reject, _, _>(router, producers::reject),
         RouteName::Cancel => at::<routes::Cancel, _, _>(router, producers::cancel),
         RouteName::History => at::<routes::History, _, _>(router, operators::history),

@@ -310,7 +310,8 @@ impl Load {
         body.resize(bytes.max(16), 0);
         body.reverse();
         let body = &body;
-        let put = |client: Client| async move { client.put_artifact(self.epoch, body.clone()).await };
+        let put =
+            |client: Client| async move { client.put_artifact(self.epoch, body.clone()).await };
         self.send("put artifact", number, put).await
     }
 

@@ -21,6 +21,9 @@ use load::{Load, Plan};
 use server::Servers;
 use stats::Statistics;
 
+/// Statements that are printed.
+const STATEMENTS_SHOWN: usize = 12;
+
 /// Flags of `rollmill-broker bench`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Bench {
@@ -91,7 +94,8 @@ struct Report {
 /// database.
 pub(crate) async fn run(config: &Config, bench: &Bench) -> Outcome {
     if bench.kill && (bench.replicas < 2 || config.url.is_some()) {
-        let reason = "--kill needs brokers of its own: --replicas 2 or more, and no --url".to_owned();
+        let reason =
+            "--kill needs brokers of its own: --replicas 2 or more, and no --url".to_owned();
         return Err(BrokerError::Bench { reason }.into());
     }
     let servers = match config.url {
@@ -204,7 +208,7 @@ fn print(report: &Report) {
             database.bytes as f64 / 1e6,
             database.grown_bytes as f64 / 1e6,
         );
-        for statement in &database.top {
+        for statement in database.statements.iter().take(STATEMENTS_SHOWN) {
             println!(
                 "  {:>9} calls {:>9.3} ms mean  {}",
                 statement.calls, statement.mean_ms, statement.name

@@ -95,7 +95,8 @@ impl Servers {
         let broker = command.spawn()?;
         let url = format!("http://{port}");
         self.brokers.lock().push((url.clone(), broker));
-        let client = Client::new(&url, None, Options { patience: Duration::ZERO, ..Options::default() })?;
+        let client =
+            Client::new(&url, None, Options { patience: Duration::ZERO, ..Options::default() })?;
         let start = Instant::now();
         loop {
             match client.status().await {
@@ -131,7 +132,10 @@ impl Servers {
     /// Of each broker, zeros for one that is gone.
     pub(super) fn usage(&self) -> Vec<Usage> {
         let brokers = self.brokers.lock();
-        brokers.iter().map(|(_, broker)| broker.id().and_then(usage_of).unwrap_or_default()).collect()
+        brokers
+            .iter()
+            .map(|(_, broker)| broker.id().and_then(usage_of).unwrap_or_default())
+            .collect()
     }
 
     /// Stops the brokers in order; their connections pass on what PostgreSQL counted.

@@ -7,9 +7,6 @@ use sqlx::{Connection, Row};
 
 use super::server::Servers;
 
-/// Statements that the report lists.
-const TOP: usize = 12;
-
 /// A connection to the database, and whether its statements are counted.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -51,8 +48,8 @@ pub(super) struct Statistics {
     pub(super) wal_bytes_per_job: f64,
     pub(super) bytes: i64,
     pub(super) grown_bytes: i64,
-    /// The statements that took longest.
-    pub(super) top: Vec<Statement>,
+    /// Every statement, those that took longest first.
+    pub(super) statements: Vec<Statement>,
 }
 
 impl Snapshot {
@@ -83,7 +80,7 @@ impl Snapshot {
             wal_bytes_per_job: (self.wal_bytes - start.wal_bytes) / jobs,
             bytes: self.bytes,
             grown_bytes: self.bytes - start.bytes,
-            top: statements.unwrap_or_default().into_iter().take(TOP).collect(),
+            statements: statements.unwrap_or_default(),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Store {
     }
 }
 
-fn job(row: JobRow) -> Result<JobView, BrokerError> {
+pub(super) fn job(row: JobRow) -> Result<JobView, BrokerError> {
     let lease = match row.lease_holder {
         Some(holder) => Some(LeaseView {
             agent: holder.0,
