@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob, RejectResponse,
-    WaitResponse,
+    ChangesResponse, Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob,
+    RejectResponse,
 };
 
 /// See the methods of [`Client`].
@@ -16,6 +16,11 @@ pub trait Broker: Send + Sync + 'static {
         epoch: u64,
         bytes: Vec<u8>,
     ) -> impl Future<Output = Result<Digest, ClientError>> + Send;
+    fn put_artifacts(
+        &self,
+        epoch: u64,
+        bodies: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<Vec<Digest>, ClientError>> + Send;
     fn get_artifact(
         &self,
         digest: &Digest,
@@ -26,11 +31,12 @@ pub trait Broker: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
     fn jobs(&self, ids: &[JobId])
     -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
-    fn wait(
+    fn changes(
         &self,
-        ids: &[JobId],
+        epoch: u64,
+        cursor: Option<&str>,
         wait: Duration,
-    ) -> impl Future<Output = Result<WaitResponse, ClientError>> + Send;
+    ) -> impl Future<Output = Result<ChangesResponse, ClientError>> + Send;
     fn reject(
         &self,
         id: &JobId,
@@ -51,6 +57,14 @@ impl Broker for Client {
         Self::put_artifact(self, epoch, bytes).await
     }
 
+    async fn put_artifacts(
+        &self,
+        epoch: u64,
+        bodies: Vec<Vec<u8>>,
+    ) -> Result<Vec<Digest>, ClientError> {
+        Self::put_artifacts(self, epoch, bodies).await
+    }
+
     async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
         Self::get_artifact(self, digest).await
     }
@@ -63,8 +77,13 @@ impl Broker for Client {
         Self::jobs(self, ids).await
     }
 
-    async fn wait(&self, ids: &[JobId], wait: Duration) -> Result<WaitResponse, ClientError> {
-        Self::wait(self, ids, wait).await
+    async fn changes(
+        &self,
+        epoch: u64,
+        cursor: Option<&str>,
+        wait: Duration,
+    ) -> Result<ChangesResponse, ClientError> {
+        Self::changes(self, epoch, cursor, wait).await
     }
 
     async fn reject(

@@ -149,6 +149,9 @@ impl<B: Broker> Jobs<B> {
     }
 
     async fn upload(&self, id: &JobId, input: &Arc<Vec<u8>>) -> Result<(), JobFailure> {
+        if self.uploads.put(id.epoch(), input).await {
+            return Ok(());
+        }
         let shared = &self.shared;
         let mut retry = shared.tempo.retry();
         let mut mismatches = 0;

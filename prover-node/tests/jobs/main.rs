@@ -24,7 +24,6 @@ const TEMPO: Tempo = Tempo {
     retry: (MS, Duration::from_millis(4)),
     token: MS,
     wait: Duration::from_secs(5),
-    regroup: MS,
     check: Duration::from_millis(20),
     replay: MS,
 };

@@ -179,9 +179,9 @@ async fn an_epoch_of_twenty_thousand_jobs() {
     let inner = fake.lock();
     let count = inner.jobs.len();
     assert!(count >= 20_000, "{count} jobs");
-    println!("{count} jobs, {} ids read, {} requests", inner.ids_read, inner.requests);
+    println!("{count} jobs, {} read, {} requests", inner.ids_read, inner.requests);
     assert_eq!(inner.uploads, count, "each input is uploaded once");
-    assert!(inner.ids_read < 50 * count, "{} ids read", inner.ids_read);
+    assert!(inner.ids_read < 2 * count, "{} jobs read", inner.ids_read);
 }
 
 /// Goal: blocks are proven as they arrive; what a reorg removes is dropped, and what stays is not
