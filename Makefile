@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants chaos lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants chaos aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,11 @@ mutants: build ## Take out every check of the registry, one at a time, and requi
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
+
+aztec: build ## Run Aztec's own facades and agents, versions 4 and 5, against the broker; installs 700 MB of npm packages first
+	cd broker/aztec-test/v4 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund
+	cd broker/aztec-test/v5 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund
+	node broker/aztec-test/test.mjs "$(abspath $(TARGET))/debug/rollmill-broker"
 
 lint: setup ## Run clippy on everything, warnings refused
 	cargo clippy --locked --workspace --all-targets --features $(FEATURES) -- -D warnings

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::ability;
 use crate::api::{self, admission::Admission};
+use crate::aztec;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
+    pub(crate) aztec: aztec::Settings,
     /// Requests that failed through no fault of the client. Never ends, so it bounds their log events.
     pub(crate) request_failures: Outage,
     /// Waiting types of job that no live agent can do, as of the last count.
@@ -182,6 +184,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),
+        aztec: aztec::Settings::of(&process.config),
         request_failures: Outage::default(),
         unable: RwLock::default(),
         bearers: RwLock::default(),
@@ -200,6 +203,7 @@ pub async fn serve(
     spawn(&mut tasks, &shared, |shared| async move { sweep(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_queue(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move { aztec::drop_old_epochs(&shared).await });
     let names = [channel.clone(), channel];
     let [tell, hear] = names;
     spawn(&mut tasks, &shared, |shared| async move {
@@ -328,19 +332,23 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
 }
 
 /// One background task, which runs again after a failure.
-struct Task {
+pub(crate) struct Task {
     name: &'static str,
     retry: Retry,
 }
 
 impl Task {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self { name, retry: Retry::new(TASK_PAUSE.0, TASK_PAUSE.1) }
     }
 
     /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and
     /// returns `None`.
-    async fn report<T>(&mut self, done: Result<T, BrokerError>, shutdown: &Shutdown) -> Option<T> {
+    pub(crate) async fn report<T>(
+        &mut self,
+        done: Result<T, BrokerError>,
+        shutdown: &Shutdown,
+    ) -> Option<T> {
         let task = self.name;
         let error = match done {
             Ok(value) => {

@@ -66,6 +66,33 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Jobs")]
     #[arg(value_parser = values::whole(1..=1_000_000_u32))]
     pub rejections_max: u32,
+
+    /// Token in whose name `POST /` serves Aztec's provers that cannot have a path in their URL
+    /// [default: off]
+    ///
+    /// Aztec's programs of version 4 drop the path of PROVER_BROKER_HOST. Whoever reaches the broker then
+    /// acts as the bearer of this token, so let only such programs reach it.
+    #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Aztec")]
+    pub aztec_root_token: Option<Secret>,
+
+    /// Largest body of an Aztec request, once decompressed
+    ///
+    /// It also bounds what one answer holds of proofs.
+    #[arg(long, value_name = "BYTES", default_value_t = 50 << 20, help_heading = "Aztec")]
+    #[arg(value_parser = values::whole(1 << 20..=256_usize << 20))]
+    pub aztec_body_bytes_max: usize,
+
+    /// Epochs of Aztec jobs to keep behind a tenant's newest one
+    ///
+    /// Jobs of older epochs are deleted, and new ones of them rejected.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Aztec")]
+    #[arg(value_parser = values::whole(0..=1_000_000_u32))]
+    pub aztec_epochs_kept: u32,
+
+    /// How long a request of an idle Aztec agent waits for a job
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Aztec")]
+    #[arg(value_parser = values::whole(0..=30_u64))]
+    pub aztec_wait_seconds: u64,
 }
 
 impl Default for Config {

@@ -39,6 +39,8 @@ transitions! {
     Cancelled => Ready, "enqueue.sql", "producer", "enqueues the job again";
     Dead => Ready, "enqueue.sql", "producer", "enqueues a job whose deadline passed again, with a later deadline";
     Ready => Leased, "claim.sql", "broker", "grants the job to an agent that waits";
+    Ready => Leased, "resume.sql", "agent", "still works on the job, of an Aztec prover node, after its lease expired";
+    Delayed => Leased, "resume.sql", "agent", "still works on the job, of an Aztec prover node, after its lease expired";
     Leased => Done, "complete.sql", "agent", "completes the job";
     Ready => Done, "complete.sql", "agent", "completes the job after losing its lease";
     Delayed => Done, "complete.sql", "agent", "completes the job after losing its lease";

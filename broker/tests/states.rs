@@ -89,6 +89,15 @@ impl Lab {
         lease
     }
 
+    /// Gives an expired lease back, and lets it run out again.
+    async fn resume(&self, lease: &LeaseRef) {
+        let (store, tenant) = (&self.bench.store, &self.bench.tenant);
+        let agent = support::agent("a");
+        assert!(store.resume(tenant, &lease.job, lease.lease_epoch, &agent).await.unwrap());
+        self.bench.run_out(lease).await;
+        store.expire(0.5).await.unwrap();
+    }
+
     async fn seen(&self) -> BTreeSet<(String, Option<String>, String)> {
         let rows = sqlx::query_as("SELECT DISTINCT statement, was, becomes FROM seen");
         rows.fetch_all(self.bench.store.pool()).await.unwrap().into_iter().collect()
@@ -121,10 +130,12 @@ async fn every_transition_of_the_table_happens_and_no_other() {
     let lease = lab.leased().await;
     bench.run_out(&lease).await;
     bench.store.expire(0.5).await.unwrap();
+    lab.resume(&lease).await;
     let lease = bench.lease("a").await;
     bench.run_out(&lease).await;
     let expired = bench.store.expire(0.5).await.unwrap();
     assert!(matches!(expired[..], [(FailureClass::AgentDied, Next::Retry { .. })]));
+    lab.resume(&lease).await;
     bench.sql("UPDATE job SET ready_at = now()").await;
     assert_eq!(bench.store.promote().await.unwrap(), 1);
     // A result and an input that are lost.

@@ -58,8 +58,15 @@ impl Admission {
         memory.try_acquire_many(units).map(Some).map_err(|_| BrokerError::Overloaded)
     }
 
+    /// Takes more memory for a body, which turned out to be larger than its length said, or for an
+    /// answer.
+    pub(crate) fn more(&self, bytes: usize) -> Result<SemaphorePermit<'_>, BrokerError> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        self.bodies.try_acquire_many(units).map_err(|_| BrokerError::Overloaded)
+    }
+
     /// Takes a place, once the body has arrived. A long poll takes none; an urgent request waits for one.
-    pub(super) async fn place(
+    pub(crate) async fn place(
         &self,
         admission: routes::Admission,
     ) -> Result<Option<SemaphorePermit<'_>>, BrokerError> {

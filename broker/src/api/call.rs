@@ -104,9 +104,9 @@ const ARTIFACT: &str = "the size of the artifact in bytes (setting `artifact_byt
 
 /// The largest body, and what it is called.
 #[derive(Clone, Copy)]
-struct Limit {
-    what: &'static str,
-    max: usize,
+pub(super) struct Limit {
+    pub(super) what: &'static str,
+    pub(super) max: usize,
 }
 
 impl Limit {
@@ -124,7 +124,7 @@ fn max_exceeded(parts: &Parts, limit: Limit) -> bool {
     limit.max > 0 && super::admission::length(parts).is_some_and(|length| length > limit.max)
 }
 
-async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
+pub(super) async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
     if max == 0 {
         // The route has no body; what came with it is ignored.
         return Ok(Bytes::new());

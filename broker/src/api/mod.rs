@@ -6,6 +6,7 @@
 pub(crate) mod admission;
 mod agents;
 mod call;
+pub(crate) mod direct;
 mod operators;
 mod producers;
 
@@ -19,6 +20,7 @@ use axum::routing::{MethodFilter, on};
 use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
 use rollmill_broker_client::{BATCH_MAX, ErrorBody, FREE_JSON_BYTES_MAX, JobId, WAIT_MS_MAX};
 
+use crate::aztec;
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use call::Call;
@@ -31,6 +33,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     RouteName::ALL
         .iter()
         .fold(Router::new(), |router, route| mount(router, *route))
+        .merge(aztec::router(&shared.aztec))
         .fallback(|State(shared): State<Arc<Shared>>| async move {
             error_response(&shared, &BrokerError::UnknownPath)
         })
@@ -101,7 +104,7 @@ where
 }
 
 /// An error as JSON with its one code, counted, with Retry-After where waiting helps.
-fn error_response(shared: &Shared, error: &BrokerError) -> Response {
+pub(crate) fn error_response(shared: &Shared, error: &BrokerError) -> Response {
     shared.metrics.refusals_total.with_label_values(&[error.code()]).inc();
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if status.is_server_error()

@@ -5,6 +5,7 @@
 
 mod agents;
 mod artifacts;
+mod aztec;
 mod healing;
 mod jobs;
 mod leases;
@@ -30,6 +31,7 @@ use sql::{
 };
 
 pub use artifacts::{Place, Uploaded};
+pub use aztec::AztecJob;
 pub use jobs::Cancelled;
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;

@@ -96,6 +96,29 @@ rows! {
         excluded_agents: Vec<String>,
     }
 
+    /// A job of an Aztec prover node.
+    AztecJobRow {
+        id: Text<JobId>,
+        version: Text<KindName>,
+        state: Text<JobState>,
+        attempts: Int,
+        input: Sha,
+        result: Option<Sha>,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        failure_message: Option<String>,
+        created_ms: Big,
+    }
+
+    /// The newest epoch, if there is one.
+    Height { epoch: Option<Big>, }
+
+    /// An epoch of a tenant.
+    OldEpoch {
+        tenant: String,
+        epoch: Big,
+    }
+
     /// A job that was leased.
     GrantedRow {
         seq: i64,

@@ -209,6 +209,24 @@ statements! {
     ArtifactShared = "artifact_shared.sql" { epoch: u64 } -> Exists;
     ArtifactBodyDrop<'a> = "artifact_body_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
 
+    // Jobs of Aztec's prover nodes.
+    AztecJobs<'a> = "aztec_jobs.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> AztecJobRow;
+    AztecFinished<'a> = "aztec_finished.sql" {
+        tenant: &'a Tenant,
+        within: Duration,
+        most: i64,
+    } -> Id;
+    AztecHeight<'a> = "aztec_height.sql" { tenant: &'a Tenant } -> Height;
+    AztecOld = "aztec_old.sql" { kept: i64 } -> OldEpoch;
+    Resume<'a> = "resume.sql" {
+        tenant: &'a Tenant,
+        job: &'a JobId,
+        lease_epoch: LeaseEpoch,
+        agent: &'a AgentId,
+        lease: Duration,
+        hard_limit_seconds: i32,
+    } -> Seq;
+
     // Named leases.
     NameAcquire<'a> = "name_acquire.sql" {
         tenant: &'a Tenant,
