@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos upgrade rules live aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,20 @@ mutants-contracts: setup ## The same of every check and step of the contracts; w
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
+
+upgrade: build ## Run two deployments on one broker, and let a vote move the network from one to the other
+	@$(TARGET)/debug/rollmill-devnet upgrade $(ARGS)
+
+rules: setup ## Check the configuration of Prometheus and test the alert rules
+	@deploy/rules.sh
+
+live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 20 min
+	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet
+
+aztec: build ## Run Aztec's own facades and agents, versions 4 and 5, against the broker (4 minutes); installs 700 MB of npm packages first
+	cd broker/aztec-test/v4 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund
+	cd broker/aztec-test/v5 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund
+	node broker/aztec-test/test.mjs "$(abspath $(TARGET))/debug/rollmill-broker"
 
 lint: setup ## Run clippy on everything, warnings refused
 	cargo clippy --locked --workspace --all-targets --features $(FEATURES) -- -D warnings

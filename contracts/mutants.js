@@ -195,7 +195,6 @@ function build(mutants) {
   // A switch makes a function read the block, and what is left out leaves things unused.
   wanted.set("foundry.toml", wanted.get("foundry.toml").replace(/^deny = .*$/m, 'deny = "never"'));
   for (const [file, source] of [...wanted].sort()) hash.update(`${file}\n${source}\n`);
-  hash.update(fs.readFileSync(__filename)).update(fs.readFileSync(path.join(__dirname, "mutations.js")));
 
   for (const folder of ["src", "test"]) remove(path.join(copy, folder), copy, wanted);
   for (const [file, source] of wanted) {
@@ -327,8 +326,9 @@ const INTRODUCTION = `# Mutants of the contracts
 
 Written by \`node mutants.js --write\` in \`contracts\`, part of \`make mutants\`; do not edit. \`make test\` compares it with the
 sources. Each row is one check or one step of a contract: a condition that never holds or always does, a modifier, a call, an
-event or an assignment that is left out. The tests of behaviour run until one fails, and the row names it. Gas figures and the
-invariants' random histories do not count as notice. The tables of [Mutants](mutants.md) are about the proof system.
+event or an assignment that is left out. The tests of behaviour run until one fails, and the row names it; \`setUp\` means that the
+contracts could not even be deployed. Gas figures and the invariants' random histories do not run, since other tests must notice.
+The tables of [Mutants](mutants.md) are about the proof system.
 
 | contract | mutants | noticed | harmless | survived or not run |
 | --- | ---: | ---: | ---: | ---: |

@@ -51,6 +51,25 @@ lavapipe_found() {
     return 1
 }
 
+# Prometheus and promtool, for the tests of the alert rules. Debian's package would start a server and needs
+# root, so it is unpacked and not installed. It comes from the same archive, checked by apt-get.
+prometheus=${ROLLMILL_CACHE:-$HOME/.cache/rollmill}/prometheus
+unpack_prometheus() {
+    command -v apt-get >/dev/null || fail "this machine has no apt-get; put Prometheus 2.42 or newer into PATH"
+    say "unpacking Debian's package prometheus into $prometheus"
+    folder=$(mktemp -d)
+    if ! (cd "$folder" && apt-get download -q prometheus); then
+        if [ "$(id -u)" -eq 0 ]; then apt-get update -q; else sudo apt-get update -q; fi
+        (cd "$folder" && apt-get download -q prometheus) || fail "apt-get download prometheus failed"
+    fi
+    rm -rf "$prometheus.new"
+    mkdir -p "$prometheus.new"
+    dpkg-deb --extract "$folder"/prometheus_*.deb "$prometheus.new"
+    rm -rf "$folder" "$prometheus"
+    # Complete from its first moment on.
+    mv "$prometheus.new" "$prometheus"
+}
+
 # 1. Rust. The toolchain's version is pinned in rust-toolchain.toml; rustup fetches it when asked.
 command -v cargo >/dev/null || fail "no cargo; install rustup, then run again (https://rustup.rs)"
 wanted=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
@@ -91,5 +110,9 @@ fi
 # 4. PostgreSQL: what the machine has, what npm brought, or Debian's.
 postgres_found || install_packages postgresql
 postgres_found || fail "no PostgreSQL server of version 14 or newer; run: apt-get install postgresql"
+
+# 5. Prometheus: what the machine has, or Debian's.
+{ command -v promtool && command -v prometheus; } >/dev/null || [ -x "$prometheus/usr/bin/promtool" ] ||
+    unpack_prometheus
 
 say "ready"

@@ -128,13 +128,13 @@ impl<W: Worker + ?Sized> Agent<W> {
         let metrics = Metrics::new(&process.metrics)?;
         kinds.iter().for_each(|kind| metrics.know("kind", kind));
         let spool_lock = config.spool_dir.as_deref().map(crate::spool::lock).transpose()?;
-        let spool = {
-            let (bytes, proofs) = (metrics.spool_bytes.clone(), metrics.spool_proofs.clone());
-            Spool::open(config.spool_dir.clone(), bytes, proofs).map_err(|source| {
-                let path = config.spool_dir.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
-                AgentError::Spool { path: path.display().to_string(), source }
-            })?
-        };
+        let spool = Spool::open(config.spool_dir.clone(), metrics.clone()).map_err(|source| {
+            let path = config.spool_dir.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
+            AgentError::Spool { path: path.display().to_string(), source }
+        })?;
+        if let Some(dir) = &config.spool_dir {
+            process.show_disk(dir)?;
+        }
         let id = config.agent_id();
         let failures = metrics.heartbeat_failures_total.clone();
         let heartbeat = Heartbeat::start(&beats, id.clone(), failures, link.clone())

@@ -49,6 +49,8 @@ rollmill_service::metrics! {
         throttled: GaugeVec[reason in THROTTLE_REASONS.map(|(reason, _)| reason)],
         /// Memory errors since the driver was loaded.
         ecc_errors_total: CounterVec[kind in ["corrected", "uncorrected"]],
+        /// Xid errors that the driver reported since the agent started; its log has their numbers.
+        xid_errors_total: Counter,
     }
 }
 
@@ -115,6 +117,11 @@ impl Collector for Sensors {
             }
         }
         found.extend(metrics.ecc_errors_total.collect());
+        metrics.xid_errors_total.reset();
+        if let Some(count) = reading.xid_errors {
+            metrics.xid_errors_total.inc_by(count.max(0.0));
+            found.extend(metrics.xid_errors_total.collect());
+        }
         // A family without series is no reading.
         found.retain(|family| !family.get_metric().is_empty());
         found
@@ -144,6 +151,7 @@ mod tests {
         throttle_reasons: Some(0x4 | 0x1),
         ecc_corrected: Some(3.0),
         ecc_uncorrected: Some(0.0),
+        xid_errors: Some(2.0),
     };
 
     fn exported(readings: &[Reading]) -> String {
@@ -173,10 +181,11 @@ mod tests {
             "throttled{reason=\"hardware_thermal\",uuid=\"GPU-1\"} 0\n",
             "ecc_errors_total{kind=\"corrected\",uuid=\"GPU-1\"} 3\n",
             "ecc_errors_total{kind=\"uncorrected\",uuid=\"GPU-1\"} 0\n",
+            "xid_errors_total{uuid=\"GPU-1\"} 2\n",
         ] {
             assert!(text.contains(&format!("rollmill_agent_card_{line}")), "{line}: {text}");
         }
-        assert_eq!(text.matches("# TYPE").count(), 11, "{text}");
+        assert_eq!(text.matches("# TYPE").count(), 12, "{text}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const JOBS_MAX: usize = 64;
 pub struct Config {
     /// URL of the broker
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8551")]
-    #[arg(value_parser = values::http_url, help_heading = "Connection")]
+    #[arg(value_parser = values::url, help_heading = "Connection")]
     pub broker: String,
 
     /// Bearer token for the broker, with the role `agent` [default: none]

@@ -30,6 +30,7 @@ mod spool;
 pub mod srs;
 mod warm;
 mod worker;
+mod xid;
 
 pub use agent::{Agent, AgentError};
 pub use config::Config;

@@ -32,5 +32,7 @@ rollmill_service::metrics! {
         pub(crate) spool_bytes: IntGauge,
         /// Verified proofs that no broker has taken yet.
         pub(crate) spool_proofs: IntGauge,
+        /// Unix time at which the oldest of them was finished; NaN while there is none.
+        pub(crate) spool_oldest_timestamp_seconds: Gauge = f64::NAN,
     }
 }

@@ -11,6 +11,8 @@ use std::fmt;
 
 use libloading::Library;
 
+use crate::xid::XidErrors;
+
 /// Files of the library; the first comes with a driver, the second with its development files.
 const NAMES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
 /// Bytes that the library needs for the text of a version.
@@ -53,7 +55,7 @@ rollmill_errors::coded! {
 }
 
 /// `nvmlDevice_t`.
-type Handle = *mut c_void;
+pub(crate) type Handle = *mut c_void;
 /// A query of one value of a card.
 type Query<T> = unsafe extern "C" fn(Handle, *mut T) -> c_int;
 /// A query of one of several values of a card.
@@ -134,6 +136,8 @@ pub struct Reading {
     /// Errors of memory since the driver was loaded.
     pub ecc_corrected: Option<f64>,
     pub ecc_uncorrected: Option<f64>,
+    /// Xid errors since the card was opened here.
+    pub xid_errors: Option<f64>,
 }
 
 /// A card that NVML knows.
@@ -141,8 +145,9 @@ pub struct Card {
     functions: Functions,
     handle: Handle,
     uuid: String,
+    xid: Option<XidErrors>,
     /// Last: the functions are in it.
-    _library: Library,
+    library: Library,
 }
 
 // SAFETY: NVML may be called from any thread, and a handle stays valid until the library is shut down.
@@ -195,7 +200,8 @@ impl Card {
                 functions,
                 handle: std::ptr::null_mut(),
                 uuid: uuid.to_owned(),
-                _library: library,
+                xid: None,
+                library,
             };
             // The CUDA driver has its own identifier for a part of a card, which NVML knows by another
             // prefix.
@@ -206,7 +212,10 @@ impl Card {
                 let Ok(name) = CString::new(name) else { continue };
                 code = find(name.as_ptr(), &raw mut card.handle);
                 match code {
-                    0 => return Ok(card),
+                    0 => {
+                        card.xid = XidErrors::open(&card.library, card.handle);
+                        return Ok(card);
+                    }
                     NOT_FOUND => {}
                     _ => break,
                 }
@@ -250,6 +259,7 @@ impl Card {
             throttle_reasons: self.ask(functions.throttle),
             ecc_corrected: self.ecc(ECC_CORRECTED),
             ecc_uncorrected: self.ecc(ECC_UNCORRECTED),
+            xid_errors: self.xid.as_ref().map(|errors| errors.count(&self.uuid) as f64),
         }
     }
 
@@ -283,6 +293,8 @@ impl Card {
 
 impl Drop for Card {
     fn drop(&mut self) {
+        // Before the library is shut down.
+        self.xid = None;
         // SAFETY: the library was started and the handle is not used after this. Starts are counted, so
         // that other users are not disturbed; a failure cannot be reported any more.
         let _ = unsafe { (self.functions.shutdown)() };
@@ -308,7 +320,7 @@ fn load() -> Result<Library, NvmlError> {
 
 /// # Safety
 /// `T` is the signature of the function.
-unsafe fn optional<T: Copy>(library: &Library, name: &str) -> Option<T> {
+pub(crate) unsafe fn optional<T: Copy>(library: &Library, name: &str) -> Option<T> {
     // SAFETY: as the caller guarantees.
     unsafe { library.get::<T>(name) }.ok().map(|symbol| *symbol)
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::agent::AgentError;
+use crate::metrics::Metrics;
 
 /// Bytes of proofs beyond which an agent claims no further job.
 pub(crate) const BYTES_MAX: u64 = 256 << 20;
@@ -85,6 +86,8 @@ struct Entry {
     id: u64,
     proof: std::sync::Arc<Proof>,
     file: Option<PathBuf>,
+    /// Unix seconds when it was finished.
+    finished: u64,
     /// The task that waits for the verdict; none for a proof of an earlier start.
     verdict: Option<oneshot::Sender<Verdict>>,
     not_before: Option<Instant>,
@@ -112,18 +115,13 @@ pub(crate) struct Spool {
     dir: Option<PathBuf>,
     inner: Mutex<Inner>,
     changed: Notify,
-    bytes: rollmill_service::prometheus::IntGauge,
-    proofs: rollmill_service::prometheus::IntGauge,
+    metrics: Metrics,
 }
 
 impl Spool {
     /// The spool in `dir`, with what an earlier start left there; in memory alone without one.
-    pub(crate) fn open(
-        dir: Option<PathBuf>,
-        bytes: rollmill_service::prometheus::IntGauge,
-        proofs: rollmill_service::prometheus::IntGauge,
-    ) -> io::Result<Self> {
-        let spool = Self { dir, inner: Mutex::default(), changed: Notify::new(), bytes, proofs };
+    pub(crate) fn open(dir: Option<PathBuf>, metrics: Metrics) -> io::Result<Self> {
+        let spool = Self { dir, inner: Mutex::default(), changed: Notify::new(), metrics };
         let Some(dir) = &spool.dir else { return Ok(spool) };
         fs::create_dir_all(dir)?;
         let mut paths: Vec<PathBuf> =
@@ -141,7 +139,9 @@ impl Spool {
             match decode(&fs::read(&path)?) {
                 Some(proof) => {
                     tracing::info!(job = %proof.job, "spooled proof found");
-                    spool.insert(proof, Some(path), None);
+                    // Writing the file was the last step of the proof.
+                    let written = fs::metadata(&path)?.modified()?;
+                    spool.insert(proof, Some(path), None, unix_seconds(written));
                 }
                 None => {
                     let shown = path.display().to_string();
@@ -167,7 +167,7 @@ impl Spool {
                 })
                 .ok()
         });
-        self.insert(proof, file, Some(sender));
+        self.insert(proof, file, Some(sender), unix_seconds(SystemTime::now()));
         self.changed.notify_waiters();
         receiver
     }
@@ -177,6 +177,7 @@ impl Spool {
         proof: Proof,
         file: Option<PathBuf>,
         verdict: Option<oneshot::Sender<Verdict>>,
+        finished: u64,
     ) {
         let mut inner = self.lock();
         let id = inner.next;
@@ -186,6 +187,7 @@ impl Spool {
             id,
             proof,
             file,
+            finished,
             verdict,
             not_before: None,
             was_offered: false,
@@ -197,7 +199,7 @@ impl Spool {
     /// dropped when an offer has failed and its deadline has passed by [`GRACE_SECONDS`]: the deadline
     /// was the producer's estimate, it may have moved since, and this clock may be wrong.
     pub(crate) fn next(&self) -> Next {
-        let now = unix_seconds();
+        let now = unix_seconds(SystemTime::now());
         let expired: Vec<u64> = {
             let inner = self.lock();
             let passed = |entry: &&Entry| {
@@ -276,8 +278,12 @@ impl Spool {
     }
 
     fn measure(&self, inner: &Inner) {
-        self.bytes.set(i64::try_from(total(inner)).unwrap_or(i64::MAX));
-        self.proofs.set(i64::try_from(inner.entries.len()).unwrap_or(i64::MAX));
+        let Metrics { spool_bytes, spool_proofs, spool_oldest_timestamp_seconds, .. } =
+            &self.metrics;
+        spool_bytes.set(i64::try_from(total(inner)).unwrap_or(i64::MAX));
+        spool_proofs.set(i64::try_from(inner.entries.len()).unwrap_or(i64::MAX));
+        let oldest = inner.entries.iter().map(|entry| entry.finished).min();
+        spool_oldest_timestamp_seconds.set(oldest.map_or(f64::NAN, |seconds| seconds as f64));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -289,8 +295,8 @@ fn total(inner: &Inner) -> u64 {
     inner.entries.iter().map(|entry| entry.proof.result.len() as u64).sum()
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Writes a proof completely or not at all: under another name, synced, then renamed.
@@ -343,12 +349,8 @@ mod tests {
         }
     }
 
-    fn gauge() -> rollmill_service::prometheus::IntGauge {
-        rollmill_service::prometheus::IntGauge::new("g", "g").unwrap()
-    }
-
     fn open(dir: Option<&Path>) -> Spool {
-        Spool::open(dir.map(Path::to_owned), gauge(), gauge()).unwrap()
+        Spool::open(dir.map(Path::to_owned), Metrics::create(&[])).unwrap()
     }
 
     fn offered(spool: &Spool) -> (u64, Proof) {
@@ -370,6 +372,26 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
+    /// Goal: the age of what waits survives a restart, and ends with what waits.
+    #[test]
+    fn the_oldest_proof_is_dated_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let oldest = |spool: &Spool| spool.metrics.spool_oldest_timestamp_seconds.get();
+        let first = open(Some(dir.path()));
+        assert!(oldest(&first).is_nan());
+        let _unheard = first.push(proof(1, None));
+        let path = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        let file = File::options().append(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
+        let spool = open(Some(dir.path()));
+        let _unheard = spool.push(proof(2, None));
+        assert_eq!((oldest(&spool), spool.metrics.spool_proofs.get()), (1_000.0, 2));
+        spool.end(0, Verdict::Accepted);
+        assert!(oldest(&spool) > 1e9, "the newer one was finished now");
+        spool.end(1, Verdict::Accepted);
+        assert!(oldest(&spool).is_nan());
+    }
+
     #[test]
     fn the_oldest_deadline_is_offered_first_and_a_postponed_one_delays_no_other() {
         let spool = open(None);
@@ -389,7 +411,7 @@ mod tests {
     #[test]
     fn a_proof_expires_long_after_its_deadline_and_not_unoffered() {
         let spool = open(None);
-        let late = unix_seconds() - 1;
+        let late = unix_seconds(SystemTime::now()) - 1;
         let mut kept = spool.push(proof(1, Some(late)));
         let mut verdict = spool.push(proof(2, Some(1)));
         // Each is offered once, at any clock time.

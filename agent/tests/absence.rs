@@ -3,6 +3,7 @@
 #[path = "common/worker.rs"]
 mod worker;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +13,45 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob};
-use rollmill_broker_testing::TestSchema;
+use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::Process;
 use worker::Reversing;
 
-const WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for anything here. An agent retries within 10 s.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// An address for the brokers of a test, one after another. No other program gets it in between: an agent that found
+/// another test's broker there would never see that its own is gone.
+struct Place {
+    address: SocketAddr,
+    /// Bound, and not listening. Nobody can connect while nothing else listens.
+    _socket: Option<tokio::net::TcpSocket>,
+}
+
+impl Place {
+    fn reserve() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = socket.local_addr().unwrap();
+        // Other systems let nothing listen where another socket is bound.
+        Self { address, _socket: cfg!(target_os = "linux").then_some(socket) }
+    }
+
+    async fn broker(&self, schema: &TestSchema) -> TestBroker {
+        schema.broker_at(self.address, rollmill_broker::Config::default()).await
+    }
+
+    fn url(&self) -> String {
+        rollmill_broker::url_of(self.address)
+    }
+}
+
+/// Waits at most [`WAIT`].
+async fn within<T>(what: &str, done: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(WAIT, done).await;
+    done.unwrap_or_else(|_| panic!("{what}: not within {WAIT:?}"))
+}
 
 struct Running {
     process: Process<Config>,
@@ -44,8 +79,8 @@ impl Running {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let _ = told.send(());
             }),
-            // A proof is verified when the test says so.
-            verifying: Box::new(move |_| wait.lock().recv().unwrap()),
+            // A proof is verified when the test says so, or ends.
+            verifying: Box::new(move |_| wait.lock().recv_timeout(WAIT).unwrap()),
             ..Reversing::default()
         };
         let agent = Agent::new(&process, Arc::new(worker)).unwrap();
@@ -60,14 +95,29 @@ impl Running {
         family.get_metric()[0].get_gauge().get_value() as i64
     }
 
-    /// Waits for a proof, ends the broker through `stop`, and lets the proof be verified.
-    async fn finishes_without(&self, stop: impl Future<Output = ()>) {
-        tokio::task::block_in_place(|| self.proven.recv().unwrap());
-        stop.await;
+    /// Waits until something holds. Ends with the agent too, which would change nothing any more.
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !holds(self) {
+                let failing = self.process.conditions.failing();
+                assert!(!self.task.is_finished(), "{what}: the agent has ended; {failing:?}");
+                tokio::task::yield_now().await;
+            }
+        };
+        within(what, wait).await;
+    }
+
+    /// Waits for a proof, ends the broker, and lets the proof be verified.
+    async fn finishes_without(&self, broker: TestBroker) {
+        tokio::task::block_in_place(|| self.proven.recv_timeout(WAIT).unwrap());
+        within("the broker's end", broker.stop()).await;
         self.verify.send(()).unwrap();
-        while self.spooled() == 0 {
-            tokio::task::yield_now().await;
-        }
+        self.until("a proof in the spool", |agent| agent.spooled() > 0).await;
+    }
+
+    async fn end(self) {
+        self.process.shutdown.start();
+        within("the agent's end", self.task).await.unwrap().unwrap();
     }
 }
 
@@ -89,43 +139,38 @@ async fn done(client: &Client, id: &JobId) -> JobView {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_waits_for_a_broker_that_is_unavailable() {
     let schema = TestSchema::new().await;
-    let broker = schema.broker().await;
-    let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
-    let agent = Running::start(&url, None);
+    let place = Place::reserve();
+    let broker = place.broker(&schema).await;
+    let agent = Running::start(&place.url(), None);
     let id = enqueue(&broker.client(), b"abc").await;
-    agent.finishes_without(broker.stop()).await;
-    let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
+    agent.finishes_without(broker).await;
+    let broker = place.broker(&schema).await;
     let view = done(&broker.client(), &id).await;
     assert_eq!(view.attempts, 1);
     assert_eq!(broker.client().get_artifact(&view.result.unwrap()).await.unwrap(), b"cba");
     assert_eq!(agent.proofs.load(Ordering::SeqCst), 1);
-    agent.process.shutdown.start();
-    agent.task.await.unwrap().unwrap();
+    agent.end().await;
 }
 
 /// Fault: broker and agent both stop before the proof was accepted. The restarted agent offers it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spooled_proof_outlives_its_agent() {
     let (schema, spool) = (TestSchema::new().await, tempfile::tempdir().unwrap());
-    let broker = schema.broker().await;
-    let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
-    let agent = Running::start(&url, Some(spool.path()));
+    let place = Place::reserve();
+    let broker = place.broker(&schema).await;
+    let agent = Running::start(&place.url(), Some(spool.path()));
     let id = enqueue(&broker.client(), b"abc").await;
-    agent.finishes_without(broker.stop()).await;
-    agent.process.shutdown.start();
-    agent.task.await.unwrap().unwrap();
+    agent.finishes_without(broker).await;
+    agent.end().await;
     assert_eq!(proofs_in(spool.path()), 1);
 
-    let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
-    let agent = Running::start(&url, Some(spool.path()));
+    let broker = place.broker(&schema).await;
+    let agent = Running::start(&place.url(), Some(spool.path()));
     let view = done(&broker.client(), &id).await;
     assert_eq!(view.attempts, 1);
     assert_eq!(agent.proofs.load(Ordering::SeqCst), 0, "nothing was proven again");
-    while agent.spooled() > 0 {
-        tokio::task::yield_now().await;
-    }
-    agent.process.shutdown.start();
-    agent.task.await.unwrap().unwrap();
+    agent.until("an empty spool", |agent| agent.spooled() == 0).await;
+    agent.end().await;
     assert_eq!(proofs_in(spool.path()), 0);
 }
 
@@ -149,8 +194,7 @@ async fn a_spool_belongs_to_one_agent_at_a_time() {
     let error = second().unwrap_err().to_string();
     assert!(error.starts_with("AGT-025: ") && error.contains("--spool-dir"), "{error}");
     assert!(error.contains(&spool.path().display().to_string()), "{error}");
-    first.process.shutdown.start();
-    first.task.await.unwrap().unwrap();
+    first.end().await;
     let process = Process::new(
         "agent",
         Config { spool_dir: Some(spool.path().to_owned()), ..Config::default() },
@@ -161,25 +205,23 @@ async fn a_spool_belongs_to_one_agent_at_a_time() {
 /// Goal: `/ready` of an idle agent says whether its broker answers, at once and not with its next job.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_agent_shows_whether_its_broker_answers() {
-    let schema = TestSchema::new().await;
-    let broker = schema.broker().await;
-    let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
-    let agent = Running::start(&url, None);
-    let conditions = agent.process.conditions.clone();
-    let reach = async |failing: &[&str]| loop {
-        let now: Vec<_> = conditions.failing().into_iter().map(|(name, _)| name).collect();
-        if now == failing {
-            return;
-        }
-        tokio::task::yield_now().await;
+    let (schema, place) = (TestSchema::new().await, Place::reserve());
+    let broker = place.broker(&schema).await;
+    let agent = Running::start(&place.url(), None);
+    let failing = || agent.process.conditions.failing();
+    let reach = async |expected: &[&str]| {
+        let names = |agent: &Running| {
+            let failing = agent.process.conditions.failing();
+            failing.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        agent.until(&format!("failing {expected:?}"), |agent| names(agent) == expected).await;
     };
     reach(&[]).await;
-    broker.stop().await;
+    within("the broker's end", broker.stop()).await;
     reach(&["broker"]).await;
-    assert!(conditions.failing()[0].1.starts_with("BRC-011"), "{:?}", conditions.failing());
-    let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
+    assert!(failing()[0].1.starts_with("BRC-011"), "{:?}", failing());
+    let broker = place.broker(&schema).await;
     reach(&[]).await;
-    agent.process.shutdown.start();
-    agent.task.await.unwrap().unwrap();
-    broker.stop().await;
+    agent.end().await;
+    within("the broker's end", broker.stop()).await;
 }

@@ -25,6 +25,7 @@ const FULL: Reading = Reading {
     throttle_reasons: Some(5),
     ecc_corrected: Some(3.0),
     ecc_uncorrected: Some(0.0),
+    xid_errors: Some(2.0),
 };
 
 /// Opens the card of a UUID in a process that finds libraries in `folder`.
@@ -65,7 +66,7 @@ fn one_case() {
 
 #[test]
 fn a_card_is_found_by_its_uuid_and_reports_every_reading() {
-    let printed = |reading: Reading| format!("{reading:?}, driver 580.95.05, 11 metrics");
+    let printed = |reading: Reading| format!("{reading:?}, driver 580.95.05, 12 metrics");
     let library = testing::management("libnvidia-ml.so.1", &[]);
     assert_eq!(case(testing::UUID, library.path(), ""), printed(FULL));
     // Part of a card, which has another prefix here.
@@ -82,11 +83,13 @@ fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
     };
     let library = testing::management("libnvidia-ml.so.1", &[]);
     for (faults, reading, metrics) in [
-        ("power=3", Reading { power_watts: None, ..FULL }, 10),
-        ("clock=999", Reading { sm_clock_hertz: None, memory_clock_hertz: None, ..FULL }, 10),
-        ("ecc=3", Reading { ecc_corrected: None, ecc_uncorrected: None, ..FULL }, 10),
-        ("throttle=3", Reading { throttle_reasons: None, ..FULL }, 10),
-        ("memory=15", Reading { memory_used_bytes: None, memory_total_bytes: None, ..FULL }, 9),
+        ("power=3", Reading { power_watts: None, ..FULL }, 11),
+        ("clock=999", Reading { sm_clock_hertz: None, memory_clock_hertz: None, ..FULL }, 11),
+        ("ecc=3", Reading { ecc_corrected: None, ecc_uncorrected: None, ..FULL }, 11),
+        ("throttle=3", Reading { throttle_reasons: None, ..FULL }, 11),
+        ("memory=15", Reading { memory_used_bytes: None, memory_total_bytes: None, ..FULL }, 10),
+        ("events=3", Reading { xid_errors: None, ..FULL }, 11),
+        ("register=3", Reading { xid_errors: None, ..FULL }, 11),
     ] {
         assert_eq!(
             case(testing::UUID, library.path(), faults),
@@ -96,7 +99,7 @@ fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
     }
     let poor = testing::management("libnvidia-ml.so.1", &["-DPOOR"]);
     let without = Reading { power_watts: None, ..FULL };
-    assert_eq!(case(testing::UUID, poor.path(), ""), printed(without, 10));
+    assert_eq!(case(testing::UUID, poor.path(), ""), printed(without, 11));
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod error;
 mod kzg;
+mod short;
 mod sidecar;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use rollmill_algebra::{Fr, bytes};
 
 pub use error::BlobError;
 pub use kzg::{Commitment, Kzg, Proof};
+pub use short::Short;
 pub use sidecar::{CELLS, SIDECAR_BYTES, Sidecar};
 
 /// Elements of a blob.
@@ -40,7 +42,7 @@ pub struct Blob(Arc<[u8]>);
 
 impl std::fmt::Debug for Blob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Blob").finish_non_exhaustive()
+        f.debug_tuple("Blob").field(&Short(&self.0)).finish()
     }
 }
 

@@ -18,11 +18,20 @@ const INFINITY: [u8; POINT] = {
 };
 
 /// A blob with its commitment and its [`CELLS`] cell proofs, as [`crate::Kzg::sidecar`] computes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sidecar {
     pub(crate) blob: Blob,
     pub(crate) commitment: Commitment,
     pub(crate) cell_proofs: Vec<Proof>,
+}
+
+impl std::fmt::Debug for Sidecar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The cell proofs follow from the blob.
+        let mut shown = f.debug_struct("Sidecar");
+        shown.field("blob", &self.blob).field("commitment", &self.commitment);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl Sidecar {

@@ -9,26 +9,35 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use rollmill_broker_client::{AttemptOutcome, UnableView};
 use rollmill_service::{
-    Again, Conditions, HttpLimits, HttpMetrics, Outage, Process, Retry, Shutdown, serve_within,
+    Again, Conditions, HttpLimits, HttpServer, Outage, Process, Retry, Shutdown,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::ability;
 use crate::api::{self, admission::Admission};
+use crate::aztec;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
+use crate::lanes::Lanes;
 use crate::metrics::{Ended, Metrics};
 use crate::policy::Next;
+use crate::sightings::Sightings;
 use crate::store::tokens::{Bearer, hash};
 use crate::store::{Store, Tenant};
 
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
+/// Least time between the starts of two rounds of grants.
+const ROUND: Duration = Duration::from_millis(5);
+/// Pause between two writes of the times when agents were seen.
+const SIGHTINGS: Duration = Duration::from_secs(5);
 /// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
 const QUEUE: Duration = Duration::from_secs(5);
+/// Pause between two readings of the database's size, which asks the file system for every table.
+const SIZE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +49,7 @@ const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::
 const LIMITS: HttpLimits = HttpLimits {
     connections: 10_000,
     connections_per_peer: 4_096,
+    handshake: Duration::from_secs(10),
     idle: Duration::from_secs(75),
     head: Duration::from_secs(10),
     body: Duration::from_secs(10),
@@ -52,12 +62,15 @@ const LIMITS: HttpLimits = HttpLimits {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Store,
+    pub(crate) lanes: Lanes,
+    pub(crate) sightings: Sightings,
     pub(crate) hub: Hub,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
+    pub(crate) aztec: aztec::Settings,
     /// Requests that failed through no fault of the client. Never ends, so it bounds their log events.
     pub(crate) request_failures: Outage,
     /// Waiting types of job that no live agent can do, as of the last count.
@@ -125,6 +138,7 @@ impl Shared {
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
+        self.metrics.show_agents(&agents, rules.live);
         let mut unable = self.unable.write();
         let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
             (a, &x.kind, &x.version, x.class) == (b, &y.kind, &y.version, y.class)
@@ -171,17 +185,27 @@ pub async fn serve(
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
-    let metrics = Metrics::new(&process.metrics)?;
+    let (config, registry) = (&process.config, &process.metrics);
+    let protection = config.listener.protection();
+    let server = HttpServer::open("broker", &config.listen, LIMITS, &protection, registry)?;
+    let metrics = Metrics::new(registry)?;
+    process.show_disk(&process.config.data_dir)?;
     let shutdown = process.shutdown.clone();
     let channel = store.channel().await?;
+    // They end with the last of what they serve.
+    let mut lane_tasks = JoinSet::new();
+    let lanes = Lanes::start(&store, &metrics, &shutdown, &mut lane_tasks);
     let shared = Arc::new(Shared {
         store,
+        lanes,
+        sightings: Sightings::default(),
         hub: Hub::new(),
         dispatcher: Dispatcher::new(metrics.clone()),
         metrics,
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),
+        aztec: aztec::Settings::of(&process.config),
         request_failures: Outage::default(),
         unable: RwLock::default(),
         bearers: RwLock::default(),
@@ -196,10 +220,16 @@ pub async fn serve(
     let conditions = process.conditions.clone();
     conditions.set("database", Ok(()));
     spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
-    spawn(&mut tasks, &shared, |shared| async move { dispatch(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move {
+        dispatch(&shared).await;
+        shared.dispatcher.end();
+    });
     spawn(&mut tasks, &shared, |shared| async move { sweep(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_queue(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move { keep_database(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move { keep_sightings(&shared).await });
+    spawn(&mut tasks, &shared, |shared| async move { aztec::drop_old_epochs(&shared).await });
     let names = [channel.clone(), channel];
     let [tell, hear] = names;
     spawn(&mut tasks, &shared, |shared| async move {
@@ -211,10 +241,7 @@ pub async fn serve(
 
     tracing::info!(%address, "serving");
     process.ready();
-    let connections = HttpMetrics::new("broker");
-    connections.register(&process.metrics)?;
-    let router = api::router(shared);
-    let served = serve_within(listener, router, LIMITS, connections, shutdown.clone()).await;
+    let served = server.serve(listener, api::router(shared), shutdown.clone()).await;
     shutdown.start();
     while tasks.join_next().await.is_some() {}
     Ok(served?)
@@ -236,8 +263,11 @@ async fn dispatch(shared: &Shared) {
             () = tokio::time::sleep(POLL) => {}
             () = shared.shutdown.started() => return,
         }
+        let start = tokio::time::Instant::now();
         let granted = shared.dispatcher.round(&shared.store).await;
         task.report(granted, &shared.shutdown).await;
+        // Agents and jobs that come meanwhile are matched together.
+        tokio::time::sleep_until(start + ROUND).await;
     }
 }
 
@@ -286,6 +316,18 @@ async fn keep_tokens(shared: &Shared) {
     }
 }
 
+async fn keep_sightings(shared: &Shared) {
+    let mut task = Task::new("sightings");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SIGHTINGS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let written = shared.sightings.write(&shared.store, shared.store.rules()).await;
+        task.report(written, &shared.shutdown).await;
+    }
+}
+
 async fn keep_queue(shared: &Shared) {
     let [mut count, mut forgiveness] = ["queue", "forgiveness"].map(Task::new);
     loop {
@@ -302,6 +344,24 @@ async fn keep_queue(shared: &Shared) {
         }
         tokio::select! {
             () = tokio::time::sleep(QUEUE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Shows the size of the database.
+async fn keep_database(shared: &Shared) {
+    let mut task = Task::new("database size");
+    shared.metrics.forget_database();
+    loop {
+        let read = shared.store.database().await;
+        match &read {
+            Ok(database) => shared.metrics.show_database(database),
+            Err(_) => shared.metrics.forget_database(),
+        }
+        task.report(read, &shared.shutdown).await;
+        tokio::select! {
+            () = tokio::time::sleep(SIZE) => {}
             () = shared.shutdown.started() => return,
         }
     }
@@ -328,19 +388,23 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
 }
 
 /// One background task, which runs again after a failure.
-struct Task {
+pub(crate) struct Task {
     name: &'static str,
     retry: Retry,
 }
 
 impl Task {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self { name, retry: Retry::new(TASK_PAUSE.0, TASK_PAUSE.1) }
     }
 
     /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and
     /// returns `None`.
-    async fn report<T>(&mut self, done: Result<T, BrokerError>, shutdown: &Shutdown) -> Option<T> {
+    pub(crate) async fn report<T>(
+        &mut self,
+        done: Result<T, BrokerError>,
+        shutdown: &Shutdown,
+    ) -> Option<T> {
         let task = self.name;
         let error = match done {
             Ok(value) => {

@@ -67,8 +67,8 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
                 false => print_status(&status),
             }
         }
-        Request::Jobs { state, epoch, limit, output } => {
-            let query = ListQuery { state: state.map(|State(state)| state), epoch, limit };
+        Request::Jobs { state, epoch, label, limit, output } => {
+            let query = ListQuery { state: state.map(|State(state)| state), epoch, label, limit };
             print_jobs(&client.list(&query).await?, output.json)?;
         }
         Request::History { id, output } => {
@@ -91,7 +91,11 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
 async fn dead_letters(client: &Client, command: DeadLetters) -> Outcome {
     let (ids, is_replay) = match command {
         DeadLetters::List { output } => {
-            let query = ListQuery { state: Some(JobState::Dead), epoch: None, limit: Some(1000) };
+            let query = ListQuery {
+                state: Some(JobState::Dead),
+                limit: Some(1000),
+                ..ListQuery::default()
+            };
             return print_jobs(&client.list(&query).await?, output.json);
         }
         DeadLetters::Replay { ids } => (ids, true),

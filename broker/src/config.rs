@@ -7,6 +7,11 @@ use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::store::Rules;
 
+rollmill_service::listener_settings! {
+    /// Settings that protect the address of the HTTP API.
+    pub struct ListenerConfig: "", "Connection"
+}
+
 /// The broker's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -17,13 +22,16 @@ pub struct Config {
     #[arg(value_parser = values::listen_address, help_heading = "Connection")]
     pub listen: String,
 
+    #[command(flatten)]
+    pub listener: ListenerConfig,
+
     /// Maximum concurrent requests; further requests get 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = values::whole(1..=100_000_usize))]
     #[arg(help_heading = "Connection")]
     pub requests_max: usize,
 
-    /// URL of the running broker, for commands such as `rollmill-broker status` [default: http:// and --listen]
-    #[arg(long, value_name = "URL", value_parser = values::http_url, help_heading = "Connection")]
+    /// URL of the running broker, for commands such as `rollmill-broker status` [default: http:// or https://, and --listen]
+    #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Connection")]
     pub url: Option<String>,
 
     /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none]
@@ -66,6 +74,33 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Jobs")]
     #[arg(value_parser = values::whole(1..=1_000_000_u32))]
     pub rejections_max: u32,
+
+    /// Token in whose name `POST /` serves Aztec's provers that cannot have a path in their URL
+    /// [default: off]
+    ///
+    /// Aztec's programs of version 4 drop the path of PROVER_BROKER_HOST. Whoever reaches the broker then
+    /// acts as the bearer of this token, so let only such programs reach it.
+    #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Aztec")]
+    pub aztec_root_token: Option<Secret>,
+
+    /// Largest body of an Aztec request, once decompressed
+    ///
+    /// It also bounds what one answer holds of proofs.
+    #[arg(long, value_name = "BYTES", default_value_t = 50 << 20, help_heading = "Aztec")]
+    #[arg(value_parser = values::whole(1 << 20..=256_usize << 20))]
+    pub aztec_body_bytes_max: usize,
+
+    /// Epochs of Aztec jobs to keep behind a tenant's newest one
+    ///
+    /// Jobs of older epochs are deleted, and new ones of them rejected.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Aztec")]
+    #[arg(value_parser = values::whole(0..=1_000_000_u32))]
+    pub aztec_epochs_kept: u32,
+
+    /// How long a request of an idle Aztec agent waits for a job
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Aztec")]
+    #[arg(value_parser = values::whole(0..=30_u64))]
+    pub aztec_wait_seconds: u64,
 }
 
 impl Default for Config {
@@ -76,6 +111,7 @@ impl Default for Config {
 
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
+        self.listener.check()?;
         match self.lease_seconds > self.hard_limit_seconds {
             true => Err(Conflict::new(
                 &["lease_seconds", "hard_limit_seconds"],
@@ -99,6 +135,7 @@ impl Config {
 
     /// Where the subcommands find the broker.
     pub fn url(&self) -> String {
-        self.url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+        let scheme = self.listener.protection().scheme();
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen))
     }
 }

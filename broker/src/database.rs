@@ -131,6 +131,37 @@ impl Cause {
     }
 }
 
+/// Whether the database was unreachable, broke off or cannot write now: the same statement may succeed later, and
+/// nothing about it is wrong. It is unknown whether it was done.
+pub(crate) fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => matches!(
+            error.code().as_deref(),
+            // admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout: the backend ended;
+            // read_only_sql_transaction: the server became a standby; too_many_connections
+            Some("57P01" | "57P02" | "57P03" | "57P05" | "25006" | "53300")
+        ),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// Whether the same statement may succeed later although its connection is fine: a table was locked, the server was
+/// short of something, or it chose this transaction to end a deadlock.
+pub(crate) fn is_congestion(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(
+        code.as_deref(),
+        // lock_not_available, query_canceled (a timeout), deadlock_detected, serialization_failure, disk_full,
+        // out_of_memory
+        Some("55P03" | "57014" | "40P01" | "40001" | "53100" | "53200")
+    )
+}
+
 /// The text of an error without what only PostgreSQL's authors can use, such as lines of its source.
 pub(crate) fn plain(error: &sqlx::Error) -> String {
     match error {

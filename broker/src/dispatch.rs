@@ -5,14 +5,15 @@
 //! leaves), and leases the matches in one statement. So the database sees one claimer per
 //! broker, however many agents wait.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
     AgentId, Capability, ClaimRequest, Grant, LeaseRef, ReleaseRequest, SizeClass,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::error::BrokerError;
 use crate::hub::Hub;
@@ -23,43 +24,83 @@ use crate::store::{Candidate, Granted, Match, Store, Tenant};
 const WAITING_MAX: usize = 10_000;
 /// Jobs peeked at beyond one per agent: some may be excluded, some taken by another replica.
 const PEEK_SPARE: usize = 16;
+/// Most jobs that one peek reads of a type and class.
+const PEEK_MAX: usize = 500;
+/// How long a claim whose time is over waits for its first round.
+const ROUND_WAIT: Duration = Duration::from_secs(2);
+/// Different abilities that are remembered while no agent has them.
+const ABILITIES_KEPT_MAX: usize = 1024;
+
+/// What an agent can do. Agents that can do the same share one.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Ability {
+    capabilities: Vec<Capability>,
+    class: SizeClass,
+}
+
+impl Ability {
+    fn fits(&self, job: &Candidate) -> bool {
+        let is_of =
+            |c: &Capability| c.kind.as_str() == job.kind && c.version.as_str() == job.version;
+        self.class >= job.class && self.capabilities.iter().any(is_of)
+    }
+}
 
 /// An agent that waits, as far as matching needs it.
-#[derive(Clone, Debug)]
-pub(crate) struct WaitingAgent {
-    pub(crate) ticket: u64,
-    pub(crate) tenant: Tenant,
-    pub(crate) id: AgentId,
-    pub(crate) capabilities: Vec<Capability>,
-    pub(crate) class: SizeClass,
+#[derive(Debug)]
+struct WaitingAgent {
+    ticket: u64,
+    tenant: Tenant,
+    id: AgentId,
+    ability: Arc<Ability>,
     since: Instant,
 }
 
 #[derive(Debug)]
 struct Waiter {
-    agent: WaitingAgent,
+    agent: Arc<WaitingAgent>,
     reply: oneshot::Sender<Grant>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     next_ticket: u64,
-    waiting: VecDeque<Waiter>,
+    /// By ticket, so in the order they came.
+    waiting: BTreeMap<u64, Waiter>,
+    abilities: HashMap<Arc<Ability>, ()>,
+}
+
+impl Queue {
+    fn ability(&mut self, request: &ClaimRequest) -> Arc<Ability> {
+        let (capabilities, class) = (request.capabilities.clone(), request.class);
+        let ability = Arc::new(Ability { capabilities, class });
+        if let Some((known, ())) = self.abilities.get_key_value(&ability) {
+            return Arc::clone(known);
+        }
+        if self.abilities.len() >= ABILITIES_KEPT_MAX {
+            self.abilities.retain(|known, ()| Arc::strong_count(known) > 1);
+        }
+        self.abilities.insert(Arc::clone(&ability), ());
+        ability
+    }
 }
 
 /// The agents that wait at this replica.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     queue: Mutex<Queue>,
+    /// The last ticket that a round has looked at.
+    served: watch::Sender<u64>,
     metrics: Metrics,
 }
 
 impl Dispatcher {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { queue: Mutex::default(), metrics }
+        Self { queue: Mutex::default(), served: watch::Sender::new(0), metrics }
     }
 
-    /// Waits for a job. Dropping the future releases the place, or the job already granted.
+    /// Waits for a job, at least until a round has looked for one: so a claim that does not wait gets what is
+    /// there. Dropping the future releases the place, or the job already granted.
     pub(crate) async fn wait(
         &self,
         store: &Store,
@@ -75,16 +116,16 @@ impl Dispatcher {
                 return Err(BrokerError::Overloaded);
             }
             queue.next_ticket += 1;
-            let agent = WaitingAgent {
-                ticket: queue.next_ticket,
+            let ticket = queue.next_ticket;
+            let agent = Arc::new(WaitingAgent {
+                ticket,
                 tenant: tenant.clone(),
                 id: request.agent.clone(),
-                capabilities: request.capabilities.clone(),
-                class: request.class,
+                ability: queue.ability(request),
                 since: Instant::now(),
-            };
-            queue.waiting.push_back(Waiter { agent, reply });
-            queue.next_ticket
+            });
+            queue.waiting.insert(ticket, Waiter { agent, reply });
+            ticket
         };
         self.metrics.waiting_agents.inc();
         let mut place = Place {
@@ -96,6 +137,12 @@ impl Dispatcher {
             answer: Some(answer),
         };
         hub.ready.notify_one();
+        let mut served = self.served.subscribe();
+        let limit = async {
+            limit.await;
+            // Where rounds fail or have ended, the agent comes again.
+            let _ = tokio::time::timeout(ROUND_WAIT, served.wait_for(|last| *last >= ticket)).await;
+        };
         if let Some(answer) = place.answer.as_mut() {
             tokio::select! {
                 biased;
@@ -111,40 +158,50 @@ impl Dispatcher {
 
     /// Grants ready jobs, until nothing more matches.
     pub(crate) async fn round(&self, store: &Store) -> Result<(), BrokerError> {
+        let last = self.lock().next_ticket;
+        let done = self.grant_all(store).await;
+        self.served.send_replace(last);
+        done
+    }
+
+    /// No more rounds follow.
+    pub(crate) fn end(&self) {
+        self.served.send_replace(u64::MAX);
+    }
+
+    async fn grant_all(&self, store: &Store) -> Result<(), BrokerError> {
         loop {
-            let waiting: Vec<WaitingAgent> =
-                self.lock().waiting.iter().map(|waiter| waiter.agent.clone()).collect();
-            let mut tenants: Vec<&Tenant> = Vec::new();
-            for agent in &waiting {
-                if !tenants.contains(&&agent.tenant) {
-                    tenants.push(&agent.tenant);
+            let mut tenants: Vec<(Tenant, Vec<Arc<WaitingAgent>>)> = Vec::new();
+            for Waiter { agent, .. } in self.lock().waiting.values() {
+                match tenants.iter_mut().find(|(tenant, _)| *tenant == agent.tenant) {
+                    Some((_, agents)) => agents.push(Arc::clone(agent)),
+                    None => tenants.push((agent.tenant.clone(), vec![Arc::clone(agent)])),
                 }
             }
-            let mut granted = 0;
-            for tenant in tenants {
-                let agents: Vec<&WaitingAgent> =
-                    waiting.iter().filter(|agent| agent.tenant == *tenant).collect();
-                granted += self.grant(store, tenant, &agents).await?;
+            let mut again = false;
+            for (tenant, agents) in tenants {
+                again |= self.grant(store, &tenant, &agents).await?;
             }
-            // Retry agents that lost the race to another replica.
-            if granted == 0 {
+            if !again {
                 return Ok(());
             }
         }
     }
 
+    /// Grants a tenant's jobs; returns whether there may be more for these agents.
     async fn grant(
         &self,
         store: &Store,
         tenant: &Tenant,
-        agents: &[&WaitingAgent],
-    ) -> Result<usize, BrokerError> {
+        agents: &[Arc<WaitingAgent>],
+    ) -> Result<bool, BrokerError> {
         let start = Instant::now();
-        let candidates =
-            store.peek(tenant, &combinations(agents), agents.len() + PEEK_SPARE).await?;
+        let most = (agents.len() + PEEK_SPARE).min(PEEK_MAX);
+        let candidates = store.peek(tenant, &combinations(agents), most).await?;
+        let peeked_all = candidates.len() < most;
         let matches = match_jobs(candidates, agents);
         if matches.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
         let chosen: Vec<Match> = matches
             .iter()
@@ -152,15 +209,16 @@ impl Dispatcher {
             .collect();
         let grants = store.claim(&chosen).await?;
         self.metrics.claim_seconds.observe(start.elapsed().as_secs_f64());
-        let by_seq: HashMap<i64, &WaitingAgent> = matches.into_iter().collect();
-        let count = grants.len();
+        let by_seq: HashMap<i64, &Arc<WaitingAgent>> = matches.into_iter().collect();
+        let (count, wanted) = (grants.len(), by_seq.len());
         for granted in grants {
             let waiting = by_seq.get(&granted.seq);
-            self.deliver(store, tenant, waiting.copied(), granted).await?;
+            self.deliver(store, tenant, waiting.map(|agent| &***agent), granted).await?;
         }
-        // Nothing granted although there were matches: another replica took them all. Its NOTIFY or
+        // Where another replica took jobs, agents may get the next ones; where it took them all, its NOTIFY or
         // the poll brings this one back.
-        Ok(count)
+        let lost_some = count > 0 && count < wanted;
+        Ok(lost_some || (count > 0 && !peeked_all && wanted < agents.len()))
     }
 
     async fn deliver(
@@ -191,8 +249,7 @@ impl Dispatcher {
 
     fn remove(&self, ticket: u64) -> Option<oneshot::Sender<Grant>> {
         let mut queue = self.lock();
-        let place = queue.waiting.iter().position(|waiter| waiter.agent.ticket == ticket)?;
-        let waiter = queue.waiting.remove(place)?;
+        let waiter = queue.waiting.remove(&ticket)?;
         self.metrics.waiting_agents.dec();
         Some(waiter.reply)
     }
@@ -233,12 +290,26 @@ impl Drop for Place<'_> {
     }
 }
 
-fn combinations(agents: &[&WaitingAgent]) -> Vec<(Capability, SizeClass)> {
+/// The agents of each ability, in the order they came.
+fn by_ability(agents: &[Arc<WaitingAgent>]) -> Vec<(&Ability, VecDeque<&Arc<WaitingAgent>>)> {
+    let mut places: HashMap<*const Ability, usize> = HashMap::new();
+    let mut all: Vec<(&Ability, VecDeque<&Arc<WaitingAgent>>)> = Vec::new();
+    for agent in agents {
+        let place = *places.entry(Arc::as_ptr(&agent.ability)).or_insert_with(|| {
+            all.push((&agent.ability, VecDeque::new()));
+            all.len() - 1
+        });
+        all[place].1.push_back(agent);
+    }
+    all
+}
+
+fn combinations(agents: &[Arc<WaitingAgent>]) -> Vec<(Capability, SizeClass)> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
-    for agent in agents {
-        for capability in &agent.capabilities {
-            for class in agent.class.holds() {
+    for (ability, _) in by_ability(agents) {
+        for capability in &ability.capabilities {
+            for class in ability.class.holds() {
                 if seen.insert((&capability.kind, &capability.version, class)) {
                     out.push((capability.clone(), class));
                 }
@@ -250,27 +321,33 @@ fn combinations(agents: &[&WaitingAgent]) -> Vec<(Capability, SizeClass)> {
 
 /// Pairs jobs with agents: each job, best first, goes to the agent that has waited longest of those
 /// that can do it.
-fn match_jobs<'a>(
+fn match_jobs(
     mut jobs: Vec<Candidate>,
-    agents: &[&'a WaitingAgent],
-) -> Vec<(i64, &'a WaitingAgent)> {
+    agents: &[Arc<WaitingAgent>],
+) -> Vec<(i64, &Arc<WaitingAgent>)> {
     jobs.sort_by_key(|job| (job.epoch, std::cmp::Reverse(job.rank), job.seq));
-    let mut free: Vec<&WaitingAgent> = agents.to_vec();
+    let mut free = by_ability(agents);
     let mut matches = Vec::new();
     for job in jobs {
-        if free.is_empty() {
+        if matches.len() == agents.len() {
             break;
         }
-        let fits = |agent: &&WaitingAgent| {
-            agent.class >= job.class
-                && !job.excluded.iter().any(|excluded| excluded == agent.id.as_str())
-                && agent
-                    .capabilities
-                    .iter()
-                    .any(|c| c.kind.as_str() == job.kind && c.version.as_str() == job.version)
+        let is_excluded = |agent: &&Arc<WaitingAgent>| {
+            job.excluded.iter().any(|excluded| excluded == agent.id.as_str())
         };
-        if let Some(place) = free.iter().position(fits) {
-            matches.push((job.seq, free.remove(place)));
+        let first = free
+            .iter()
+            .enumerate()
+            .filter(|(_, (ability, waiting))| !waiting.is_empty() && ability.fits(&job))
+            .filter_map(|(place, (_, waiting))| {
+                let within = waiting.iter().position(|agent| !is_excluded(agent))?;
+                Some((waiting[within].ticket, place, within))
+            })
+            .min();
+        if let Some((_, place, within)) = first
+            && let Some(agent) = free[place].1.remove(within)
+        {
+            matches.push((job.seq, agent));
         }
     }
     matches
@@ -283,21 +360,18 @@ pub(crate) const POLL: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn waiting(ticket: u64, kinds: &[&str], class: u8) -> WaitingAgent {
-        WaitingAgent {
+    fn waiting(ticket: u64, kinds: &[&str], class: u8) -> Arc<WaitingAgent> {
+        let capabilities = kinds
+            .iter()
+            .map(|kind| Capability { kind: kind.parse().unwrap(), version: "v1".parse().unwrap() })
+            .collect();
+        Arc::new(WaitingAgent {
             ticket,
             tenant: Tenant::default(),
             id: format!("agent-{ticket}").parse().unwrap(),
-            capabilities: kinds
-                .iter()
-                .map(|kind| Capability {
-                    kind: kind.parse().unwrap(),
-                    version: "v1".parse().unwrap(),
-                })
-                .collect(),
-            class: SizeClass::new(class).unwrap(),
+            ability: Arc::new(Ability { capabilities, class: SizeClass::new(class).unwrap() }),
             since: Instant::now(),
-        }
+        })
     }
 
     fn job(seq: i64, kind: &str, epoch: i64, rank: i64) -> Candidate {
@@ -312,9 +386,8 @@ mod tests {
         }
     }
 
-    fn pairs(jobs: Vec<Candidate>, agents: &[WaitingAgent]) -> Vec<(i64, u64)> {
-        let agents: Vec<&WaitingAgent> = agents.iter().collect();
-        match_jobs(jobs, &agents).into_iter().map(|(seq, agent)| (seq, agent.ticket)).collect()
+    fn pairs(jobs: Vec<Candidate>, agents: &[Arc<WaitingAgent>]) -> Vec<(i64, u64)> {
+        match_jobs(jobs, agents).into_iter().map(|(seq, agent)| (seq, agent.ticket)).collect()
     }
 
     #[test]

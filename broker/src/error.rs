@@ -234,6 +234,12 @@ pub enum BrokerError {
     #[error("{}: internal error: {reason}; please report it", self.code())]
     Internal { reason: String },
 
+    /// `rollmill-broker bench` cannot run, or found that jobs were lost or completed twice.
+    ///
+    /// Do: Do what the message says. Lost jobs are an error of the broker: report them with the run's output.
+    #[error("{}: the benchmark failed: {reason}", self.code())]
+    Bench { reason: String },
+
     /// The private PostgreSQL server stopped on its own.
     ///
     /// Do: Read the log that the message names (often a full disk or the out-of-memory killer),
@@ -279,6 +285,7 @@ rollmill_errors::coded! {
         Self::WrongMethod => "BRK-033",
         Self::Corrupt { .. } => "BRK-034",
         Self::Internal { .. } => "BRK-035",
+        Self::Bench { .. } => "BRK-036",
     }
 }
 

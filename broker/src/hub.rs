@@ -1,13 +1,16 @@
 //! Wakes what waits for a change of the queue: agents and producers of this replica, and the other
 //! replicas by NOTIFY.
 //!
-//! NOTIFY takes a database-wide lock at commit, so it is sent apart from every transaction and at
-//! most once in [`FLUSH`]. A replica that misses one still polls.
+//! NOTIFY takes a database-wide lock at commit, so it is sent apart from every transaction, at
+//! most once in [`FLUSH`], and only while another replica was heard a moment ago. For that each replica
+//! says once a second that it is there. A replica that misses a notification still polls.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rollmill_service::{Again, Retry, Shutdown};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
@@ -17,6 +20,12 @@ use crate::error::BrokerError;
 use crate::store::Store;
 
 const FLUSH: Duration = Duration::from_millis(5);
+/// Pause between two words that this replica is there.
+const HELLO: Duration = Duration::from_secs(1);
+/// A replica that was not heard for this long is gone.
+const GONE: Duration = Duration::from_secs(5);
+/// Replicas that are remembered.
+const PEERS_MAX: usize = 256;
 /// First and longest pause before the connection for notifications is opened again.
 const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
@@ -30,6 +39,8 @@ pub(crate) struct Hub {
     notify_ready: AtomicBool,
     notify_finished: AtomicBool,
     notify: Notify,
+    /// Other replicas, and when each was heard last.
+    peers: Mutex<HashMap<String, Instant>>,
 }
 
 impl Hub {
@@ -41,6 +52,7 @@ impl Hub {
             notify_ready: AtomicBool::new(false),
             notify_finished: AtomicBool::new(false),
             notify: Notify::new(),
+            peers: Mutex::default(),
         }
     }
 
@@ -65,18 +77,39 @@ impl Hub {
 
     /// Notifies the other replicas of changes, until shutdown.
     pub(crate) async fn notify_replicas(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
+        let mut hello = tokio::time::interval(HELLO);
+        hello.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shutdown.is_started() {
-            tokio::select! {
-                () = self.notify.notified() => {}
+            let is_hello = tokio::select! {
+                () = self.notify.notified() => false,
+                _ = hello.tick() => true,
                 () = shutdown.started() => return,
-            }
+            };
             let ready = self.notify_ready.swap(false, Ordering::Relaxed);
             let finished = self.notify_finished.swap(false, Ordering::Relaxed);
-            let payload = format!("{} {}{}", self.id, u8::from(ready), u8::from(finished));
-            if let Err(error) = store.notify(channel, &payload).await {
-                tracing::debug!(%error, "notification not sent; other replicas poll");
+            if is_hello || self.has_peers() {
+                let payload = format!("{} {}{}", self.id, u8::from(ready), u8::from(finished));
+                if let Err(error) = store.notify(channel, &payload).await {
+                    tracing::debug!(%error, "notification not sent; other replicas poll");
+                }
             }
             tokio::time::sleep(FLUSH).await;
+        }
+    }
+
+    fn has_peers(&self) -> bool {
+        self.peers.lock().values().any(|heard| heard.elapsed() < GONE)
+    }
+
+    fn heard(&self, from: &str) {
+        let mut peers = self.peers.lock();
+        if peers.len() >= PEERS_MAX {
+            peers.retain(|_, heard| heard.elapsed() < GONE);
+        }
+        if let Some(heard) = peers.get_mut(from) {
+            *heard = Instant::now();
+        } else if peers.len() < PEERS_MAX {
+            peers.insert(from.to_owned(), Instant::now());
         }
     }
 
@@ -131,6 +164,7 @@ impl Hub {
             if from == self.id {
                 continue;
             }
+            self.heard(from);
             if flags.starts_with('1') {
                 self.ready.notify_one();
             }

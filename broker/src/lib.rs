@@ -8,10 +8,12 @@
 //! - [`policy`] what follows each class of failure.
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
+//! - `aztec` the interface for Aztec's prover nodes and agents.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
 pub mod ability;
 mod api;
+mod aztec;
 mod broker;
 pub mod config;
 mod database;
@@ -19,12 +21,15 @@ mod dispatch;
 pub mod embedded;
 pub mod error;
 mod hub;
+mod lane;
+mod lanes;
 pub mod metrics;
 pub mod policy;
+mod sightings;
 pub mod states;
 pub mod store;
 
 pub use broker::{serve, url_of};
-pub use config::Config;
+pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;

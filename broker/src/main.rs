@@ -1,5 +1,6 @@
 //! The broker's process: serve, and look after what is served.
 
+mod bench;
 mod cli;
 mod commands;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
                     close(store, postgres).await;
                     done
                 }
+                Some(Commands::Bench(bench)) => bench::run(&process.config, &bench).await,
                 Some(Commands::Doctor) => cli::doctor(&process.config).await,
                 Some(Commands::Ask(request)) => cli::ask(&process.config, request).await,
             }
@@ -106,7 +108,7 @@ pub(crate) fn database(url: &str) -> Result<PgConnectOptions, BrokerError> {
 
 /// Connections first, so that Postgres has none to wait for.
 pub(crate) async fn close(store: Store, postgres: Option<PrivatePostgres>) {
-    store.pool().close().await;
+    store.close().await;
     if let Some(postgres) = postgres {
         postgres.stop().await;
     }

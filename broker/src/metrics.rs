@@ -1,11 +1,17 @@
 //! Metrics of the broker. They carry no label that grows with the work.
 
+use std::time::Duration;
+
 use rollmill_broker_client::{AttemptOutcome, Code, FailureClass, QueueView, UnableView};
 
-use crate::store::Place;
+use crate::ability::Ability;
+use crate::lane::Name as Lane;
+use crate::store::{Database, Place};
 
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
+
+const ITEMS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
 /// How attempts end: by the broker's own outcomes, and by failure class.
 fn outcomes() -> impl Iterator<Item = &'static str> {
@@ -19,6 +25,10 @@ fn operations() -> impl Iterator<Item = &'static str> {
 
 fn places() -> impl Iterator<Item = &'static str> {
     Place::ALL.into_iter().map(|place| place.as_str())
+}
+
+fn lanes() -> impl Iterator<Item = &'static str> {
+    Lane::ALL.into_iter().map(|lane| lane.as_str())
 }
 
 fn codes() -> impl Iterator<Item = String> {
@@ -35,6 +45,17 @@ rollmill_service::metrics! {
         /// Waiting jobs that no live agent has been able to do for 10 s, by type and size class; absent
         /// while the database is unavailable.
         pub unable_jobs: IntGaugeVec[kind, class],
+        /// Agents not in quarantine by state: `live`, or `silent`, which a broker heard of within a day but not
+        /// lately; absent while the database is unavailable.
+        pub agents: IntGaugeVec[state],
+        /// Size of the database; absent while it is unavailable.
+        pub database_bytes: IntGaugeVec,
+        /// Rows of the tables by state, `live` and `dead`, as PostgreSQL estimates them; absent while the database
+        /// is unavailable.
+        pub database_rows: IntGaugeVec[state],
+        /// Age of the oldest open transaction, which keeps dead rows from being removed; absent while the database
+        /// is unavailable.
+        pub database_oldest_snapshot_seconds: GaugeVec,
         /// Agents that wait for a job.
         pub waiting_agents: IntGauge,
         /// Time from the moment when job and agent are both available to the grant.
@@ -43,6 +64,12 @@ rollmill_service::metrics! {
         pub queue_wait_seconds: HistogramVec[kind](SECONDS),
         /// Duration of the claim's statements.
         pub claim_seconds: Histogram(SECONDS),
+        /// Duration of a flush, by lane: from its first item to the answers.
+        pub flush_seconds: HistogramVec[lane in lanes()](SECONDS),
+        /// Items of a flush, by lane.
+        pub flush_items: HistogramVec[lane in lanes()](ITEMS),
+        /// Items that wait for the next flush, by lane.
+        pub flush_waiting: IntGaugeVec[lane in lanes()],
         /// Attempts started, by job type.
         pub claims_total: IntCounterVec[kind],
         /// Attempts ended, by outcome or failure class.
@@ -101,12 +128,41 @@ impl Metrics {
         }
     }
 
+    /// Shows the agents seen within a day, those of them within `live`.
+    pub(crate) fn show_agents(&self, agents: &[Ability], live: Duration) {
+        let is_live = |agent: &&Ability| agent.seen_seconds <= live.as_secs_f64();
+        let found = agents.iter().filter(is_live).count();
+        for (state, count) in [("live", found), ("silent", agents.len() - found)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.agents.with_label_values(&[state]).set(count);
+        }
+    }
+
     /// Removes the gauges whose source, the database, cannot be read: an old number is worse than
     /// none.
     pub(crate) fn forget_queue(&self) {
         self.queue_jobs.reset();
         self.queue_oldest_seconds.reset();
         self.unable_jobs.reset();
+        self.agents.reset();
+    }
+
+    pub(crate) fn show_database(&self, database: &Database) {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let none: [&str; 0] = [];
+        self.database_bytes.with_label_values(&none).set(number(database.bytes));
+        for (state, rows) in [("live", database.live_rows), ("dead", database.dead_rows)] {
+            self.database_rows.with_label_values(&[state]).set(number(rows));
+        }
+        let age = database.oldest_snapshot_seconds;
+        self.database_oldest_snapshot_seconds.with_label_values(&none).set(age);
+    }
+
+    /// Removes what [`Self::show_database`] shows.
+    pub(crate) fn forget_database(&self) {
+        self.database_bytes.reset();
+        self.database_rows.reset();
+        self.database_oldest_snapshot_seconds.reset();
     }
 }
 

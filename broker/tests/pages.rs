@@ -259,6 +259,8 @@ Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-b
   tenant do not exist for it.
 - Bodies are JSON, except artifacts, which are bytes. The broker rejects unknown fields of a request; a client must ignore unknown
   fields of an answer. [Types](#types) lists the fields.
+- A POST with a body needs the header `Content-Type: application/json`. Over plain HTTP the request's `Host` must be a name of the
+  broker. [TLS](book/tls.md#pages-in-a-browser) has the rules, which answer with SVC-012 to SVC-014.
 - Every request can be repeated: ids are digests, and lease epochs and fences reject what is out of date.
 - A request names at most {BATCH_MAX} jobs or ids. A long poll waits at most {WAIT_MS_MAX} ms. Classes of agents are 0 to {largest}.
 
@@ -337,6 +339,9 @@ fn form(payload: &str) -> String {
     match payload {
         "Empty" => "no body".to_owned(),
         "Artifact" => "bytes".to_owned(),
+        "Artifacts" => {
+            "artifacts after each other, each after its length as 4 bytes, the most significant first".to_owned()
+        }
         json => link(json.trim_start_matches("Json<").trim_end_matches('>').trim()),
     }
 }

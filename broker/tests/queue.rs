@@ -8,7 +8,9 @@ use std::time::Duration;
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
 use rollmill_broker::store::Match;
-use rollmill_broker_client::{CompleteOutcome, FailureClass, JobState, RejectOutcome, SizeClass};
+use rollmill_broker_client::{
+    CompleteOutcome, FailureClass, JobId, JobState, ListQuery, RejectOutcome, SizeClass,
+};
 use support::{Bench, agent, digest, job};
 
 #[tokio::test]
@@ -371,6 +373,28 @@ async fn dropping_an_epoch_leaves_the_others_alone() {
     assert_eq!(bench.store.get_artifact(&bench.tenant, shared).await.unwrap(), b"shared");
     assert_eq!(bench.only_job().await.id, kept.id);
     bench.put(7, b"epoch 7 can come back").await;
+}
+
+/// Two producers share an epoch number; each lists its own jobs by a label.
+#[tokio::test]
+async fn a_list_with_a_label_has_the_jobs_with_that_value_alone() {
+    let bench = Bench::new().await;
+    let mut jobs = [bench.ready_job(7, "leaf", 1).await, bench.ready_job(7, "leaf", 2).await];
+    for (job, of) in jobs.iter_mut().zip(["alpha", "beta"]) {
+        job.labels.insert("of".into(), of.into());
+    }
+    bench.store.enqueue(&bench.tenant, &jobs).await.unwrap();
+    let list = async |label: &str| {
+        let query = ListQuery { label: Some(label.into()), ..ListQuery::default() };
+        let jobs = bench.store.list(&bench.tenant, &query).await?;
+        Ok::<Vec<JobId>, BrokerError>(jobs.into_iter().map(|job| job.id).collect())
+    };
+    assert_eq!(list("of=alpha").await.unwrap(), [jobs[0].id.clone()]);
+    assert_eq!(list("of=beta").await.unwrap(), [jobs[1].id.clone()]);
+    for nobodys in ["of=", "of=alph", "with=alpha", "=alpha"] {
+        assert!(list(nobodys).await.unwrap().is_empty(), "{nobodys}");
+    }
+    assert!(matches!(list("alpha").await, Err(BrokerError::BadRequest { .. })));
 }
 
 #[tokio::test]

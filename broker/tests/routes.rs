@@ -21,7 +21,7 @@ async fn a_rejection_says_which_value_is_wrong_and_what_it_may_be() {
     let config = Config { artifact_bytes_max: 1000, ..Config::default() };
     let broker = TestSchema::new().await.broker_with(config).await;
     let url = rollmill_broker::url_of(broker.address);
-    let http = reqwest::Client::new();
+    let http = rollmill_service::untimed_http_client();
     let digest = Digest::of(b"x");
     let claim = |fields: &str| format!(r#"{{"agent":"a","wait_ms":0,{fields}}}"#);
     let job =
@@ -48,7 +48,9 @@ async fn a_rejection_says_which_value_is_wrong_and_what_it_may_be() {
         ),
         ("fail", fail, "only the broker sets the failure class `agent_died`"),
     ] {
-        let answer = http.post(format!("{url}/v1/{path}")).body(body.clone()).send().await.unwrap();
+        let request =
+            http.post(format!("{url}/v1/{path}")).header("content-type", "application/json");
+        let answer = request.body(body.clone()).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{path} {body}");
         let answer: ErrorBody = answer.json().await.unwrap();
         assert!(answer.message.contains(message), "{path} {body}: {}", answer.message);
@@ -66,7 +68,7 @@ async fn each_rejection_has_one_code_and_is_counted_by_it() {
     let config = Config { artifact_bytes_max: 1000, ..Config::default() };
     let broker = TestSchema::new().await.broker_with(config).await;
     let url = rollmill_broker::url_of(broker.address);
-    let http = reqwest::Client::new();
+    let http = rollmill_service::untimed_http_client();
     let digest = Digest::of(b"x");
     let requests = [
         (404, "BRK-032", http.get(format!("{url}/v1/nothing"))),
@@ -81,7 +83,13 @@ async fn each_rejection_has_one_code_and_is_counted_by_it() {
         (400, "BRK-010", http.get(format!("{url}/v1/jobs/7:leaf:00/history"))),
         (400, "BRK-010", http.post(format!("{url}/v1/agents/a%20b/pardon"))),
         (400, "BRK-010", http.delete(format!("{url}/v1/epochs/9223372036854775808"))),
-        (400, "BRK-010", http.post(format!("{url}/v1/jobs/query")).body(r#"{"ids":["7:leaf:0"]}"#)),
+        (
+            400,
+            "BRK-010",
+            http.post(format!("{url}/v1/jobs/query"))
+                .header("content-type", "application/json")
+                .body(r#"{"ids":["7:leaf:0"]}"#),
+        ),
         (
             413,
             "BRK-017",
@@ -121,7 +129,10 @@ async fn send_chunked(address: std::net::SocketAddr, method: &str, path: &str) -
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut read, mut write) = stream.into_split();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    );
     let sender = tokio::spawn(async move {
         let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
         write.write_all(head.as_bytes()).await.unwrap();
@@ -157,11 +168,14 @@ async fn each_route_is_open_to_the_roles_of_the_table_alone() {
     }
     let broker = schema.broker().await;
     let url = rollmill_broker::url_of(broker.address);
-    let http = reqwest::Client::new();
+    let http = rollmill_service::untimed_http_client();
     for route in RouteName::ALL {
         let spec = route.spec();
         let method: reqwest::Method = spec.method.as_str().parse().unwrap();
-        let ask = || http.request(method.clone(), format!("{url}{}", path_of(*route))).body("{");
+        let ask = || {
+            let request = http.request(method.clone(), format!("{url}{}", path_of(*route)));
+            request.header("content-type", "application/json").body("{")
+        };
         assert_eq!(ask().send().await.unwrap().status(), 401, "{route:?} without a token");
         for (role, token) in &tokens {
             let status = ask().bearer_auth(token).send().await.unwrap().status();

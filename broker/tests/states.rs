@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 
 use rollmill_broker::policy::Next;
 use rollmill_broker::states::TRANSITIONS;
-use rollmill_broker_client::{Digest, FailureClass, JobState, LeaseRef, NewJob};
-use support::Bench;
+use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
+use rollmill_broker_client::{
+    CompleteRequest, Digest, FailureClass, JobState, LeaseRef, NewJob, ReleaseRequest,
+};
+use support::{Bench, agent};
 
 /// Records each change of a state. Every statement begins with a comment that names its file.
 const WATCH: [&str; 3] = [
@@ -89,6 +92,15 @@ impl Lab {
         lease
     }
 
+    /// Gives an expired lease back, and lets it run out again.
+    async fn resume(&self, lease: &LeaseRef) {
+        let (store, tenant) = (&self.bench.store, &self.bench.tenant);
+        let agent = support::agent("a");
+        assert!(store.resume(tenant, &lease.job, lease.lease_epoch, &agent).await.unwrap());
+        self.bench.run_out(lease).await;
+        store.expire(0.5).await.unwrap();
+    }
+
     async fn seen(&self) -> BTreeSet<(String, Option<String>, String)> {
         let rows = sqlx::query_as("SELECT DISTINCT statement, was, becomes FROM seen");
         rows.fetch_all(self.bench.store.pool()).await.unwrap().into_iter().collect()
@@ -110,6 +122,33 @@ async fn every_transition_of_the_table_happens_and_no_other() {
         let lease = lab.waiting(state).await;
         lab.finish("a", &lease).await;
     }
+    // As the lanes do it, together with others.
+    let lease = lab.leased().await;
+    let release = ReleaseRequest { agent: agent("a"), lease };
+    assert_eq!(bench.store.release_many(&[(tenant.clone(), release)]).await.unwrap(), [true]);
+    let lease = bench.lease("a").await;
+    let result = bench.put(7, b"a proof").await;
+    let complete = CompleteRequest::new(agent("a"), lease, result);
+    let done = bench.store.complete_many(&[(tenant.clone(), complete)]).await.unwrap();
+    assert!(done[0].is_some());
+    expiries_and_losses(&lab).await;
+    ends_by_hand(&lab).await;
+
+    let text = |state: JobState| state.as_str().to_owned();
+    let table: BTreeSet<_> = TRANSITIONS
+        .iter()
+        .map(|t| (t.statement.to_owned(), t.from.map(text), text(t.to)))
+        .collect();
+    let seen = lab.seen().await;
+    let missing: Vec<_> = table.difference(&seen).collect();
+    let more: Vec<_> = seen.difference(&table).collect();
+    assert!(missing.is_empty(), "in the table, and never seen: {missing:?}");
+    assert!(more.is_empty(), "seen, and not in the table: {more:?}");
+}
+
+/// Rejected results, leases that expire, and results and inputs that are lost.
+async fn expiries_and_losses(lab: &Lab) {
+    let (bench, tenant) = (&lab.bench, &lab.bench.tenant);
     // Rejections by the producer, up to the third.
     lab.ready().await;
     for agent in ["b", "c", "d"] {
@@ -121,10 +160,12 @@ async fn every_transition_of_the_table_happens_and_no_other() {
     let lease = lab.leased().await;
     bench.run_out(&lease).await;
     bench.store.expire(0.5).await.unwrap();
+    lab.resume(&lease).await;
     let lease = bench.lease("a").await;
     bench.run_out(&lease).await;
     let expired = bench.store.expire(0.5).await.unwrap();
     assert!(matches!(expired[..], [(FailureClass::AgentDied, Next::Retry { .. })]));
+    lab.resume(&lease).await;
     bench.sql("UPDATE job SET ready_at = now()").await;
     assert_eq!(bench.store.promote().await.unwrap(), 1);
     // A result and an input that are lost.
@@ -134,7 +175,19 @@ async fn every_transition_of_the_table_happens_and_no_other() {
     let lease = lab.waiting(JobState::InputWanted).await;
     bench.put(7, b"7leaf1").await;
     assert_eq!(bench.view(&lease).await.state, JobState::Ready);
-    // Deadlines, and what ends by hand.
+    lab.bench.sql("DELETE FROM job").await;
+    let large = vec![7; ROW_ARTIFACT_BYTES_MAX + 1];
+    bench.ready_job_with(7, "leaf", 1, &large).await;
+    let lease = bench.lease("a").await;
+    bench.sql("DELETE FROM artifact").await;
+    bench.fail("a", &lease, FailureClass::InputMissing).await.unwrap();
+    bench.put(7, &large).await;
+    assert_eq!(bench.view(&lease).await.state, JobState::Ready);
+}
+
+/// Deadlines, and what a producer or operator ends and starts again.
+async fn ends_by_hand(lab: &Lab) {
+    let (bench, tenant) = (&lab.bench, &lab.bench.tenant);
     for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted] {
         lab.waiting(state).await;
         bench.sql("UPDATE job SET deadline_at = now() - interval '1 s'").await;
@@ -156,17 +209,6 @@ async fn every_transition_of_the_table_happens_and_no_other() {
     assert_eq!(bench.store.replay(tenant, std::slice::from_ref(&lease.job)).await.unwrap(), 1);
     let lease = lab.waiting(JobState::Dead).await;
     assert_eq!(bench.store.drop_dead(tenant, &[lease.job]).await.unwrap(), 1);
-
-    let text = |state: JobState| state.as_str().to_owned();
-    let table: BTreeSet<_> = TRANSITIONS
-        .iter()
-        .map(|t| (t.statement.to_owned(), t.from.map(text), text(t.to)))
-        .collect();
-    let seen = lab.seen().await;
-    let missing: Vec<_> = table.difference(&seen).collect();
-    let more: Vec<_> = seen.difference(&table).collect();
-    assert!(missing.is_empty(), "in the table, and never seen: {missing:?}");
-    assert!(more.is_empty(), "seen, and not in the table: {more:?}");
 }
 
 /// Fault: the input of a job is lost while a late agent still holds a proof. The proof is the job's result:

@@ -184,7 +184,7 @@ async fn shutdown_answers_those_who_wait() {
 #[tokio::test]
 async fn an_upload_with_another_digest_is_rejected() {
     let broker = TestSchema::new().await.broker().await;
-    let http = reqwest::Client::new();
+    let http = rollmill_service::untimed_http_client();
     let address = rollmill_broker::url_of(broker.address);
     let put = |digest: String, body: Vec<u8>| {
         let url = format!("{address}/v1/artifacts/{digest}?epoch=1");
@@ -237,7 +237,7 @@ async fn what_is_too_large_or_unknown_is_rejected_with_a_code() {
     assert_eq!(code(client.get_artifact(&Digest::of(b"none")).await), "BRK-014");
     assert_eq!(code(client.enqueue(vec![job(1, "leaf", Digest::of(b"none"))]).await), "BRK-013");
 
-    let http = reqwest::Client::new();
+    let http = rollmill_service::untimed_http_client();
     let address = rollmill_broker::url_of(broker.address);
     for (path, body) in [
         ("/v1/claim", r#"{"agent":"a","capabilities":[],"class":0,"wait_ms":0,"more":1}"#),
@@ -247,7 +247,9 @@ async fn what_is_too_large_or_unknown_is_rejected_with_a_code() {
         ("/v1/jobs", "{"),
         ("/v1/fail", "null"),
     ] {
-        let answer = http.post(format!("{address}{path}")).body(body).send().await.unwrap();
+        let request =
+            http.post(format!("{address}{path}")).header("content-type", "application/json");
+        let answer = request.body(body).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{path} {body}");
         let answer: rollmill_broker_client::ErrorBody = answer.json().await.unwrap();
         assert_eq!(answer.code, "BRK-010", "{path} {body}");
@@ -276,10 +278,11 @@ async fn overload_is_answered_503_and_leases_stay_alive() {
         let start = Incarnation::random();
         tokio::spawn(async move { client.acquire_name("n", &agent("a"), &start, WAIT).await })
     };
-    let http = reqwest::Client::new();
+    let http = rollmill_service::untimed_http_client();
     let url = format!("http://{}/v1/jobs/query", broker.address);
     let rejected = loop {
-        let answer = http.post(&url).body(r#"{"ids":[]}"#).send().await.unwrap();
+        let request = http.post(&url).header("content-type", "application/json");
+        let answer = request.body(r#"{"ids":[]}"#).send().await.unwrap();
         if answer.status() == 503 {
             break answer;
         }
@@ -307,7 +310,10 @@ async fn half_sent_bodies_take_no_place() {
     let mut slow = Vec::new();
     for path in ["/v1/jobs/query", "/v1/heartbeat", "/v1/complete", "/v1/jobs"].repeat(20) {
         let mut stream = tokio::net::TcpStream::connect(broker.address).await.unwrap();
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: 100\r\n\r\n{{"
+        );
         tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
         slow.push(stream);
     }

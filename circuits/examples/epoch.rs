@@ -122,6 +122,8 @@ fn main() {
     }
     if let Some(folder) = &golden {
         std::fs::write(format!("{folder}/keys.set"), set.to_bytes()).expect("written");
+        std::fs::write(format!("{folder}/genesis.json"), common::genesis().to_json() + "\n")
+            .expect("written");
         for circuit in Circuit::ALL {
             let took = measure(&keys, circuit, &now).expect("measured");
             println!("{circuit}: {took:?}");

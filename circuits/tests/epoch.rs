@@ -1,6 +1,6 @@
 //! The golden epoch: blocks of 3, 0 and 1 transactions, proven from client proofs to the root.
 //!
-//! `golden/` holds the keys and every job's input and output, children before parents. Made by
+//! `golden/` holds the genesis, the keys and every job's input and output, children before parents. Made by
 //! `cargo run -p rollmill-circuits --example epoch -- KEYS --write circuits/tests/golden 3 0 1`.
 
 mod common;
@@ -77,6 +77,13 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
     assert_eq!(root.num_constraints, set.charged_rows().epoch(&[3, 0, 1]).unwrap());
     let kinds = |kind: &str| jobs.iter().filter(|job| job.kind == kind).count();
     assert_eq!([kinds("tx_base"), kinds("tx_merge"), kinds("block_merge")], [4, 1, 1]);
+}
+
+/// Nodes in the tests of other crates start from the file.
+#[test]
+fn the_golden_genesis_is_that_of_the_epoch() {
+    let text = String::from_utf8(golden::file("genesis.json")).unwrap();
+    assert_eq!(text, common::genesis().to_json() + "\n");
 }
 
 /// Fails when a circuit changed and the golden epoch was not made anew.

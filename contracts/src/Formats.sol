@@ -10,8 +10,8 @@ library Formats {
     uint256 internal constant COMMITMENT_BYTES = 48;
     uint256 private constant GENESIS_TIME_BITS = 40;
     uint256 private constant SLOTS_PER_EPOCH_MAX = 1024;
-    /// @dev A prune takes back all of them in one transaction, at about 19,000 gas each today. This bound
-    ///      leaves room for several times that price under the limit of 2^24 gas that a transaction has.
+    /// @dev A prune takes back all of them in one transaction, at about 19,000 gas each today. With this bound
+    ///      it fits into the 2^24 gas of a transaction (EIP-7825) even if gas prices of storage grow sixfold.
     uint256 private constant UNPROVEN_EPOCHS_MAX = 128;
 
     /// @notice Requires the bounds of docs/book/protocol-2.md, and that both verifiers' keys are in the tree.

@@ -366,6 +366,18 @@ contract StakingTest is StakedFixture {
         assertEq(_staking.committee(6).length, 6, "the last took their places");
     }
 
+    /// The last member takes the place of one that leaves, and leaves that place when it goes.
+    function test_a_member_that_was_moved_leaves_its_new_place() public {
+        _takeEveryone();
+        _staking.initiateExit(VM.addr(keys[0]));
+        _staking.initiateExit(VM.addr(keys[5]));
+        _reach(3);
+        assertEq(_staking.committee(3).length, 4, "two left");
+        for (uint256 i = 1; i < 5; i++) {
+            require(_isMember(3, VM.addr(keys[i])), "stayed");
+        }
+    }
+
     /// With fewer than four everyone must sign, and three can be had for the price of three stakes.
     function test_a_set_of_fewer_than_four_has_no_committee() public {
         for (uint256 i; i < 2; i++) {

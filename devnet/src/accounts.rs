@@ -187,6 +187,15 @@ impl Accounts {
         Ok(self.wallets[index].balance())
     }
 
+    /// Units of account `index` on L2, after a look at the node: in notes, and in the public balance.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn units(&mut self, index: usize, node: &NodeClient) -> Result<(u64, u64), Error> {
+        let notes = self.balance(index, node).await?;
+        Ok((notes, self.wallets[index].fee_balance(node).await?))
+    }
+
     /// Number of accounts.
     pub fn len(&self) -> usize {
         self.wallets.len()
@@ -213,15 +222,12 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::{Options, deployment};
+    use crate::deployment;
 
     #[test]
     fn a_seed_always_gives_the_same_accounts_and_the_same_genesis() {
-        let options = Options::try_parse_from(["rollmill-devnet"]).unwrap();
-        let config = deployment::config(1_000, &options);
+        let config = deployment::config(1_000, 2, 1);
         let root = |seed| {
             let keys = account_keys(seed, 3);
             let genesis = genesis(&keys, EthAddress([7; 20]), Fr::from(8u64), config);

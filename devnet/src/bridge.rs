@@ -6,16 +6,18 @@
 
 use std::time::{Duration, Instant};
 
-use rollmill_l1::abi::{AztToken, FeePortal, Rewards, Rollup, word};
+use rollmill_l1::abi::{AztToken, FeePortal, Rates, Rewards, Rollup, word};
 use rollmill_l1::alloy::primitives::utils::format_units;
-use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
+use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::alloy::sol_types::SolCall;
-use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender};
+use rollmill_l1::{L1Client, L1Error, TxSender};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::{EthAddress, Fr};
 use rollmill_pxe::withdrawal::Withdrawal;
 
-use crate::deployment::{DEPLOYER_KEY, Deployment, PROPOSER_KEY, PROVER_KEY, TOKEN, UNIT, signer};
+use crate::deployment::{
+    DEPLOYER_KEY, Deployment, PROVER_KEY, TOKEN, UNIT, open_sender, send, signer,
+};
 use crate::report::PaymentReport;
 use crate::scenario::POLL;
 use crate::{Error, Network};
@@ -28,21 +30,33 @@ pub const EXTRA_BLOCKS: u32 = 1;
 /// Transactions of the first epoch that are not plain transfers.
 pub const TXS: usize = 2;
 
+/// Parts of a whole in which shares are counted.
+const BPS: u64 = 10_000;
 /// How long an epoch that is proven may take to be over.
 const EPOCH_LIMIT: Duration = Duration::from_secs(600);
 /// The bit of an epoch's record that says that its bond and its pay are settled.
 const SETTLED: u8 = 2;
 
-/// An epoch as L1 accepted it.
+/// What a block of a proven epoch pays, and to whom.
 #[derive(Debug, Clone, Copy)]
+pub struct PaidBlock {
+    /// In units.
+    pub fees: u128,
+    pub coinbase: Address,
+    /// Bitmap of the members that signed, by their place in the committee.
+    pub signers: u64,
+}
+
+/// An epoch as L1 accepted it.
+#[derive(Debug, Clone)]
 pub struct Proven {
     pub epoch: u64,
     pub first_block: u64,
     pub last_block: u64,
     /// Rows that the prover is paid for.
     pub rows: u64,
-    /// Fees of its blocks, in units.
-    pub fees: u128,
+    /// Its blocks.
+    pub blocks: Vec<PaidBlock>,
 }
 
 /// The accounts on L1 of one run.
@@ -60,10 +74,8 @@ impl Bridge {
     /// # Errors
     /// [`Error::L1`].
     pub async fn open(l1: &L1Client, network: &Network) -> Result<Self, Error> {
-        let config =
-            SenderConfig { poll_interval: Duration::from_millis(50), ..Default::default() };
         let intents = network.dir.data("bridge-intents.json");
-        let sender = TxSender::open(l1.clone(), signer(DEPLOYER_KEY)?, &intents, config).await?;
+        let sender = open_sender(l1, DEPLOYER_KEY, &intents).await?;
         Ok(Self { sender, l1: l1.clone(), recipient: Address::repeat_byte(0x57) })
     }
 
@@ -74,21 +86,10 @@ impl Bridge {
     pub async fn deposit(&self, deployment: &Deployment, to: &Fr) -> Result<(), Error> {
         let portal = deployment.contracts.feePortal;
         let amount = base_units(DEPOSIT);
-        let approve = AztToken::approveCall { spender: portal, value: amount }.abi_encode();
-        self.send("deposit/approve", deployment.token, approve).await?;
-        let deposit = FeePortal::depositCall { to: word(to), amount }.abi_encode();
-        self.send("deposit", portal, deposit).await
-    }
-
-    async fn send(&self, id: &str, to: Address, input: Vec<u8>) -> Result<(), Error> {
-        let receipt = self.sender.send(TxRequest::call(id, to, Bytes::from(input))).await?;
-        match receipt.succeeded {
-            true => Ok(()),
-            false => {
-                let (id, tx_hash) = (id.to_owned(), receipt.tx_hash);
-                Err(L1Error::Reverted { id, tx_hash }.into())
-            }
-        }
+        let approve = AztToken::approveCall { spender: portal, value: amount };
+        send(&self.sender, "deposit/approve", deployment.token, &approve).await?;
+        let deposit = FeePortal::depositCall { to: word(to), amount };
+        send(&self.sender, "deposit", portal, &deposit).await
     }
 
     /// Consumes the withdrawal of a transaction in a proven block, settles the proven epochs, claims what they pay,
@@ -111,45 +112,50 @@ impl Bridge {
             units: found.amount,
             path: found.path.iter().map(word).collect(),
         };
-        self.send("withdraw", deployment.contracts.feePortal, withdraw.abi_encode()).await?;
+        send(&self.sender, "withdraw", deployment.contracts.feePortal, &withdraw).await?;
         let paid = self.balance(deployment, self.recipient).await?;
         let mut payments =
             vec![payment("withdrawal", "recipient on L1", paid, base_units(WITHDRAWAL))?];
 
-        let (proposer, prover) = (signer(PROPOSER_KEY)?.address(), signer(PROVER_KEY)?.address());
-        let before =
-            [self.balance(deployment, proposer).await?, self.balance(deployment, prover).await?];
+        let prover = signer(PROVER_KEY)?.address();
+        let payees: Vec<Address> = deployment.members.iter().copied().chain([prover]).collect();
+        let mut before = Vec::new();
+        for payee in &payees {
+            before.push(self.balance(deployment, *payee).await?);
+        }
         for of in proven {
             self.wait_for_end(deployment, of.epoch).await?;
             let record = self.l1.rollup(deployment.rollup).await?.epoch_record(of.epoch).await?;
             if record.state & SETTLED == 0 {
-                let settle = Rollup::settleCall { epoch: of.epoch }.abi_encode();
-                self.send(&format!("settle/{}", of.epoch), deployment.rollup, settle).await?;
+                let settle = Rollup::settleCall { epoch: of.epoch };
+                let id = format!("settle/{}", of.epoch);
+                send(&self.sender, &id, deployment.rollup, &settle).await?;
             }
             let claim = Rewards::claimBlocksCall {
                 from: of.first_block,
                 to: of.last_block,
-                committee: vec![proposer],
+                committee: deployment.members.clone(),
             };
             let id = format!("claim-blocks/{}", of.epoch);
-            self.send(&id, deployment.contracts.rewards, claim.abi_encode()).await?;
+            send(&self.sender, &id, deployment.contracts.rewards, &claim).await?;
         }
-        for (id, who) in [("claim/proposer", proposer), ("claim/prover", prover)] {
-            let claim = Rewards::claimCall { who }.abi_encode();
-            self.send(id, deployment.contracts.rewards, claim).await?;
-        }
-        let rates = deployment.rates.clone();
-        let blocks: u64 = proven.iter().map(|of| of.last_block + 1 - of.first_block).sum();
-        let fees: u128 = proven.iter().map(|of| of.fees).sum();
         let rows: u64 = proven.iter().map(|of| of.rows).sum();
-        // The proposer is the coinbase and the only signer, and the prover's part of the fees is zero.
-        let due = U256::from(fees) * U256::from(UNIT)
-            + U256::from(rates.blockReward) * U256::from(blocks);
-        let got = self.balance(deployment, proposer).await? - before[0];
-        payments.push(payment("fees and block rewards", "proposer", got, due)?);
-        let due = U256::from(rates.feePerConstraint) * U256::from(rows);
-        let got = self.balance(deployment, prover).await? - before[1];
-        payments.push(payment("proofs", "prover", got, due)?);
+        let blocks = proven.iter().flat_map(|of| &of.blocks);
+        let mut due = earned(blocks, &deployment.members, &deployment.rates);
+        due.push(U256::from(deployment.rates.feePerConstraint) * U256::from(rows));
+        for (i, (who, due)) in payees.iter().zip(due).enumerate() {
+            let claim = Rewards::claimCall { who: *who };
+            send(&self.sender, &format!("claim/{who}"), deployment.contracts.rewards, &claim)
+                .await?;
+            let got = self.balance(deployment, *who).await? - before[i];
+            payments.push(match (*who == prover, deployment.members.len()) {
+                (true, _) => payment("proofs", "prover", got, due)?,
+                (false, 1) => payment("fees and block rewards", "proposer", got, due)?,
+                (false, _) => {
+                    payment("fees and block rewards", &format!("member {}", i + 1), got, due)?
+                }
+            });
+        }
         Ok(payments)
     }
 
@@ -188,8 +194,32 @@ impl Bridge {
     }
 }
 
+/// What each member of a committee earned with these blocks: the coinbase has the block reward and what the signers'
+/// shares leave of the fees. The shares of members that did not sign stay with the contract. The prover's part is zero.
+fn earned<'a>(
+    blocks: impl Iterator<Item = &'a PaidBlock>,
+    members: &[Address],
+    rates: &Rates,
+) -> Vec<U256> {
+    let mut due = vec![U256::ZERO; members.len()];
+    let count = U256::from(members.len());
+    for block in blocks {
+        let fees = U256::from(block.fees) * U256::from(UNIT);
+        let each = fees * U256::from(rates.attesterBps) / U256::from(BPS) / count;
+        for (i, member) in members.iter().enumerate() {
+            if *member == block.coinbase {
+                due[i] += fees - each * count + U256::from(rates.blockReward);
+            }
+            if block.signers >> i & 1 == 1 {
+                due[i] += each;
+            }
+        }
+    }
+    due
+}
+
 /// Units of L2 in base units of the token.
-fn base_units(units: u64) -> U256 {
+pub(crate) fn base_units(units: u64) -> U256 {
     U256::from(units) * U256::from(UNIT)
 }
 
@@ -204,7 +234,7 @@ fn payment(what: &'static str, to: &str, got: U256, due: U256) -> Result<Payment
 }
 
 /// An amount of the token in words.
-fn azt(amount: U256) -> String {
+pub(crate) fn azt(amount: U256) -> String {
     let digits = TOKEN.ilog10() as u8;
     let text = format_units(amount, digits).unwrap_or_else(|_| amount.to_string());
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -213,6 +243,8 @@ fn azt(amount: U256) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rollmill_l1::alloy::primitives::aliases::U96;
+
     use super::*;
 
     #[test]
@@ -222,6 +254,23 @@ mod tests {
         assert_eq!(azt(U256::from(1)), "0.000000000000000001");
         assert_eq!(azt(U256::ZERO), "0");
         assert_eq!(azt(base_units(DEPOSIT)), "1099.511627776");
+    }
+
+    /// By hand: 1,000 units of fees, four members, a fifth to the signers, so 50 units each; member 3 did not sign.
+    #[test]
+    fn signers_share_a_part_of_the_fees_and_the_coinbase_has_the_rest() {
+        let members: Vec<Address> = (1..=4).map(Address::repeat_byte).collect();
+        let rates = Rates { blockReward: U96::from(7), ..crate::deployment::rates() };
+        let block = PaidBlock { fees: 1_000, coinbase: members[1], signers: 0b1011 };
+        let unit = U256::from(UNIT);
+        let shares = [50, 850, 0, 50].map(|units| U256::from(units) * unit);
+        let mut due = earned([block].iter(), &members, &rates);
+        assert_eq!(due[1], shares[1] + U256::from(7));
+        due[1] -= U256::from(7);
+        assert_eq!(due, shares);
+        let alone = PaidBlock { fees: 1_000, coinbase: members[0], signers: 1 };
+        let due = earned([alone].iter(), &members[..1], &rates);
+        assert_eq!(due, [U256::from(1_000) * unit + U256::from(7)]);
     }
 
     #[test]

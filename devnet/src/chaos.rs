@@ -23,7 +23,7 @@ use rollmill_node_client::wire::{BlockRef, Tips, TxStatus};
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 
-use crate::deployment::{PROPOSER_KEY, PROVER_KEY, signer};
+use crate::deployment::{PROVER_KEY, signer};
 use crate::endpoint::EndpointFault;
 use crate::process::Program;
 use crate::scenario::{POLL, Running};
@@ -123,6 +123,7 @@ pub async fn run(
 ) -> Result<ChaosReport, Error> {
     progress.line(&format!("chaos for {minutes} min; repeat it with --seed {}", options.seed));
     let mut names: Vec<String> = vec!["sequencer".into(), "prover-node".into(), "broker".into()];
+    names.extend((2..=options.committee).map(services::sequencer_name));
     names.extend((2..=options.prover_nodes).map(services::prover_node_name));
     names.extend((1..=options.agents).map(services::agent_name));
     let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
@@ -361,6 +362,10 @@ impl Chaos<'_> {
             Ok(tx) => match node.send_transaction(&tx).await {
                 Ok(hash) => {
                     self.sent.insert(hash, account);
+                    for other in self.running.proposers(self.network).iter().skip(1) {
+                        // A member that cannot be reached proposes without it.
+                        let _ = other.send_transaction(&tx).await;
+                    }
                 }
                 Err(error) => self.progress.status(format!("not sent: {error}")),
             },
@@ -445,13 +450,12 @@ impl Chaos<'_> {
     async fn compare_with_a_fresh_node(&mut self, options: &Options) -> Result<(), Error> {
         let running = &self.running;
         let (deployment, keys) = (&running.deployment, &running.keys);
-        let sequencer = running.sequencer;
         let address = services::start_prover_node(
             self.network,
             deployment,
             keys,
             running.broker,
-            sequencer,
+            &running.sequencers,
             services::FOLLOWER,
             options,
         );
@@ -506,8 +510,8 @@ impl Chaos<'_> {
     /// Adds up the cost of the senders' transactions on the final L1 chain.
     async fn count_gas(&mut self) -> Result<(), Error> {
         let l1 = self.running.l1.clone();
-        let accounts: Vec<Address> =
-            vec![signer(PROPOSER_KEY)?.address(), signer(PROVER_KEY)?.address()];
+        let mut accounts: Vec<Address> = self.running.deployment.members.clone();
+        accounts.push(signer(PROVER_KEY)?.address());
         let proof = abi::Rollup::submitEpochProofCall::SELECTOR;
         let head = l1.latest().await?.number;
         for number in self.running.deployment.l1_ready..=head {

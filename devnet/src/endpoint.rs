@@ -107,7 +107,7 @@ impl Endpoint {
         let url = format!("http://{}", listener.local_addr().map_err(failed)?);
         let shared = Arc::new(Shared {
             target: target.to_owned(),
-            http: reqwest::Client::new(),
+            http: rollmill_service::untimed_http_client(),
             active: Mutex::new(None),
             rng: Mutex::new(ChaCha20Rng::seed_from_u64(seed)),
             counts: Mutex::default(),
@@ -371,7 +371,7 @@ mod tests {
         let run = || async {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let endpoint = Endpoint::start(any, "http://127.0.0.1:9", 5).await.unwrap();
-            let http = reqwest::Client::new();
+            let http = rollmill_service::untimed_http_client();
             let mut failed = Vec::new();
             for i in 0..REQUESTS {
                 let asked = request("eth_blockNumber", &json!([]));

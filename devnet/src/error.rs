@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rollmill_l1::L1Error;
+
 /// Each message says what to do next, on one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -146,7 +148,7 @@ pub enum Error {
     #[error("{}: a request to L1 failed: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     L1 {
         #[from]
-        source: rollmill_l1::L1Error,
+        source: L1Error,
     },
 
     /// Somebody was paid another amount than the rules say.
@@ -224,6 +226,12 @@ pub enum Error {
     #[error("{}: scenario {scenario}: {what}: expected {expected}, got {got}; do not use the contracts of this build, and report it", self.code())]
     EconomicsState { scenario: &'static str, what: String, expected: String, got: String },
 
+    /// Two deployments on one broker did something else than an upgrade requires.
+    ///
+    /// Do: Run it again with `--dir`, and report it with the logs.
+    #[error("{}: {what}: {reason}; run it again with --dir, and report it with the logs", self.code())]
+    Upgrade { what: String, reason: String },
+
     /// L1 has no receipt for the transaction whose event it reported.
     ///
     /// Do: Run it again. If it recurs, report it with the log of anvil.
@@ -265,6 +273,7 @@ rollmill_errors::coded! {
         Self::EconomicsRejection { .. } => "NET-039",
         Self::EconomicsStep { .. } => "NET-040",
         Self::EconomicsState { .. } => "NET-041",
+        Self::Upgrade { .. } => "NET-042",
     }
 }
 
@@ -293,4 +302,18 @@ impl Error {
         let path = path.into();
         move |source| Self::File { action, path, source }
     }
+}
+
+/// A request to L1 that this crate sends itself failed.
+pub(crate) fn rpc(
+    what: &'static str,
+) -> impl FnOnce(rollmill_l1::alloy::transports::TransportError) -> Error {
+    move |error| L1Error::Unreachable { what, reason: error.to_string() }.into()
+}
+
+/// A getter of a contract failed.
+pub(crate) fn getter(
+    what: &'static str,
+) -> impl FnOnce(rollmill_l1::alloy::contract::Error) -> Error {
+    move |error| L1Error::Decode { what, reason: error.to_string() }.into()
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::jobs::{self, Jobs};
-use crate::{Error, Network, Progress, Recovery};
+use crate::process::Program;
+use crate::{Error, Network, Progress, Recovery, services};
 
 /// Polling interval of the broker.
 const POLL: Duration = Duration::from_millis(200);
@@ -71,4 +72,25 @@ pub async fn kill_broker(
     let seconds = start.elapsed().as_secs_f64();
     progress.line(&format!("the broker's work continued after {seconds:.1} s"));
     Ok(Recovery { killed: "broker".into(), seconds })
+}
+
+/// A member of the committee that is down.
+#[derive(Debug)]
+pub struct Down {
+    pub program: Program,
+    pub since: Instant,
+}
+
+/// Kills the last member of a committee. It stays down until the first epoch is proven.
+///
+/// # Errors
+/// [`Error::Ended`].
+pub async fn kill_member(
+    network: &mut Network,
+    members: u32,
+    progress: &mut Progress,
+) -> Result<Down, Error> {
+    let program = network.kill(&services::sequencer_name(members)).await?;
+    progress.line(&format!("killed {}, a member of the committee", program.name));
+    Ok(Down { program, since: Instant::now() })
 }

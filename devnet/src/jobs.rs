@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    BATCH_MAX, Client, JobId, JobState, JobView, LeaseEpoch, ListQuery, Options, WorkStats,
+    BATCH_MAX, Client, JobId, JobState, JobView, LeaseEpoch, ListQuery, Options, ROLLUP_LABEL,
+    WorkStats,
 };
+use rollmill_l1::alloy::primitives::Address;
 
 use crate::{Error, JobReport, Progress};
 
@@ -27,6 +29,11 @@ impl Jobs {
             Options { patience: Duration::from_secs(60), timeout: Duration::from_secs(10) };
         let client = Client::new(&format!("http://{address}"), None, options)?;
         Ok(Self { client, book: Book::default() })
+    }
+
+    /// Shows a deployment's name with its jobs.
+    pub fn name(&mut self, rollup: Address, name: &str) {
+        self.book.names.insert(format!("{rollup:#x}"), name.to_owned());
     }
 
     /// The broker's client, for more than watching.
@@ -59,6 +66,8 @@ impl Jobs {
 #[derive(Debug, Default)]
 struct Book {
     known: BTreeMap<JobId, (JobState, u32)>,
+    /// Names of deployments by the label of their jobs, if there are several.
+    names: BTreeMap<String, String>,
     reports: Vec<JobReport>,
 }
 
@@ -73,21 +82,21 @@ impl Book {
             match job.state {
                 JobState::Done if was != Some(JobState::Done) => {
                     let report = report(job);
-                    lines.push(done_line(job, &report));
+                    lines.push(done_line(&self.short(job), job, &report));
                     self.reports.push(report);
                 }
                 JobState::Dead if was != Some(JobState::Dead) => {
-                    lines.push(format!("{} dead-lettered{}", short(&job.id), failure(job)));
+                    lines.push(format!("{} dead-lettered{}", self.short(job), failure(job)));
                 }
                 JobState::Ready | JobState::Delayed | JobState::Leased
                     if was == Some(JobState::Done) =>
                 {
-                    lines.push(format!("{} is proven again{}", short(&job.id), failure(job)));
+                    lines.push(format!("{} is proven again{}", self.short(job), failure(job)));
                 }
                 JobState::Ready | JobState::Delayed if was == Some(JobState::Leased) => {
                     lines.push(format!(
                         "{} goes back to the queue{}",
-                        short(&job.id),
+                        self.short(job),
                         failure(job)
                     ));
                 }
@@ -96,12 +105,14 @@ impl Book {
         }
         lines
     }
-}
 
-/// `1 tx_base 3fa9c1d2`: epoch, type and the start of the input's digest.
-fn short(id: &JobId) -> String {
-    let digest = id.input().to_string();
-    format!("epoch {} {:<12} {}", id.epoch(), id.kind(), &digest[..8])
+    /// `epoch 1 tx_base 3fa9c1d2`: epoch, type and the start of the input's digest, after the deployment's name.
+    fn short(&self, job: &JobView) -> String {
+        let name = job.labels.get(ROLLUP_LABEL).and_then(|rollup| self.names.get(rollup));
+        let name = name.map_or_else(String::new, |name| format!("{name}: "));
+        let (id, digest) = (&job.id, job.id.input().to_string());
+        format!("{name}epoch {} {:<12} {}", id.epoch(), id.kind(), &digest[..8])
+    }
 }
 
 fn failure(job: &JobView) -> String {
@@ -124,12 +135,12 @@ fn report(job: &JobView) -> JobReport {
     }
 }
 
-fn done_line(job: &JobView, report: &JobReport) -> String {
+fn done_line(short: &str, job: &JobView, report: &JobReport) -> String {
     let again =
         if job.attempts > 1 { format!(", attempt {}", job.attempts) } else { String::new() };
     format!(
         "{} proven by {}: {} rows, witness {:.2} s, proof {:.2} s, {} B{again}",
-        short(&job.id),
+        short,
         report.agent,
         report.rows,
         report.witness_seconds,
@@ -243,9 +254,19 @@ mod tests {
         let lines = book.update(&[done.clone()]);
         assert_eq!(lines.len(), 1);
         assert!(lines[0].contains("proven by agent-2: 99 rows"), "{lines:?}");
+        assert!(lines[0].starts_with("epoch 1 tx_base"), "{lines:?}");
         assert!(book.update(&[done]).is_empty());
         assert_eq!(book.reports.len(), 1);
         assert_eq!(book.reports[0].proving_seconds, 2.5);
+    }
+
+    #[test]
+    fn a_job_of_one_of_several_deployments_is_shown_with_its_name() {
+        let mut done = job("tx_base", JobState::Done);
+        done.labels.insert(ROLLUP_LABEL.into(), "0xab".into());
+        let mut book = Book::default();
+        book.names.insert("0xab".into(), "beta".into());
+        assert!(book.update(&[done])[0].starts_with("beta: epoch 1 tx_base"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod endpoint;
 mod error;
 pub mod failover;
 pub mod faults;
+mod governance;
 pub mod guard;
 pub mod jobs;
 pub mod keys;
@@ -27,6 +28,7 @@ mod rundir;
 pub mod scenario;
 pub mod services;
 pub mod tampering;
+pub mod upgrade;
 
 pub use error::Error;
 pub use network::{ANVIL_CHAIN_ID, Network};
@@ -35,5 +37,7 @@ pub use ports::Ports;
 pub use process::{Child, Launcher, Program, last_line};
 pub use programs::{ANVIL_VARIABLE, Programs};
 pub use progress::Progress;
-pub use report::{EpochReport, JobReport, PaymentReport, Recovery, Report, TamperReport};
+pub use report::{
+    BlockSignatures, EpochReport, JobReport, PaymentReport, Recovery, Report, TamperReport,
+};
 pub use rundir::RunDir;

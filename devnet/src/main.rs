@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use rollmill_devnet::{
     Command, Error, Network, Options, Programs, Progress, Report, RunDir, chaos, economics,
-    failover, guard, scenario, tampering,
+    failover, guard, scenario, tampering, upgrade,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,6 +51,7 @@ async fn run(options: Options) -> Result<(), Error> {
     let programs = Programs::beside_this_one()?;
     let dir = match &options.command {
         Some(Command::Economics(chosen)) => &chosen.dir,
+        Some(Command::Upgrade(chosen)) => &chosen.dir,
         None => &options.dir,
     };
     let dir = RunDir::create(dir.as_deref(), rand::random())?;
@@ -78,8 +79,10 @@ async fn main_job(
     network: &mut Network,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    if let Some(Command::Economics(chosen)) = &options.command {
-        return economics::run(chosen, network, progress).await;
+    match &options.command {
+        Some(Command::Economics(chosen)) => return economics::run(chosen, network, progress).await,
+        Some(Command::Upgrade(chosen)) => return upgrade::run(chosen, network, progress).await,
+        None => {}
     }
     let mut report = Report::default();
     if let Some(path) = &options.json {
@@ -104,6 +107,7 @@ async fn main_job(
         }
     };
     report.jobs = running.job_reports();
+    report.signatures.clone_from(&running.signatures);
     progress.block(&format!("\n{}\n", report.table()));
     if let Some(path) = &options.json {
         report.write_json(path)?;

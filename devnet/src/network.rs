@@ -57,7 +57,7 @@ impl Network {
         Ok(Self {
             programs,
             ports: Ports::new(unique),
-            http: reqwest::Client::new(),
+            http: rollmill_service::untimed_http_client(),
             l1_urls: Vec::new(),
             launcher: Launcher::new(devnet, &mark),
             guard: Some(guard),
@@ -213,6 +213,11 @@ impl Network {
     fn take(&mut self, name: &str) -> Result<Child, Error> {
         let at = self.children.iter().position(|child| child.name() == name);
         at.map(|at| self.children.remove(at)).ok_or_else(|| not_running(name))
+    }
+
+    /// Whether a process of this name belongs to the network and was not killed.
+    pub fn runs(&self, name: &str) -> bool {
+        self.children.iter().any(|child| child.name() == name)
     }
 
     /// Freezes a process, as a machine that hangs would.

@@ -8,6 +8,7 @@ use rollmill_service::values;
 
 use crate::bridge;
 use crate::economics::EconomicsOptions;
+use crate::upgrade::UpgradeOptions;
 
 /// Run the whole network on this machine and prove epochs on a local L1
 ///
@@ -42,6 +43,14 @@ pub struct Options {
     #[arg(allow_negative_numbers = true, help_heading = "Network")]
     pub agents: u32,
 
+    /// Members of the committee, each with a sequencer and a node of its own
+    ///
+    /// With several, every block needs the signatures of more than two thirds of them, and each verifies the client
+    /// proofs before it signs. Slots are then longer.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=7_u32))]
+    #[arg(allow_negative_numbers = true, help_heading = "Network")]
+    pub committee: u32,
+
     /// Prover nodes of one account; one submits, another takes over if it fails
     #[arg(long, value_name = "N", default_value_t = 1, default_value_if("failover", "true", "2"))]
     #[arg(value_parser = values::whole(1..=4_u32), allow_negative_numbers = true)]
@@ -59,7 +68,8 @@ pub struct Options {
 
     /// Kill an agent during a proof, then kill and restart the broker
     ///
-    /// Prints the time until work continued.
+    /// Prints the time until work continued. With a committee of 4 or more, one of its members is killed too, before the
+    /// first block, and blocks go on without it.
     #[arg(long, help_heading = "Faults")]
     pub kill: bool,
 
@@ -118,6 +128,11 @@ impl Options {
         is_plain && self.blocks * self.txs >= 4
     }
 
+    /// Whether the run kills a member of the committee: the others still are a quorum.
+    pub fn kills_member(&self) -> bool {
+        self.kill && self.committee >= 4
+    }
+
     /// Blocks of the first epoch.
     pub fn first_blocks(&self) -> u32 {
         self.blocks + if self.has_bridge() { bridge::EXTRA_BLOCKS } else { 0 }
@@ -138,6 +153,13 @@ pub enum Command {
     /// happened, every payment and where every token is, and fails unless the payments are those that the formulas
     /// give. Epoch proofs are stand-ins. Example: rollmill-devnet economics --scenario challenge
     Economics(EconomicsOptions),
+    /// Run two deployments on one broker and its agents, and let governance move the network from one to the other
+    ///
+    /// It starts alpha, to which a user deposits, then beta beside it, which a vote adds, funds and makes canonical. The
+    /// user withdraws from alpha, deposits to beta and claims there. L1 accepts epoch proofs of both while both run,
+    /// and what was made for alpha is rejected by beta. All programs, proofs and transactions are real; the votes take
+    /// seconds.
+    Upgrade(UpgradeOptions),
 }
 
 /// What `--tamper` changes.
@@ -182,6 +204,7 @@ mod tests {
     #[test]
     fn without_flags_one_epoch_of_two_blocks_with_two_transfers_is_proven() {
         let options = Options::try_parse_from(["rollmill-devnet"]).unwrap();
+        assert_eq!((options.committee, options.kills_member()), (1, false));
         assert_eq!((options.epochs, options.blocks, options.txs, options.agents), (1, 2, 2, 2));
         assert_eq!(options.transfers(), 4);
         assert!(options.has_bridge());
@@ -216,6 +239,8 @@ mod tests {
             ["--epochs", "0"],
             ["--blocks", "33"],
             ["--agents", "0"],
+            ["--committee", "0"],
+            ["--committee", "8"],
             ["--tamper", "x"],
             ["--timeout-minutes", "0"],
         ] {

@@ -26,6 +26,9 @@ pub struct Report {
     /// Each kill of a submitting prover node, and how long another took to submit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
+    /// Who signed each block, with a committee of several members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<BlockSignatures>,
     /// Each payment on L1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub payments: Vec<PaymentReport>,
@@ -50,6 +53,16 @@ pub struct EpochReport {
     pub verifier: String,
     /// From the epoch's last block on L1 to its proof on L1.
     pub seconds: f64,
+}
+
+/// Who signed a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockSignatures {
+    pub block: u64,
+    /// Name of the member that proposed it.
+    pub proposer: String,
+    /// Names of the members that signed, the proposer among them.
+    pub signed: Vec<String>,
 }
 
 /// What L1 paid.
@@ -116,6 +129,7 @@ impl Report {
         // Writing to a String cannot fail.
         let _ = self.write_jobs(&mut text);
         let _ = self.write_epochs(&mut text);
+        let _ = self.write_signatures(&mut text);
         let _ = self.write_payments(&mut text);
         let _ = self.write_faults(&mut text);
         text
@@ -154,6 +168,17 @@ impl Report {
             )?;
         }
         writeln!(text, "(rows and bytes: the largest; seconds: the mean of a proof)")
+    }
+
+    fn write_signatures(&self, text: &mut String) -> std::fmt::Result {
+        if self.signatures.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\n{:<6} {:<14} signed by", "block", "proposed by")?;
+        for BlockSignatures { block, proposer, signed } in &self.signatures {
+            writeln!(text, "{block:<6} {proposer:<14} {}", signed.join(", "))?;
+        }
+        Ok(())
     }
 
     fn write_payments(&self, text: &mut String) -> std::fmt::Result {
@@ -309,6 +334,19 @@ mod tests {
         assert_eq!(row("tx_base"), ["tx_base", "2", "60000", "0.50", "15.00", "2900"]);
         assert_eq!(row("1 "), ["1", "2", "4", "612345", "201.5", "success", "0xab"]);
         assert!(table.contains("verified on L1 by 0xcd"));
+    }
+
+    #[test]
+    fn the_signatures_of_a_committee_are_a_table_of_their_own() {
+        let mut report = report();
+        assert!(!report.table().contains("signed by"));
+        report.signatures.push(BlockSignatures {
+            block: 3,
+            proposer: "sequencer-2".into(),
+            signed: vec!["sequencer".into(), "sequencer-2".into()],
+        });
+        let table = report.table();
+        assert!(table.contains("3      sequencer-2    sequencer, sequencer-2\n"), "{table}");
     }
 
     #[test]

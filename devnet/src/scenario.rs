@@ -5,21 +5,21 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::{EpochProven, Follower, L1Client, L1Event};
+use rollmill_l1::{BlockProposed, EpochProven, Follower, L1Client, L1Event};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{Fr, Tx};
 
 use crate::accounts::{self, Accounts};
-use crate::bridge::{self, Bridge, Proven};
-use crate::deployment::{self, Deployment, SLOT_SECONDS, deploy_contracts};
+use crate::bridge::{self, Bridge, PaidBlock, Proven};
+use crate::deployment::{self, Deployment, deploy_contracts};
 use crate::endpoint::Endpoint;
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
 use crate::{
-    ANVIL_CHAIN_ID, EpochReport, Error, JobReport, Network, Options, Progress, Report, chaos,
-    faults, services,
+    ANVIL_CHAIN_ID, BlockSignatures, EpochReport, Error, JobReport, Network, Options, Progress,
+    Recovery, Report, chaos, faults, services,
 };
 
 /// Polling interval of L1, the broker and the nodes.
@@ -38,8 +38,10 @@ pub struct Running {
     /// Every node of the network: the sequencer's and the prover nodes'.
     pub nodes: Vec<NodeClient>,
     pub broker: SocketAddr,
-    /// JSON-RPC of the sequencer's node.
-    pub sequencer: SocketAddr,
+    /// JSON-RPC of the nodes of the committee's members.
+    pub sequencers: Vec<SocketAddr>,
+    /// The members' signatures of each block, if there are several members.
+    pub signatures: Vec<BlockSignatures>,
     pub jobs: Jobs,
     pub accounts: Accounts,
     /// The faulty endpoints before L1; none without faults.
@@ -54,9 +56,8 @@ pub struct Running {
 #[derive(Debug, Clone, Copy)]
 struct SeenBlock {
     at: Instant,
-    /// In units.
-    fees: u128,
     txs: u64,
+    paid: PaidBlock,
 }
 
 /// The deposit and the withdrawal of a run.
@@ -135,9 +136,12 @@ pub async fn bring_up(
         [] => vec![deployment.l1_url.clone()],
         faulty => faulty.iter().map(|endpoint| endpoint.url.clone()).collect(),
     };
-    let sequencer = services::start_sequencer(network, &deployment, options).await?;
-    progress.line(&format!("sequencer: node at http://{sequencer}"));
-    let mut nodes = vec![NodeClient::new(&format!("http://{sequencer}"))?];
+    let sequencers = services::start_committee(network, &deployment, options).await?;
+    let mut nodes = Vec::new();
+    for (i, sequencer) in (1..).zip(&sequencers) {
+        progress.line(&format!("{}: node at http://{sequencer}", services::sequencer_name(i)));
+        nodes.push(NodeClient::new(&format!("http://{sequencer}"))?);
+    }
     for i in 1..=options.prover_nodes {
         let name = services::prover_node_name(i);
         let address = services::start_prover_node(
@@ -145,7 +149,7 @@ pub async fn bring_up(
             &deployment,
             &keys,
             broker,
-            sequencer,
+            &sequencers,
             &name,
             options,
         );
@@ -170,7 +174,8 @@ pub async fn bring_up(
         keys,
         l1,
         broker,
-        sequencer,
+        sequencers,
+        signatures: Vec::new(),
         endpoints,
     })
 }
@@ -187,6 +192,10 @@ pub async fn prove_epochs(
     report: &mut Report,
 ) -> Result<(), Error> {
     let start = Instant::now();
+    let mut down = match options.kills_member() {
+        true => Some(faults::kill_member(network, options.committee, progress).await?),
+        false => None,
+    };
     for epoch in 0..options.epochs {
         let last_block = running.send_round(options, network, progress).await?;
         if options.kill && epoch == 0 {
@@ -224,6 +233,9 @@ pub async fn prove_epochs(
         }
         // The last job's line may still be missing: the proof can be on L1 before the next poll.
         running.jobs.poll(progress).await?;
+        if let Some(down) = down.take() {
+            report.add_recovery(running.went_on(down, network, progress).await?);
+        }
     }
     running.settle(progress, report).await
 }
@@ -254,7 +266,7 @@ impl Running {
             let (units, account) = (bridge::DEPOSIT, of.claimant.0);
             progress.line(&format!("{units} units deposited on L1 for account {account}"));
         }
-        self.send(&txs, progress).await?;
+        self.send(&txs, network, progress).await?;
         if is_first {
             txs.extend(self.cross(transfers, options, network, progress).await?);
         }
@@ -277,13 +289,13 @@ impl Running {
         progress.line(&format!("account {sender} proved a withdrawal of {amount} to L1"));
         let claimant = of.claimant.0;
         of.withdrawal = Some(withdrawal.hash());
-        self.send(std::slice::from_ref(&withdrawal), progress).await?;
+        self.send(std::slice::from_ref(&withdrawal), network, progress).await?;
         let start = Instant::now();
         loop {
             network.check()?;
             if let Some(claim) = self.accounts.claim(claimant, &self.node).await? {
                 progress.line(&format!("account {claimant} proved the claim of its deposit"));
-                self.send(std::slice::from_ref(&claim), progress).await?;
+                self.send(std::slice::from_ref(&claim), network, progress).await?;
                 return Ok([withdrawal, claim]);
             }
             if start.elapsed() > options.timeout() {
@@ -298,21 +310,21 @@ impl Running {
     /// Keeps what an accepted proof is paid for.
     fn note_proven(&mut self, event: &EpochProven) {
         let added = self.blocks.range(event.first_added..=event.last_block);
-        let fees = added.map(|(_, block)| block.fees).sum();
+        let added: Vec<PaidBlock> = added.map(|(_, block)| block.paid).collect();
         let Some(of) = &mut self.bridge else { return };
         // A longer proof of the same epoch takes the place of a shorter one, and is paid for all of its rows.
         match of.proven.last_mut().filter(|last| last.epoch == event.epoch) {
             Some(last) => {
                 last.last_block = event.last_block;
                 last.rows += event.delta;
-                last.fees += fees;
+                last.blocks.extend(added);
             }
             None => of.proven.push(Proven {
                 epoch: event.epoch,
                 first_block: event.first_block,
                 last_block: event.last_block,
                 rows: event.delta,
-                fees,
+                blocks: added,
             }),
         }
     }
@@ -345,16 +357,41 @@ impl Running {
         progress: &mut Progress,
     ) -> Result<u64, Error> {
         self.wait_for_slots(options, network).await?;
-        self.send(txs, progress).await?;
+        self.send(txs, network, progress).await?;
         self.wait_for(txs, network, progress).await
     }
 
-    async fn send(&self, txs: &[Tx], progress: &mut Progress) -> Result<(), Error> {
-        for tx in txs {
-            self.node.send_transaction(tx).await?;
+    /// The nodes of the committee's members that run, the first of them first. A member proposes what is in its own
+    /// node's pool.
+    pub(crate) fn proposers(&self, network: &Network) -> Vec<NodeClient> {
+        let nodes = (1..).zip(self.nodes.iter().take(self.sequencers.len()));
+        let runs = nodes.filter(|(i, _)| network.runs(&services::sequencer_name(*i)));
+        runs.map(|(_, node)| node.clone()).collect()
+    }
+
+    async fn send(
+        &self,
+        txs: &[Tx],
+        network: &Network,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        for (i, node) in self.proposers(network).iter().enumerate() {
+            for tx in txs {
+                let Err(error) = node.send_transaction(tx).await else { continue };
+                // Another member may have put it into a block before this one had it.
+                let is_late = i > 0 && self.is_included(tx).await?;
+                if !is_late {
+                    return Err(error.into());
+                }
+            }
         }
         progress.line(&format!("sent {} transactions", txs.len()));
         Ok(())
+    }
+
+    async fn is_included(&self, tx: &Tx) -> Result<bool, Error> {
+        let status = self.node.transaction_status(&tx.hash()).await?;
+        Ok(matches!(status, TxStatus::Included { .. } | TxStatus::Proven { .. }))
     }
 
     /// Waits until transactions are in blocks, and returns the last of these.
@@ -403,7 +440,7 @@ impl Running {
             if slot > 0 && is_early && used != Some(slot / slots) {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_secs(u64::from(SLOT_SECONDS)) / 4).await;
+            tokio::time::sleep(Duration::from_secs(self.deployment.config.slot_seconds) / 4).await;
         }
     }
 
@@ -416,11 +453,13 @@ impl Running {
         for event in self.follower.poll().await? {
             match event {
                 L1Event::BlockProposed(block) => {
-                    let (fees, txs) = (block.total_fees, block.tx_count.into());
-                    let seen = SeenBlock { at: Instant::now(), fees, txs };
-                    self.blocks.insert(block.block_number, seen);
+                    let (fees, coinbase) = (block.total_fees, block.coinbase);
+                    let paid = PaidBlock { fees, coinbase, signers: block.signers };
+                    let (at, txs) = (Instant::now(), block.tx_count.into());
+                    self.blocks.insert(block.block_number, SeenBlock { at, txs, paid });
+                    let signed = self.note_signatures(&block);
                     progress.line(&format!(
-                        "block {} on L1: slot {}, {} transactions in a blob",
+                        "block {} on L1: slot {}, {} transactions in a blob{signed}",
                         block.block_number, block.slot, block.tx_count
                     ));
                 }
@@ -438,6 +477,46 @@ impl Running {
             }
         }
         Ok(proven)
+    }
+
+    /// Keeps who signed a block of a committee of several, and says how many did.
+    fn note_signatures(&mut self, block: &BlockProposed) -> String {
+        let members = &self.deployment.members;
+        if members.len() < 2 {
+            return String::new();
+        }
+        let names = (1..).zip(members).map(|(i, account)| (services::sequencer_name(i), account));
+        let proposer = names.clone().find(|(_, account)| **account == block.coinbase);
+        let signed = names.enumerate().filter(|(bit, _)| block.signers >> bit & 1 == 1);
+        let signed: Vec<String> = signed.map(|(_, (name, _))| name).collect();
+        let (of, all) = (signed.len(), members.len());
+        let proposer = proposer.map_or_else(|| block.coinbase.to_string(), |(name, _)| name);
+        let text = format!(", proposed by {proposer}, {of} of {all} signatures");
+        self.signatures.push(BlockSignatures { block: block.block_number, proposer, signed });
+        text
+    }
+
+    /// Requires that no block since a member's kill has its signature, that there was one, and restarts it.
+    async fn went_on(
+        &mut self,
+        down: faults::Down,
+        network: &mut Network,
+        progress: &mut Progress,
+    ) -> Result<Recovery, Error> {
+        let member = down.program.name.clone();
+        if let Some(block) = self.signatures.iter().find(|block| block.signed.contains(&member)) {
+            let why = format!("block {} has a signature of {member}", block.block);
+            return Err(Error::Failover { step: format!("of {member}"), why });
+        }
+        let first = self.blocks.first_key_value().map(|(_, block)| block.at);
+        let Some(first) = first else {
+            let why = "no block was proposed".to_owned();
+            return Err(Error::Failover { step: format!("of {member}"), why });
+        };
+        progress.line(&format!("{} blocks were proposed without {member}", self.blocks.len()));
+        network.start(down.program, services::NODE_LIMIT).await?;
+        let seconds = first.saturating_duration_since(down.since).as_secs_f64();
+        Ok(Recovery { killed: member, seconds })
     }
 
     /// What L1 reports about an accepted proof.

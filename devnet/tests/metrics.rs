@@ -108,7 +108,8 @@ fn names_are_unique_and_end_in_their_unit() {
         assert!(seen.insert(name), "two metrics are called {name}");
         assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name} is a {kind:?}");
         assert_eq!(buckets.is_empty(), kind != Kind::Histogram, "{name} is a {kind:?}");
-        assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name} has no unit");
+        let has_unit = ["_seconds", "_items"].iter().any(|unit| name.ends_with(unit));
+        assert!(kind != Kind::Histogram || has_unit, "{name} has no unit");
         assert!(buckets.is_sorted_by(|a, b| a < b), "{name} has buckets out of order");
         let first = help.chars().next().unwrap();
         assert!(first.is_uppercase() || first == '1', "{name}: {help}");
@@ -190,7 +191,7 @@ fn series() -> BTreeSet<String> {
 fn dashboards_and_pages_name_metrics_that_exist() {
     let series = series();
     let mut dashboards = BTreeSet::new();
-    for path in files(&root().join("docs/grafana"), "json") {
+    for path in files(&root().join("deploy/grafana"), "json") {
         let names = mentioned(&read(&path));
         let unknown: Vec<_> = names.difference(&series).collect();
         assert!(unknown.is_empty(), "{} shows {unknown:?}", path.display());
@@ -209,6 +210,7 @@ fn dashboards_and_pages_name_metrics_that_exist() {
         "docs/book/deadlines.md",
         "docs/book/blobs.md",
         "docs/book/committee.md",
+        "docs/book/quotes.md",
         "docs/book/faults.md",
     ] {
         for name in mentioned(&read(&root().join(page))) {

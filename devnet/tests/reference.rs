@@ -180,6 +180,7 @@ fn every_sample_file_is_read_by_its_program_as_its_defaults() {
 /// What the values of options are called, with the kinds of those that are numbers.
 const VALUE_NAMES: &[&str] = &[
     "ADDRESS",
+    "ADDRESS,...",
     "ADDRESS=URL,...",
     "AZT",
     "BOOL",
@@ -192,10 +193,12 @@ const VALUE_NAMES: &[&str] = &[
     "FORMAT",
     "FROM..TO",
     "HEX",
+    "HOST,...",
     "HOST:PORT",
     "KIND",
     "LIST",
     "NAME",
+    "NAME=VALUE",
     "PAYER",
     "POLICY",
     "SET",
@@ -220,6 +223,7 @@ const NUMBERS: &[&str] = &[
     "N",
     "SECONDS",
     "SEED",
+    "SLOTS",
 ];
 
 /// An option as a help text shows it.

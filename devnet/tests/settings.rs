@@ -23,8 +23,8 @@ struct Setting {
     table: String,
     key: String,
     variable: String,
-    /// A value of the wrong kind: text where a number, a truth value or a URL is expected, and nothing
-    /// where any text would do.
+    /// A value of the wrong kind: text where a number, a truth value or a URL is expected, no name where names are, and
+    /// nothing where any text would do.
     wrong: &'static str,
 }
 
@@ -61,7 +61,12 @@ fn settings(program: &Path) -> Vec<Setting> {
                 table: table.clone(),
                 key: key.to_owned(),
                 variable: std::mem::take(&mut variable),
-                wrong: if typed { "nonsense" } else { "" },
+                wrong: match key {
+                    // Nothing is an empty list, and nonsense a name.
+                    "listen_hosts" => "a/b",
+                    _ if typed => "nonsense",
+                    _ => "",
+                },
             });
         }
     }
@@ -131,12 +136,12 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
         ),
         (
             "rollmill-broker",
-            &["status", "--url", "https://x"],
-            "SVC-001: invalid value for --url: it starts",
+            &["status", "--url", "ftp://x"],
+            "SVC-001: invalid value for --url: an address that starts with `ftp://`",
         ),
         (
             "rollmill-agent",
-            &["--device", "cpu", "--broker", "https://x"],
+            &["--device", "cpu", "--broker", "ftp://x"],
             "SVC-001: invalid value for --broker",
         ),
         ("rollmill-bench", &["run", "--sizes", "27"], "BEN-001"),

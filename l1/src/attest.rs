@@ -23,14 +23,18 @@ pub const COMMITTEE_MAX: usize = 64;
 /// The EIP-712 digest of a block under the rollup's domain. `chain` is the link, so that the signature covers
 /// header, data, fees, coinbase and messages.
 pub fn block_digest(chain_id: u64, rollup: Address, number: u64, slot: u64, chain: B256) -> B256 {
-    let domain = Eip712Domain::new(
+    typed::Block { number, slot, chain }.eip712_signing_hash(&domain(chain_id, rollup))
+}
+
+/// The EIP-712 domain of everything that is signed for a deployment.
+pub(crate) fn domain(chain_id: u64, rollup: Address) -> Eip712Domain {
+    Eip712Domain::new(
         Some("Rollmill".into()),
         Some("2".into()),
         Some(U256::from(chain_id)),
         Some(rollup),
         None,
-    );
-    typed::Block { number, slot, chain }.eip712_signing_hash(&domain)
+    )
 }
 
 /// Bytes of a signature: r, s, and 27 or 28.

@@ -346,6 +346,19 @@ pub struct Selection {
 }
 
 impl Selection {
+    pub(crate) fn address(&self) -> Address {
+        *self.instance.address()
+    }
+
+    pub(crate) fn provider(&self) -> RootProvider {
+        self.instance.provider().clone()
+    }
+
+    /// The token that is staked; zero if committees are not drawn from stakers.
+    pub(crate) async fn stake_token(&self) -> Result<Address, L1Error> {
+        self.instance.TOKEN().call().await.map_err(L1Error::contract("TOKEN"))
+    }
+
     /// Who must sign as the proposer of a slot.
     ///
     /// # Errors

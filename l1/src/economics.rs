@@ -1,5 +1,7 @@
 //! Bonds, pay and tokens of a deployment: what an account has, and the calls that move it.
 
+use std::time::Duration;
+
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, Bytes, U256};
 use alloy::providers::RootProvider;
@@ -9,18 +11,30 @@ use crate::abi::{AztToken, BondVault, Contracts, EpochRecord, Rates, Registry, R
 use crate::amount::Azt;
 use crate::client::{DeploymentInfo, L1BlockRef, RollupContract};
 use crate::error::L1Error;
-use crate::sender::{TxSender, TxStatus};
+use crate::sender::{TxReceipt, TxRequest, TxSender, TxStatus};
+
+/// What a call costs more if a word that it changes was set back to zero since its simulation: 22,100 gas for a word
+/// that becomes nonzero instead of 5,000 (EIP-2200 and EIP-2929).
+pub const WORD_RESET_GAS: u64 = 17_100;
+
+/// What `submitEpochProof` may need more than its simulation. In time and before the end of the epoch it only records
+/// the proof. Later it settles the epoch as well, and after the proof's window it shares the poster's bond.
+///
+/// The test `a_proof_simulated_in_time_lands_late` measures both.
+pub const PROOF_GAS_SPARE: u64 = 250_000;
 
 /// A call of a contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     pub to: Address,
     pub input: Bytes,
+    /// See [`TxRequest::gas_spare`].
+    pub gas_spare: u64,
 }
 
 impl Call {
     pub fn new(to: Address, call: &impl SolCall) -> Self {
-        Self { to, input: call.abi_encode().into() }
+        Self { to, input: call.abi_encode().into(), gas_spare: 0 }
     }
 }
 
@@ -192,7 +206,11 @@ impl Economics {
     /// Distributes fees and rewards of an epoch's blocks. `committee` is that of the epoch.
     pub fn claim_blocks(&self, blocks: Unclaimed, committee: Vec<Address>) -> Call {
         let Unclaimed { from, to, .. } = blocks;
-        Call::new(self.contracts.rewards, &Rewards::claimBlocksCall { from, to, committee })
+        // Each payee may take what it is owed in between.
+        let payees = committee.len() as u64 + to.saturating_sub(from) + 2;
+        let call = Rewards::claimBlocksCall { from, to, committee };
+        let gas_spare = payees.saturating_mul(WORD_RESET_GAS);
+        Call { gas_spare, ..Call::new(self.contracts.rewards, &call) }
     }
 
     /// Tokens that lie in the FeePortal.
@@ -263,6 +281,13 @@ impl RollupContract {
 }
 
 impl DeploymentInfo {
+    /// The epoch at a Unix second; `None` before genesis.
+    pub fn epoch_at(&self, timestamp: u64) -> Option<u64> {
+        let seconds = timestamp.checked_sub(self.schedule.genesisTime)?;
+        // The constructor rejects slots without length.
+        Some(self.epoch(seconds / u64::from(self.schedule.slotSeconds).max(1)))
+    }
+
     /// Unix second at which an epoch is over.
     pub fn epoch_end(&self, epoch: u64) -> u64 {
         let schedule = &self.schedule;
@@ -270,6 +295,21 @@ impl DeploymentInfo {
         let end = U256::from(epoch).saturating_add(U256::from(1)) * U256::from(seconds);
         end.saturating_add(U256::from(schedule.genesisTime)).saturating_to()
     }
+}
+
+/// Sends a request under the attempt that comes next for its purpose, and waits for its inclusion; `None` if it is in
+/// no block after `limit`. It stays pending then, and the next call of this function continues with it.
+///
+/// # Errors
+/// As [`TxSender::send`].
+pub async fn send_within(
+    sender: &TxSender,
+    request: TxRequest,
+    limit: Duration,
+) -> Result<Option<TxReceipt>, L1Error> {
+    let attempt = sender.attempt_for(&request.purpose);
+    let request = TxRequest { attempt, ..request };
+    tokio::time::timeout(limit, sender.send(request)).await.ok().transpose()
 }
 
 /// L1's head, if a reading after it shows the effect of every transaction of this purpose that is in a block. `None`

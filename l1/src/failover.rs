@@ -114,7 +114,7 @@ pub(crate) struct Failover(Arc<Inner>);
 impl Failover {
     pub(crate) fn new(urls: &[String], chain_id: u64) -> Result<Self, L1Error> {
         let bad = |url: &str, reason: String| L1Error::Url { url: url.to_owned(), reason };
-        let client = reqwest::Client::builder()
+        let client = rollmill_net::http_client()
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .build()

@@ -25,7 +25,9 @@ mod intent;
 mod intent_v1;
 mod keys;
 mod queue;
+pub mod quote;
 mod sealed;
+mod seeds;
 mod send;
 mod sender;
 mod sidecars;
@@ -45,6 +47,7 @@ pub use event::{
 pub use fees::Fees;
 pub use follower::Follower;
 pub use keys::{KeyLock, KeySource, read_keystore, write_keystore};
+pub use seeds::{FIRST_SEED, SEED_LAG, Seeds};
 pub use sender::{
     Expiry, GAS_LIMIT_MAX, Right, Seen, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus,
     TxUpdate,

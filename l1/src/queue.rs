@@ -1,5 +1,6 @@
 //! Which intents of the journal a request continues, replaces or waits for.
 
+use crate::economics::WORD_RESET_GAS;
 use crate::error::L1Error;
 use crate::intent::{Inclusion, Intent, IntentFile, State, digest_of};
 use crate::sender::{GAS_LIMIT_MAX, TxReceipt, TxRequest};
@@ -89,9 +90,11 @@ pub(crate) fn waits_for_other_kind(file: &IntentFile, intent: &Intent) -> bool {
     before.any(|other| other.blob.is_some() != intent.blob.is_some())
 }
 
-/// A gas limit with a fifth to spare.
-pub(crate) fn with_margin(gas: u64) -> u64 {
-    gas.saturating_add(gas / 5).min(GAS_LIMIT_MAX)
+/// The limit of a call that was simulated with this gas and may need `spare` more: a fifth is added, at least
+/// [`WORD_RESET_GAS`].
+pub(crate) fn with_margin(gas: u64, spare: u64) -> u64 {
+    let margin = (gas / 5).max(WORD_RESET_GAS).saturating_add(spare);
+    gas.saturating_add(margin).min(GAS_LIMIT_MAX)
 }
 
 pub(crate) fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxReceipt {
@@ -107,5 +110,20 @@ pub(crate) fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxRece
         contract_address: at.contract_address,
         attempts: intent.forms.len(),
         is_final,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_is_a_fifth_or_a_word_with_what_is_asked_for_and_ends_at_the_cap() {
+        assert_eq!(with_margin(1_000_000, 0), 1_200_000);
+        assert_eq!(with_margin(1_000_000, 7), 1_200_007);
+        assert_eq!(with_margin(21_000, 0), 21_000 + WORD_RESET_GAS);
+        for (gas, spare) in [(GAS_LIMIT_MAX, 0), (1, u64::MAX), (u64::MAX, u64::MAX)] {
+            assert_eq!(with_margin(gas, spare), GAS_LIMIT_MAX);
+        }
     }
 }

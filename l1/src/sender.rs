@@ -10,6 +10,12 @@
 //! goes to the next request, or is filled by an empty transfer to the account itself when a
 //! transaction waits behind it or a pool may still contain the dropped form.
 //!
+//! # Gas
+//! A call is simulated on the state after L1's head and at its time, and runs in a later block. So its limit has a
+//! fifth to spare, at least the price of a word that somebody sets back to zero in between, and what its purpose
+//! may need more: see [`TxRequest::gas_spare`]. If a later simulation needs more than the limit, the transaction is
+//! replaced by one with a higher limit.
+//!
 //! # Blobs
 //! A request may carry one blob. Pools keep an account's transactions with blobs apart from those without: while
 //! one kind is pending they reject the other. So a request waits until all earlier ones of the other kind are in
@@ -24,12 +30,13 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
-use rollmill_blob::Sidecar;
+use rollmill_blob::{Short, Sidecar};
 use rollmill_net::{Again, Retry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
 use crate::client::{L1BlockRef, L1Client};
+use crate::economics::Call;
 use crate::error::L1Error;
 use crate::fees::Fees;
 use crate::intent::{self, BlobId, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT};
@@ -89,7 +96,7 @@ impl Expiry {
 }
 
 /// A transaction to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TxRequest {
     /// What it is for; see the module's documentation. Names that start with `fill/` are the sender's
     /// own.
@@ -104,6 +111,9 @@ pub struct TxRequest {
     pub sidecar: Option<Arc<Sidecar>>,
     /// None simulates the call to find it, which rejects one that would revert.
     pub gas_limit: Option<u64>,
+    /// Gas that the call may need beyond a simulated limit, because it does more in a later block than in the
+    /// simulation. What is not used is not paid for, but the account must own it.
+    pub gas_spare: u64,
     /// When it expires; `None` is never.
     pub expires: Option<Expiry>,
     /// The fence of the caller's right to send: [`TxSender::guarded`] is asked about it just before
@@ -111,7 +121,30 @@ pub struct TxRequest {
     pub fence: Option<u64>,
 }
 
+impl std::fmt::Debug for TxRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TxRequest")
+            .field("purpose", &self.purpose)
+            .field("attempt", &self.attempt)
+            .field("to", &self.to)
+            .field("input", &Short(&self.input))
+            .field("value", &self.value)
+            .field("sidecar", &self.sidecar)
+            .field("gas_limit", &self.gas_limit)
+            .field("gas_spare", &self.gas_spare)
+            .field("expires", &self.expires)
+            .field("fence", &self.fence)
+            .finish()
+    }
+}
+
 impl TxRequest {
+    /// The first attempt of a contract's call, with the gas that it needs beyond its simulation.
+    pub fn of(purpose: impl Into<String>, call: Call) -> Self {
+        let Call { to, input, gas_spare } = call;
+        Self { gas_spare, ..Self::call(purpose, to, input) }
+    }
+
     /// The first attempt of a call without value, simulated first, that does not expire.
     pub fn call(purpose: impl Into<String>, to: Address, input: Bytes) -> Self {
         Self { to: Some(to), ..Self::create(purpose, input) }
@@ -127,6 +160,7 @@ impl TxRequest {
             value: U256::ZERO,
             sidecar: None,
             gas_limit: None,
+            gas_spare: 0,
             expires: None,
             fence: None,
         }
@@ -381,11 +415,11 @@ impl TxSender {
         }
         // None is written before it is decided to send.
         let sidecar = request.sidecar.clone();
-        let gas_limit = request.gas_limit;
+        let (gas_limit, gas_spare) = (request.gas_limit, request.gas_spare);
         let mut intent = Intent::new(request, 0, 0);
         intent.gas_limit = match gas_limit {
             Some(limit) => limit.min(GAS_LIMIT_MAX),
-            None => with_margin(self.estimate(&intent, poll.head).await?),
+            None => with_margin(self.estimate(&intent, poll.head).await?, gas_spare),
         };
         intent.nonce = self.nonce_for(&mut file, &intent.purpose, poll.count).await?;
         let rivals = rivals(&file, intent.nonce);

@@ -12,8 +12,8 @@ use alloy::providers::Provider;
 use crate::client::L1BlockRef;
 use crate::error::L1Error;
 use crate::intent::{BlobId, Inclusion, Intent, IntentFile, Retired, State};
-use crate::queue::{is_blob_ahead, receipt, waits_for_other_kind};
-use crate::sender::{Right, TxSender, TxUpdate};
+use crate::queue::{is_blob_ahead, receipt, waits_for_other_kind, with_margin};
+use crate::sender::{GAS_LIMIT_MAX, Right, TxSender, TxUpdate};
 
 /// Unknown nonces that one tick fills, which bounds the cost of a node that is wrong about the nonce.
 const GAP_MAX: u64 = 16;
@@ -34,6 +34,8 @@ pub(crate) struct Poll {
 /// What to do with an intent that is not in a block.
 enum Verdict {
     Deliver,
+    /// It would need more gas than its limit: send it with this limit.
+    Widen(u64),
     /// Depends on what is before it in the queue.
     Wait,
     Drop(Retired),
@@ -251,7 +253,10 @@ impl TxSender {
         let rivals = rivals(file, nonce);
         if let Some(active) = rivals.iter().find(|rival| rival.is_active()) {
             match self.verdict(file, active, poll).await? {
-                Verdict::Deliver => return self.deliver(file, active.clone(), poll).await,
+                Verdict::Deliver => return self.deliver(file, active.clone(), None, poll).await,
+                Verdict::Widen(limit) => {
+                    return self.deliver(file, active.clone(), Some(limit), poll).await;
+                }
                 Verdict::Wait => return Ok(()),
                 Verdict::Drop(retired) => retire(file, active.clone(), retired, poll)?,
             }
@@ -284,6 +289,9 @@ impl TxSender {
             return Ok(wait);
         }
         match self.estimate(intent, poll.head).await {
+            Ok(gas) if gas > intent.gas_limit && intent.gas_limit < GAS_LIMIT_MAX => {
+                Ok(Verdict::Widen(with_margin(gas, 0)))
+            }
             Ok(_) => Ok(Verdict::Deliver),
             // It may be included at this moment: development nodes respond for a block with the state
             // of the next one, which they are building.
@@ -299,11 +307,12 @@ impl TxSender {
         }
     }
 
-    /// Sends the active intent of a nonce again, or with higher fees, if needed.
+    /// Sends the active intent of a nonce again, or with higher fees or another gas limit, if needed.
     async fn deliver(
         &self,
         file: &mut IntentFile,
         intent: Intent,
+        gas_limit: Option<u64>,
         poll: &mut Poll,
     ) -> Result<(), L1Error> {
         let id = intent.label();
@@ -322,8 +331,9 @@ impl TxSender {
             let waited = poll.head.number.saturating_sub(sent_at);
             intent.nonce == poll.count && waited >= self.config.bump_after_blocks
         };
-        let needs_higher_fees =
-            last.as_ref().is_none_or(|last| last.priced_out || is_slow(last.sent_at_block));
+        // A form with another limit is a replacement, which must offer more.
+        let needs_higher_fees = gas_limit.is_some()
+            || last.as_ref().is_none_or(|last| last.priced_out || is_slow(last.sent_at_block));
         if is_known && !needs_higher_fees {
             return Ok(());
         }
@@ -350,14 +360,13 @@ impl TxSender {
         if needs_higher_fees {
             match self.fees_now(file, &intent).await {
                 Ok(fees) => {
+                    let gas_limit = gas_limit.unwrap_or(intent.gas_limit);
                     if last.is_some() {
-                        tracing::info!(
-                            purpose = id,
-                            max_fee_wei = fees.max_fee_wei,
-                            "raising L1 fees"
-                        );
+                        let max_fee_wei = fees.max_fee_wei;
+                        tracing::info!(purpose = id, max_fee_wei, gas_limit, "raising L1 fees");
                         poll.updates.push(TxUpdate::Bumped { id, fees });
                     }
+                    let intent = Intent { gas_limit, ..intent };
                     let also = Vec::new();
                     return self.send_form(file, intent, fees, poll.head.number, also).await;
                 }

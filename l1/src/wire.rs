@@ -68,7 +68,8 @@ pub(crate) fn sign(
     Ok(Signed { tx_hash: *tx.tx_hash(), raw: tx.encoded_2718() })
 }
 
-fn signature(signer: &PrivateKeySigner, hash: B256) -> Result<Signature, L1Error> {
+/// A signature of a hash.
+pub(crate) fn signature(signer: &PrivateKeySigner, hash: B256) -> Result<Signature, L1Error> {
     signer.sign_hash_sync(&hash).map_err(|error| L1Error::Key {
         from: format!("account {}", signer.address()),
         reason: error.to_string(),

@@ -230,3 +230,16 @@ async fn the_endpoint_with_real_rules_rejects_a_small_replacement() {
     sent(&second, 1_300_000_000).await.unwrap();
     assert_eq!(faulty.proxy.rejected(), ["replacement transaction underpriced"]);
 }
+
+/// Goal: a request in a log or a failed test is a few lines, whatever it carries.
+#[test]
+fn a_request_with_a_blob_is_short_in_debug_output() {
+    let input = vec![7; 5_000].into();
+    let call = TxRequest::call("propose/1", alloy::primitives::Address::with_last_byte(1), input);
+    let request = with(&Arc::new(Sidecar::empty()), call);
+    let shown = format!("{request:?}");
+    assert!(shown.len() < 1_000, "{} bytes", shown.len());
+    for part in ["propose/1", "5000 bytes, SHA-256 0x", "131072 bytes, SHA-256 0x"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+}

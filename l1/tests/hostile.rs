@@ -59,7 +59,9 @@ impl Hostile {
     async fn send(&self, index: usize, request: TransactionRequest) -> bool {
         let wallet = EthereumWallet::from(signer(index));
         let url = self.anvil.url.parse().unwrap();
-        let provider = ProviderBuilder::new().wallet(wallet).connect_http(url);
+        let provider = ProviderBuilder::new()
+            .wallet(wallet)
+            .connect_reqwest(rollmill_net::untimed_http_client(), url);
         let request = request.gas_limit(GAS);
         let pending = provider.send_transaction(request).await.unwrap();
         pending.get_receipt().await.unwrap().status()

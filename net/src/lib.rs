@@ -1,16 +1,22 @@
-//! What the clients of the node, the broker and L1 share: connection failures in words, URLs without what may
-//! be secret in them, and retries: their pauses, and what of their failures is logged.
+//! What the clients of the node, the broker and L1 share: TLS, connection failures in words, URLs without what
+//! may be secret in them, and retries: their pauses, and what of their failures is logged.
 
 mod backoff;
+mod handshake;
 mod outage;
+mod pem;
 mod retry;
+mod tls;
 
 use std::error::Error;
 use std::io::ErrorKind;
 
 pub use backoff::Backoff;
+pub use handshake::of_server as handshake_failure;
 pub use outage::Outage;
+pub use pem::{PemError, PemFile, provider};
 pub use retry::{Again, Retry};
+pub use tls::{Tls, TlsFiles, http_client, untimed_http_client};
 
 /// Most characters of a text that is shown.
 const SHOWN_MAX: usize = 200;
@@ -22,13 +28,25 @@ pub fn connection_failure(error: &(dyn Error + 'static)) -> Option<String> {
     let mut words = None;
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            words = Some(io_failure(io));
+            words = Some(match tls_error(io) {
+                Some(tls) => return Some(handshake::of_client(tls)),
+                None => io_failure(io),
+            });
         } else if error.to_string().starts_with("invalid HTTP") {
             words = Some("what listens there does not speak HTTP".to_owned());
         }
         next = error.source();
     }
     words
+}
+
+/// The error of TLS inside one of a connection, under any number of others.
+fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    match inner.downcast_ref() {
+        Some(tls) => Some(tls),
+        None => tls_error(inner.downcast_ref()?),
+    }
 }
 
 fn io_failure(error: &std::io::Error) -> String {

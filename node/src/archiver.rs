@@ -409,10 +409,14 @@ pub async fn follow<E: L1Events>(
             }
             Err(error) => Err(NodeError::Source(error)),
         };
-        node.wait_for_data(match &step {
-            Err(NodeError::Source(L1SourceError::DataMissing { block, .. })) => Some(*block),
-            _ => None,
-        });
+        match &step {
+            Ok(()) => node.wait_for_data(None),
+            Err(NodeError::Source(L1SourceError::DataMissing { block, .. })) => {
+                node.wait_for_data(Some(*block));
+            }
+            // Nothing is known of the data.
+            Err(_) => {}
+        }
         match step {
             Ok(()) => recovered(&mut retry),
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {

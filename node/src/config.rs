@@ -11,6 +11,11 @@ use crate::blobs::BlobConfig;
 use crate::rpc::AdmissionLimits;
 use crate::setup::SetupError;
 
+rollmill_service::listener_settings! {
+    /// Settings that protect the address of the node's JSON-RPC.
+    pub struct ListenerConfig: "node.", "Node"
+}
+
 /// Settings of the node part of a process: the table `[node]` of the file.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Node")]
@@ -19,6 +24,9 @@ pub struct NodeConfig {
     #[arg(id = "node.listen", long, value_name = "HOST:PORT", default_value = "127.0.0.1:8560")]
     #[arg(value_parser = values::listen_address)]
     pub listen: String,
+
+    #[command(flatten)]
+    pub listener: ListenerConfig,
 
     /// Directory of the node's database
     #[arg(id = "node.data_dir", long, value_name = "DIR", default_value = "node-data")]
@@ -127,6 +135,14 @@ impl NodeConfig {
     /// [`SetupError::Unset`]
     pub fn rollup(&self) -> Result<EthAddress, SetupError> {
         self.rollup.ok_or(SetupError::Unset { key: "node.rollup" })
+    }
+
+    /// Rejects settings of the listener that cannot work together.
+    ///
+    /// # Errors
+    /// The settings that exclude each other.
+    pub fn check(&self) -> Result<(), Conflict> {
+        self.listener.check()
     }
 
     pub(crate) fn pool(&self) -> PoolLimits {

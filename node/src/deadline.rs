@@ -117,27 +117,12 @@ impl Pruner {
 
     /// Polls every `pause` until `shutdown` starts. Errors of L1 are logged and retried, with growing pauses.
     pub async fn run(&self, pause: Duration, shutdown: &Shutdown) {
-        let mut retry = Retry::new(pause.min(RETRY_MAX), RETRY_MAX);
-        while !shutdown.is_started() {
-            let step = tokio::select! {
-                () = shutdown.started() => return,
-                step = self.step() => step,
-            };
-            match step {
-                Ok(_) => {
-                    retry.succeeded(|wait_seconds| {
-                        tracing::info!(wait_seconds, "proof deadline checked again");
-                    });
-                    shutdown.within(pause).await;
-                }
-                Err(error) => {
-                    let log = |Again { repeated, retry_seconds }| {
-                        tracing::warn!(%error, repeated, retry_seconds, "proof deadline not checked; retrying");
-                    };
-                    retry.failed(shutdown.started(), log).await;
-                }
-            }
-        }
+        let retry = Retry::new(pause.min(RETRY_MAX), RETRY_MAX);
+        let succeeded = |wait_seconds| tracing::info!(wait_seconds, "proof deadline checked again");
+        let failed = |error: &L1Error, Again { repeated, retry_seconds }| {
+            tracing::warn!(%error, repeated, retry_seconds, "proof deadline not checked; retrying");
+        };
+        crate::watch::watch(pause, retry, shutdown, || self.step(), succeeded, failed).await;
     }
 
     /// Polls once; prunes if it is this process's turn. True when it did.

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
+use rollmill_l1::blob::Short;
 use rollmill_l1::{L1BlockRef, L1Error};
 use rollmill_protocol::{BlobFr, Commitment, EthAddress, Fr};
 
@@ -15,7 +16,7 @@ pub struct L1Position {
 }
 
 /// The data of a proposed block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Data {
     /// The block has no transactions, and no blob.
     None,
@@ -23,6 +24,16 @@ pub enum Data {
     Blob(Vec<u8>),
     /// No source has the blob. A source of events says so only of a block that L1 pruned later.
     Missing,
+}
+
+impl Debug for Data {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Blob(bytes) => f.debug_tuple("Blob").field(&Short(bytes)).finish(),
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
 }
 
 /// A block that was proposed, as L1 recorded it, with its data.

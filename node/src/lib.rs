@@ -23,6 +23,7 @@
 //!
 //! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.
 
+mod account;
 mod archiver;
 mod blobs;
 pub mod checks;
@@ -44,7 +45,9 @@ mod signatures;
 mod store;
 #[cfg(test)]
 mod tests;
+mod watch;
 
+pub use account::watch_account;
 pub use archiver::follow;
 pub use blobs::{BeaconIds, BlobConfig, BlobsError, NodeBlobs};
 pub use client_key::{ClientKey, ClientKeyError};
@@ -62,3 +65,4 @@ pub use pool::{ClientProofVerifier, PoolLimits, ProofRejected};
 pub use rpc::AdmissionLimits;
 pub use signatures::{BlockSigner, Signed, SigningError, Vote};
 pub use store::{BlockRecord, StateAt, StoredBlock};
+pub use watch::watch;

@@ -7,7 +7,12 @@ use crate::pool::{Dropped, Parked, PoolCounts};
 
 /// Every metric of a node.
 pub fn declared() -> Vec<Declared> {
-    let tables = [Gauges::declared(), AdmissionMetrics::declared(), DeadlineMetrics::declared()];
+    let tables = [
+        Gauges::declared(),
+        AdmissionMetrics::declared(),
+        DeadlineMetrics::declared(),
+        AccountMetrics::declared(),
+    ];
     tables.into_iter().flatten().collect()
 }
 
@@ -74,6 +79,16 @@ rollmill_service::metrics! {
         pub(crate) prunes_sent_total: IntCounter,
         /// Prunes that this process sent and L1 did not accept.
         pub(crate) prune_failures_total: IntCounter,
+    }
+}
+
+rollmill_service::metrics! {
+    /// What the process's account on L1 owns, and what gas costs. Absent while L1 cannot be read.
+    pub(crate) struct AccountMetrics: "rollmill_node_" {
+        /// What the account of this process owns on L1, in ether; absent while it cannot be read.
+        pub(crate) account_balance_eth: Gauge,
+        /// Base fee of the newest L1 block, in gwei per unit of gas; absent while it cannot be read.
+        pub(crate) l1_base_fee_gwei: Gauge,
     }
 }
 

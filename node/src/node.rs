@@ -62,6 +62,8 @@ pub struct Node {
     rejected_proofs: Mutex<RejectedProofs>,
     tips: watch::Sender<wire::Tips>,
     gauges: Gauges,
+    /// The block on L1 whose data no source has.
+    data_missing: Mutex<Option<u64>>,
     /// Locked while an update is applied, so that pool and tips follow in the order of commits.
     applying: Mutex<()>,
 }
@@ -120,6 +122,7 @@ impl Node {
             rejected_proofs: Mutex::default(),
             tips,
             gauges,
+            data_missing: Mutex::default(),
             applying: Mutex::new(()),
         }))
     }
@@ -173,9 +176,16 @@ impl Node {
         self.show(&pool, &chain)
     }
 
-    /// Shows which block waits for its data, if one does.
+    /// Records which block waits for its data, if one does.
     pub(crate) fn wait_for_data(&self, block: Option<u64>) {
         self.gauges.set_data_missing(block);
+        *self.data_missing.lock() = block;
+    }
+
+    /// Number of the block on L1 whose data no source has, while the node waits for it. The pending tip is then behind
+    /// that of L1, so no block that is built on it can be proposed.
+    pub fn data_missing(&self) -> Option<u64> {
+        *self.data_missing.lock()
     }
 
     /// Call it when L1 has nothing newer than what was followed: waiting transactions age by L1's

@@ -10,7 +10,7 @@ use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::{DeploymentInfo, L1Client, L1Error, RollupContract, SenderConfig, TxSender};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
-use rollmill_service::{Conditions, Failure, HttpMetrics, Process, Shutdown, listen, serve_within};
+use rollmill_service::{Conditions, Failure, HttpServer, Process, Shutdown, listen};
 
 use crate::blobs::NodeBlobs;
 use crate::checks::{read_genesis, read_key, require_early_start};
@@ -159,19 +159,20 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         return Err(SetupError::Mismatch { what, ours, theirs, rollup }.into());
     }
     node.register_metrics(&process.metrics)?;
+    process.show_disk(&config.data_dir)?;
     let shown = Arc::clone(&node);
     process.status_page.show("tips", move || serde_json::json!(shown.tips()));
     let shown = Arc::clone(&node);
     process
         .status_page
         .show("unverified_from_block", move || serde_json::json!(shown.tips().unverified()));
+    let (limits, protection) = (config.http(), config.listener.protection());
+    let server = HttpServer::open("rpc", &config.listen, limits, &protection, &process.metrics)?;
     let listener = listen(&config.listen, "--node-listen").await?;
     tracing::info!(address = %listener.local_addr()?, "node JSON-RPC listening");
     let rpc = Rpc::new(Arc::clone(&node), config.admission()).with_blobs(blobs.archive.clone());
     rpc.register_metrics(&process.metrics)?;
-    let http = HttpMetrics::new("rpc");
-    http.register(&process.metrics)?;
-    tokio::spawn(serve_within(listener, rpc.router(), config.http(), http, shutdown.clone()));
+    tokio::spawn(server.serve(listener, rpc.router(), shutdown.clone()));
     let peers = config.tx_sources.iter().map(|url| NodeClient::new(url));
     let peers = peers.collect::<Result<Vec<_>, _>>()?;
     tokio::spawn(fetch_missing(Arc::clone(&node), peers, FETCH_PAUSE, shutdown.clone()));

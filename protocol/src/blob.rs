@@ -91,8 +91,14 @@ layout! {
 }
 
 /// A KZG commitment to a blob, which L1 checks; zeros without transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Commitment(pub [u8; COMMITMENT_BYTES]);
+
+impl std::fmt::Debug for Commitment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Commitment(0x{})", hex::encode(self.0))
+    }
+}
 
 impl Default for Commitment {
     fn default() -> Self {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_l1::alloy::primitives::Address;
-use rollmill_l1::economics::{Call, Due, Economics, head_after, settle};
+use rollmill_l1::economics::{Call, Due, Economics, head_after, send_within, settle};
 use rollmill_l1::{Azt, DeploymentInfo, L1Error, RollupContract, TxReceipt, TxRequest, TxSender};
+use rollmill_node::watch;
 use rollmill_service::{Again, Retry, Shutdown};
 
 use crate::metrics::Metrics;
@@ -58,27 +59,12 @@ impl Claims {
 
     /// Reads what is owed now and then until `shutdown` starts. Errors of L1 are logged and retried.
     pub async fn run(&self, shutdown: &Shutdown) {
-        let mut retry = Retry::new(PAUSE, RETRY_MAX);
-        while !shutdown.is_started() {
-            let step = tokio::select! {
-                () = shutdown.started() => return,
-                step = self.step() => step,
-            };
-            match step {
-                Ok(_) => {
-                    retry.succeeded(|wait_seconds| {
-                        tracing::info!(wait_seconds, "rewards read again");
-                    });
-                    shutdown.within(PAUSE).await;
-                }
-                Err(error) => {
-                    let log = |Again { repeated, retry_seconds }| {
-                        tracing::warn!(%error, repeated, retry_seconds, "rewards not read or not claimed; retrying");
-                    };
-                    retry.failed(shutdown.started(), log).await;
-                }
-            }
-        }
+        let retry = Retry::new(PAUSE, RETRY_MAX);
+        let succeeded = |wait_seconds| tracing::info!(wait_seconds, "rewards read again");
+        let failed = |error: &L1Error, Again { repeated, retry_seconds }| {
+            tracing::warn!(%error, repeated, retry_seconds, "rewards not read or not claimed; retrying");
+        };
+        watch(PAUSE, retry, shutdown, || self.step(), succeeded, failed).await;
     }
 
     /// Reads once what is owed, and claims it if it is enough. True when it did.
@@ -141,14 +127,10 @@ impl Claims {
 /// Sends a call and waits for its inclusion; `None` if it is in no block in time, or reverted because the state has
 /// changed meanwhile. A pending one stays, and the next step continues with it.
 async fn send(
-    sender: &Arc<TxSender>,
+    sender: &TxSender,
     purpose: String,
     call: Call,
 ) -> Result<Option<TxReceipt>, L1Error> {
-    let attempt = sender.attempt_for(&purpose);
-    let request = TxRequest { attempt, ..TxRequest::call(purpose, call.to, call.input) };
-    match tokio::time::timeout(LAND_LIMIT, sender.send(request)).await {
-        Err(_) => Ok(None),
-        Ok(sent) => Ok(Some(sent?).filter(|receipt| receipt.succeeded)),
-    }
+    let sent = send_within(sender, TxRequest::of(purpose, call), LAND_LIMIT).await?;
+    Ok(sent.filter(|receipt| receipt.succeeded))
 }

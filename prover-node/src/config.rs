@@ -7,6 +7,8 @@ use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
 use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
+use crate::quotes::QuotesConfig;
+
 /// Settings of the prover node.
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_arg("intents", |arg| arg.default_value("prover-intents.json")))]
@@ -14,7 +16,7 @@ use rollmill_service::{Common, Conflict, Secret, Settings, values};
 pub struct Config {
     /// URL of the broker
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8551")]
-    #[arg(value_parser = values::http_url, help_heading = "Connection")]
+    #[arg(value_parser = values::url, help_heading = "Connection")]
     pub broker: String,
 
     /// Bearer token for the broker, with the role `producer` [default: none]
@@ -55,6 +57,9 @@ pub struct Config {
     pub claim_rewards_above: Option<Azt>,
 
     #[command(flatten)]
+    pub quotes: QuotesConfig,
+
+    #[command(flatten)]
     pub account: AccountConfig,
 
     #[command(flatten)]
@@ -69,6 +74,8 @@ impl Default for Config {
 
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
+        self.node.check()?;
+        self.quotes.check(self.dry_run)?;
         self.account.check()
     }
 }

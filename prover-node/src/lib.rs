@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod ports;
 pub mod preflight;
 pub mod prove;
+pub mod quotes;
 pub mod range;
 pub mod ranges;
 pub mod submit;

@@ -10,7 +10,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_l1::L1Error;
-use rollmill_node::{ClientKey, Pruner, setup};
+use rollmill_node::{ClientKey, Pruner, setup, watch_account};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::claims::Claims;
@@ -24,6 +24,7 @@ use rollmill_prover_node::node::ProverNode;
 use rollmill_prover_node::ports::{Captures, Memory, NodePorts};
 use rollmill_prover_node::preflight;
 use rollmill_prover_node::prove::Provers;
+use rollmill_prover_node::quotes::Quoter;
 use rollmill_prover_node::ranges::controller::Controller;
 use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::ranges::{Policy, Schedule};
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
         .usage(BrokerError::is_usage)
+        .usage(rollmill_sequencer_client::ClientError::is_usage)
         .run_checked(preflight::checks, run)
 }
 
@@ -88,9 +90,10 @@ async fn serve(process: Process<Config>) -> Outcome {
     let held = lease.clone();
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
-    let sender =
-        running.open_sender(signer, &config.account.intents, max_fee_gwei, conditions, shutdown);
+    let intents = &config.account.intents;
+    let sender = running.open_sender(signer.clone(), intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
+    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
     let pruner = Pruner::of(
         &running,
         (!config.dry_run).then(|| Arc::clone(&sender)),
@@ -105,6 +108,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let account = sender.account();
     let metrics = Metrics::new(&process.metrics)?;
+    let quotes = Quoter::open(&config.quotes, &running, signer, &metrics)?;
     let claims = Claims::new(
         &running.contract,
         &running.info,
@@ -133,16 +137,25 @@ async fn serve(process: Process<Config>) -> Outcome {
         proof_window_seconds: fixed.proofWindowSeconds.into(),
         challenge_seconds: fixed.challengeSeconds.into(),
     };
-    let jobs = Jobs::new(broker.clone(), Tempo::default(), Arc::clone(&health), metrics.clone());
+    let hex = |address: EthAddress| -> String {
+        address.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let (prover_hex, rollup_hex) = (hex(prover_id), hex(running.rollup));
+    let jobs = Jobs::new(
+        broker.clone(),
+        format!("0x{rollup_hex}"),
+        Tempo::default(),
+        Arc::clone(&health),
+        metrics.clone(),
+    );
     let submitter =
         L1Submitter { sender, contract: running.contract.clone(), rollup: running.rollup };
-    let prover_hex: String = prover_id.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let rollup_hex: String = running.rollup.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let node = ProverNode {
         controller,
         broker,
         pruner: Arc::new(pruner),
         claims: Arc::new(claims),
+        quotes,
         lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
         identity,
         ports: NodePorts {

@@ -1,6 +1,7 @@
 //! Metrics of the prover node.
 
 use rollmill_protocol::Circuit;
+use rollmill_sequencer_client::Reason;
 
 use crate::ranges::State;
 
@@ -37,10 +38,18 @@ rollmill_service::metrics! {
         pub submitter_fence: IntGauge,
         /// Attempts to submit a proof, by outcome.
         pub submissions_total: IntCounterVec[outcome in SUBMISSIONS],
+        /// Gas used by proofs that L1 included; one that a reorganization drops counts again.
+        pub submission_gas_total: IntCounter,
+        /// Fees paid for proofs that L1 included, in ether; counted as the gas is.
+        pub submission_fees_eth_total: Counter,
         /// What the prover is owed on L1, in AZT, as of the last reading.
         pub rewards_owed_azt: Gauge,
         /// Claims by this process of what the prover is owed.
         pub rewards_claims_total: IntCounter,
+        /// Quotes that a proposer took and did not have before.
+        pub(crate) quotes_posted_total: IntCounter,
+        /// Quotes that a proposer did not take, by reason; one that is sent again counts again.
+        pub(crate) quotes_failed_total: IntCounterVec[reason in Reason::ALL.map(Reason::label)],
         /// Jobs enqueued and not finished.
         pub jobs_open: IntGauge,
         /// Times a dead-lettered job was found and replayed.

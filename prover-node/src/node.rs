@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use rollmill_broker_client::Client;
 use rollmill_node::Pruner;
+use rollmill_sequencer_client::QuoteClient;
 use rollmill_service::{Again, Failure, Retry, Shutdown, one_line};
 use tokio::task::JoinSet;
 
 use crate::claims::Claims;
 use crate::lease::{self, Identity, RENEW};
 use crate::ports::NodePorts;
+use crate::quotes::Quoter;
 use crate::ranges::controller::Controller;
 
 /// Longest time between two turns.
@@ -33,6 +35,8 @@ pub struct ProverNode {
     pub pruner: Arc<Pruner>,
     /// Shows what the prover is owed, and claims it.
     pub claims: Arc<Claims>,
+    /// Sends quotes to proposers, if the settings name some.
+    pub quotes: Option<(Quoter, Vec<QuoteClient>)>,
 }
 
 impl ProverNode {
@@ -68,6 +72,9 @@ impl ProverNode {
         tasks.spawn(async move { pruner.run(WATCH, &stop).await });
         let (claims, stop) = (Arc::clone(&self.claims), shutdown.clone());
         tasks.spawn(async move { claims.run(&stop).await });
+        if let Some((quoter, proposers)) = self.quotes.take() {
+            tasks.spawn(quoter.run(proposers, shutdown.clone()));
+        }
         self.turns(shutdown).await;
         // Stops the proving tasks; the lease's task still has to release it.
         drop(self.ports);

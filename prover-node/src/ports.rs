@@ -361,6 +361,10 @@ impl Ports for NodePorts {
             State::Included { inclusion, .. } => {
                 self.metrics.epochs_proven_total.inc();
                 self.metrics.submissions_total.with_label_values(&["included"]).inc();
+                self.metrics.submission_gas_total.inc_by(inclusion.gas_used);
+                // Far below 2^53 gwei, up to which a float is exact enough for a metric.
+                let fee_eth = inclusion.fee_wei as f64 / 1e18;
+                self.metrics.submission_fees_eth_total.inc_by(fee_eth);
                 tracing::info!(
                     range = row.id,
                     epoch = row.epoch,

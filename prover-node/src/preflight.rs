@@ -7,9 +7,11 @@ use rollmill_broker_client::{Client, ClientError, Digest, JobId, Options, Role};
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_node::checks;
+use rollmill_sequencer_client::QuoteClient;
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
+use crate::quotes::QuotesConfig;
 
 /// Reports whether the broker responds now; waiting for it happens elsewhere.
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
@@ -17,7 +19,7 @@ const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::
 /// The checks, in the order in which they are reported.
 pub fn checks(config: &Config) -> Preflight {
     let config = Arc::new(config.clone());
-    let [keys, id, account, broker, sources] = std::array::from_fn(|_| Arc::clone(&config));
+    let [keys, id, account, broker, sources, quotes] = std::array::from_fn(|_| Arc::clone(&config));
     checks::node(Preflight::new(), &config.node)
         .check("keys", move || std::future::ready(keys_of(&keys)))
         .check("prover_id", move || {
@@ -45,6 +47,36 @@ pub fn checks(config: &Config) -> Preflight {
                 checks::sources("--tx-sources", &config.tx_sources, &config.node.genesis).await
             }
         })
+        .check("quotes.proposers", move || {
+            let config = Arc::clone(&quotes);
+            async move { proposers_of(&config.quotes).await }
+        })
+}
+
+/// Whether each proposer shows its quotes. Absent whatever the response is: both start in any order.
+async fn proposers_of(config: &QuotesConfig) -> Finding {
+    let Some((fee, urls)) = config.asked() else {
+        return Finding::Ok("none, so that nothing is quoted".to_owned());
+    };
+    let token = config.token.as_ref().map(Secret::reveal);
+    let mut absent = Vec::new();
+    for url in urls {
+        let client = match QuoteClient::new(url, token) {
+            Ok(client) => client,
+            Err(error) => return Finding::wrong(&error),
+        };
+        // Of an epoch that is always over: only whether there is an answer counts.
+        if let Err(error) = client.list(0).await {
+            absent.push(error.to_string());
+        }
+    }
+    match absent.first() {
+        None => Finding::Ok(format!("{} proposers get quotes of {fee} AZT", urls.len())),
+        Some(why) => Finding::Absent {
+            why: why.clone(),
+            todo: format!("{} of {} proposers take no quotes", absent.len(), urls.len()),
+        },
+    }
 }
 
 fn keys_of(config: &Config) -> Finding {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rollmill_circuits::jobs::Output;
 use rollmill_l1::abi;
+use rollmill_l1::economics::PROOF_GAS_SPARE;
 use rollmill_l1::{Expiry, L1Error, RollupContract, TxRequest, TxSender, TxStatus};
 use rollmill_protocol::{EpochRoot, EthAddress};
 
@@ -115,13 +116,14 @@ fn outcome_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) ->
     present.or((next > row.attempt).then_some(Sent::Lost))
 }
 
-/// The request as the row's current attempt: it expires when the window closes, and is sent only while
-/// the lease with this fence is held.
+/// The request as the row's current attempt: it expires when the window closes, is sent only while
+/// the lease with this fence is held, and can be included late.
 fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
     TxRequest {
         attempt: row.attempt,
         expires: row.accepted_until.map(Expiry::Timestamp),
         fence: Some(fence),
+        gas_spare: PROOF_GAS_SPARE,
         ..request
     }
 }
@@ -173,7 +175,7 @@ mod tests {
         assert!(request.purpose.starts_with("prove/4-4-"), "{}", request.purpose);
         assert_eq!((request.attempt, request.fence), (3, Some(9)));
         assert_eq!(request.expires, Some(Expiry::Timestamp(120)));
-        assert_eq!(request.gas_limit, None, "it is simulated");
+        assert_eq!((request.gas_limit, request.gas_spare), (None, PROOF_GAS_SPARE), "simulated");
     }
 
     fn included(succeeded: bool, at_block: u64) -> TxStatus {

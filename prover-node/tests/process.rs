@@ -136,3 +136,68 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
         assert!(lines.contains(part), "{part} is not in {lines}");
     }
 }
+
+/// Goal: the program quotes for its own deployment, in the slot of its L1, to a proposer that may start later.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_sends_its_quotes_to_a_proposer() {
+    use std::sync::Arc;
+
+    use rollmill_sequencer::quotes::{Market, QuoteBook, QuoteServer, router};
+    use rollmill_sequencer_testing::SLOTS_PER_EPOCH;
+    use rollmill_service::prometheus::Registry;
+    use rollmill_service::{Shutdown, listen, serve};
+
+    let (deployment, folder) = with_keys().await;
+    let slot = deployment.rollup.current_slot().await.unwrap();
+    let listener = listen("127.0.0.1:0", "x").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let market = Market {
+        chain_id: rollmill_l1_testing::CHAIN_ID,
+        rollup: deployment.rollup.address(),
+        slots_per_epoch: SLOTS_PER_EPOCH,
+    };
+    let metrics = rollmill_sequencer::metrics::Metrics::new(&Registry::new()).unwrap();
+    let book = Arc::new(QuoteBook::new(market, None, metrics));
+    let server =
+        QuoteServer { book: Arc::clone(&book), slot: Arc::new(move || Ok(slot)), token: None };
+    let shutdown = Shutdown::new();
+    tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));
+
+    let flags = ["--keys-dir", &folder, "--quotes-proposers", &url, "--quotes-fee", "0.75"];
+    let mut program = deployment.run(PROGRAM, &flags);
+    let line = program.line_with("quote posted");
+    assert!(line.contains("fee_azt=0.75"), "{line}");
+    program.line_with("quote posted");
+    let account = rollmill_l1_testing::signer(0).address();
+    for epoch in [slot / SLOTS_PER_EPOCH, slot / SLOTS_PER_EPOCH + 1] {
+        let quote = book.cheapest(epoch, slot).unwrap();
+        assert_eq!((quote.prover, quote.fee.to_string()), (account, "0.75".to_owned()));
+    }
+    assert_eq!(program.metric("rollmill_prover_node_quotes_posted_total"), 2.0);
+    assert_eq!(program.terminate(), Some(0));
+    shutdown.start();
+}
+
+/// Goal: quotes that cannot be meant are errors at the start.
+#[test]
+fn settings_of_quotes_that_contradict_each_other_are_named() {
+    let url = "http://127.0.0.1:1";
+    for (flags, parts) in [
+        (&["--quotes-proposers", url][..], ["quotes.proposers", "quotes.fee"]),
+        (&["--quotes-fee", "1"], ["quotes.proposers", "quotes.fee"]),
+        (&["--quotes-token", "env:HOME"], ["quotes.token", "quotes.proposers"]),
+        (
+            &["--quotes-proposers", url, "--quotes-fee", "1", "--dry-run"],
+            ["quotes.proposers", "dry_run"],
+        ),
+        (&["--quotes-fee", "-1"], ["--quotes-fee", "amount of AZT"]),
+        (&["--quotes-valid-slots", "1"], ["--quotes-valid-slots", "from 2 to 1024"]),
+    ] {
+        let output = Command::new(PROGRAM).args(flags).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_l1::economics::{Bond, Call, Economics, head_after};
+use rollmill_l1::economics::{Bond, Call, Economics, head_after, send_within};
 use rollmill_l1::{Azt, L1Error, TxReceipt, TxRequest, TxSender};
+use rollmill_node::watch;
 use rollmill_service::{Again, Conditions, Retry, Shutdown};
 
 use crate::metrics::Metrics;
@@ -48,25 +49,12 @@ impl BondKeeper {
 
     /// Reads the bond now and then until `shutdown` starts. Errors of L1 are logged and retried.
     pub async fn run(&self, shutdown: &Shutdown) {
-        let mut retry = Retry::new(PAUSE, RETRY_MAX);
-        while !shutdown.is_started() {
-            let step = tokio::select! {
-                () = shutdown.started() => return,
-                step = self.step() => step,
-            };
-            match step {
-                Ok(_) => {
-                    retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "bond read again"));
-                    shutdown.within(PAUSE).await;
-                }
-                Err(error) => {
-                    let log = |Again { repeated, retry_seconds }| {
-                        tracing::warn!(%error, repeated, retry_seconds, "bond not read or not topped up; retrying");
-                    };
-                    retry.failed(shutdown.started(), log).await;
-                }
-            }
-        }
+        let retry = Retry::new(PAUSE, RETRY_MAX);
+        let succeeded = |wait_seconds| tracing::info!(wait_seconds, "bond read again");
+        let failed = |error: &L1Error, Again { repeated, retry_seconds }| {
+            tracing::warn!(%error, repeated, retry_seconds, "bond not read or not topped up; retrying");
+        };
+        watch(PAUSE, retry, shutdown, || self.step(), succeeded, failed).await;
     }
 
     /// Reads the bond once, shows it, and tops it up if it is too low. True when it did.
@@ -112,13 +100,11 @@ impl BondKeeper {
     /// Sends a call and waits for its inclusion; `None` if it is in no block in time. Then it stays pending, and the
     /// next step continues with it.
     async fn send(&self, purpose: &str, call: Call) -> Result<Option<TxReceipt>, L1Error> {
-        let attempt = self.sender.attempt_for(purpose);
-        let request = TxRequest { attempt, ..TxRequest::call(purpose, call.to, call.input) };
-        match tokio::time::timeout(LAND_LIMIT, self.sender.send(request)).await {
-            Err(_) => Ok(None),
-            Ok(Ok(receipt)) if receipt.succeeded => Ok(Some(receipt)),
-            Ok(Ok(receipt)) => Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }),
-            Ok(Err(error)) => Err(error),
+        match send_within(&self.sender, TxRequest::of(purpose, call), LAND_LIMIT).await? {
+            Some(TxReceipt { id, tx_hash, succeeded: false, .. }) => {
+                Err(L1Error::Reverted { id, tx_hash })
+            }
+            sent => Ok(sent),
         }
     }
 }

@@ -7,6 +7,8 @@ use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
 use rollmill_service::{Common, Conflict, Settings, values};
 use rollmill_validator::CommitteeConfig;
 
+use crate::quotes::QuotesConfig;
+
 /// Settings of the sequencer.
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_arg("intents", |arg| arg.default_value("sequencer-intents.json")))]
@@ -51,6 +53,9 @@ pub struct Config {
     pub committee: CommitteeConfig,
 
     #[command(flatten)]
+    pub quotes: QuotesConfig,
+
+    #[command(flatten)]
     pub account: AccountConfig,
 
     #[command(flatten)]
@@ -69,7 +74,9 @@ impl Settings for Config {
             let why = "a block would never be full; lower min_txs or raise max_txs";
             return Err(Conflict::new(&["min_txs", "max_txs"], why));
         }
+        self.node.check()?;
         self.committee.check()?;
+        self.quotes.check(self.committee.attest_only)?;
         self.account.check()
     }
 }

@@ -2,7 +2,7 @@
 //! by the other members and posts them to L1.
 //!
 //! The node's pool admits a transaction only after verifying its client proof. Blocks take the highest
-//! offers first, and their data is published as calldata.
+//! offers first, and their data is published in a blob.
 
 pub mod bond;
 pub mod build;
@@ -11,4 +11,6 @@ pub mod config;
 pub mod error;
 pub mod metrics;
 pub mod preflight;
+pub mod quotes;
+pub mod seed;
 pub mod sequencer;

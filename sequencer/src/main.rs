@@ -4,13 +4,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rollmill_l1::L1Error;
-use rollmill_node::{Pruner, setup};
+use rollmill_node::{Pruner, setup, watch_account};
 use rollmill_node_client::ClientError;
 use rollmill_sequencer::bond::BondKeeper;
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::preflight;
+use rollmill_sequencer::quotes;
+use rollmill_sequencer::seed::SeedKeeper;
 use rollmill_sequencer::sequencer::Sequencer;
 use rollmill_service::{NoCommands, Outcome, Process, Service};
 
@@ -43,19 +45,28 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let intents = &config.account.intents;
     let sender = running.open_sender(key, intents, max_fee_gwei, conditions, shutdown).await?;
     let sender = Arc::new(sender);
+    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
     let economics = running.contract.economics(&running.info).await?;
     let (watched, conditions) = (Arc::clone(&sender), process.conditions.clone());
     let bond = BondKeeper::new(economics, watched, config.bond_top_up, metrics.clone(), conditions);
+    let watched = Arc::clone(&sender);
+    let seeds = SeedKeeper::new(&running.contract, &running.info, watched, metrics.clone()).await?;
     let duties = rollmill_validator::duties(&running);
     let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
+    let quotes = quotes::start(&config.quotes, &running, &metrics, &process).await?;
     let coinbase = config.coinbase;
-    let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
+    let sequencer =
+        Sequencer { running, sender, committee, config, coinbase, metrics, pruner, quotes };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
     let stop = process.shutdown.clone();
     tokio::spawn(async move { bond.run(&stop).await });
+    if let Some(seeds) = seeds {
+        let stop = process.shutdown.clone();
+        tokio::spawn(async move { seeds.run(&stop).await });
+    }
     process.ready();
     Ok(sequencer.run(&process.shutdown).await?)
 }

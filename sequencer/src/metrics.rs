@@ -30,6 +30,8 @@ rollmill_service::metrics! {
         pub(crate) pool_transactions: IntGauge,
         /// 1 while building is paused because L1 contains a block that the node rejected.
         pub(crate) held: IntGauge,
+        /// 1 while building is paused because no source has the data of a block on L1.
+        pub(crate) data_missing: IntGauge,
         /// 1 while building waits for the client proofs of blocks on L1.
         pub(crate) unverified: IntGauge,
         /// Free part of the account's bond, in AZT: what the next epoch that it opens can lock.
@@ -40,5 +42,21 @@ rollmill_service::metrics! {
         pub(crate) bond_needed_azt: Gauge,
         /// Deposits by this process to the account's bond.
         pub(crate) bond_top_ups_total: IntCounter,
+        /// 1 while the present epoch has recorded no seed for a later committee; 0 where committees are fixed.
+        pub(crate) seed_missing: IntGauge,
+        /// Seeds for later committees that this process recorded.
+        pub(crate) seeds_recorded_total: IntCounter,
+        /// Quotes of provers that were new; one that is sent again is not counted again.
+        pub(crate) quotes_accepted_total: IntCounter,
+        /// Requests about quotes that were rejected, by error code.
+        pub(crate) quotes_rejected_total: IntCounterVec[code],
+        /// Valid quotes for the present epoch and later ones.
+        pub(crate) quotes: IntGauge,
+        /// Fee of the cheapest valid quote for the present epoch, in AZT; NaN without one.
+        pub(crate) quote_fee_azt: Gauge = f64::NAN,
+        /// Fee of the cheapest valid quote for the next epoch, in AZT; NaN without one.
+        pub(crate) quote_next_fee_azt: Gauge = f64::NAN,
+        /// Epochs that this process opened while it had a valid quote; L1 knows nothing of quotes.
+        pub(crate) quotes_taken_total: IntCounter,
     }
 }

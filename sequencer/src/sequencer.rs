@@ -2,8 +2,9 @@
 //! until the node has followed it.
 //!
 //! Building is paused while L1 contains a block that the node rejected: a block on top of it would be
-//! rejected too, and the contract accepts none beside it. Building is also paused while a prune is due.
-//! Neither lasts, because the oldest unproven epoch has a deadline and the sequencer prunes when it is
+//! rejected too, and the contract accepts none beside it. Building is also paused while no source has the
+//! data of a block on L1, since the next block has to follow that one, and while a prune is due.
+//! None of these lasts, because the oldest unproven epoch has a deadline and the sequencer prunes when it is
 //! missed.
 //!
 //! A block whose client proofs the node does not have may be unprovable, and every block built on it is
@@ -31,7 +32,7 @@ use rollmill_node_client::wire::{BlockRef, RejectedBlock, Tips};
 use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::Block;
 use rollmill_protocol::{Commitment, EthAddress, Tx};
-use rollmill_service::{Again, Retry, Shutdown, StatusPage};
+use rollmill_service::{Again, Outage, Retry, Shutdown, StatusPage};
 use rollmill_validator_client::{Proposal, SIGNATURE_BYTES};
 
 use crate::build::{BuildError, Built, Choice, Outcome, build, has_messages};
@@ -39,6 +40,7 @@ use crate::committee::Committee;
 use crate::config::Config;
 use crate::error::SequencerError;
 use crate::metrics::Metrics;
+use crate::quotes::{QuoteBook, note_opened};
 
 /// Pause between polls of the pool and the slot.
 const PACE: Duration = Duration::from_millis(200);
@@ -58,7 +60,7 @@ const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 pub enum Turn {
     /// There is nothing to build, or no slot to build it in.
     Waiting,
-    /// L1 contains a block that the node rejected, or that must be pruned.
+    /// L1 contains a block that the node rejected or whose data it does not have, or that must be pruned.
     Paused,
     /// Waiting for blocks on L1 to be verified.
     Unverified,
@@ -75,6 +77,8 @@ pub struct Memory {
     waiting_since: Option<Instant>,
     /// The rejected block that was last logged.
     rejected: Option<RejectedBlock>,
+    /// The time in which the data of a block on L1 is missing.
+    without_data: Outage,
     /// When waiting for the client proofs of a block started.
     unverified_since: Option<Instant>,
     /// The block that is built on although its client proofs were not found in time.
@@ -101,6 +105,7 @@ struct InFlight {
     purpose: String,
     attempt: u32,
     number: u64,
+    slot: u64,
     txs: usize,
 }
 
@@ -118,11 +123,13 @@ pub struct Sequencer {
     pub coinbase: EthAddress,
     pub metrics: Metrics,
     pub pruner: Pruner,
+    /// Quotes of provers, if any are taken.
+    pub quotes: Option<Arc<QuoteBook>>,
 }
 
 impl Sequencer {
     /// The blob of a block with transactions, and what L1 checks of it; nothing without transactions.
-    /// Computes for a second or so.
+    /// Takes about a second, on a blocking thread.
     async fn data(&self, block: &Arc<Block>) -> Result<BlockData, SequencerError> {
         if block.txs.is_empty() {
             return Ok((Commitment::default(), abi::no_data(), None));
@@ -213,7 +220,8 @@ impl Sequencer {
             return self.land(memory, shutdown).await;
         }
         let tips = node.tips();
-        if self.is_paused(tips.rejected.clone(), memory) || self.is_prune_due() {
+        let is_paused = self.is_paused(tips.rejected.clone(), memory);
+        if self.is_data_missing(memory) || is_paused || self.is_prune_due() {
             return Ok(Turn::Paused);
         }
         if count == 0 && !node.is_priced_out()? && !has_messages(node)? {
@@ -282,6 +290,22 @@ impl Sequencer {
             (memory.unverified_since, memory.built_on_unverified) = (None, Some(block));
         }
         waits
+    }
+
+    /// Whether missing data of a block on L1 pauses building. Logs when the pause starts, once a minute, and when it
+    /// ends: the data was found, or L1 pruned the block.
+    fn is_data_missing(&self, memory: &mut Memory) -> bool {
+        let missing = self.running.node.data_missing();
+        self.metrics.data_missing.set(i64::from(missing.is_some()));
+        let outage = &memory.without_data;
+        if let Some(block) = missing {
+            if let Some(repeated) = outage.failed() {
+                tracing::warn!(block, repeated, "paused; no source has the data of a block on L1");
+            }
+        } else if let Some(wait_seconds) = outage.ended() {
+            tracing::info!(wait_seconds, "resumed; no block on L1 lacks its data");
+        }
+        missing.is_some()
     }
 
     /// Whether a rejected block pauses building. Logs when the pause starts, changes and ends.
@@ -435,6 +459,8 @@ impl Sequencer {
         let attempt = self.sender.attempt_for(&purpose);
         let input = abi::propose_calldata(args, attestations, data);
         rollmill_service::failpoint!("sequencer.block_built");
+        // It does the same at any time of its slot, so it needs no gas to spare: if a prune is due by then, which it
+        // would do first, its number is wrong.
         let request = TxRequest {
             attempt,
             sidecar,
@@ -445,7 +471,8 @@ impl Sequencer {
         // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
-            memory.in_flight = Some(InFlight { purpose, attempt, number, txs });
+            let slot = header.slot;
+            memory.in_flight = Some(InFlight { purpose, attempt, number, slot, txs });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -458,9 +485,8 @@ impl Sequencer {
     /// When L1 rejected it, or has not included it yet: then it is still in flight, and the next call
     /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
-        let Some(InFlight { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
-            return Ok(Turn::Waiting);
-        };
+        let Some(flight) = memory.in_flight.clone() else { return Ok(Turn::Waiting) };
+        let InFlight { purpose, attempt, number, slot, txs } = flight;
         let mut seen = Seen::default();
         let limit = Instant::now() + LAND_LIMIT;
         let receipt = loop {
@@ -500,6 +526,9 @@ impl Sequencer {
         self.metrics.empty_blocks_total.inc_by(u64::from(txs == 0));
         let gas = receipt.gas_used;
         tracing::info!(block = number, l1_tx = %receipt.tx_hash, gas, "block included on L1");
+        if let Some(quotes) = &self.quotes {
+            note_opened(quotes, &self.running.node, number, slot);
+        }
         self.wait_for(number, shutdown).await
     }
 

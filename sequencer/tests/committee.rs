@@ -152,7 +152,16 @@ impl Proposer {
         let duties = duties(&running);
         let committee = Committee::new(signer, duties, &config.committee, metrics.clone()).unwrap();
         let coinbase = EthAddress([0xc0; 20]);
-        let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
+        let sequencer = Sequencer {
+            running,
+            sender,
+            committee,
+            config,
+            coinbase,
+            metrics,
+            pruner,
+            quotes: None,
+        };
         Self { sequencer, memory: Memory::default(), process, following }
     }
 
@@ -278,7 +287,8 @@ async fn a_slot_whose_signed_block_lost_its_parent_stays_empty() {
     let committee =
         Committee::new(Arc::new(signer), duties(&running), &config.committee, metrics.clone());
     let committee = committee.unwrap();
-    let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
+    let sequencer =
+        Sequencer { running, sender, committee, config, coinbase, metrics, pruner, quotes: None };
     proposer = Proposer { sequencer, memory: Memory::default(), process, following };
     for _ in 0..2 {
         assert_eq!(proposer.turn().await.unwrap(), Turn::Waiting);

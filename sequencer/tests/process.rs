@@ -4,133 +4,23 @@
 #[allow(dead_code, reason = "a part of it is used")]
 mod common;
 
-#[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
-use rollmill_sequencer_testing as support;
 use std::sync::Arc;
-use std::time::Duration;
 
+use common::running::Running;
 use common::{node, with_client_key};
-use rollmill_l1::L1Client;
+use rollmill_l1::Azt;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
+use rollmill_l1::quote::Quote;
 use rollmill_l1_testing::proxy::{Fault, Proxy};
-use rollmill_l1_testing::signer;
-use rollmill_node::setup::RunningNode;
-use rollmill_node::{
-    BeaconIds, BlobConfig, DeadlineMetrics, Node, NodeBlobs, NodeError, Pruner, RollupEvents,
-    follow,
-};
-use rollmill_node_client::wire::Tips;
-use rollmill_protocol::EthAddress;
-use rollmill_sequencer::committee::Committee;
+use rollmill_l1_testing::{CHAIN_ID, signer};
+use rollmill_node::{DeadlineMetrics, Pruner};
 use rollmill_sequencer::config::Config;
-use rollmill_sequencer::metrics::Metrics;
-use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
-use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS};
+use rollmill_sequencer::quotes::{Market, QuoteBook};
+use rollmill_sequencer::sequencer::Turn;
+use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS, SLOTS_PER_EPOCH};
 use rollmill_service::Process;
-use rollmill_validator::CommitteeConfig;
-use tokio::task::JoinHandle;
-
-/// A sequencer on a node that follows a deployment.
-struct Running {
-    deployment: Deployment,
-    process: Process<Config>,
-    node: Arc<Node>,
-    sequencer: Sequencer,
-    following: JoinHandle<Result<(), NodeError>>,
-    memory: Memory,
-}
-
-impl Running {
-    async fn start(deployment: Deployment, config: Config) -> Self {
-        let process = Process::new("sequencer", config);
-        let node = node(&deployment);
-        let info = deployment.network.info.clone();
-        let rollup = EthAddress(deployment.rollup.address().into_array());
-        let inbox = EthAddress(info.contracts.inbox.into_array());
-        let blobs = BlobConfig {
-            archive: deployment.path("blobs"),
-            beacon_urls: vec![deployment.anvil.url.clone()],
-            beacon_ids: BeaconIds::Numbers,
-            peers: Vec::new(),
-        };
-        let blobs = NodeBlobs::open(&blobs).unwrap();
-        let (client, contract) = (deployment.client.clone(), deployment.rollup.clone());
-        let source = RollupEvents::new(client, contract, inbox, Arc::new(blobs.clone()));
-        let poll = Duration::from_millis(10);
-        let shutdown = process.shutdown.clone();
-        let following = tokio::spawn(follow(Arc::clone(&node), source, poll, shutdown));
-        let intents = deployment.path("intents.json");
-        let sender = Arc::new(support::sender(&deployment.client, &intents).await);
-        let running = RunningNode {
-            node: Arc::clone(&node),
-            l1: deployment.client.clone(),
-            contract: deployment.rollup.clone(),
-            rollup,
-            info,
-            blobs,
-        };
-        let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics).unwrap();
-        let metrics = Metrics::new(&process.metrics).unwrap();
-        let config = process.config.clone();
-        let record = CommitteeConfig {
-            signatures: deployment.path("signatures.redb"),
-            ..config.committee.clone()
-        };
-        let signing = rollmill_validator::open_signer(&record, &running, signer(0)).await.unwrap();
-        let duties = rollmill_validator::duties(&running);
-        let committee = Committee::new(signing, duties, &record, metrics.clone()).unwrap();
-        let coinbase = EthAddress([0xc0; 20]);
-        let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
-        sequencer.show(&process.status_page);
-        Self { deployment, process, node, sequencer, following, memory: Memory::default() }
-    }
-
-    /// Starts one whose sender, and nothing else, reaches L1 through the proxy.
-    async fn behind_a_proxy() -> (Self, Proxy) {
-        let deployment = Deployment::new(&[]).await;
-        let mut running = Self::start(deployment, Config::default()).await;
-        let proxy = Proxy::before(&running.deployment.anvil.url).await;
-        let urls = [proxy.url.clone()];
-        let client = L1Client::connect(&urls, rollmill_l1_testing::CHAIN_ID).await.unwrap();
-        let intents = running.deployment.path("proxied.json");
-        running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
-        (running, proxy)
-    }
-
-    async fn turn(&mut self) -> Turn {
-        for _ in 0..1000 {
-            match self.sequencer.turn(&mut self.memory, &self.process.shutdown).await {
-                Ok(turn) => return turn,
-                // anvil shows a transaction in a block a moment before its receipt. The sequencer's own
-                // loop takes another turn then.
-                Err(error) if error.to_string().contains("but no receipt") => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-        panic!("anvil shows a transaction in a block and never its receipt")
-    }
-
-    /// Waits until the node has come to this.
-    async fn reach(&self, is_there: impl FnMut(&Tips) -> bool) {
-        self.node.watch_tips().wait_for(is_there).await.unwrap();
-    }
-
-    fn submit(&self, i: u64) {
-        let tx = self.deployment.tx(i, self.node.genesis_header().hash());
-        self.node.submit(&tx.to_bytes()).unwrap();
-    }
-
-    fn figure(&self, name: &str) -> f64 {
-        figure(&self.process, name)
-    }
-
-    async fn end(self) {
-        self.process.shutdown.start();
-        self.following.await.unwrap().unwrap();
-    }
-}
 
 /// Goal: with transactions waiting, nothing is built on or beside a rejected block, and building
 /// continues when it is gone. Method: post an invalid block, run a turn, remove the block by a
@@ -234,6 +124,56 @@ async fn nothing_is_built_on_blocks_that_missed_their_deadline() {
     running.end().await;
 }
 
+/// Goal: without the data of a block on L1 nothing is built, signed or sent, since the next block has to follow that
+/// one; building continues when a source has the data.
+#[tokio::test]
+async fn nothing_is_built_while_the_data_of_a_block_is_missing() {
+    let mut running = Running::start(Deployment::new(&[]).await, Config::default()).await;
+    running.submit(0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    let (mut running, blobs) = running.restart_without_blobs().await;
+    // The block of the present slot is the one that is missing.
+    let slot = running.deployment.rollup.current_slot().await.unwrap();
+    let start = running.deployment.genesis.config.timestamp(slot + 1).unwrap();
+    running.deployment.network.at_second(start).await;
+    running.submit(1);
+    running.is_paused_without_data().await;
+
+    let archive = running.deployment.path("blobs");
+    std::fs::remove_dir_all(&archive).unwrap();
+    std::fs::rename(blobs, archive).unwrap();
+    running.reach(|tips| tips.pending.block_number == 1).await;
+    // Its client proofs are known here no more.
+    let tx = running.deployment.tx(0, running.node.genesis_header().hash());
+    running.node.keep_included(tx).unwrap();
+    while running.node.data_missing().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.turn().await, Turn::Proposed(2));
+    assert_eq!(running.figure("rollmill_sequencer_data_missing"), 0.0);
+    running.end().await;
+}
+
+/// Goal: a block whose data no source ever has pauses the sequencer only until its deadline.
+#[tokio::test]
+async fn a_block_without_data_is_pruned_at_the_deadline_and_building_continues() {
+    let mut running = Running::start(Deployment::new(&[]).await, Config::default()).await;
+    running.submit(0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    let (mut running, _) = running.restart_without_blobs().await;
+    running.deployment.miss_deadline(0).await;
+    running.submit(1);
+    running.is_paused_without_data().await;
+    assert!(running.sequencer.pruner.step().await.unwrap(), "it is due");
+    while running.node.data_missing().is_some() {
+        assert!(!running.following.is_finished(), "the node has ended");
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.sequencer.pruner.step().await.unwrap(), "it is done");
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    running.end().await;
+}
+
 /// Goal: building waits for the client proofs of a block on L1, and continues without them after its
 /// patience, because the contract takes no block beside it.
 #[tokio::test]
@@ -267,12 +207,34 @@ async fn building_waits_for_client_proofs_and_then_goes_on() {
     running.end().await;
 }
 
-fn figure(process: &Process<Config>, name: &str) -> f64 {
-    let families = process.metrics.gather();
-    let family = families.iter().find(|family| family.name() == name).unwrap();
-    let metric = &family.get_metric()[0];
-    // One of the two is not there, and 0.
-    metric.get_gauge().get_value() + metric.get_counter().get_value()
+/// Goal: the block that opens an epoch goes with a quote, and no other block does.
+#[tokio::test]
+async fn an_epoch_is_opened_with_its_quote() {
+    let mut running = Running::start(Deployment::new(&[]).await, Config::default()).await;
+    let market = Market {
+        chain_id: CHAIN_ID,
+        rollup: running.deployment.rollup.address(),
+        slots_per_epoch: SLOTS_PER_EPOCH,
+    };
+    let book = Arc::new(QuoteBook::new(market, None, running.sequencer.metrics.clone()));
+    for epoch in [0, 1] {
+        let prover = signer(2).address();
+        let quote = Quote { prover, epoch, fee: Azt::from_units(7), valid_until_slot: 9 };
+        let signed = quote.sign(&signer(2), CHAIN_ID, market.rollup).unwrap();
+        book.offer(signed, 5).unwrap();
+    }
+    running.sequencer.quotes = Some(book);
+    // Slots 5 and 6 are of epoch 0, slots 8 and 9 of epoch 1.
+    for (block, slots, taken) in [(1, 0, 1.0), (2, 1, 1.0), (3, 2, 2.0), (4, 1, 2.0)] {
+        let provider = running.deployment.client.provider();
+        provider.anvil_increase_time(slots * SLOT_SECONDS).await.unwrap();
+        // The second one tells how far L1's blocks are apart.
+        provider.anvil_mine(Some(2), None).await.unwrap();
+        running.submit(block);
+        assert_eq!(running.turn().await, Turn::Proposed(block));
+        assert_eq!(running.figure("rollmill_sequencer_quotes_taken_total"), taken, "block {block}");
+    }
+    running.end().await;
 }
 
 /// Goal: while no endpoint passes proposals on, one is made and no more; it lands when they do, and
@@ -465,7 +427,9 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     }
 
     // A contract that answers with nothing, and one that reverts.
-    let sender = support::sender(&deployment.client, &deployment.path("other.json")).await;
+    let sender =
+        rollmill_sequencer_testing::sender(&deployment.client, &deployment.path("other.json"))
+            .await;
     let reverts = [0x62, 0x5f, 0x5f, 0xfd, 0x5f, 0x52, 0x60, 0x03, 0x60, 0x1d, 0xf3];
     let reverts = rollmill_l1::deploy(&sender, "reverts", reverts.into()).await.unwrap().address;
     let empty = [0x60, 0x01, 0x5f, 0xf3];

@@ -86,6 +86,16 @@ pub enum Error {
     #[error("{}: stopped immediately by a second signal", self.code())]
     Aborted,
 
+    /// A file of certificates or keys cannot be used.
+    ///
+    /// Do: Correct the file, or the setting that the message names. Files are PEM; a key has no passphrase.
+    #[error("{}: cannot use the file of {setting}: {error}", self.code())]
+    Tls {
+        setting: String,
+        // Not a cause: the message has its words.
+        error: rollmill_net::PemError,
+    },
+
     /// At least one startup check failed. A single failed check is reported with its own code.
     ///
     /// Do: Fix what each line of the log names; `check` repeats the checks.
@@ -110,6 +120,7 @@ rollmill_errors::coded! {
         Self::Aborted => "SVC-009",
         Self::Preflight { is_usage: true, .. } => "SVC-010" usage,
         Self::Preflight { .. } => "SVC-010",
+        Self::Tls { .. } => "SVC-011" usage,
     }
 }
 

@@ -1,13 +1,15 @@
 //! Listens and serves with limits, so that no peer can keep a server from serving the others.
 //!
-//! A connection waits either for its peer (nothing sent yet, a partial head, a partial body, a response
+//! A connection waits either for its peer (a TLS handshake, nothing sent yet, a partial head, a partial body, a response
 //! that is not read) or for the process. Each wait for a peer has a deadline; waiting for the process
 //! has none here. The number of connections is limited, in total and per peer address. At a limit a new
 //! connection replaces the one that has been silent longest, so that silent connections cannot lock out
 //! active ones.
 
 mod connection;
+mod guard;
 mod slots;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +18,14 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 
+use crate::listener::Protection;
 use crate::metrics::{Declared, with_label};
 use crate::{Backoff, Error, Shutdown};
-use connection::Ended;
+use connection::{Ended, Serving};
+use guard::Guard;
+pub use guard::RequestError;
 use slots::Slots;
+pub use tls::ServerTls;
 
 /// Pause after an error of `accept` that concerns the process, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -43,6 +49,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// Maximum open connections of one peer address.
     pub connections_per_peer: usize,
+    /// Time for a TLS handshake.
+    pub handshake: Duration,
     /// Time for the first byte of a request on an open connection.
     pub idle: Duration,
     /// Time for the head of a request, from its first byte.
@@ -64,6 +72,7 @@ impl Default for HttpLimits {
         Self {
             connections: 2048,
             connections_per_peer: 1024,
+            handshake: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
@@ -112,36 +121,93 @@ impl HttpMetrics {
     }
 }
 
-/// Serves within [`HttpLimits::default`] until `shutdown` starts and every request that arrived has its
-/// response. A handler that waits long must itself watch `shutdown`.
-pub async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
-    serve_within(listener, router, HttpLimits::default(), HttpMetrics::new("http"), shutdown).await
+/// The error for metrics that a registry has already.
+pub(crate) fn unregistered(source: prometheus::Error) -> Error {
+    Error::Serve { source: std::io::Error::other(source) }
 }
 
-/// [`serve`] within `limits`. Handlers may extract `ConnectInfo<SocketAddr>`.
-pub async fn serve_within(
-    listener: TcpListener,
-    router: axum::Router,
+/// A server of one address: its limits, its certificate, and which requests it takes.
+#[derive(Debug)]
+pub struct HttpServer {
     limits: HttpLimits,
     metrics: HttpMetrics,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
-    let total = match open_files_max() {
-        Some(files) => limits.connections.min((files / 2).max(1)),
-        None => limits.connections,
-    };
-    let slots = Arc::new(Slots::new(total, limits.connections_per_peer.max(1), metrics));
+    tls: Option<Arc<ServerTls>>,
+    guard: Option<Guard>,
+}
+
+impl HttpServer {
+    /// The server `name` of `address` (`host:port`), protected by `protection`: its certificate is read, and
+    /// requests that a page in a browser could send are rejected. `name` labels its metrics, which
+    /// `registry` shows.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] for a file that cannot be used.
+    pub fn open(
+        name: &'static str,
+        address: &str,
+        limits: HttpLimits,
+        protection: &Protection,
+        registry: &Registry,
+    ) -> Result<Self, Error> {
+        let metrics = HttpMetrics::new(name);
+        metrics.register(registry).map_err(unregistered)?;
+        let tls = ServerTls::open(name, protection, registry)?;
+        let guard = Some(Guard::new(address, &protection.hosts, tls.is_some()));
+        Ok(Self { limits, metrics, tls, guard })
+    }
+
+    /// Its certificate, if it serves TLS.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
+    }
+
+    /// Serves until `shutdown` starts and every request that arrived has its response. A handler that
+    /// waits long must itself watch `shutdown`. Handlers may extract `ConnectInfo<SocketAddr>`.
+    ///
+    /// # Errors
+    /// None at present; errors of single connections end those.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        router: axum::Router,
+        shutdown: Shutdown,
+    ) -> Result<(), Error> {
+        let Self { limits, metrics, tls, guard } = self;
+        let total = match open_files_max() {
+            Some(files) => limits.connections.min((files / 2).max(1)),
+            None => limits.connections,
+        };
+        let slots = Arc::new(Slots::new(total, limits.connections_per_peer.max(1), metrics));
+        let serving = Arc::new(Serving { router, limits, tls: tls.clone(), guard });
+        let reload = async {
+            match tls {
+                // The error is logged and counted.
+                Some(tls) => tls::keep(move || drop(tls.reload())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = accept(listener, &serving, &slots, &shutdown) => {}
+            () = reload => {}
+        }
+        Ok(())
+    }
+}
+
+/// Accepts connections until `shutdown` starts, and waits for the end of all.
+async fn accept(
+    listener: TcpListener,
+    serving: &Arc<Serving>,
+    slots: &Arc<Slots>,
+    shutdown: &Shutdown,
+) {
     loop {
         let accepted = tokio::select! {
             () = shutdown.started() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &router, limits, &slots, &shutdown),
+            Ok((stream, peer)) => admit(stream, peer, serving, slots, shutdown),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 slots.report_accept_error(&error);
@@ -153,23 +219,42 @@ pub async fn serve_within(
     // So that no peer waits in the backlog of a server that shuts down.
     drop(listener);
     slots.empty().await;
-    Ok(())
+}
+
+/// Serves plain HTTP within [`HttpLimits::default`], as [`HttpServer::serve`] does, and takes every request.
+pub async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    serve_within(listener, router, HttpLimits::default(), HttpMetrics::new("http"), shutdown).await
+}
+
+/// [`serve`] within `limits`.
+pub async fn serve_within(
+    listener: TcpListener,
+    router: axum::Router,
+    limits: HttpLimits,
+    metrics: HttpMetrics,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let server = HttpServer { limits, metrics, tls: None, guard: None };
+    server.serve(listener, router, shutdown).await
 }
 
 fn admit(
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
-    router: &axum::Router,
-    limits: HttpLimits,
+    serving: &Arc<Serving>,
     slots: &Arc<Slots>,
     shutdown: &Shutdown,
 ) {
     // Requests in progress take all places, so the connection is closed.
     let Some(slot) = slots.take(peer.ip()) else { return };
     let _ = stream.set_nodelay(true);
-    let (router, shutdown) = (router.clone(), shutdown.clone());
+    let (serving, shutdown) = (Arc::clone(serving), shutdown.clone());
     tokio::spawn(async move {
-        let ended = connection::run(stream, peer, router, limits, &slot, shutdown).await;
+        let ended = connection::run(stream, peer, &serving, &slot, shutdown).await;
         slot.release(ended);
     });
 }

@@ -41,10 +41,12 @@
 
 mod admin;
 mod conditions;
+mod disk;
 mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod http;
+mod listener;
 mod log;
 mod messages;
 pub mod metrics;
@@ -54,6 +56,7 @@ mod settings;
 mod shutdown;
 pub mod values;
 
+use http::tls::TlsMetrics;
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,11 +65,16 @@ use std::time::Duration;
 pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
-pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
+pub use http::{
+    HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, listen, serve, serve_within,
+};
+pub use listener::Protection;
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
 pub use rollmill_errors::{Coded, Disposition, one_line, uncoded};
-pub use rollmill_net::{Again, Backoff, Outage, Retry};
+pub use rollmill_net::{
+    Again, Backoff, Outage, Retry, Tls, TlsFiles, http_client, untimed_http_client,
+};
 pub use secret::Secret;
 pub use settings::{
     Commands, Common, Conflict, LogFormat, NoCommands, Settings, command_line, defaults, load,
@@ -141,6 +149,14 @@ impl<C> Process<C> {
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
         Self { config, shutdown: Shutdown::new(), metrics, status_page, conditions }
+    }
+
+    /// Shows the free space of a directory in which the process keeps data.
+    ///
+    /// # Errors
+    /// If the directory is shown already.
+    pub fn show_disk(&self, dir: &std::path::Path) -> Result<(), prometheus::Error> {
+        self.metrics.register(Box::new(disk::Disk::new(dir)))
     }
 
     /// Marks the process as started. `/health` returns 503 until then; `/ready` also requires every
@@ -301,6 +317,24 @@ impl Service {
     }
 }
 
+/// Installs the TLS of the process's clients, and reads its files again when they change.
+fn keep_tls(common: &Common, registry: &prometheus::Registry) -> Result<(), Error> {
+    let tls = common.install_tls()?;
+    if !tls.has_files() {
+        return Ok(());
+    }
+    let metrics = TlsMetrics::of("client", registry)?;
+    metrics.show("client", tls.certificate().as_slice());
+    tokio::spawn(http::tls::keep(move || {
+        let outcome = tls.reload();
+        metrics.reloaded("client", &outcome);
+        if matches!(outcome, Ok(true)) {
+            metrics.show("client", tls.certificate().as_slice());
+        }
+    }));
+    Ok(())
+}
+
 async fn supervise<C, S, P, F, R>(
     name: &'static str,
     loaded: settings::Loaded<C, S>,
@@ -317,6 +351,8 @@ where
     let process = Process::new(name, config);
     let shutdown = process.shutdown.clone();
     shutdown::on_signals(&shutdown)?;
+
+    keep_tls(&common, &process.metrics)?;
 
     let checks = checks.map(|checks| checks(&process.config));
     if let (Some(checks), Some(wait)) = (&checks, check) {

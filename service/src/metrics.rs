@@ -107,6 +107,8 @@ pub fn declared() -> Vec<Declared> {
     let mut declared = crate::conditions::AboutMetrics::declared();
     declared.extend(crate::conditions::ConditionMetrics::declared());
     declared.extend(crate::HttpMetrics::declared());
+    declared.extend(crate::http::tls::TlsMetrics::labelled());
+    declared.extend(crate::disk::declared());
     declared
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
 use crate::values::Guarded;
 
 /// A secret, given in the settings as a reference: `file:PATH` or `env:NAME`.
@@ -27,6 +30,16 @@ impl Secret {
     /// The value. Pass it to the code that needs it and keep no copy.
     pub fn reveal(&self) -> &str {
         &self.value
+    }
+
+    /// Whether a request's header `Authorization` has the secret as a bearer token. The comparison does not stop at
+    /// the first difference, so that its time does not tell how much was right.
+    pub fn is_bearer_of(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let (given, expected) = (given.trim().as_bytes(), self.value.trim().as_bytes());
+        let different = given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
+        given.len() == expected.len() && std::hint::black_box(different) == 0
     }
 
     fn resolve(reference: String) -> Result<Self, String> {
@@ -100,5 +113,27 @@ impl std::str::FromStr for Secret {
 
     fn from_str(reference: &str) -> Result<Self, Guarded> {
         Self::resolve(reference.to_owned()).map_err(Guarded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_token_is_the_bearer() {
+        let token = Secret::generated("right");
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            token.is_bearer_of(&headers)
+        };
+        assert!(with("Bearer right"));
+        for wrong in
+            ["Bearer wrong", "Bearer righ", "Bearer rightt", "right", "Basic right", "Bearer "]
+        {
+            assert!(!with(wrong), "{wrong}");
+        }
+        assert!(!token.is_bearer_of(&HeaderMap::new()));
     }
 }

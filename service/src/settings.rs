@@ -10,6 +10,7 @@ mod pages;
 
 use std::any::TypeId;
 use std::error::Error as _;
+use std::path::PathBuf;
 
 use clap::builder::StyledStr;
 use clap::error::ContextKind;
@@ -18,8 +19,10 @@ use clap::{Arg, ArgAction, Args as _, Command};
 pub(crate) use layers::{Loaded, Parsed, UnknownVariable, from_command_line};
 pub use layers::{command_line, load, load_with_command};
 
-use crate::messages;
+use rollmill_net::{Tls, TlsFiles};
+
 use crate::values::{self, Bounds, Guarded};
+use crate::{Error, messages};
 
 /// The settings of a program.
 ///
@@ -100,6 +103,20 @@ pub struct Common {
     #[arg(default_value_t = 30, value_parser = values::whole(0..=86_400_u64))]
     pub grace_seconds: u64,
 
+    /// PEM file with certificates of authorities to trust as a client, beside those of the system [default: none]
+    ///
+    /// It concerns every `https://` URL in the settings. The file is read again each minute and at SIGHUP.
+    #[arg(id = "service.tls_ca", long, value_name = "FILE", help_heading = "TLS")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// PEM file with the certificate chain to present to servers that ask for one [default: none]
+    #[arg(id = "service.tls_cert", long, value_name = "FILE", help_heading = "TLS")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of `service.tls_cert` [default: none]
+    #[arg(id = "service.tls_key", long, value_name = "FILE", help_heading = "TLS")]
+    pub tls_key: Option<PathBuf>,
+
     /// Format of log lines
     #[arg(id = "service.log_format", long, value_name = "FORMAT", help_heading = "Logging")]
     #[arg(value_enum, default_value_t = LogFormat::Human)]
@@ -112,6 +129,34 @@ pub struct Common {
     #[arg(id = "service.log_level", long, value_name = "FILTER", help_heading = "Logging")]
     #[arg(default_value = "info", value_parser = crate::log::check_level)]
     pub log_level: String,
+}
+
+impl Common {
+    /// Rejects a certificate without its key, and the reverse.
+    fn check(&self) -> Result<(), Conflict> {
+        match self.tls_cert.is_some() == self.tls_key.is_some() {
+            true => Ok(()),
+            false => Err(Conflict::new(
+                &["service.tls_cert", "service.tls_key"],
+                "a certificate is presented with its key; set both or none",
+            )),
+        }
+    }
+
+    /// Opens the files of the process's clients, and uses them for every client from now on.
+    pub(crate) fn install_tls(&self) -> Result<Tls, Error> {
+        let identity = self.tls_cert.clone().zip(self.tls_key.clone());
+        let files = TlsFiles { ca: self.tls_ca.clone(), identity };
+        let tls = Tls::open(files).map_err(|error| {
+            let names = ["--tls-ca", "--tls-cert", "--tls-key"];
+            let [ca, cert, key] = [&self.tls_ca, &self.tls_cert, &self.tls_key];
+            let setting = error.settings(&[(names[0], ca), (names[1], cert), (names[2], key)]);
+            Error::Tls { setting, error }
+        })?;
+        // Fails only in a program that runs a second service in its process.
+        tls.clone().install();
+        Ok(tls)
+    }
 }
 
 impl Default for Common {

@@ -79,25 +79,7 @@ pub fn whole<T: Whole>(
 /// # Errors
 /// A description of the value without credentials.
 pub fn url(text: &str) -> Result<String, Guarded> {
-    address(text, "http://HOST:PORT or https://HOST")
-}
-
-/// Parses the address of an HTTP service that is served without TLS.
-///
-/// # Errors
-/// As [`url`].
-pub fn http_url(text: &str) -> Result<String, Guarded> {
-    match text.strip_prefix("https://") {
-        None => address(text, "http://HOST:PORT"),
-        Some(_) => Err(Guarded(
-            "it starts with `https://`, but the service has no TLS; expected http://HOST:PORT, of a \
-             proxy with TLS in between if the network is not trusted"
-                .to_owned(),
-        )),
-    }
-}
-
-fn address(text: &str, expected: &str) -> Result<String, Guarded> {
+    let expected = "http://HOST:PORT or https://HOST";
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let host = rest.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
     if host.is_some_and(|host| !host.trim_end_matches(':').is_empty() && !text.contains(' ')) {
@@ -134,6 +116,27 @@ pub fn some_urls(text: &str) -> Result<Vec<String>, Guarded> {
         false => Ok(list),
     }
 }
+
+/// Parses host names, separated by commas. An empty text is an empty list.
+///
+/// # Errors
+/// What is expected.
+pub fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let is_name = |name: &&str| {
+        name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let names = items.map(|item| match is_name(&item) {
+        true => Ok(item.to_ascii_lowercase()),
+        false => Err(format!(
+            "`{item}` is not a host name; expected names such as broker.example, without port"
+        )),
+    });
+    names.collect()
+}
+
+/// Several host names. The alias keeps clap's derive from reading the list as an option that is repeated.
+pub type Hosts = Vec<String>;
 
 /// Several URLs. The alias keeps clap's derive from reading the list as an option that is repeated.
 pub type Urls = Vec<String>;
@@ -176,12 +179,8 @@ mod tests {
             assert!(text.contains("expected http://HOST:PORT"), "{text}");
             assert!(!text.contains("planted"), "{text}");
         }
-        assert_eq!(http_url("http://a").as_deref(), Ok("http://a"));
-        let text = http_url("127.0.0.1:1").unwrap_err().to_string();
-        assert_eq!(text, "`127.0.0.1:1` is not a URL; expected http://HOST:PORT");
-        let text = http_url("https://u:planted@h").unwrap_err().to_string();
-        assert!(text.contains("no TLS; expected http://HOST:PORT"), "{text}");
-        assert!(!text.contains("planted"), "{text}");
+        let text = url("127.0.0.1:1").unwrap_err().to_string();
+        assert_eq!(text, "`127.0.0.1:1` is not a URL; expected http://HOST:PORT or https://HOST");
         assert_eq!(urls("http://a, http://b,"), Ok(vec!["http://a".into(), "http://b".into()]));
         assert_eq!(urls(""), Ok(vec![]));
         assert!(urls("http://a,nonsense").is_err());
@@ -189,6 +188,16 @@ mod tests {
         for none in ["", " , "] {
             let text = some_urls(none).unwrap_err().to_string();
             assert!(text.starts_with("at least one URL is required"), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_names_are_names_without_port_and_scheme() {
+        let two = Ok(vec!["a.example".to_owned(), "b".to_owned()]);
+        assert_eq!(hosts("A.example, b,"), two);
+        assert_eq!(hosts(""), Ok(vec![]));
+        for wrong in ["a:80", "http://a", "a b", "*.a", "[::1]"] {
+            assert!(hosts(wrong).unwrap_err().contains("is not a host name"), "{wrong}");
         }
     }
 

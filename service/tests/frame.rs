@@ -312,6 +312,21 @@ fn settings_that_exclude_each_other_are_told_with_the_layer_of_each() {
 }
 
 #[test]
+fn a_certificate_of_clients_without_its_key_is_told() {
+    for flags in [["--tls-cert", "a.pem"], ["--tls-key", "a.key"]] {
+        let error = read(&flags, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("SVC-001: service.tls_cert"), "{error}");
+        assert!(
+            error.contains("service.tls_key") && error.ends_with("set both or none"),
+            "{error}"
+        );
+    }
+    let both = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "ca.pem"];
+    let (_, common) = load::<Config>("test-unit", &both, &[]).unwrap();
+    assert_eq!(common.tls_ca.unwrap().to_str(), Some("ca.pem"));
+}
+
+#[test]
 fn a_misspelt_flag_subcommand_or_key_is_told_with_the_nearest() {
     let error = read(&["--lisen", "x"], &[]).unwrap_err().to_string();
     assert!(error.contains("a similar argument exists: '--listen'"), "{error}");

@@ -29,6 +29,7 @@ fn patient() -> HttpLimits {
     HttpLimits {
         connections: 64,
         connections_per_peer: 64,
+        handshake: NEVER,
         idle: NEVER,
         head: NEVER,
         body: NEVER,

@@ -21,7 +21,7 @@ use crate::error::AttestError;
 const THREADS_MAX: usize = 4;
 
 /// Requires that the block is the one that follows the pending tip with these transactions, that its link is the
-/// one that is to be signed, and that every client proof verifies. Computes for a second or so.
+/// one that is to be signed, and that every client proof verifies. Blocks for up to about a second.
 pub(crate) fn check(node: &Node, kzg: &Kzg, proposal: &Proposal) -> Result<(), AttestError> {
     if let Some(rejected) = node.tips().rejected {
         return Err(AttestError::Held { block: rejected.block_number });

@@ -17,6 +17,11 @@ pub struct Peer {
 /// Several members. The alias keeps clap's derive from reading the list as an option that is repeated.
 pub type Peers = Vec<Peer>;
 
+rollmill_service::listener_settings! {
+    /// Settings that protect the address on which a member attests.
+    pub struct ListenerConfig: "committee.", "Committee"
+}
+
 /// Settings of a member of the committee.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Committee")]
@@ -47,6 +52,9 @@ pub struct CommitteeConfig {
     #[arg(id = "committee.listen", long, value_name = "HOST:PORT")]
     #[arg(value_parser = values::listen_address)]
     pub listen: Option<String>,
+
+    #[command(flatten)]
+    pub listener: ListenerConfig,
 
     /// Bearer token that the other members must send [default: none is required]
     #[arg(id = "committee.listen_token", long, value_name = "file:PATH|env:NAME")]
@@ -82,6 +90,12 @@ impl CommitteeConfig {
         if self.attest_only && self.listen.is_none() {
             let why = "nothing would be attested; set committee.listen";
             return Err(Conflict::new(&["committee.attest_only", "committee.listen"], why));
+        }
+        self.listener.check()?;
+        if self.listener != ListenerConfig::default() && self.listen.is_none() {
+            let why = "the certificate and names are for an address; set committee.listen";
+            let keys = ["committee.listen_tls_cert", "committee.listen_hosts", "committee.listen"];
+            return Err(Conflict::new(&keys, why));
         }
         if self.listen_token.is_some() && self.listen.is_none() {
             let why = "the token is for proposers that ask; set committee.listen";

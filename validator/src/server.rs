@@ -69,19 +69,10 @@ async fn identity<D: Duties>(
 }
 
 fn require_token(expected: Option<&Secret>, headers: &HeaderMap) -> Result<(), AttestError> {
-    let Some(expected) = expected else { return Ok(()) };
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    match is_same(given.trim().as_bytes(), expected.reveal().trim().as_bytes()) {
+    match expected.is_none_or(|expected| expected.is_bearer_of(headers)) {
         true => Ok(()),
         false => Err(AttestError::Token),
     }
-}
-
-/// Compares without stopping at the first difference, so that the time does not tell how much was right.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let different = a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(different) == 0
 }
 
 /// An error as JSON with its one code, counted and logged, with Retry-After where asking again helps.
@@ -96,27 +87,4 @@ fn response<D: Duties>(validator: &Validator<D>, error: &AttestError) -> Respons
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_very_token_is_taken() {
-        let token = Secret::generated("right");
-        let with = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-            require_token(Some(&token), &headers)
-        };
-        assert!(with("Bearer right").is_ok());
-        for wrong in
-            ["Bearer wrong", "Bearer righ", "Bearer rightt", "right", "Basic right", "Bearer "]
-        {
-            assert!(matches!(with(wrong), Err(AttestError::Token)), "{wrong}");
-        }
-        assert!(matches!(require_token(Some(&token), &HeaderMap::new()), Err(AttestError::Token)));
-        assert!(require_token(None, &HeaderMap::new()).is_ok());
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_node::BlockSigner;
 use rollmill_node::setup::RunningNode;
-use rollmill_service::{Failure, HttpLimits, HttpMetrics, Process, listen, serve_within};
+use rollmill_service::{Failure, HttpLimits, HttpServer, Process, listen};
 
 use crate::config::CommitteeConfig;
 use crate::duties::L1Duties;
@@ -89,10 +89,9 @@ pub async fn serve<C>(
         connections_per_peer: CONNECTIONS_PER_PEER,
         ..HttpLimits::default()
     };
-    let http = HttpMetrics::new("committee");
-    http.register(&process.metrics)?;
-    let served = router(Arc::new(validator));
-    tokio::spawn(serve_within(listener, served, limits, http, shutdown.clone()));
+    let (protection, registry) = (config.listener.protection(), &process.metrics);
+    let server = HttpServer::open("committee", address, limits, &protection, registry)?;
+    tokio::spawn(server.serve(listener, router(Arc::new(validator)), shutdown.clone()));
     tokio::spawn(keep_proofs(Arc::clone(node), Arc::clone(signer), shutdown.clone()));
     Ok(())
 }

@@ -8,6 +8,7 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::attest::{self, Duty};
 use rollmill_l1::blob::{Blob, Kzg};
+use rollmill_net_testing::Authority;
 use rollmill_node::{
     BlockSigner, ClientProofVerifier, Data, L1Event, L1Position, L1Update, Node, NodeSettings,
     PoolLimits, ProofRejected, ProposedBlock, Vote,
@@ -19,7 +20,9 @@ use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{ClientInputs, Commitment, EthAddress, Fr, Header, Tx};
 use rollmill_protocol_testing as chain;
 use rollmill_service::prometheus::Registry;
-use rollmill_service::{Secret, Shutdown, listen, serve};
+use rollmill_service::{
+    HttpLimits, HttpServer, Protection, Secret, Shutdown, Tls, TlsFiles, listen,
+};
 use rollmill_validator::{AttestError, Duties, Metrics, Settings, Validator, keep_proofs, router};
 use rollmill_validator_client::{
     ClientError, PROPOSAL_BYTES_MAX, Proposal, SIGNATURE_BYTES, ValidatorClient,
@@ -437,26 +440,43 @@ async fn client_proofs_of_attested_blocks_are_kept_and_served() {
     keeping.await.unwrap();
 }
 
-/// A validator over HTTP.
+/// A validator over HTTP with TLS, which takes only clients with a certificate of the same authority.
 struct Served {
     member: Member,
     url: String,
+    tls: Tls,
     shutdown: Shutdown,
 }
 
 impl Served {
     async fn new(change: impl FnOnce(&mut Settings)) -> Self {
         let member = Member::with(change, (0..4).map(|i| key(i).address()).collect());
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path(), "authority");
+        let (server, client) =
+            (authority.sign("server", &["127.0.0.1"]), authority.sign("client", &["member"]));
+        let protection = Protection {
+            cert: Some(server.cert),
+            key: Some(server.key),
+            client_ca: Some(authority.file()),
+            ..Protection::default()
+        };
+        let files =
+            TlsFiles { ca: Some(authority.file()), identity: Some((client.cert, client.key)) };
+        let tls = Tls::open(files).unwrap();
+        let (limits, registry) = (HttpLimits::default(), Registry::new());
+        let server =
+            HttpServer::open("committee", "127.0.0.1:0", limits, &protection, &registry).unwrap();
         let listener = listen("127.0.0.1:0", "x").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("https://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
         let served = router(Arc::clone(&member.validator));
-        tokio::spawn(serve(listener, served, shutdown.clone()));
-        Self { member, url, shutdown }
+        tokio::spawn(server.serve(listener, served, shutdown.clone()));
+        Self { member, url, tls, shutdown }
     }
 
     fn client(&self, token: Option<&str>) -> ValidatorClient {
-        ValidatorClient::new(&self.url, token).unwrap()
+        ValidatorClient::with_tls(&self.url, token, &self.tls).unwrap()
     }
 }
 
@@ -490,8 +510,16 @@ async fn a_proposer_gets_signatures_and_codes_over_http() {
     assert_eq!(attest::recover(&digest(vote(&honest)), &signature), Some(key(3).address()));
     let text = metrics(&served.member.registry);
     assert!(text.contains("rollmill_validator_rejected_total{code=\"VAL-003\"} 4"), "{text}");
-    let elsewhere = ValidatorClient::new(&format!("{}/x", served.url), Some("right")).unwrap();
+    let (path, plain) = (format!("{}/x", served.url), served.url.replace("https", "http"));
+    let elsewhere = ValidatorClient::with_tls(&path, Some("right"), &served.tls).unwrap();
     assert_eq!(code(&elsewhere.identity().await.unwrap_err()), ("VAL-006", false));
+    let error = ValidatorClient::new(&plain, Some("right")).unwrap().identity().await.unwrap_err();
+    assert_eq!(code(&error), ("SVC-015", false));
+    let stranger = Tls::open(TlsFiles { ca: None, identity: None }).unwrap();
+    let stranger = ValidatorClient::with_tls(&served.url, Some("right"), &stranger).unwrap();
+    let error = stranger.identity().await.unwrap_err();
+    assert_eq!(code(&error), ("VAC-003", true));
+    assert!(error.to_string().contains("set --tls-ca"), "{error}");
     served.shutdown.start();
 }
 

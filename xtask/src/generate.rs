@@ -40,6 +40,7 @@ const GENERATORS: &[(&str, Generator)] = &[
     ("vectors of the models", crate::models::vectors),
     ("Solidity verifiers", crate::verifiers::contracts),
     ("the table of generated files", crate::generated::page),
+    ("dashboards", crate::dashboards::files),
 ];
 
 fn error_codes(tree: &Tree) -> anyhow::Result<Vec<Output>> {
@@ -140,7 +141,10 @@ mod tests {
 
     #[test]
     fn generators_give_the_same_bytes_twice() {
-        let tree = Tree::of(&[("r/src/a.rs", "/// A.\npub const A: &str = \"QQ-001\";\n")]);
+        let tree = Tree::of(&[
+            ("r/src/a.rs", "/// A.\npub const A: &str = \"QQ-001\";\n"),
+            (crate::dashboards::DECLARED, "dashboard = []\n"),
+        ]);
         assert_eq!(outputs(&tree).unwrap(), outputs(&tree).unwrap());
     }
 }

@@ -162,6 +162,17 @@ const ROWS: &[Row] = &[
         writer: Writer::Gen,
         compared_by: "`cargo xtask gen --check` (this table)",
     },
+    Row {
+        files: &[
+            "deploy/grafana/broker.json",
+            "deploy/grafana/chain.json",
+            "deploy/grafana/cost.json",
+            "deploy/grafana/devices.json",
+            "deploy/grafana/operator.json",
+        ],
+        writer: Writer::Gen,
+        compared_by: GEN_CHECK,
+    },
 ];
 
 impl Writer {

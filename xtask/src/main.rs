@@ -8,8 +8,10 @@
 //! Exit codes: 0 all is well; 1 a rule is broken or a test failed, each finding on a line of its
 //! own; 2 wrong usage; 3 the command could not do its work (a file or a program is missing).
 
+mod alerts;
 mod circuits;
 mod cuda;
+mod dashboards;
 mod deps;
 mod errors;
 mod features;
@@ -162,6 +164,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     findings.extend(names::check(&tree));
     findings.extend(pages::check(&tree));
     findings.extend(generated::check(&tree));
+    findings.extend(alerts::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)
 }

@@ -119,6 +119,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
         &[
             skip(program(CIRCUITS, "lib"), ROW_COUNTS),
             program(CIRCUITS, "tx"),
+            program(CIRCUITS, "twins"),
             only(ANALYSIS, &["tx_"]),
         ],
     ),
@@ -128,6 +129,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
             skip(program(CIRCUITS, "lib"), ROW_COUNTS),
             program(CIRCUITS, "blocks"),
             program(CIRCUITS, "header"),
+            program(CIRCUITS, "twins"),
             only(ANALYSIS, &["block_", "epoch_"]),
         ],
     ),
@@ -141,6 +143,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
             program(CIRCUITS, "client"),
             program(CIRCUITS, "blocks"),
             program(CIRCUITS, "tx"),
+            program(CIRCUITS, "twins"),
             ANALYSIS,
         ],
     ),
@@ -438,4 +441,54 @@ fn failed(mut command: Command) -> anyhow::Result<Option<String>> {
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
         .min();
     Ok(Some(test.unwrap_or(page::PROGRAM_ENDED[0]).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Test programs that no set runs, with the reason.
+    const LEFT_OUT: &[(&str, &str, &str)] = &[
+        (PLONK, "belongs", "checks of arguments, which no mutant leaves out"),
+        (PLONK, "examples", "examples of honest use"),
+        (PLONK, "hashes", "libraries"),
+        (PLONK, "places", "names of lines"),
+        (PLONK, "prover", "honest proofs, and changed bytes that `rejections` tries one by one"),
+        (PLONK, "rounds", "tables of the schedule and the book"),
+        (PLONK, "weakened", "sets the variable of the mutants itself"),
+        (CIRCUITS, "agreement", "random changes, which notice a mutant or not by chance"),
+        (CIRCUITS, "counter", "proofs of minutes; `recursion` has the constraints"),
+        (CIRCUITS, "epoch", "stored keys and proofs"),
+        (CIRCUITS, "jobs", "encodings, which no mutant leaves out"),
+        (CIRCUITS, "layout", "digests of stored keys"),
+        (CIRCUITS, "mutation", "stored witnesses, and samples of cells"),
+        (CIRCUITS, "store", "files, which no mutant leaves out"),
+    ];
+
+    /// Goal: a new test program of the proof system or the circuits runs against the mutants, or somebody says why not.
+    #[test]
+    fn every_test_program_is_in_a_set_or_left_out_with_a_reason() {
+        let root = crate::tree::root().unwrap();
+        let listed: BTreeSet<_> = PROGRAMS
+            .iter()
+            .flat_map(|(_, programs)| programs.iter().map(|it| (it.package, it.target.to_owned())))
+            .filter(|(_, target)| target != "lib")
+            .collect();
+        let left_out: BTreeSet<_> =
+            LEFT_OUT.iter().map(|(package, target, _)| (*package, (*target).to_owned())).collect();
+        let mut found = BTreeSet::new();
+        for package in [PLONK, CIRCUITS] {
+            let folder = root.join(program(package, "lib").folder()).join("tests");
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|ending| ending == "rs") {
+                    let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                    found.insert((package, name));
+                }
+            }
+        }
+        let known: BTreeSet<_> = listed.union(&left_out).cloned().collect();
+        assert_eq!(known, found, "sets and exceptions, and what is there");
+        assert_eq!(listed.intersection(&left_out).next(), None, "both listed and left out");
+    }
 }

@@ -19,10 +19,12 @@ use crate::manifests::{self, Program, Role};
 use crate::tree::Tree;
 
 /// Folder of the systemd units, `NAME.service` for each service.
-const UNITS: &str = "packaging/systemd";
+const UNITS: &str = "deploy/systemd";
+/// Folders that are packed as they are, without the first part of their paths.
+const FOLDERS: [&str; 2] = ["deploy/grafana/", "deploy/prometheus/"];
 /// Files at the top of the repository that are packed.
 const TOP: &[&str] = &["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "SECURITY.md"];
-/// Pages, samples of settings and dashboards.
+/// Pages and samples of settings.
 const PAGES: &str = "docs";
 /// What lies under [`PAGES`] for the build of the book alone.
 const PAGES_EXCEPT: &[&str] = &["docs/SUMMARY.md", "docs/book.toml", "docs/theme/"];
@@ -190,6 +192,10 @@ fn collect(
             services.iter().any(|service| service.name == name),
             "{path}: there is no service {name}"
         );
+    }
+    let is_packed = |path: &&String| FOLDERS.iter().any(|folder| path.starts_with(folder));
+    for path in tree.paths.iter().filter(is_packed) {
+        add(path["deploy/".len()..].to_owned(), &root.join(path), false)?;
     }
     for path in TOP {
         add((*path).to_owned(), &root.join(path), false)?;

@@ -119,6 +119,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
         let test = ["test", "--workspace", "--no-fail-fast", "--locked"];
         programs.push(tests("tests", &test));
     }
+    programs.push(program("alert rules", "sh", &["deploy/rules.sh"], root));
     let contracts = root.join("contracts");
     match forge(&contracts) {
         Some(forge) => {
@@ -126,6 +127,8 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
             programs.push(program("contract artifacts", "node", &build, &contracts));
             let gas = ["gas.js", "--check"];
             programs.push(program("page of gas", "node", &gas, &contracts));
+            let mutants = ["mutants.js", "--check"];
+            programs.push(program("page of contract mutants", "node", &mutants, &contracts));
             let mut tests = Command::new(forge);
             tests.arg("test").current_dir(&contracts);
             programs.push(("contract tests", tests));

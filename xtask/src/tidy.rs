@@ -19,6 +19,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Files that may hold `unsafe`, with the reason.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/nvml.rs", "NVML is a C library"),
+    ("agent/src/xid.rs", "NVML is a C library"),
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field/products.rs", "AVX-512 intrinsics"),
@@ -67,6 +68,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("given back", "released or returned"),
     ("gives back", "releases or returns"),
     ("hands out", "returns or leases"),
+    ("has not begun", "has not started"),
     ("held back", "locked or delayed"),
     ("held down", "throttled"),
     ("held up", "delayed or paused"),
@@ -76,9 +78,11 @@ const PHRASES: &[(&str, &str)] = &[
     ("is wanted", "is needed or is requested"),
     ("lets go", "releases or drops"),
     ("look again", "poll again or retry"),
+    ("akes room", "evicts or frees"),
     ("of no meaning", "dummy or placeholder"),
     ("ordered end", "graceful shutdown"),
     ("puts back", "restores or returns"),
+    ("second or so", "about a second"),
     ("stands still", "does not advance"),
     ("taken back", "removed or reorganised"),
     ("the most there", "the maximum"),

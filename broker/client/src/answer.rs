@@ -100,10 +100,11 @@ impl Code {
         format!("BRK-{:03}", self as u16)
     }
 
-    /// Whether `text` has the form of a broker's code, also of one that this client does not know.
+    /// Whether `text` has the form of a broker's code, also of one that this client does not know, or of the
+    /// frame of its server, which rejects requests for their host or form.
     pub(crate) fn is_one(text: &str) -> bool {
-        text.strip_prefix("BRK-")
-            .is_some_and(|number| number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit()))
+        let number = text.strip_prefix("BRK-").or_else(|| text.strip_prefix("SVC-"));
+        number.is_some_and(|number| number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn only_a_brokers_own_code_can_be_final() {
         for status in [301, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422] {
-            for code in [None, Some("-"), Some("SVC-001"), Some("BRK-"), Some("BRK-0001")] {
+            for code in [None, Some("-"), Some("ABC-001"), Some("BRK-"), Some("BRK-0001")] {
                 assert_eq!(Answer::of(status, code), Answer::Transient, "{status} {code:?}");
             }
         }
@@ -199,5 +200,7 @@ mod tests {
             }
         }
         assert_eq!(Answer::of(409, Some("BRK-999")), Answer::Incompatible);
+        // The broker's HTTP server rejects a name or a type of content before any route.
+        assert_eq!(Answer::of(421, Some("SVC-012")), Answer::Incompatible);
     }
 }

@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::{Method, header};
-use rollmill_net::Backoff;
+use rollmill_net::{Backoff, Tls};
 use tokio::task::JoinSet;
 
+use crate::batches::batches;
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, BATCH_MAX, ClaimRequest, ClientError, CompleteOutcome, CompleteRequest, CountResponse,
-    Digest, EnqueueRequest, EpochQuery, ErrorBody, FailRequest, Grant, HeartbeatRequest,
-    HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery,
-    NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest, RejectResponse,
-    ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
+    AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
+    CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest, EpochQuery, ErrorBody,
+    FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest,
+    Incarnation, JobId, JobView, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob,
+    ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX,
+    WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -20,7 +23,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Longest pause that a `Retry-After` can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// Artifacts uploaded at a time by [`Client::put_artifacts`].
+/// Requests at a time of [`Client::put_artifacts`].
 const UPLOADS: usize = 8;
 /// Largest answer that is read: the broker's largest artifact, and lists of a full batch of jobs.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -52,16 +55,29 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the broker at `url` (`http://host:port`), with its bearer token if it requires one.
+    /// A client of the broker at `url` (`http://host:port` or `https://host:port`), with its bearer token if it requires one.
     /// White space around the token is dropped: a token that was read from a file ends with a newline.
     ///
     /// # Errors
     /// [`ClientError::Address`] when `url` cannot be used, and [`ClientError::Token`] when no broker could
     /// accept the token. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
+        Self::with_tls(url, token, options, &Tls::of_process())
+    }
+
+    /// As [`Self::new`], with other TLS than that of this process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_tls(
+        url: &str,
+        token: Option<&str>,
+        options: Options,
+        tls: &Tls,
+    ) -> Result<Self, ClientError> {
         let address = || ClientError::Address { url: rollmill_net::unreadable_url(url) };
         let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
-        if parsed.scheme() != "http" || !parsed.has_host() {
+        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
             return Err(address());
         }
         let shown = parsed.origin().ascii_serialization();
@@ -72,7 +88,8 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let http = tls
+            .http_client()
             .default_headers(headers)
             .connect_timeout(Duration::from_secs(5))
             // A redirect would carry the token to another server, and no broker sends one.
@@ -103,30 +120,50 @@ impl Client {
         Ok(digest)
     }
 
-    /// Stores each of `bodies` for `epoch`, several at a time; returns their addresses in the order
+    /// Stores each of `bodies` for `epoch`, many in a request; returns their addresses in the order
     /// given. After an error some of them may be stored, which is harmless.
     pub async fn put_artifacts(
         &self,
         epoch: u64,
         bodies: Vec<Vec<u8>>,
     ) -> Result<Vec<Digest>, ClientError> {
-        let mut digests = vec![Digest([0; 32]); bodies.len()];
-        let mut bodies = bodies.into_iter().enumerate();
+        let bodies: Vec<Bytes> = bodies.into_iter().map(Bytes::from).collect();
+        let digests = bodies.iter().map(|body| Digest::of(body)).collect();
+        let mut batches = batches(bodies).into_iter();
         let mut running = JoinSet::new();
         loop {
             while running.len() < UPLOADS
-                && let Some((place, body)) = bodies.next()
+                && let Some(batch) = batches.next()
             {
                 let client = self.clone();
-                running.spawn(async move { (place, client.put_artifact(epoch, body).await) });
+                running.spawn(async move { client.put_batch(epoch, batch).await });
             }
             match running.join_next().await {
                 None => return Ok(digests),
-                Some(Ok((place, digest))) => digests[place] = digest?,
-                // Only a panic in the task, which is a bug: pass it on.
-                Some(Err(error)) => resume(error),
+                Some(ended) => ended.unwrap_or_else(resume)?,
             }
         }
+    }
+
+    async fn put_batch(&self, epoch: u64, batch: Vec<Bytes>) -> Result<(), ClientError> {
+        if let [body] = &batch[..] {
+            return self.put_artifact(epoch, body.to_vec()).await.map(drop);
+        }
+        let query = EpochQuery { epoch };
+        let call = Call::<routes::PutArtifacts>::new(&(), &query, &batch);
+        self.call(call, Duration::ZERO, |answer| {
+            let pairs = batch.iter().map(|body| Digest::of(body)).zip(&answer.digests);
+            let wrong = pairs.clone().find(|(wanted, got)| wanted != *got);
+            match wrong {
+                Some((wanted, got)) => Err(ClientError::Corrupt { wanted, got: *got }),
+                None if answer.digests.len() != batch.len() => Err(ClientError::Answer {
+                    url: self.url.clone(),
+                    source: "it has a digest too many or too few".into(),
+                }),
+                None => Ok(()),
+            }
+        })
+        .await
     }
 
     /// Fetches an artifact and checks it against its address.
@@ -211,6 +248,21 @@ impl Client {
     ) -> Result<WaitResponse, ClientError> {
         let request = WaitRequest { ids, wait_ms: millis(wait) };
         self.call(Call::<routes::Wait>::new(&(), &NoQuery {}, &request), wait, Ok).await
+    }
+
+    /// Waits until jobs of an epoch changed since `cursor` in a way that their producer must see, and returns
+    /// those; no jobs when there was none within `wait` (at most 30 s). The answer has the cursor of the next call.
+    /// Without a cursor it returns all that ever changed so. Its cost grows with what changed, not with what is open.
+    pub async fn changes(
+        &self,
+        epoch: u64,
+        cursor: Option<&str>,
+        wait: Duration,
+    ) -> Result<ChangesResponse, ClientError> {
+        let wait = wait.min(Duration::from_millis(WAIT_MS_MAX));
+        let request = ChangesRequest { cursor: cursor.map(str::to_owned), wait_ms: millis(wait) };
+        let call = Call::<routes::Changes>::new(&epoch, &NoQuery {}, &request);
+        self.call(call, wait, Ok).await
     }
 
     /// Rejects a job's result: another agent proves the job again.

@@ -6,6 +6,7 @@
 //! while a broker is unavailable or overloaded.
 
 mod answer;
+mod batches;
 mod client;
 mod error;
 mod ids;

@@ -13,15 +13,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, ClaimRequest, ClaimResponse, Code, CompleteRequest, CompleteResponse, CountResponse,
-    Digest, EnqueueRequest, EpochQuery, FailRequest, HeartbeatRequest, HeartbeatResponse,
-    HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest,
-    NamedLeaseResponse, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role,
-    StatusResponse, WaitRequest, WaitResponse,
+    AgentId, ArtifactsResponse, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse, Code,
+    CompleteRequest, CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery,
+    FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId,
+    JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, ProgressRequest, RejectRequest,
+    RejectResponse, ReleaseRequest, Role, StatusResponse, WaitRequest, WaitResponse,
 };
 
 /// Largest JSON body that the broker reads: a full batch of jobs with labels.
 pub const JSON_BYTES_MAX: usize = 4 << 20;
+
+/// Largest body of several artifacts that the broker reads, their lengths included.
+pub const ARTIFACTS_BYTES_MAX: usize = 8 << 20;
 
 /// Errors that any route can answer with, besides those that the table lists for it.
 pub const COMMON_CODES: &[Code] = &[
@@ -256,6 +259,47 @@ impl Payload for Artifact {
     }
 }
 
+/// Several artifacts after each other, each after its length: 4 bytes, the most significant first.
+#[derive(Clone, Copy, Debug)]
+pub struct Artifacts;
+
+impl Payload for Artifacts {
+    type Value = Vec<Bytes>;
+    const CONTENT_TYPE: Option<&'static str> = Some("application/octet-stream");
+    const LIMIT: BodyLimit = BodyLimit::Bytes(ARTIFACTS_BYTES_MAX);
+    const SUCCESS: u16 = 200;
+
+    fn encode(value: &Vec<Bytes>) -> Result<Bytes, serde_json::Error> {
+        use serde::ser::Error as _;
+        let mut all = Vec::with_capacity(value.iter().map(|body| body.len() + 4).sum());
+        for body in value {
+            let length = u32::try_from(body.len());
+            let length =
+                length.map_err(|_| serde_json::Error::custom("an artifact is too long"))?;
+            all.extend_from_slice(&length.to_be_bytes());
+            all.extend_from_slice(body);
+        }
+        Ok(all.into())
+    }
+
+    fn decode(mut bytes: Bytes) -> Result<Vec<Bytes>, serde_json::Error> {
+        use serde::de::Error as _;
+        let cut = || serde_json::Error::custom("it ends within an artifact or its length");
+        let mut all = Vec::new();
+        while !bytes.is_empty() {
+            let (length, _) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
+            let length = u32::from_be_bytes(*length) as usize;
+            let mut rest = bytes.split_off(4);
+            if rest.len() < length {
+                return Err(cut());
+            }
+            bytes = rest.split_off(length);
+            all.push(rest);
+        }
+        Ok(all)
+    }
+}
+
 /// No body.
 #[derive(Clone, Copy, Debug)]
 pub struct Empty;
@@ -337,6 +381,11 @@ routes! {
     PutArtifact: Put "/v1/artifacts/{digest}" (Digest), EpochQuery, Artifact => Empty,
         &[Producer, Agent], Bounded, [DigestMismatch Objects];
 
+    /// Store several artifacts for an epoch, at most 1,000, each under the SHA-256 digest of its bytes. Returns the
+    /// digests, for the sender to compare.
+    PutArtifacts: Post "/v1/artifacts" (()), EpochQuery, Artifacts => Json<ArtifactsResponse>,
+        &[Producer, Agent], Bounded, [Objects];
+
     /// Fetch an artifact. If its bytes can no longer be read, the jobs whose result it was are reopened.
     GetArtifact: Get "/v1/artifacts/{digest}" (Digest), NoQuery, Empty => Artifact,
         READERS, Bounded, [UnknownArtifact ArtifactLost Objects];
@@ -357,6 +406,11 @@ routes! {
     /// Wait until one of the jobs awaits its producer, and return those that do; an empty list when the
     /// time is over.
     Wait: Post "/v1/jobs/wait" (()), NoQuery, Json<WaitRequest> => Json<WaitResponse>,
+        READERS, LongPoll, [Objects];
+
+    /// Wait until jobs of the epoch changed since the cursor in a way that their producer must see, and return those,
+    /// at most 1,000; an empty list when the time is over. Without a cursor: all that ever did.
+    Changes: Post "/v1/epochs/{epoch}/changes" (u64), NoQuery, Json<ChangesRequest> => Json<ChangesResponse>,
         READERS, LongPoll, [Objects];
 
     /// Report that a job's result is wrong: another agent proves the job again.

@@ -20,6 +20,9 @@ pub const LIST_MAX: usize = 256;
 pub const FREE_JSON_BYTES_MAX: usize = 4096;
 /// Longest that the broker holds a long-polling request, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
+/// Label by which the prover node marks the jobs of its deployment: the address of the Rollup. Producers of several
+/// deployments share epoch numbers, so each acts only on jobs with its own.
+pub const ROLLUP_LABEL: &str = "rollup";
 /// How long a prover node's lease on submitting lasts without a renewal.
 pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
 
@@ -56,7 +59,7 @@ wire! {
         /// prover node sends none, so that the setting decides.
         #[serde(default)]
         pub hard_limit_seconds: Option<u32>,
-        /// Shown to people, never read. At most 16 entries, each key and value of at most 200 bytes.
+        /// Shown to people, and compared when a list asks for one; nothing else reads them. At most 16 entries, each key and value of at most 200 bytes.
         #[serde(default)]
         pub labels: BTreeMap<String, String>,
     }
@@ -132,6 +135,13 @@ wire! {
         pub peak_memory_bytes: u64,
     }
 
+    /// Artifacts that were stored.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub struct ArtifactsResponse {
+        /// The digests of the bytes that arrived, in the order of the request.
+        pub digests: Vec<Digest>,
+    }
+
     /// Jobs to enqueue.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -165,6 +175,34 @@ wire! {
         /// `input_wanted`. None when the time was over.
         pub jobs: Vec<JobView>,
         /// Types of the producer's waiting jobs that no live agent can do. The broker counts every 5 s.
+        #[serde(default)]
+        pub unable: Vec<UnableView>,
+    }
+
+    /// What to read of an epoch's feed.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ChangesRequest {
+        /// As the last answer returned it; absent to read from the beginning.
+        #[serde(default)]
+        pub cursor: Option<String>,
+        /// Longest wait; the broker shortens it to [`WAIT_MS_MAX`].
+        #[serde(default)]
+        pub wait_ms: u64,
+    }
+
+    /// The jobs of an epoch that changed.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub struct ChangesResponse {
+        /// Jobs that became `done`, `dead`, `cancelled` or `input_wanted`, or were reopened after they were done, as they
+        /// are now, the oldest change first. A job that changed several times comes once. None when the time was over.
+        pub jobs: Vec<JobView>,
+        /// For the next request.
+        pub cursor: String,
+        /// There is more to read already, so the next request does not wait.
+        #[serde(default)]
+        pub more: bool,
+        /// Types of the tenant's waiting jobs that no live agent can do. The broker counts every 5 s.
         #[serde(default)]
         pub unable: Vec<UnableView>,
     }
@@ -396,6 +434,8 @@ wire! {
         pub state: Option<JobState>,
         /// Only jobs of this epoch.
         pub epoch: Option<u64>,
+        /// Only jobs with this label, as `NAME=VALUE`.
+        pub label: Option<String>,
         /// At most [`BATCH_MAX`]; 100 when absent.
         pub limit: Option<u32>,
     }

@@ -112,11 +112,12 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
     let (start, zero) = (Incarnation::random(), Duration::ZERO);
     vec![
         ("put_artifact", client.put_artifact(7, b"x".to_vec()).await.map(drop)),
-        ("put_artifacts", client.put_artifacts(7, vec![b"x".to_vec()]).await.map(drop)),
+        ("put_artifacts", client.put_artifacts(7, vec![b"x".to_vec(); 2]).await.map(drop)),
         ("get_artifact", client.get_artifact(&digest).await.map(drop)),
         ("enqueue", client.enqueue(vec![job]).await.map(drop)),
         ("jobs", client.jobs(ids).await.map(drop)),
         ("wait", client.wait(ids, zero).await.map(drop)),
+        ("changes", client.changes(7, None, zero).await.map(drop)),
         ("reject", client.reject(&id, digest, "r").await.map(drop)),
         ("cancel", client.cancel(ids).await.map(drop)),
         ("drop_epoch", client.drop_epoch(7).await.map(drop)),

@@ -2,8 +2,10 @@
 //!
 //! A body may take its sender a long time, so it is read before the request takes one of the places
 //! that bound the work in progress; it takes only the memory that it needs, from a budget. What keeps
-//! leases and results alive has places and memory of its own: those requests wait for a place while
-//! others are answered 503.
+//! leases and results alive has memory of its own and waits in the flush lanes, whatever else is asked for.
+//! Others wait a moment for a place and are then answered 503.
+
+use std::time::Duration;
 
 use axum::http::{header, request::Parts};
 use rollmill_broker_client::routes;
@@ -15,8 +17,8 @@ use crate::error::BrokerError;
 const BODY_BYTES: usize = 256 << 20;
 /// Bytes of bodies that may be in memory, of heartbeats and outcomes.
 const URGENT_BODY_BYTES: usize = 64 << 20;
-/// Heartbeats and outcomes served at a time; others wait.
-const URGENT_REQUESTS: usize = 64;
+/// How long a request waits for a place before it is answered 503.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
 /// Unit in which body memory is counted.
 const UNIT: usize = 1024;
 
@@ -24,7 +26,6 @@ const UNIT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Admission {
     requests: Semaphore,
-    urgent: Semaphore,
     bodies: Semaphore,
     urgent_bodies: Semaphore,
 }
@@ -33,14 +34,13 @@ impl Admission {
     pub(crate) fn new(requests_max: usize) -> Self {
         Self {
             requests: Semaphore::new(requests_max),
-            urgent: Semaphore::new(URGENT_REQUESTS),
             bodies: Semaphore::new(BODY_BYTES / UNIT),
             urgent_bodies: Semaphore::new(URGENT_BODY_BYTES / UNIT),
         }
     }
 
-    /// Takes memory for a body of at most `max` bytes before it is read; none for a long poll, whose body
-    /// is small. Returns [`BrokerError::Overloaded`] at once where there is none.
+    /// Takes memory for a body of at most `max` bytes before it is read. Returns
+    /// [`BrokerError::Overloaded`] at once where there is none.
     pub(super) fn memory(
         &self,
         admission: routes::Admission,
@@ -48,8 +48,7 @@ impl Admission {
         max: usize,
     ) -> Result<Option<SemaphorePermit<'_>>, BrokerError> {
         let memory = match admission {
-            routes::Admission::LongPoll => return Ok(None),
-            routes::Admission::Bounded => &self.bodies,
+            routes::Admission::LongPoll | routes::Admission::Bounded => &self.bodies,
             routes::Admission::Urgent => &self.urgent_bodies,
         };
         // A body of unknown length can have any length; reading stops at the limit.
@@ -58,18 +57,32 @@ impl Admission {
         memory.try_acquire_many(units).map(Some).map_err(|_| BrokerError::Overloaded)
     }
 
-    /// Takes a place, once the body has arrived. A long poll takes none; an urgent request waits for one.
-    pub(super) async fn place(
+    /// Takes more memory for a body, which turned out to be larger than its length said, or for an
+    /// answer.
+    pub(crate) fn more(&self, bytes: usize) -> Result<SemaphorePermit<'_>, BrokerError> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        self.bodies.try_acquire_many(units).map_err(|_| BrokerError::Overloaded)
+    }
+
+    /// Takes a place, once the body has arrived. A long poll takes none, and an urgent request waits in its lane
+    /// instead.
+    pub(crate) async fn place(
         &self,
         admission: routes::Admission,
     ) -> Result<Option<SemaphorePermit<'_>>, BrokerError> {
-        let place = match admission {
-            routes::Admission::LongPoll => return Ok(None),
-            routes::Admission::Bounded => self.requests.try_acquire().ok(),
-            routes::Admission::Urgent => self.urgent.acquire().await.ok(),
-        };
-        place.map(Some).ok_or(BrokerError::Overloaded)
+        match admission {
+            routes::Admission::LongPoll | routes::Admission::Urgent => Ok(None),
+            routes::Admission::Bounded => {
+                let place = tokio::time::timeout(PLACE_WAIT, self.requests.acquire()).await;
+                place.ok().and_then(Result::ok).map(Some).ok_or(BrokerError::Overloaded)
+            }
+        }
     }
+}
+
+/// Returns the memory that a body of this length does not need.
+pub(super) fn trim(mut memory: SemaphorePermit<'_>, bytes: usize) -> SemaphorePermit<'_> {
+    memory.split(bytes.div_ceil(UNIT)).unwrap_or(memory)
 }
 
 pub(super) fn length(parts: &Parts) -> Option<usize> {

@@ -21,7 +21,7 @@ pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Clai
         return Err(BrokerError::bad(format!("{count} capabilities; at most {LIST_MAX}")));
     }
     check_free_json(&request.info)?;
-    shared.store.admit(tenant, &request).await?;
+    shared.sightings.admit(&shared.lanes, tenant, &request).await?;
     let shutdown = shared.shutdown.clone();
     let limit = async {
         tokio::select! {
@@ -39,8 +39,8 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Ans
     if request.leases.len() > LIST_MAX {
         return Err(BrokerError::TooLarge { what: "the number of leases", max: LIST_MAX });
     }
-    let cancel = shared.store.heartbeat(tenant, &request).await?;
-    shared.store.seen(tenant, &request.agent).await?;
+    shared.sightings.touch(tenant, &request.agent);
+    let cancel = shared.lanes.heartbeat(tenant, request).await?;
     shared.metrics.fenced(Fenced::Heartbeat, cancel.len() as u64);
     // Four heartbeats per lease: three may be lost.
     let every = shared.store.rules().lease / 4;
@@ -52,7 +52,7 @@ pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answe
     if !(0.0..=1.0).contains(&request.progress) {
         return Err(BrokerError::bad("progress lies between 0 and 1"));
     }
-    let result = shared.store.progress(&call.bearer.tenant, &request).await;
+    let result = shared.lanes.progress(&call.bearer.tenant, &request).await;
     fenced(&shared, Fenced::Progress, result)?;
     Ok(CountResponse { count: 1 })
 }
@@ -60,7 +60,7 @@ pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answe
 pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answer<Complete> {
     let request = call.body;
     check_free_json(&request.stats)?;
-    let done = shared.store.complete(&call.bearer.tenant, &request).await;
+    let done = shared.lanes.complete(&call.bearer.tenant, request).await;
     let done = done.inspect_err(|error| {
         if matches!(error, BrokerError::AlreadyRejected { .. }) {
             // The job may be ready for another agent.
@@ -87,7 +87,7 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
         )));
     }
     request.message = clean_text(&request.message);
-    let result = shared.store.fail(&call.bearer.tenant, &request, spread()).await;
+    let result = shared.lanes.fail(&call.bearer.tenant, &request, spread()).await;
     let next = fenced(&shared, Fenced::Fail, result)?;
     tracing::warn!(job = %request.lease.job, agent = %request.agent, class = failure.as_str(),
         error = request.message, "attempt failed");
@@ -97,7 +97,7 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
 }
 
 pub(super) async fn release(shared: Arc<Shared>, call: Call<Release>) -> Answer<Release> {
-    let result = shared.store.release(&call.bearer.tenant, &call.body).await;
+    let result = shared.lanes.release(&call.bearer.tenant, call.body).await;
     fenced(&shared, Fenced::Release, result)?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Released), 1);
     shared.hub.became_ready();

@@ -53,6 +53,8 @@ where
     let admission = &shared.admission;
     let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
     let body = read(body, limit).await?;
+    // A long poll would keep what its body did not need.
+    let memory = memory.map(|memory| super::admission::trim(memory, body.len()));
     let body = R::Body::decode(body)
         .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
     let place = admission.place(R::SPEC.admission).await?;
@@ -104,9 +106,9 @@ const ARTIFACT: &str = "the size of the artifact in bytes (setting `artifact_byt
 
 /// The largest body, and what it is called.
 #[derive(Clone, Copy)]
-struct Limit {
-    what: &'static str,
-    max: usize,
+pub(super) struct Limit {
+    pub(super) what: &'static str,
+    pub(super) max: usize,
 }
 
 impl Limit {
@@ -124,7 +126,7 @@ fn max_exceeded(parts: &Parts, limit: Limit) -> bool {
     limit.max > 0 && super::admission::length(parts).is_some_and(|length| length > limit.max)
 }
 
-async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
+pub(super) async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
     if max == 0 {
         // The route has no body; what came with it is ignored.
         return Ok(Bytes::new());

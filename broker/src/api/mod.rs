@@ -6,6 +6,7 @@
 pub(crate) mod admission;
 mod agents;
 mod call;
+pub(crate) mod direct;
 mod operators;
 mod producers;
 
@@ -19,6 +20,7 @@ use axum::routing::{MethodFilter, on};
 use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
 use rollmill_broker_client::{BATCH_MAX, ErrorBody, FREE_JSON_BYTES_MAX, JobId, WAIT_MS_MAX};
 
+use crate::aztec;
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use call::Call;
@@ -31,6 +33,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     RouteName::ALL
         .iter()
         .fold(Router::new(), |router, route| mount(router, *route))
+        .merge(aztec::router(&shared.aztec))
         .fallback(|State(shared): State<Arc<Shared>>| async move {
             error_response(&shared, &BrokerError::UnknownPath)
         })
@@ -45,11 +48,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
     match route {
         RouteName::PutArtifact => at::<routes::PutArtifact, _, _>(router, producers::put_artifact),
+        RouteName::PutArtifacts => {
+            at::<routes::PutArtifacts, _, _>(router, producers::put_artifacts)
+        }
         RouteName::GetArtifact => at::<routes::GetArtifact, _, _>(router, producers::get_artifact),
         RouteName::Enqueue => at::<routes::Enqueue, _, _>(router, producers::enqueue),
         RouteName::List => at::<routes::List, _, _>(router, operators::list),
         RouteName::Query => at::<routes::Query, _, _>(router, producers::query),
         RouteName::Wait => at::<routes::Wait, _, _>(router, producers::wait),
+        RouteName::Changes => at::<routes::Changes, _, _>(router, producers::changes),
         RouteName::Reject => at::<routes::Reject, _, _>(router, producers::reject),
         RouteName::Cancel => at::<routes::Cancel, _, _>(router, producers::cancel),
         RouteName::History => at::<routes::History, _, _>(router, operators::history),
@@ -101,7 +108,7 @@ where
 }
 
 /// An error as JSON with its one code, counted, with Retry-After where waiting helps.
-fn error_response(shared: &Shared, error: &BrokerError) -> Response {
+pub(crate) fn error_response(shared: &Shared, error: &BrokerError) -> Response {
     shared.metrics.refusals_total.with_label_values(&[error.code()]).inc();
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if status.is_server_error()

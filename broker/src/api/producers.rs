@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rollmill_broker_client::routes::{
-    AcquireName, Cancel, DropEpoch, Enqueue, GetArtifact, PutArtifact, Query, Reject, ReleaseName,
-    RenewName, Wait,
+    AcquireName, Cancel, Changes, DropEpoch, Enqueue, GetArtifact, PutArtifact, PutArtifacts,
+    Query, Reject, ReleaseName, RenewName, Wait,
 };
 use rollmill_broker_client::{
-    AttemptOutcome, BATCH_MAX, CountResponse, JobState, JobView, JobsResponse, NamedLeaseRequest,
-    NewJob, RejectOutcome, UnableView, WaitResponse,
+    ArtifactsResponse, AttemptOutcome, BATCH_MAX, ChangesResponse, CountResponse, Digest, JobState,
+    JobView, JobsResponse, NamedLeaseRequest, NewJob, RejectOutcome, UnableView, WaitResponse,
 };
 
 use super::call::Call;
@@ -16,7 +16,10 @@ use super::{Answer, check_ids, clean_text, wait_of};
 use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
-use crate::store::Place;
+use crate::store::{Cursor, Place};
+
+/// Pause of a feed after something changed, so that it does not read each change alone.
+const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
 
 pub(super) async fn put_artifact(
     shared: Arc<Shared>,
@@ -24,13 +27,35 @@ pub(super) async fn put_artifact(
 ) -> Answer<PutArtifact> {
     let Call { bearer, parameter: digest, query, body } = call;
     let bytes = body.len() as u64;
-    let done = shared.store.put_artifact(&bearer.tenant, query.epoch, digest, body.into()).await?;
+    let done = shared.lanes.put_artifact(&bearer.tenant, query.epoch, digest, body.into()).await?;
     let counter = &shared.metrics.artifact_bytes_total;
     counter.with_label_values(&["in", done.place.as_str()]).inc_by(bytes);
     if done.made_ready > 0 {
         shared.hub.became_ready();
     }
     Ok(())
+}
+
+pub(super) async fn put_artifacts(
+    shared: Arc<Shared>,
+    call: Call<PutArtifacts>,
+) -> Answer<PutArtifacts> {
+    let Call { bearer, query, body: bodies, .. } = call;
+    if bodies.len() > BATCH_MAX {
+        return Err(BrokerError::TooLarge { what: "the number of artifacts", max: BATCH_MAX });
+    }
+    let digests = bodies.iter().map(|body| Digest::of(body)).collect();
+    let done = shared.lanes.put_artifacts(&bearer.tenant, query.epoch, bodies).await?;
+    for place in Place::ALL {
+        let of = done.iter().filter(|(uploaded, _)| uploaded.place == place);
+        let bytes: u64 = of.map(|(_, bytes)| *bytes).sum();
+        let counter = &shared.metrics.artifact_bytes_total;
+        counter.with_label_values(&["in", place.as_str()]).inc_by(bytes);
+    }
+    if done.iter().any(|(uploaded, _)| uploaded.made_ready > 0) {
+        shared.hub.became_ready();
+    }
+    Ok(ArtifactsResponse { digests })
 }
 
 pub(super) async fn get_artifact(
@@ -60,7 +85,7 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
     for job in &jobs {
         shared.metrics.know("kind", job.id.kind());
     }
-    let mut jobs = shared.store.enqueue(&call.bearer.tenant, &jobs).await?;
+    let mut jobs = shared.lanes.enqueue(&call.bearer.tenant, jobs).await?;
     shared.count_lost(shared.store.heal(&call.bearer.tenant, &mut jobs).await?);
     shared.hub.became_ready();
     Ok(JobsResponse { jobs })
@@ -121,10 +146,42 @@ pub(super) async fn wait(shared: Arc<Shared>, call: Call<Wait>) -> Answer<Wait> 
     }
 }
 
+pub(super) async fn changes(shared: Arc<Shared>, call: Call<Changes>) -> Answer<Changes> {
+    let (tenant, epoch) = (&call.bearer.tenant, call.parameter);
+    let mut cursor: Cursor = call.body.cursor.as_deref().unwrap_or_default().parse()?;
+    let limit = tokio::time::sleep(wait_of(call.body.wait_ms));
+    tokio::pin!(limit);
+    let mut finals = shared.hub.finals();
+    loop {
+        // Marked as seen before the query, so that a change during the query is not missed.
+        finals.mark_unchanged();
+        let changed = shared.store.changes(tenant, epoch, &cursor).await?;
+        let (mut jobs, more) = (changed.jobs, changed.more);
+        cursor = changed.cursor;
+        shared.count_lost(shared.store.heal(tenant, &mut jobs).await?);
+        let is_over = limit.is_elapsed() || shared.shutdown.is_started();
+        if !jobs.is_empty() || more || is_over {
+            let unable = shared.unable(tenant);
+            return Ok(ChangesResponse { jobs, cursor: cursor.to_string(), more, unable });
+        }
+        tokio::select! {
+            // What changes together is read together.
+            _ = finals.changed() => tokio::time::sleep(GATHER).await,
+            // The fallback for a lost notification.
+            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+            () = &mut limit => {}
+            () = shared.shutdown.started() => {}
+        }
+    }
+}
+
 pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Reject> {
     let mut request = call.body;
     request.reason = clean_text(&request.reason);
     let response = shared.store.reject(&call.bearer.tenant, &request, spread()).await?;
+    if response.agent_quarantined {
+        shared.sightings.doubt();
+    }
     if response.outcome != RejectOutcome::Stale {
         tracing::warn!(job = %request.id, error = request.reason, "result rejected");
         shared.metrics.ended(Ended::With(AttemptOutcome::Rejected), 1);

@@ -134,6 +134,11 @@ impl PrivatePostgres {
     /// Starts the instance in `options.data_dir`, creating it the first time. Returns once it
     /// answers.
     pub async fn start(options: &Options) -> Result<Self, EmbeddedError> {
+        Self::start_with(options, &[]).await
+    }
+
+    /// As [`Self::start`], with further settings of the server, each as `name=value`.
+    pub async fn start_with(options: &Options, settings: &[&str]) -> Result<Self, EmbeddedError> {
         let binaries = discover(options.bin_dir.as_deref())?;
         let root = prepare_dir(&options.data_dir)?;
         // Before anything in the directory is touched.
@@ -157,7 +162,10 @@ impl PrivatePostgres {
         loop {
             let socket_dir = socket_dir(&root, &identity)?;
             let log = File::create(&log_path).map_err(prepare(&log_path))?;
-            let command = server(&binaries, &data, &socket_dir, &identity, options, log);
+            let mut command = server(&binaries, &data, &socket_dir, &identity, options, log);
+            for setting in settings {
+                command.arg("-c").arg(setting);
+            }
             let (pid, exited) = spawn(command, &binaries.postgres)?;
             let version = binaries.version.clone();
             let mut instance = Self { pid, socket_dir, exited, version, _lock: None, _alive: None };

@@ -6,10 +6,10 @@ use rollmill_broker_client::Digest;
 use sqlx::AssertSqlSafe;
 
 use super::sql::{
-    ArtifactBodyDrop, ArtifactBodyPut, ArtifactDrop, ArtifactObjects, ArtifactPartition,
-    ArtifactPut, ArtifactShared, InputUploaded, Statement,
+    ArtifactBodyDrop, ArtifactDrop, ArtifactObjects, ArtifactPut, ArtifactShared, InputUploaded,
+    Statement,
 };
-use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant};
+use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant, Upload};
 use crate::error::BrokerError;
 
 /// What an upload did.
@@ -52,24 +52,22 @@ impl Store {
         if got != digest {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
         }
-        let (bytes, place) = (body.len() as u64, Place::of(body.len()));
-        let mut tx = match place {
-            Place::Object => {
-                // Bytes first: a row must never name an object that is not there.
-                self.put_object(&object_path(tenant, epoch, digest), body).await?;
-                self.pool.begin().await?
-            }
-            Place::Row => {
-                let mut tx = self.pool.begin().await?;
-                ArtifactPartition { epoch }.run(&mut *tx).await?;
-                ArtifactBodyPut { tenant, digest, epoch, body: &body }.run(&mut *tx).await?;
-                tx
-            }
-        };
-        ArtifactPut { tenant, digest, epoch, bytes, place }.run(&mut *tx).await?;
+        let bytes = body.len() as u64;
+        if Place::of(body.len()) == Place::Row {
+            let upload = Upload { tenant: tenant.clone(), epoch, digest, body };
+            let done = self.put_many(std::slice::from_ref(&upload)).await?;
+            let done = done.into_iter().next();
+            return done.ok_or_else(|| BrokerError::Internal {
+                reason: "an upload without an answer".into(),
+            });
+        }
+        // Bytes first: a row must never name an object that is not there.
+        self.put_object(&object_path(tenant, epoch, digest), body).await?;
+        let mut tx = self.pool.begin().await?;
+        ArtifactPut { tenant, digest, epoch, bytes, place: Place::Object }.run(&mut *tx).await?;
         let made_ready = InputUploaded { tenant, input: digest }.run(&mut *tx).await?;
         tx.commit().await?;
-        Ok(Uploaded { place, made_ready })
+        Ok(Uploaded { place: Place::Object, made_ready })
     }
 
     /// The bytes of an object; `None` if it does not exist.

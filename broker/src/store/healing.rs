@@ -10,8 +10,8 @@ use sqlx::PgConnection;
 
 use super::artifacts::object_path;
 use super::sql::{
-    ArtifactBody, ArtifactCopies, ArtifactEpochs, ArtifactWhole, AttemptResultLost, Forgive,
-    LockResult, PastDeadline, ReopenLost, Statement,
+    ArtifactBody, ArtifactCopies, ArtifactEpochs, ArtifactNewest, ArtifactWhole, AttemptResultLost,
+    Forgive, LockResult, PastDeadline, ReopenLost, Statement,
 };
 use super::{Place, Store, Tenant};
 use crate::error::BrokerError;
@@ -38,6 +38,13 @@ impl Store {
         tenant: &Tenant,
         digest: Digest,
     ) -> Result<Vec<u8>, BrokerError> {
+        // The usual case in one statement.
+        let newest = ArtifactNewest { tenant, digest }.optional(&self.pool).await?;
+        if let Some(body) = newest.and_then(|row| row.body)
+            && Digest::of(&body) == digest
+        {
+            return Ok(body);
+        }
         let stored = {
             let mut connection = self.pool.acquire().await?;
             self.read(&mut connection, tenant, digest).await?
@@ -100,6 +107,9 @@ impl Store {
             .filter(|view| view.state == JobState::Done)
             .filter_map(|view| view.result)
             .collect();
+        if results.is_empty() {
+            return Ok(0);
+        }
         let lost = {
             let mut connection = self.pool.acquire().await?;
             self.unreadable(&mut connection, tenant, results).await?

@@ -80,7 +80,7 @@ impl Store {
             rank: row.rank,
             excluded: row.excluded_agents,
         };
-        Ok(peek.all(&self.pool).await?.into_iter().map(candidate).collect())
+        Ok(self.grants.all(peek).await?.into_iter().map(candidate).collect())
     }
 
     /// Leases the chosen jobs; those that another broker took meanwhile are missing in the answer.
@@ -108,7 +108,7 @@ impl Store {
                 waited_seconds: row.waited_seconds.max(0.0),
             })
         };
-        claim.all(&self.pool).await?.into_iter().map(granted).collect()
+        self.grants.all(claim).await?.into_iter().map(granted).collect()
     }
 
     /// Renews an agent's leases; returns those that it no longer has.

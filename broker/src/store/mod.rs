@@ -5,6 +5,9 @@
 
 mod agents;
 mod artifacts;
+mod aztec;
+mod bulk;
+mod changes;
 mod healing;
 mod jobs;
 mod leases;
@@ -13,23 +16,32 @@ mod outcomes;
 mod sql;
 pub(crate) mod tokens;
 mod view;
+mod wire;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::local::LocalFileSystem;
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use crate::database::Target;
 use crate::error::BrokerError;
 
+use wire::Wire;
+
 use sql::{
-    IndexOf, MigrationLast, MigrationsRecorded, Notify, Probe, SchemaOf, ServerVersionOf, Statement,
+    DatabaseSize, IndexOf, MigrationLast, MigrationsRecorded, Notify, Probe, SchemaOf,
+    ServerVersionOf, Statement,
 };
 
 pub use artifacts::{Place, Uploaded};
+pub use aztec::AztecJob;
+pub use bulk::{Beat, Pulse, Sighting, Upload};
+pub use changes::{Changed, Cursor};
 pub use jobs::Cancelled;
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
@@ -95,10 +107,37 @@ impl Default for Rules {
     }
 }
 
-/// Jobs, leases and artifacts. Clones share one pool.
+/// What the database holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Database {
+    pub(crate) bytes: u64,
+    /// As PostgreSQL estimates them.
+    pub(crate) live_rows: u64,
+    pub(crate) dead_rows: u64,
+    /// Age of the oldest open transaction of another connection; 0 without one.
+    pub(crate) oldest_snapshot_seconds: f64,
+}
+
+/// Connections for everything that has none of its own.
+const CONNECTIONS: u32 = 12;
+/// Longest wait for a lock of a statement that holds the requests of many.
+const LOCK_TIMEOUT: &str = "2s";
+/// Longest time for such a statement.
+const LANE_TIMEOUT: &str = "10s";
+
+/// Jobs, leases and artifacts. Clones share their connections. What the lanes write, and grants, have connections of
+/// their own, so that neither a slow statement nor a lock elsewhere holds them up.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    outcomes: Wire,
+    grants: Wire,
+    /// Does not wait for the disk.
+    beats: Wire,
+    enqueues: Wire,
+    uploads: Wire,
+    /// Epochs that have a partition for bodies, as far as this store knows.
+    partitions: Arc<Mutex<HashSet<u64>>>,
     objects: Arc<LocalFileSystem>,
     target: Target,
     rules: Rules,
@@ -136,6 +175,10 @@ impl Store {
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "60s"),
             ("client_min_messages", "warning"),
+            // The plans are decided by the statements and the indexes, and not by statistics: those of a table that
+            // was empty a moment ago choose scans of the whole table, and a cached plan keeps them.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
         ]);
         // A pool retries until its timeout and reports only that; a single connection reports why.
         let first = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
@@ -143,18 +186,48 @@ impl Store {
         let first = first.map_err(|error| BrokerError::from(error).at(&target))?;
         // What follows does not depend on how this one ends.
         let _ = first.close().await;
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(CONNECT_LIMIT)
-            .connect_with(options)
-            .await
-            .map_err(|error| BrokerError::from(error).at(&target))?;
-        Ok(Self { pool, objects: Arc::new(objects), target, rules })
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
+        let pool = pool.connect_with(options.clone()).await;
+        let pool = pool.map_err(|error| BrokerError::from(error).at(&target))?;
+        let limited =
+            options.options([("lock_timeout", LOCK_TIMEOUT), ("statement_timeout", LANE_TIMEOUT)]);
+        let wire = || Wire::new(limited.clone());
+        Ok(Self {
+            outcomes: wire(),
+            grants: wire(),
+            beats: Wire::new(limited.clone().options([("synchronous_commit", "off")])),
+            enqueues: wire(),
+            uploads: wire(),
+            pool,
+            partitions: Arc::default(),
+            objects: Arc::new(objects),
+            target,
+            rules,
+        })
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        for wire in [&self.outcomes, &self.grants, &self.beats, &self.enqueues, &self.uploads] {
+            wire.close().await;
+        }
+        self.pool.close().await;
     }
 
     /// Runs a statement on the table of jobs that returns nothing.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
         Probe {}.run(&self.pool).await.map(drop)
+    }
+
+    /// What the database holds.
+    pub(crate) async fn database(&self) -> Result<Database, BrokerError> {
+        let row = DatabaseSize {}.one(&self.pool).await?;
+        Ok(Database {
+            bytes: row.bytes.0,
+            live_rows: row.live_rows.0,
+            dead_rows: row.dead_rows.0,
+            oldest_snapshot_seconds: row.oldest_snapshot_seconds,
+        })
     }
 
     /// Brings the schema up to date. Brokers that start together take turns.
@@ -199,6 +272,7 @@ impl Store {
             "job_wanted",
             "job_excluded",
             "job_deadline",
+            "job_change",
         ] {
             let found = IndexOf { index }.optional(&self.pool).await?;
             if !found.is_some_and(|found| found.valid) {

@@ -23,11 +23,15 @@ impl Store {
 
     /// The newest jobs that match.
     pub async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Listed, BrokerError> {
-        let ListQuery { state, epoch, limit } = *query;
+        let ListQuery { state, epoch, ref label, limit } = *query;
+        let label = label.as_deref().map(|label| {
+            label.split_once('=').ok_or_else(|| BrokerError::bad("a label is NAME=VALUE"))
+        });
+        let (label, value) = label.transpose()?.unzip();
         let limit = limit.unwrap_or(LIST_DEFAULT);
         // A longer list than the interface offers is cut, as the route says.
         let most = i64::from(limit).min(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX));
-        let rows = List { tenant, state, epoch, most }.all(&self.pool).await?;
+        let rows = List { tenant, state, epoch, label, value, most }.all(&self.pool).await?;
         let ids: Vec<JobId> = rows.into_iter().map(|row| row.id.0).collect();
         self.jobs(tenant, &ids).await
     }
@@ -43,7 +47,7 @@ impl Store {
     }
 }
 
-fn job(row: JobRow) -> Result<JobView, BrokerError> {
+pub(super) fn job(row: JobRow) -> Result<JobView, BrokerError> {
     let lease = match row.lease_holder {
         Some(holder) => Some(LeaseView {
             agent: holder.0,

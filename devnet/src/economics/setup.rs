@@ -2,8 +2,6 @@
 
 use rollmill_l1::abi::{self, RootKey};
 use rollmill_l1::alloy::primitives::{Address, U256};
-use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::alloy::sol_types::SolConstructor;
 use rollmill_l1::{Chosen, L1Error, Plan, Terms, TxSender, deploy, root_key};
 use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX, MAX_TXS_PER_BLOCK};
 use rollmill_protocol::version::PROTOCOL_VERSION;
@@ -14,9 +12,11 @@ use super::book::Purpose;
 use super::chain::Chain;
 use super::ledger::Ledger;
 use super::money::{AZT, Rates, Times, charged_rows};
-use super::stage::{Call, Role, Stage, rpc};
+use super::stage::{Call, Role, Stage};
 use super::verifier;
 use crate::Error;
+pub(crate) use crate::governance::Common;
+use crate::governance::{Voting, create, deploy_common};
 
 /// The first supply, all of which the holder has.
 const SUPPLY: u128 = 1_000_000_000 * AZT;
@@ -46,17 +46,6 @@ const BEFORE_GENESIS: u64 = 3_600;
 pub(crate) const VOTING_DELAY: u64 = 86_400;
 pub(crate) const VOTING_PERIOD: u64 = 3 * 86_400;
 pub(crate) const TIMELOCK_DELAY: u64 = 2 * 86_400;
-/// Percent of the supply that must take part in a vote.
-const QUORUM_PERCENT: u64 = 4;
-
-/// The contracts that no deployment owns.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Common {
-    pub token: Address,
-    pub timelock: Address,
-    pub governance: Address,
-    pub deployments: Address,
-}
 
 /// How a deployment differs from the standard one.
 #[derive(Debug, Clone, Copy)]
@@ -78,45 +67,28 @@ impl Setup {
         Self { name: "", staking: false, treasury: TREASURY, missing: 0, genesis_time: None };
 }
 
-/// Deploys the token, the timelock, which alone can mint, the Governor, which alone can use the timelock, and the list
-/// of deployments. The timelock names the Governor before it exists, so nobody has a role for a while.
+/// The decisions' times here.
+const VOTING: Voting = Voting {
+    delay: VOTING_DELAY,
+    period: VOTING_PERIOD,
+    timelock_delay: TIMELOCK_DELAY,
+    quorum_percent: 4,
+};
+
+/// Deploys what no deployment owns, and names it.
 pub(crate) async fn common(stage: &mut Stage) -> Result<Common, Error> {
     let sender = stage.sender(Role::Holder).await?;
-    let holder = sender.account();
-    let nonce = stage.client.provider().get_transaction_count(holder).await;
-    let governance = holder.create(nonce.map_err(rpc("nonce"))? + 2);
-    let timelock = abi::TimelockController::constructorCall {
-        minDelay: U256::from(TIMELOCK_DELAY),
-        proposers: vec![governance],
-        // Anybody may execute what has waited.
-        executors: vec![Address::ZERO],
-        admin: Address::ZERO,
-    };
-    let timelock =
-        create(&sender, "TimelockController", &abi::TimelockController::BYTECODE, &timelock)
-            .await?;
-    let supply = U256::from(SUPPLY);
-    let token = abi::AztToken::constructorCall { minter: timelock, holder, supply };
-    let token = create(&sender, "AztToken", &abi::AztToken::BYTECODE, &token).await?;
-    let governor = abi::Governance::constructorCall {
-        token,
-        timelock,
-        delay: rollmill_l1::alloy::primitives::aliases::U48::saturating_from(VOTING_DELAY),
-        period: u32::try_from(VOTING_PERIOD).unwrap_or(u32::MAX),
-        threshold: U256::from(SUPPLY / 100),
-        percent: U256::from(QUORUM_PERCENT),
-    };
-    let made = create(&sender, "Governance", &abi::Governance::BYTECODE, &governor).await?;
-    stage.require("the Governor that the timelock obeys", governance, made)?;
-    let deployments = abi::Deployments::constructorCall { token, timelock };
-    let deployments =
-        create(&sender, "Deployments", &abi::Deployments::BYTECODE, &deployments).await?;
-    let names = [(timelock, "timelock"), (governance, "Governance"), (deployments, "Deployments")];
+    let common = deploy_common(&stage.client, &sender, SUPPLY, VOTING).await?;
+    let names = [
+        (common.timelock, "timelock"),
+        (common.governance, "Governance"),
+        (common.deployments, "Deployments"),
+    ];
     for (address, name) in names {
         stage.book.name(address, name);
     }
-    stage.book.moved(Address::ZERO, holder, SUPPLY, Purpose::Supply);
-    Ok(Common { token, timelock, governance, deployments })
+    stage.book.moved(Address::ZERO, sender.account(), SUPPLY, Purpose::Supply);
+    Ok(common)
 }
 
 /// Deploys a rollup with everything that belongs to it, then posts bonds, funds Rewards and deposits for L2.
@@ -190,15 +162,6 @@ fn name_contracts(stage: &mut Stage, all: &abi::Contracts, setup: Setup) {
     for (address, name) in named {
         stage.book.name(address, format!("{} {name}", setup.name).trim_start());
     }
-}
-
-async fn create(
-    sender: &TxSender,
-    name: &str,
-    code: &[u8],
-    arguments: &impl SolConstructor,
-) -> Result<Address, L1Error> {
-    Ok(deploy(sender, name, abi::creation(code, &arguments.abi_encode())).await?.address)
 }
 
 async fn fixed_committee(sender: &TxSender, prefix: &str) -> Result<Address, Error> {

@@ -18,6 +18,7 @@ use rollmill_l1::{L1Client, L1Error, SenderConfig, TxReceipt, TxRequest, TxSende
 use super::Scenario;
 use super::book::Book;
 use super::report::ScenarioReport;
+pub(crate) use crate::error::{getter, rpc};
 use crate::{ANVIL_CHAIN_ID, Error};
 
 /// Wei of each account, for gas.
@@ -330,18 +331,4 @@ impl Stage {
 /// A contract's reason in words, or its data.
 fn described(data: &Bytes) -> String {
     rollmill_l1::abi::describe_revert(data).unwrap_or_else(|| format!("revert data {data}"))
-}
-
-/// A request that this crate sends itself failed.
-pub(crate) fn rpc(
-    what: &'static str,
-) -> impl FnOnce(rollmill_l1::alloy::transports::TransportError) -> Error {
-    move |error| L1Error::Unreachable { what, reason: error.to_string() }.into()
-}
-
-/// A getter of a contract failed.
-pub(crate) fn getter(
-    what: &'static str,
-) -> impl FnOnce(rollmill_l1::alloy::contract::Error) -> Error {
-    move |error| L1Error::Decode { what, reason: error.to_string() }.into()
 }

@@ -1,84 +1,29 @@
 //! A proposal's way through governance: proposed, voted on, queued, and executed after the timelock's delay.
 
 use rollmill_l1::abi::Governance;
-use rollmill_l1::alloy::primitives::{Address, Bytes, U256, keccak256};
-use rollmill_l1::alloy::sol_types::SolCall;
+use rollmill_l1::alloy::primitives::U256;
 
 use super::book::Purpose;
-use super::setup::{Common, TIMELOCK_DELAY, VOTING_DELAY, VOTING_PERIOD};
+use super::setup::{TIMELOCK_DELAY, VOTING_DELAY, VOTING_PERIOD};
 use super::stage::{Call, Role, Stage};
 use crate::Error;
+pub(crate) use crate::governance::Motion;
+use crate::governance::{AGAINST, Common, FOR};
 
-/// Answers of a vote, as the Governor counts them.
-const AGAINST: u8 = 0;
-const FOR: u8 = 1;
 /// One in so many tokens goes to the voter who votes against.
 const VOTERS_PART: u128 = 5;
 
-/// What is voted on: calls that the timelock makes, all or none.
-#[derive(Debug, Clone)]
-pub(crate) struct Motion {
-    governance: Address,
-    description: String,
-    targets: Vec<Address>,
-    calls: Vec<Bytes>,
-}
-
 impl Motion {
-    pub(crate) fn new(common: &Common, description: &str) -> Self {
-        let (targets, calls) = (Vec::new(), Vec::new());
-        Self { governance: common.governance, description: description.to_owned(), targets, calls }
-    }
-
-    /// Adds a call.
-    pub(crate) fn call(mut self, to: Address, call: &impl SolCall) -> Self {
-        self.targets.push(to);
-        self.calls.push(call.abi_encode().into());
-        self
-    }
-
-    fn values(&self) -> Vec<U256> {
-        vec![U256::ZERO; self.targets.len()]
-    }
-
     pub(crate) fn proposal(&self) -> Call {
-        let propose = Governance::proposeCall {
-            targets: self.targets.clone(),
-            values: self.values(),
-            calldatas: self.calls.clone(),
-            description: self.description.clone(),
-        };
-        Call::new(self.governance, &propose)
+        Call::new(self.governance, &self.propose())
     }
 
     pub(crate) fn queueing(&self) -> Call {
-        let queue = Governance::queueCall {
-            targets: self.targets.clone(),
-            values: self.values(),
-            calldatas: self.calls.clone(),
-            descriptionHash: keccak256(&self.description),
-        };
-        Call::new(self.governance, &queue)
+        Call::new(self.governance, &self.queue())
     }
 
     pub(crate) fn execution(&self) -> Call {
-        let execute = Governance::executeCall {
-            targets: self.targets.clone(),
-            values: self.values(),
-            calldatas: self.calls.clone(),
-            descriptionHash: keccak256(&self.description),
-        };
-        Call::new(self.governance, &execute)
-    }
-
-    async fn id(&self, stage: &Stage) -> Result<U256, Error> {
-        let governance = Governance::new(self.governance, stage.client.provider().clone());
-        let hash = keccak256(&self.description);
-        let id = governance
-            .hashProposal(self.targets.clone(), self.values(), self.calls.clone(), hash)
-            .call()
-            .await;
-        id.map_err(super::stage::getter("hashProposal"))
+        Call::new(self.governance, &self.execute())
     }
 }
 
@@ -101,7 +46,7 @@ pub(crate) async fn delegate(stage: &mut Stage, common: &Common) -> Result<(), E
 pub(crate) async fn voted(stage: &mut Stage, motion: &Motion) -> Result<(), Error> {
     stage.send(Role::Holder, "propose the motion", motion.proposal()).await?;
     let proposed = stage.now().await?;
-    let proposal_id = motion.id(stage).await?;
+    let proposal_id = motion.id(&stage.client).await?;
     stage.until(proposed + VOTING_DELAY + 1).await?;
     for (role, support) in [(Role::Holder, FOR), (Role::Voter, AGAINST)] {
         let vote = Governance::castVoteCall { proposalId: proposal_id, support };

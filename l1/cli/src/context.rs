@@ -303,8 +303,7 @@ impl Context {
         let open = self.open().await?;
         let purpose = order.purpose();
         let (attempt, is_earlier) = attempt(open, order);
-        let (to, input) = (order.call.to, order.call.input.clone());
-        let request = TxRequest { attempt, ..TxRequest::call(purpose.clone(), to, input) };
+        let request = TxRequest { attempt, ..TxRequest::of(purpose.clone(), order.call.clone()) };
         let sent = tokio::select! {
             sent = tokio::time::timeout(Duration::from_secs(seconds), open.sender.send(request)) => sent.ok(),
             () = shutdown.started() => None,

@@ -45,7 +45,7 @@ fn require(id: U256, got: &'static str, wanted: &'static str) -> Result<(), CliE
         return Ok(());
     }
     let why = match got {
-        "pending" => "its vote has not begun; see `starts` of `rollmill-l1 proposals`",
+        "pending" => "its vote has not started; see `starts` of `rollmill-l1 proposals`",
         "active" => "its vote is not over; see `ends` of `rollmill-l1 proposals`",
         "succeeded" => "put it into the timelock first with `rollmill-l1 queue`",
         "queued" => "it is in the timelock; `rollmill-l1 execute` executes it",

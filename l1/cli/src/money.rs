@@ -187,8 +187,10 @@ pub(crate) async fn settle(context: &mut Context, epoch: u64) -> Outcome {
 pub(crate) async fn prune(context: &mut Context) -> Outcome {
     let Deployment { rollup, info, .. } = context.deployment().await?;
     let input = abi::prune_calldata();
-    let order =
-        Order::recurring("prune unproven blocks", economics::Call { to: rollup.address(), input });
+    let order = Order::recurring(
+        "prune unproven blocks",
+        economics::Call { to: rollup.address(), input, gas_spare: 0 },
+    );
     let deadline = rollup.proof_deadline(&info).await?;
     let is_due = deadline.is_some_and(|deadline| deadline.is_prune_due);
     if !is_due {

@@ -42,7 +42,7 @@ impl Server {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(bad(format!("scheme `{}` is not supported", base.scheme())));
         }
-        let http = reqwest::Client::builder()
+        let http = rollmill_net::http_client()
             .connect_timeout(limits.connect)
             .timeout(limits.request)
             .redirect(redirect::Policy::limited(REDIRECTS))

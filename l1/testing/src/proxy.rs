@@ -106,7 +106,7 @@ impl Proxy {
             left: AtomicI64::new(i64::MAX),
             passes_last: AtomicBool::new(false),
             hung: Notify::new(),
-            client: reqwest::Client::new(),
+            client: rollmill_net::untimed_http_client(),
             pool: tokio::sync::Mutex::new(Vec::new()),
             rejected: Mutex::new(Vec::new()),
         });

@@ -2,9 +2,9 @@
 
 use alloy::consensus::Transaction as _;
 use alloy::primitives::U256;
-use rollmill_l1::{GAS_LIMIT_MAX, L1Error, SenderConfig, TxUpdate};
+use rollmill_l1::{GAS_LIMIT_MAX, L1Error, SenderConfig, TxRequest, TxUpdate};
 
-use crate::{call, start};
+use crate::{call, mine_included, start};
 use rollmill_l1_testing::fake::{Broadcast, Fake, GWEI, STRANGE};
 use rollmill_l1_testing::pay::payment;
 
@@ -27,7 +27,50 @@ async fn a_head_without_a_base_fee_prices_nothing() {
 async fn a_simulated_call_has_gas_to_spare() {
     let (fake, sender) = start().await;
     sender.submit(call("call")).await.unwrap();
-    assert_eq!(fake.l1().sent[0].gas_limit(), 60_000);
+    assert_eq!(fake.l1().sent[0].gas_limit(), 67_100, "a word");
+    fake.l1().gas = Ok(1_000_000);
+    sender.submit(call("larger")).await.unwrap();
+    assert_eq!(fake.l1().sent[1].gas_limit(), 1_200_000, "a fifth");
+    sender.submit(TxRequest { gas_spare: 300_000, ..call("more") }).await.unwrap();
+    assert_eq!(fake.l1().sent[2].gas_limit(), 1_500_000, "what the caller asks for");
+}
+
+/// Goal: a pending call that has come to need more than its limit is replaced before it runs out of gas, once.
+#[tokio::test]
+async fn a_call_that_needs_more_by_now_gets_a_higher_limit() {
+    let (fake, sender) = start().await;
+    sender.submit(call("call")).await.unwrap();
+    fake.l1().gas = Ok(67_100);
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().sent.len(), 1, "it fits");
+    fake.l1().gas = Ok(67_101);
+    for _ in 0..2 {
+        sender.tick().await.unwrap();
+        let sent = fake.l1().sent.clone();
+        assert_eq!(sent.len(), 2);
+        assert_eq!((sent[1].nonce(), sent[1].gas_limit()), (sent[0].nonce(), 67_101 + 17_100));
+    }
+    let prices = fake.l1().prices();
+    assert!(prices[1] * 10 >= prices[0] * 11, "{prices:?}");
+    mine_included(&fake, &sender, "call", 0).await;
+}
+
+/// Goal: without the fees for a replacement the first form stays what it is, and is sent again when a pool lost it.
+#[tokio::test]
+async fn a_higher_limit_waits_for_fees_below_theirs() {
+    let fake = Fake::start().await;
+    let market = fake.l1().market();
+    let sender = fake.sender_with(limit(market)).await;
+    sender.submit(call("call")).await.unwrap();
+    fake.l1().gas = Ok(90_000);
+    let updates = sender.tick().await.unwrap();
+    assert!(matches!(&updates[..], [TxUpdate::FeeLimited { .. }]), "{updates:?}");
+    assert_eq!(fake.l1().sent.len(), 1);
+    fake.l1().pool.clear();
+    sender.tick().await.unwrap();
+    let sent = fake.l1().sent.clone();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub mod wire;
 use std::time::Duration;
 
 use rollmill_errors::{Coded, Disposition};
+use rollmill_net::Tls;
 use rollmill_protocol::{DecodeError, Fr, Genesis, Tx};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -131,18 +132,27 @@ pub struct NodeClient {
 }
 
 impl NodeClient {
-    /// A client of the node at `url`. Nothing is sent yet.
+    /// A client of the node at `url`, with the TLS of this process. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ClientError::Address`] unless `url` starts with `http://` or `https://` and names a host.
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::with_tls(url, &Tls::of_process())
+    }
+
+    /// As [`Self::new`], with other TLS than that of this process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_tls(url: &str, tls: &Tls) -> Result<Self, ClientError> {
         let parsed = reqwest::Url::parse(url).ok();
         let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
         let Some(endpoint) = parsed.filter(|url| is_http(url) && url.has_host()) else {
             return Err(ClientError::Address { url: rollmill_net::unreadable_url(url) });
         };
         let url = endpoint.origin().ascii_serialization();
-        let http = reqwest::Client::builder()
+        let http = tls
+            .http_client()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()
@@ -291,7 +301,10 @@ impl NodeClient {
         let response: Response =
             serde_json::from_slice(&body).map_err(|_| match speaks_json_rpc(&body) {
                 true => self.not_a_node("it is a JSON-RPC server, but not a Rollmill node"),
-                false => self.not_a_node(&format!("HTTP {status} without a JSON-RPC answer")),
+                false => match of_the_frame(&body) {
+                    Some(message) => self.not_a_node(&message),
+                    None => self.not_a_node(&format!("HTTP {status} without a JSON-RPC answer")),
+                },
             })?;
         if let Some(error) = response.error {
             return Err(ClientError::Rejected(error));
@@ -304,6 +317,14 @@ impl NodeClient {
     fn not_a_node(&self, reason: &str) -> ClientError {
         ClientError::NotANode { url: self.url.clone(), reason: reason.to_owned() }
     }
+}
+
+/// Why the frame of a node's server rejected the request, without its code.
+fn of_the_frame(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let code = answer.get("code")?.as_str()?;
+    let message = answer.get("message")?.as_str()?;
+    code.starts_with("SVC-").then(|| rollmill_errors::uncoded(message))
 }
 
 /// Whether a response has the form of JSON-RPC 2.0, from whichever server.

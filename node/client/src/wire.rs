@@ -269,7 +269,7 @@ pub struct TaggedLog {
 }
 
 /// The public effects of a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockEffects {
     pub block_number: u64,
     #[serde(with = "serde_fr")]
@@ -277,6 +277,17 @@ pub struct BlockEffects {
     /// Canonical bytes of the header and of each transaction's effects and logs ([`BlockData`]).
     #[serde(with = "serde_hex")]
     pub data: Vec<u8>,
+}
+
+/// Number and hash stand for the block: its data has up to 84 kB.
+impl std::fmt::Debug for BlockEffects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockEffects")
+            .field("block_number", &self.block_number)
+            .field("header_hash", &self.header_hash)
+            .field("data_bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl BlockEffects {
@@ -409,4 +420,18 @@ pub struct Versions {
     /// Hash of the header of block 0.
     #[serde(with = "serde_fr")]
     pub genesis_header_hash: Fr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a full block in a log is one line.
+    #[test]
+    fn debug_output_of_a_blocks_effects_is_short() {
+        let effects =
+            BlockEffects { block_number: 7, header_hash: Fr::from(9u64), data: vec![1; 84_000] };
+        let shown = format!("{effects:?}");
+        assert!(shown.len() < 1_000 && shown.contains("data_bytes: 84000"), "{shown}");
+    }
 }

@@ -78,8 +78,8 @@ impl Pool {
         Ok(Displaced { replaced, evicted })
     }
 
-    /// Makes room among the transactions of the payer of `new`, and checks that its balance covers those that stay.
-    /// Transactions that notes pay for have no payer in common.
+    /// Evicts the worst transaction of the payer of `new` if the payer has as many as the pool allows, and checks that
+    /// its balance covers those that stay. Transactions that notes pay for have no payer in common.
     fn displace_of_payer(
         &self,
         new: &Candidate,

@@ -575,3 +575,16 @@ async fn the_loop_follows_until_shutdown() {
     task.await.unwrap().unwrap();
     assert_eq!(test.pending(), 4);
 }
+
+/// Goal: no block of L1 fills a log or the output of a failed test with its blob.
+#[test]
+fn debug_output_of_a_block_is_short() {
+    let L1Event::BlockProposed(block) = Proposer::new().event(&[0, 1, 2]) else { unreachable!() };
+    let Data::Blob(bytes) = block.data.clone() else { unreachable!() };
+    let data = [Data::Blob(bytes), Data::None, Data::Missing].map(|data| format!("{data:?}"));
+    assert!(data[0].contains("131072 bytes, SHA-256 0x"), "{data:?}");
+    assert!(data.iter().all(|text| text.len() < 100), "{data:?}");
+    for shown in [format!("{block:?}"), format!("{:?}", L1Event::BlockProposed(block.clone()))] {
+        assert!(shown.len() < 1_500, "{} bytes: {shown}", shown.len());
+    }
+}

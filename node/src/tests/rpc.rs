@@ -549,3 +549,44 @@ fn a_client_knows_which_errors_of_the_pool_reject_the_transaction_itself() {
         assert_eq!(answer.rejects_transaction(), rejects, "{}", answer.message);
     }
 }
+
+/// Goal: the client reads and sends over TLS, and reports what is wrong otherwise.
+#[tokio::test]
+async fn client_and_node_speak_tls() {
+    use rollmill_net_testing::Authority;
+    use rollmill_service::prometheus::Registry;
+    use rollmill_service::{HttpServer, Tls, TlsFiles};
+
+    let test = TestNode::new();
+    let rpc = Rpc::new(Arc::clone(&test.node), AdmissionLimits::default());
+    let (ours, other) =
+        (Authority::new(test.dir.path(), "ours"), Authority::new(test.dir.path(), "other"));
+    let signed = ours.sign("node", &["localhost"]);
+    let settings = crate::config::ListenerConfig {
+        listen_tls_cert: Some(signed.cert),
+        listen_tls_key: Some(signed.key),
+        ..Default::default()
+    };
+    let limits = HttpLimits::default();
+    let (protection, registry) = (settings.protection(), Registry::new());
+    let server = HttpServer::open("rpc", "127.0.0.1:0", limits, &protection, &registry).unwrap();
+    let listener = rollmill_service::listen("127.0.0.1:0", "listen").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let shutdown = Shutdown::new();
+    let served = tokio::spawn(server.serve(listener, rpc.router(), shutdown.clone()));
+
+    let client = |ca: &Authority| {
+        let files = TlsFiles { ca: Some(ca.file()), identity: None };
+        NodeClient::with_tls(&url, &Tls::open(files).unwrap()).unwrap()
+    };
+    let tips = client(&ours).tips().await.unwrap();
+    assert_eq!(tips.pending, test.node.tips().pending);
+    let error = client(&other).tips().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("not trusted here; set --tls-ca"), "{error}");
+    let plain = NodeClient::new(&url.replace("https://", "http://")).unwrap();
+    let error = plain.tips().await.unwrap_err().to_string();
+    assert!(error.starts_with("NDC-002") && error.contains("this address serves TLS"), "{error}");
+    shutdown.start();
+    served.await.unwrap().unwrap();
+}

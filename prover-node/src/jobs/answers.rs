@@ -11,7 +11,7 @@ pub enum Route {
     Fetch,
     /// `POST /v1/jobs`.
     Enqueue,
-    /// `POST /v1/jobs/wait` and `/v1/jobs/query`.
+    /// `POST /v1/epochs/{epoch}/changes` and `/v1/jobs/query`.
     Watch,
     /// `POST /v1/jobs/reject`.
     Reject,

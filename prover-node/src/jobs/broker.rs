@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob, RejectResponse,
-    WaitResponse,
+    ChangesResponse, Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob,
+    ROLLUP_LABEL, RejectResponse,
 };
 
 /// See the methods of [`Client`].
@@ -16,6 +16,11 @@ pub trait Broker: Send + Sync + 'static {
         epoch: u64,
         bytes: Vec<u8>,
     ) -> impl Future<Output = Result<Digest, ClientError>> + Send;
+    fn put_artifacts(
+        &self,
+        epoch: u64,
+        bodies: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<Vec<Digest>, ClientError>> + Send;
     fn get_artifact(
         &self,
         digest: &Digest,
@@ -26,11 +31,12 @@ pub trait Broker: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
     fn jobs(&self, ids: &[JobId])
     -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
-    fn wait(
+    fn changes(
         &self,
-        ids: &[JobId],
+        epoch: u64,
+        cursor: Option<&str>,
         wait: Duration,
-    ) -> impl Future<Output = Result<WaitResponse, ClientError>> + Send;
+    ) -> impl Future<Output = Result<ChangesResponse, ClientError>> + Send;
     fn reject(
         &self,
         id: &JobId,
@@ -42,6 +48,7 @@ pub trait Broker: Send + Sync + 'static {
     fn list(
         &self,
         epoch: u64,
+        rollup: &str,
         state: JobState,
     ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
 }
@@ -49,6 +56,14 @@ pub trait Broker: Send + Sync + 'static {
 impl Broker for Client {
     async fn put_artifact(&self, epoch: u64, bytes: Vec<u8>) -> Result<Digest, ClientError> {
         Self::put_artifact(self, epoch, bytes).await
+    }
+
+    async fn put_artifacts(
+        &self,
+        epoch: u64,
+        bodies: Vec<Vec<u8>>,
+    ) -> Result<Vec<Digest>, ClientError> {
+        Self::put_artifacts(self, epoch, bodies).await
     }
 
     async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
@@ -63,8 +78,13 @@ impl Broker for Client {
         Self::jobs(self, ids).await
     }
 
-    async fn wait(&self, ids: &[JobId], wait: Duration) -> Result<WaitResponse, ClientError> {
-        Self::wait(self, ids, wait).await
+    async fn changes(
+        &self,
+        epoch: u64,
+        cursor: Option<&str>,
+        wait: Duration,
+    ) -> Result<ChangesResponse, ClientError> {
+        Self::changes(self, epoch, cursor, wait).await
     }
 
     async fn reject(
@@ -84,8 +104,14 @@ impl Broker for Client {
         Self::cancel(self, ids).await
     }
 
-    async fn list(&self, epoch: u64, state: JobState) -> Result<Vec<JobView>, ClientError> {
+    async fn list(
+        &self,
+        epoch: u64,
+        rollup: &str,
+        state: JobState,
+    ) -> Result<Vec<JobView>, ClientError> {
         let limit = u32::try_from(rollmill_broker_client::BATCH_MAX).ok();
-        Self::list(self, &ListQuery { state: Some(state), epoch: Some(epoch), limit }).await
+        let label = Some(format!("{ROLLUP_LABEL}={rollup}"));
+        Self::list(self, &ListQuery { state: Some(state), epoch: Some(epoch), label, limit }).await
     }
 }

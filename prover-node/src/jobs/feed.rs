@@ -1,8 +1,8 @@
-//! Reports when jobs are final: enqueues in batches and watches any number of jobs with a few requests.
+//! Reports when jobs are final: enqueues in batches and follows the broker's feed of each epoch.
 //!
-//! The broker takes at most [`BATCH_MAX`] ids in one request, and a wait for many ids costs it a read of
-//! each of them. So jobs are watched in groups of at most that many, a job leaves its group as soon
-//! as it is final, and a group with many jobs pauses between its waits.
+//! The broker takes at most [`BATCH_MAX`] jobs in one request. What became of them is read from the feed of
+//! their epoch, whose cost grows with what changed and not with how many jobs are open. A job is waited for
+//! before it is enqueued, so that no news of it comes too early.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,6 +16,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::answers::{Action, Route};
 use super::{Broker, Shared};
 
+/// How long an epoch without a job that is waited for is remembered, with how far its feed was read.
+const IDLE: Duration = Duration::from_secs(600);
+/// Least time between two requests of one feed that returned jobs: what changes meanwhile comes together.
+const GATHER_NEWS: Duration = Duration::from_millis(20);
 /// How long a batch waits for further jobs before it is sent.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -38,29 +42,46 @@ struct Item {
     waiter: Waiter,
 }
 
+/// Who waits for a job.
 #[derive(Debug, Default)]
-struct Group {
-    jobs: Mutex<BTreeMap<JobId, Vec<Waiter>>>,
+struct Waiting {
+    waiters: Vec<Waiter>,
+    /// Whether the broker has confirmed the job. Until then it need not know it.
+    enqueued: bool,
+}
+
+/// The jobs of an epoch that are waited for.
+#[derive(Debug, Default)]
+struct Epoch {
+    jobs: Mutex<BTreeMap<JobId, Waiting>>,
     grown: Notify,
 }
 
-impl Group {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Vec<Waiter>>> {
+type Epochs = Arc<Mutex<BTreeMap<u64, Arc<Epoch>>>>;
+
+impl Epoch {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Waiting>> {
         self.jobs.lock()
     }
 
-    /// Ids that a task waits for; removes the others.
-    fn ids(&self) -> Vec<JobId> {
+    /// Whether a task waits for a job; removes those that nobody waits for.
+    fn is_wanted(&self) -> bool {
         let mut jobs = self.lock();
-        jobs.retain(|_, waiters| {
-            waiters.retain(|waiter| !waiter.is_closed());
-            !waiters.is_empty()
+        jobs.retain(|_, waiting| {
+            waiting.waiters.retain(|waiter| !waiter.is_closed());
+            !waiting.waiters.is_empty()
         });
-        jobs.keys().cloned().collect()
+        !jobs.is_empty()
+    }
+
+    /// Ids of the jobs that the broker has confirmed.
+    fn enqueued(&self) -> Vec<JobId> {
+        let jobs = self.lock();
+        jobs.iter().filter(|(_, waiting)| waiting.enqueued).map(|(id, _)| id.clone()).collect()
     }
 
     fn tell(&self, id: &JobId, news: impl Fn() -> News) {
-        for waiter in self.lock().remove(id).into_iter().flatten() {
+        for waiter in self.lock().remove(id).into_iter().flat_map(|waiting| waiting.waiters) {
             // A task that no longer waits needs no news.
             let _ = waiter.send(news());
         }
@@ -71,7 +92,7 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Feed {
     queue: mpsc::UnboundedSender<Item>,
-    groups: Arc<Mutex<Vec<Arc<Group>>>>,
+    epochs: Epochs,
     task: AbortHandle,
 }
 
@@ -84,9 +105,9 @@ impl Drop for Feed {
 impl Feed {
     pub(super) fn start<B: Broker>(shared: Arc<Shared<B>>) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
-        let groups = Arc::default();
-        let task = tokio::spawn(run(shared, items, Arc::clone(&groups))).abort_handle();
-        Self { queue, groups, task }
+        let epochs = Epochs::default();
+        let task = tokio::spawn(run(shared, items, Arc::clone(&epochs))).abort_handle();
+        Self { queue, epochs, task }
     }
 
     /// Enqueues a job and waits until it is final. Drop the future to stop waiting; the job stays.
@@ -100,67 +121,61 @@ impl Feed {
 
     /// Whether a task waits for the job.
     pub(super) fn wants(&self, id: &JobId) -> bool {
-        let groups = self.groups.lock();
-        groups.iter().any(|group| {
-            group.lock().get(id).is_some_and(|waiters| waiters.iter().any(|w| !w.is_closed()))
+        let epoch = self.epochs.lock().get(&id.epoch()).cloned();
+        epoch.is_some_and(|epoch| {
+            epoch
+                .lock()
+                .get(id)
+                .is_some_and(|waiting| waiting.waiters.iter().any(|w| !w.is_closed()))
         })
     }
 
     /// Number of jobs that are waited for.
     pub(super) fn open(&self) -> usize {
-        let groups = self.groups.lock();
-        let is_live = |waiters: &&Vec<Waiter>| waiters.iter().any(|waiter| !waiter.is_closed());
-        groups.iter().map(|group| group.lock().values().filter(is_live).count()).sum()
+        let epochs = self.epochs.lock();
+        let is_live = |waiting: &&Waiting| waiting.waiters.iter().any(|waiter| !waiter.is_closed());
+        epochs.values().map(|epoch| epoch.lock().values().filter(is_live).count()).sum()
     }
 }
 
 async fn run<B: Broker>(
     shared: Arc<Shared<B>>,
     mut items: mpsc::UnboundedReceiver<Item>,
-    groups: Arc<Mutex<Vec<Arc<Group>>>>,
+    epochs: Epochs,
 ) {
     let mut watchers = JoinSet::new();
     while let Some(first) = items.recv().await {
         tokio::time::sleep(GATHER).await;
-        let mut batch: BTreeMap<JobId, (NewJob, Vec<Waiter>)> = BTreeMap::new();
+        let mut batch: BTreeMap<JobId, NewJob> = BTreeMap::new();
         let mut next = Some(first);
         while let Some(Item { job, waiter }) = next {
-            let entry = batch.entry(job.id.clone()).or_insert((job, Vec::new()));
-            entry.1.push(waiter);
+            watch(&shared, &epochs, &mut watchers, job.id.clone(), waiter);
+            batch.entry(job.id.clone()).or_insert(job);
             next = (batch.len() < BATCH_MAX).then(|| items.try_recv().ok()).flatten();
         }
-        for (id, waiters) in enqueue(&shared, batch).await {
-            watch(&shared, &groups, &mut watchers, id, waiters);
-        }
+        enqueue(&shared, &epochs, batch.into_values().collect()).await;
+        // Watchers of epochs that are over.
+        while watchers.try_join_next().is_some() {}
     }
 }
 
-/// Enqueues a batch and returns the jobs that are not final yet. A batch that is rejected is halved until
-/// the job at fault is alone.
-async fn enqueue<B: Broker>(
-    shared: &Shared<B>,
-    batch: BTreeMap<JobId, (NewJob, Vec<Waiter>)>,
-) -> Vec<(JobId, Vec<Waiter>)> {
-    let mut open = Vec::new();
-    let mut parts = VecDeque::from([batch.into_values().collect::<Vec<_>>()]);
+/// Enqueues a batch and tells of the jobs that are final already. A batch that is rejected is halved until the job at
+/// fault is alone.
+async fn enqueue<B: Broker>(shared: &Shared<B>, epochs: &Epochs, batch: Vec<NewJob>) {
+    let tell = |id: &JobId, news: &dyn Fn() -> News| {
+        let epoch = epochs.lock().get(&id.epoch()).cloned();
+        if let Some(epoch) = epoch {
+            epoch.tell(id, news);
+        }
+    };
+    let mut parts = VecDeque::from([batch]);
     while let Some(mut part) = parts.pop_front() {
-        let jobs: Vec<NewJob> = part.iter().map(|(job, _)| job.clone()).collect();
-        match shared.call(Route::Enqueue, || shared.broker.enqueue(jobs.clone())).await {
+        let answer = shared.call(Route::Enqueue, || shared.broker.enqueue(part.clone())).await;
+        match answer {
             Ok(views) => {
-                let mut finals: BTreeMap<JobId, JobView> = views
-                    .into_iter()
-                    .filter(|view| view.state.awaits_producer())
-                    .map(|view| (view.id.clone(), view))
-                    .collect();
-                for (job, waiters) in part {
-                    match finals.remove(&job.id) {
-                        Some(view) => {
-                            for waiter in waiters {
-                                let _ = waiter.send(News::Final(Box::new(view.clone())));
-                            }
-                        }
-                        None => open.push((job.id, waiters)),
-                    }
+                confirm(epochs, &part);
+                for view in views.into_iter().filter(|view| view.state.awaits_producer()) {
+                    tell(&view.id, &|| News::Final(Box::new(view.clone())));
                 }
             }
             Err(_) if part.len() > 1 => {
@@ -169,13 +184,24 @@ async fn enqueue<B: Broker>(
             }
             Err((action, error)) => {
                 let error = Arc::new(error);
-                for waiter in part.into_iter().flat_map(|(_, waiters)| waiters) {
-                    let _ = waiter.send(news_of(action, &error));
+                for job in part {
+                    tell(&job.id, &|| news_of(action, &error));
                 }
             }
         }
     }
-    open
+}
+
+/// Notes that the broker knows these jobs.
+fn confirm(epochs: &Epochs, jobs: &[NewJob]) {
+    let known = epochs.lock();
+    for job in jobs {
+        if let Some(epoch) = known.get(&job.id.epoch())
+            && let Some(waiting) = epoch.lock().get_mut(&job.id)
+        {
+            waiting.enqueued = true;
+        }
+    }
 }
 
 fn news_of(action: Action, error: &Arc<ClientError>) -> News {
@@ -189,86 +215,98 @@ fn news_of(action: Action, error: &Arc<ClientError>) -> News {
     }
 }
 
-/// Adds a job to a group with space, or to a new one.
+/// Adds a job to its epoch, which is watched from its first job on.
 fn watch<B: Broker>(
     shared: &Arc<Shared<B>>,
-    groups: &Arc<Mutex<Vec<Arc<Group>>>>,
+    epochs: &Epochs,
     watchers: &mut JoinSet<()>,
     id: JobId,
-    waiters: Vec<Waiter>,
+    waiter: Waiter,
 ) {
-    let mut groups = groups.lock();
-    let holds = |group: &&Arc<Group>| group.lock().contains_key(&id);
-    let has_capacity = |group: &&Arc<Group>| group.lock().len() < BATCH_MAX;
-    let found = groups.iter().find(holds).or_else(|| groups.iter().find(has_capacity)).cloned();
-    let group = found.unwrap_or_else(|| {
-        let group = Arc::<Group>::default();
-        groups.push(Arc::clone(&group));
-        watchers.spawn(watch_group(Arc::clone(shared), Arc::clone(&group)));
-        group
+    let number = id.epoch();
+    // The lock is held until the job is in, so that the epoch's watcher does not end meanwhile.
+    let mut known = epochs.lock();
+    let epoch = known.entry(number).or_insert_with(|| {
+        let epoch = Arc::<Epoch>::default();
+        let task = watch_epoch(Arc::clone(shared), Arc::clone(epochs), number, Arc::clone(&epoch));
+        watchers.spawn(task);
+        epoch
     });
-    group.lock().entry(id).or_default().extend(waiters);
-    group.grown.notify_one();
+    epoch.lock().entry(id).or_default().waiters.push(waiter);
+    epoch.grown.notify_one();
 }
 
-/// Watches a group until the feed is dropped.
-async fn watch_group<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
+/// Follows the feed of an epoch until nobody has waited for its jobs for a while.
+async fn watch_epoch<B: Broker>(
+    shared: Arc<Shared<B>>,
+    epochs: Epochs,
+    number: u64,
+    epoch: Arc<Epoch>,
+) {
     let tempo = shared.tempo;
+    let mut cursor: Option<String> = None;
     let mut checked = Instant::now();
     loop {
-        let ids = group.ids();
-        if ids.is_empty() {
-            group.grown.notified().await;
+        if !epoch.is_wanted() {
+            if tokio::time::timeout(IDLE, epoch.grown.notified()).await.is_err() {
+                let mut known = epochs.lock();
+                if epoch.lock().is_empty() {
+                    known.remove(&number);
+                    return;
+                }
+            }
             checked = Instant::now();
             continue;
         }
-        let more = async {
-            tokio::time::sleep(tempo.regroup).await;
-            group.grown.notified().await;
-        };
-        let answer = tokio::select! {
-            biased;
-            answer = shared.call(Route::Watch, || shared.broker.wait(&ids, tempo.wait)) => answer,
-            () = more => continue,
-        };
-        let answer = answer.map(|answer| {
-            shared.health.unable(&answer.unable);
-            answer.jobs
-        });
-        take(&group, &ids, answer);
-        if checked.elapsed() >= tempo.check {
-            // A broker that lost its database no longer names these jobs.
-            let ids = group.ids();
-            let answer = shared.call(Route::Watch, || shared.broker.jobs(&ids)).await;
-            if let Ok(known) = &answer {
-                let known: std::collections::BTreeSet<_> = known.iter().map(|v| &v.id).collect();
-                for id in ids.iter().filter(|id| !known.contains(id)) {
-                    group.tell(id, || News::Again);
+        let from = cursor.clone();
+        let ask = || shared.broker.changes(number, from.as_deref(), tempo.wait);
+        match shared.call(Route::Watch, ask).await {
+            Ok(answer) => {
+                shared.health.unable(&answer.unable);
+                let is_empty = answer.jobs.is_empty();
+                cursor = Some(answer.cursor);
+                take(&epoch, answer.jobs);
+                if !is_empty && !answer.more {
+                    tokio::time::sleep(GATHER_NEWS).await;
                 }
             }
-            take(&group, &ids, answer);
+            Err((action, error)) => {
+                cursor = None;
+                fail(&epoch, &epoch.enqueued(), action, error);
+            }
+        }
+        if checked.elapsed() >= tempo.check {
+            check(&shared, &epoch).await;
             checked = Instant::now();
         }
-        // The cost of a wait grows with the number of ids.
-        tokio::time::sleep(
-            Duration::from_micros(250) * u32::try_from(ids.len()).unwrap_or(u32::MAX),
-        )
-        .await;
     }
 }
 
-fn take(group: &Group, ids: &[JobId], answer: Result<Vec<JobView>, (Action, ClientError)>) {
-    match answer {
-        Ok(views) => {
-            for view in views.into_iter().filter(|view| view.state.awaits_producer()) {
-                group.tell(&view.id, || News::Final(Box::new(view.clone())));
+/// Asks for each job that the broker confirmed: one that lost its database no longer knows it, and has no news of it.
+async fn check<B: Broker>(shared: &Shared<B>, epoch: &Epoch) {
+    for ids in epoch.enqueued().chunks(BATCH_MAX) {
+        match shared.call(Route::Watch, || shared.broker.jobs(ids)).await {
+            Ok(known) => {
+                let found: std::collections::BTreeSet<_> = known.iter().map(|v| &v.id).collect();
+                for id in ids.iter().filter(|id| !found.contains(id)) {
+                    epoch.tell(id, || News::Again);
+                }
+                take(epoch, known);
             }
+            Err((action, error)) => fail(epoch, ids, action, error),
         }
-        Err((action, error)) => {
-            let error = Arc::new(error);
-            for id in ids {
-                group.tell(id, || news_of(action, &error));
-            }
-        }
+    }
+}
+
+fn take(epoch: &Epoch, views: Vec<JobView>) {
+    for view in views.into_iter().filter(|view| view.state.awaits_producer()) {
+        epoch.tell(&view.id, || News::Final(Box::new(view.clone())));
+    }
+}
+
+fn fail(epoch: &Epoch, ids: &[JobId], action: Action, error: ClientError) {
+    let error = Arc::new(error);
+    for id in ids {
+        epoch.tell(id, || news_of(action, &error));
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rollmill_broker_client::{
-    BATCH_MAX, ClientError, Digest, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome,
+    BATCH_MAX, ClientError, Digest, FailureClass, JobId, JobState, JobView, NewJob, ROLLUP_LABEL,
+    RejectOutcome,
 };
 use rollmill_errors::Bare;
 use rollmill_service::Again;
@@ -101,6 +102,7 @@ impl<B: Broker> Jobs<B> {
         verify: &Verify,
     ) -> Result<Done, JobFailure> {
         let mut job = job.clone();
+        job.labels.insert(ROLLUP_LABEL.to_owned(), self.shared.rollup.clone());
         let mut slow = self.shared.tempo.backoff();
         let mut replayed: Option<Instant> = None;
         'upload: loop {
@@ -149,6 +151,9 @@ impl<B: Broker> Jobs<B> {
     }
 
     async fn upload(&self, id: &JobId, input: &Arc<Vec<u8>>) -> Result<(), JobFailure> {
+        if self.uploads.put(id.epoch(), input).await {
+            return Ok(());
+        }
         let shared = &self.shared;
         let mut retry = shared.tempo.retry();
         let mut mismatches = 0;
@@ -245,8 +250,9 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
-    /// Cancels the epoch's unfinished jobs that no task of this process waits for. A producer that
-    /// still needs one, such as another prover node, enqueues it again.
+    /// Cancels the unfinished jobs of the deployment's epoch that no task of this process waits for. A producer that
+    /// still needs one, such as another prover node of the deployment, enqueues it again. Another deployment's jobs
+    /// have the same epoch numbers and are left alone.
     ///
     /// # Errors
     /// When the broker did not cancel them; retry.
@@ -255,7 +261,7 @@ impl<B: Broker> Jobs<B> {
         let mut count = 0;
         for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased] {
             loop {
-                let found = broker.list(epoch, state).await?;
+                let found = broker.list(epoch, &self.shared.rollup, state).await?;
                 let is_full = found.len() >= BATCH_MAX;
                 let ids: Vec<JobId> = found
                     .into_iter()

@@ -6,6 +6,7 @@ mod broker;
 mod feed;
 mod health;
 mod job;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use health::{Condition, Health};
 pub use job::{Done, JobFailure, Verify};
 
 use feed::Feed;
+use uploads::Uploads;
 
 /// Maximum concurrent transfers of artifacts.
 const TRANSFERS_MAX: usize = 32;
@@ -35,10 +37,8 @@ pub struct Tempo {
     pub retry: (Duration, Duration),
     /// Pause after the token was rejected.
     pub token: Duration,
-    /// Maximum time that one wait request may take at the broker.
+    /// Maximum time that one request of a feed may take at the broker.
     pub wait: Duration,
-    /// Minimum time before a wait is restarted to cover further jobs.
-    pub regroup: Duration,
     /// Interval of the requests whether the broker still knows the jobs.
     pub check: Duration,
     /// Minimum time between two replays of a dead-lettered job.
@@ -63,7 +63,6 @@ impl Default for Tempo {
             retry: (Duration::from_millis(200), Duration::from_secs(10)),
             token: Duration::from_secs(30),
             wait: Duration::from_secs(10),
-            regroup: Duration::from_millis(100),
             check: Duration::from_secs(30),
             replay: Duration::from_secs(60),
         }
@@ -74,6 +73,8 @@ impl Default for Tempo {
 #[derive(Debug)]
 struct Shared<B> {
     broker: B,
+    /// Value of [`ROLLUP_LABEL`] of every job.
+    rollup: String,
     tempo: Tempo,
     health: Arc<Health>,
     metrics: Metrics,
@@ -116,6 +117,7 @@ impl<B: Broker> Shared<B> {
 pub struct Jobs<B> {
     shared: Arc<Shared<B>>,
     feed: Arc<Feed>,
+    uploads: Arc<Uploads>,
     transfers: Arc<Semaphore>,
     work: Arc<Semaphore>,
 }
@@ -125,6 +127,7 @@ impl<B> Clone for Jobs<B> {
         Self {
             shared: Arc::clone(&self.shared),
             feed: Arc::clone(&self.feed),
+            uploads: Arc::clone(&self.uploads),
             transfers: Arc::clone(&self.transfers),
             work: Arc::clone(&self.work),
         }
@@ -132,14 +135,23 @@ impl<B> Clone for Jobs<B> {
 }
 
 impl<B: Broker> Jobs<B> {
-    /// Starts watching; the last clone to be dropped stops it.
-    pub fn new(broker: B, tempo: Tempo, health: Arc<Health>, metrics: Metrics) -> Self {
-        let shared = Arc::new(Shared { broker, tempo, health, metrics });
+    /// Starts watching; the last clone to be dropped stops it. `rollup` names the deployment whose jobs these are, and
+    /// to no others is anything done.
+    pub fn new(
+        broker: B,
+        rollup: String,
+        tempo: Tempo,
+        health: Arc<Health>,
+        metrics: Metrics,
+    ) -> Self {
+        let shared = Arc::new(Shared { broker, rollup, tempo, health, metrics });
         let feed = Arc::new(Feed::start(Arc::clone(&shared)));
+        let uploads = Arc::new(Uploads::start(Arc::clone(&shared)));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             shared,
             feed,
+            uploads,
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
             work: Arc::new(Semaphore::new(cores)),
         }

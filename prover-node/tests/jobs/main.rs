@@ -24,7 +24,6 @@ const TEMPO: Tempo = Tempo {
     retry: (MS, Duration::from_millis(4)),
     token: MS,
     wait: Duration::from_secs(5),
-    regroup: MS,
     check: Duration::from_millis(20),
     replay: MS,
 };
@@ -34,8 +33,14 @@ fn metrics() -> Metrics {
 }
 
 fn jobs<B: Broker>(broker: B) -> (Jobs<B>, Metrics, Arc<Health>) {
+    jobs_of("alpha", broker)
+}
+
+/// The jobs of one deployment.
+fn jobs_of<B: Broker>(rollup: &str, broker: B) -> (Jobs<B>, Metrics, Arc<Health>) {
     let (metrics, health) = (metrics(), Arc::new(Health::default()));
-    (Jobs::new(broker, TEMPO, Arc::clone(&health), metrics.clone()), metrics, health)
+    let jobs = Jobs::new(broker, rollup.into(), TEMPO, Arc::clone(&health), metrics.clone());
+    (jobs, metrics, health)
 }
 
 fn http(url: &str) -> Client {
@@ -311,6 +316,29 @@ async fn only_unwanted_jobs_are_cancelled() {
     assert_eq!(jobs.cancel_unwanted(EPOCH).await.unwrap(), 2_299);
     fake.lock().work(1);
     kept.await.unwrap().unwrap();
+}
+
+/// Attack: a deployment that tidies up after a range ends the work of another with the same epoch number. Over HTTP, so
+/// that the request names the deployment too.
+#[tokio::test]
+async fn jobs_of_another_deployment_are_never_cancelled() {
+    let fake = Fake::new(0);
+    let url = fake.serve().await;
+    let (alpha, ..) = jobs_of("alpha", http(&url));
+    let (beta, ..) = jobs_of("beta", http(&url));
+    let mut tasks = tokio::task::JoinSet::new();
+    for (n, of) in [(1, &alpha), (2, &beta)] {
+        let ((job, input, verify), of) = (job(n), of.clone());
+        tasks.spawn(async move { of.prove(&job, &input, &verify).await.map(drop) });
+    }
+    while alpha.open() + beta.open() < 2 {
+        tokio::time::sleep(MS).await;
+    }
+    tasks.shutdown().await;
+    assert_eq!(alpha.cancel_unwanted(EPOCH).await.unwrap(), 1);
+    let state = |n| fake.lock().jobs[&job(n).0.id].state;
+    assert_eq!((state(1), state(2)), (JobState::Cancelled, JobState::Ready));
+    assert_eq!(beta.cancel_unwanted(EPOCH).await.unwrap(), 1);
 }
 
 impl fake::Inner {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rollmill_broker_client::{Digest, JobId};
@@ -10,6 +11,7 @@ use rollmill_protocol::Fr;
 use rollmill_protocol::plan::EpochPlan;
 use rollmill_prover_node::capture::Capture;
 use rollmill_prover_node::gather::GatherError;
+use rollmill_prover_node::jobs::{Health, Jobs, Tempo};
 use rollmill_prover_node::pipeline::Work;
 use rollmill_prover_node::prove::{Provers, Source};
 use rollmill_prover_node::ranges::store::RowStore;
@@ -18,7 +20,7 @@ use rollmill_prover_node::work::WorkError;
 use tempfile::TempDir;
 
 use crate::fake::{Fake, Local, result_of};
-use crate::{EPOCH, MS, jobs};
+use crate::{EPOCH, MS, TEMPO, jobs, metrics};
 
 /// Blocks of as many transactions each.
 #[derive(Debug)]
@@ -117,6 +119,17 @@ fn provers(fake: &Arc<Fake>, blocks: &Arc<Blocks>) -> (Under, RowStore, TempDir)
     (Provers::new(jobs, Arc::clone(blocks), store.clone(), version), store, folder)
 }
 
+/// As [`provers`], without the checks for a broker that lost its database, which come by time.
+fn unchecked_provers(fake: &Arc<Fake>, blocks: &Arc<Blocks>) -> (Under, RowStore, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RowStore::open(folder.path()).unwrap();
+    let tempo = Tempo { check: Duration::MAX, ..TEMPO };
+    let (broker, health) = (Local(Arc::clone(fake)), Arc::new(Health::default()));
+    let jobs = Jobs::new(broker, "alpha".into(), tempo, health, metrics());
+    let version = "v1".parse().unwrap();
+    (Provers::new(jobs, Arc::clone(blocks), store.clone(), version), store, folder)
+}
+
 async fn until_ready(provers: &mut Under) -> Root {
     loop {
         match provers.proof(1) {
@@ -170,7 +183,7 @@ async fn a_capture_holds_every_job_that_can_be_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_of_twenty_thousand_jobs() {
     let (fake, blocks) = (Fake::new(400), Blocks::new(313));
-    let (mut provers, store, _folder) = provers(&fake, &blocks);
+    let (mut provers, store, _folder) = unchecked_provers(&fake, &blocks);
     let all: Vec<RangeBlock> = (1..=32).map(|n| block(n, n)).collect();
     provers.prove(&row(all.clone(), true), None);
     let root = until_ready(&mut provers).await;
@@ -179,9 +192,9 @@ async fn an_epoch_of_twenty_thousand_jobs() {
     let inner = fake.lock();
     let count = inner.jobs.len();
     assert!(count >= 20_000, "{count} jobs");
-    println!("{count} jobs, {} ids read, {} requests", inner.ids_read, inner.requests);
+    println!("{count} jobs, {} read, {} requests", inner.ids_read, inner.requests);
     assert_eq!(inner.uploads, count, "each input is uploaded once");
-    assert!(inner.ids_read < 50 * count, "{} ids read", inner.ids_read);
+    assert!(inner.ids_read < 2 * count, "{} jobs read", inner.ids_read);
 }
 
 /// Goal: blocks are proven as they arrive; what a reorg removes is dropped, and what stays is not

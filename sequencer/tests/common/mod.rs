@@ -1,5 +1,7 @@
 //! What tests of the program share.
 
+pub(crate) mod running;
+
 use std::sync::Arc;
 
 use rollmill_l1::alloy::primitives::Address;

@@ -20,10 +20,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 
 use super::HttpLimits;
+use super::guard::Guard;
 use super::slots::Slot;
+use super::tls::{self, ServerTls};
 use crate::Shutdown;
 
 /// Why a connection ended.
@@ -31,6 +34,10 @@ use crate::Shutdown;
 pub(super) enum Ended {
     /// The peer closed it, it broke, or it was no longer needed.
     ByPeer,
+    /// The TLS handshake did not end in time.
+    Handshake,
+    /// The TLS handshake failed, or the peer spoke plain HTTP.
+    Tls,
     /// No request came.
     Idle,
     /// The head of a request did not arrive in time.
@@ -48,13 +55,15 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    pub(super) const REASONS: [&'static str; 7] =
-        ["idle", "head", "body", "stalled", "evicted", "full", "drained"];
+    pub(super) const REASONS: [&'static str; 9] =
+        ["handshake", "tls", "idle", "head", "body", "stalled", "evicted", "full", "drained"];
 
     /// The metric's label for connections that the server closed.
     pub(super) fn reason(self) -> Option<&'static str> {
         Some(match self {
             Self::ByPeer => return None,
+            Self::Handshake => "handshake",
+            Self::Tls => "tls",
             Self::Idle => "idle",
             Self::Head => "head",
             Self::Body => "body",
@@ -68,6 +77,8 @@ impl Ended {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// The TLS handshake.
+    Handshake,
     /// Nothing of a request has arrived.
     Idle,
     Head,
@@ -148,7 +159,7 @@ impl Progress {
     /// Since when the peer has been silent, if it is the peer's turn.
     pub(super) fn waits_for_peer_since(&self) -> Option<Instant> {
         let at = self.at();
-        let is_theirs = matches!(at.phase, Phase::Idle | Phase::Head | Phase::Body { .. });
+        let is_theirs = !matches!(at.phase, Phase::Working | Phase::Answering);
         (is_theirs || at.stalled.is_some()).then_some(at.active)
     }
 
@@ -156,6 +167,7 @@ impl Progress {
     fn deadline(&self, limits: &HttpLimits, draining: Option<Instant>) -> Option<(Instant, Ended)> {
         let at = *self.at();
         let phase = match at.phase {
+            Phase::Handshake => Some((at.since + limits.handshake, Ended::Handshake)),
             Phase::Idle => Some((at.since + limits.idle, Ended::Idle)),
             Phase::Head => Some((at.since + limits.head, Ended::Head)),
             Phase::Body { received } => {
@@ -173,50 +185,126 @@ impl Progress {
     }
 }
 
-/// Serves the requests of one connection, one after the other.
+/// What the connections of a server share.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) router: Router,
+    pub(super) limits: HttpLimits,
+    pub(super) tls: Option<Arc<ServerTls>>,
+    /// `None` takes every request.
+    pub(super) guard: Option<Guard>,
+}
+
+/// Serves one connection: its TLS handshake, then its requests one after the other.
 pub(super) async fn run(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    limits: HttpLimits,
+    serving: &Arc<Serving>,
     slot: &Slot,
     shutdown: Shutdown,
 ) -> Ended {
-    let progress = &slot.progress;
+    let watch = Watch { limits: serving.limits, slot, shutdown };
+    let stream = Watched { stream, progress: Arc::clone(&slot.progress) };
+    let Some(tls) = &serving.tls else {
+        return requests(stream, peer, serving, &watch).await;
+    };
+    slot.progress.enter(Phase::Handshake);
+    match watch.until(pin!(handshake(stream, tls)), |_| {}).await {
+        Ok(Handshake::Done(stream)) => {
+            slot.progress.enter(Phase::Idle);
+            requests(*stream, peer, serving, &watch).await
+        }
+        Ok(Handshake::Failed) => Ended::Tls,
+        Ok(Handshake::Gone) => Ended::ByPeer,
+        Err(ended) => ended,
+    }
+}
+
+enum Handshake {
+    Done(Box<TlsStream<Watched>>),
+    Failed,
+    /// The peer sent nothing.
+    Gone,
+}
+
+async fn handshake(mut stream: Watched, tls: &ServerTls) -> Handshake {
+    match tls::speaks_tls(&stream.stream).await {
+        None => Handshake::Gone,
+        Some(false) => {
+            tls::reject_plain(&mut stream).await;
+            Handshake::Failed
+        }
+        Some(true) => match tls.accept(stream).await {
+            Some(stream) => Handshake::Done(Box::new(stream)),
+            None => Handshake::Failed,
+        },
+    }
+}
+
+async fn requests<S>(
+    stream: S,
+    peer: SocketAddr,
+    serving: &Arc<Serving>,
+    watch: &Watch<'_>,
+) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(|request: Request<Incoming>| {
-        answer(request, peer, router.clone(), Arc::clone(progress))
+        answer(request, peer, Arc::clone(serving), Arc::clone(&watch.slot.progress))
     });
-    let io = TokioIo::new(Watched { stream, progress: Arc::clone(progress) });
-    let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
-    let mut evicted = pin!(slot.evicted.notified());
-    let mut started = pin!(shutdown.started());
-    let mut timer = pin!(tokio::time::sleep(limits.idle));
-    let mut draining = None;
-    poll_fn(|context| {
-        if evicted.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ended::Evicted);
-        }
-        if draining.is_none() && started.as_mut().poll(context).is_ready() {
-            draining = Some(Instant::now());
-            connection.as_mut().graceful_shutdown();
-        }
-        if connection.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ended::ByPeer);
-        }
-        // The progress changes only in the poll above, so this sees every change.
-        let Some((at, ended)) = progress.deadline(&limits, draining) else { return Poll::Pending };
-        if timer.deadline() != at {
-            timer.as_mut().reset(at);
-        }
-        timer.as_mut().poll(context).map(|()| ended)
-    })
-    .await
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let ended = watch.until(pin!(connection), |connection| connection.graceful_shutdown()).await;
+    ended.map_or_else(|ended| ended, |_| Ended::ByPeer)
+}
+
+/// What may end a connection beside its peer.
+struct Watch<'a> {
+    limits: HttpLimits,
+    slot: &'a Slot,
+    shutdown: Shutdown,
+}
+
+impl Watch<'_> {
+    /// Polls `future` until it ends, or its connection does. `drain` is called once if shutdown starts.
+    async fn until<F: Future>(
+        &self,
+        mut future: Pin<&mut F>,
+        drain: impl Fn(Pin<&mut F>),
+    ) -> Result<F::Output, Ended> {
+        let progress = &self.slot.progress;
+        let mut evicted = pin!(self.slot.evicted.notified());
+        let mut started = pin!(self.shutdown.started());
+        let mut timer = pin!(tokio::time::sleep(self.limits.idle));
+        let mut draining = None;
+        poll_fn(|context| {
+            if evicted.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Ended::Evicted));
+            }
+            if draining.is_none() && started.as_mut().poll(context).is_ready() {
+                draining = Some(Instant::now());
+                drain(future.as_mut());
+            }
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            // The progress changes only in the poll above, so this sees every change.
+            let Some((at, ended)) = progress.deadline(&self.limits, draining) else {
+                return Poll::Pending;
+            };
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            timer.as_mut().poll(context).map(|()| Err(ended))
+        })
+        .await
+    }
 }
 
 async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
-    mut router: Router,
+    serving: Arc<Serving>,
     progress: Arc<Progress>,
 ) -> Result<Response<Tracked>, std::convert::Infallible> {
     progress.enter(Phase::Body { received: 0 });
@@ -225,8 +313,18 @@ async fn answer(
     if body.is_end_stream() {
         progress.body_ended();
     }
-    let body = Arriving { body, progress: Arc::clone(&progress) };
-    let response = router.call(Request::from_parts(parts, Body::new(body))).await?;
+    let checked = serving.guard.as_ref().map(|guard| guard.check(&parts, !body.is_end_stream()));
+    let response = match checked {
+        Some(Err(error)) => {
+            tracing::debug!(%peer, %error, "request rejected");
+            error.response()
+        }
+        _ => {
+            let body = Arriving { body, progress: Arc::clone(&progress) };
+            let mut router = serving.router.clone();
+            router.call(Request::from_parts(parts, Body::new(body))).await?
+        }
+    };
     progress.enter(Phase::Answering);
     Ok(response.map(|body| Tracked { body, progress }))
 }

@@ -144,6 +144,7 @@ fn parse<C: Settings, S: Commands>(
     let read = |error: clap::Error| program.usage(&error);
     let config = C::from_arg_matches(self::deepest(&matches)).map_err(read)?;
     let common = Common::from_arg_matches(self::deepest(&matches)).map_err(read)?;
+    common.check().map_err(|conflict| program.conflict(&conflict, &values))?;
     config.check(&common).map_err(|conflict| program.conflict(&conflict, &values))?;
     let (mut command, mut check) = (None, None);
     match matches.subcommand() {
@@ -440,7 +441,7 @@ fn usage(error: &clap::Error, is_setting: impl Fn(&str) -> bool) -> Error {
 pub fn command_line<T: clap::CommandFactory + clap::FromArgMatches>(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Result<T, String>, Error> {
-    let command = T::command().mut_args(with_range);
+    let command = T::command().mut_args(with_range).mut_subcommands(|sub| sub.mut_args(with_range));
     let read = |matches: ArgMatches| T::from_arg_matches(&matches);
     match command.try_get_matches_from(arguments).and_then(read) {
         Ok(parsed) => Ok(Ok(parsed)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Method, Url, header};
+use rollmill_net::Tls;
 
 use crate::error::ClientError;
 use crate::wire::{ATTEST_PATH, ErrorBody, IDENTITY_PATH, Identity, SIGNATURE_BYTES};
@@ -34,6 +35,14 @@ impl ValidatorClient {
     /// [`ClientError::Address`] unless `url` starts with `http://` or `https://` and names a host, and
     /// [`ClientError::Token`] for a token that no header can have.
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, ClientError> {
+        Self::with_tls(url, token, &Tls::of_process())
+    }
+
+    /// As [`Self::new`], with other TLS than that of this process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_tls(url: &str, token: Option<&str>, tls: &Tls) -> Result<Self, ClientError> {
         let parsed = Url::parse(url).ok();
         let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         let Some(parsed) = parsed.filter(is_http) else {
@@ -47,7 +56,8 @@ impl ValidatorClient {
             headers.insert(header::AUTHORIZATION, value);
         }
         let shown = parsed.origin().ascii_serialization();
-        let http = reqwest::Client::builder()
+        let http = tls
+            .http_client()
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -93,7 +103,10 @@ impl ValidatorClient {
         body: Bytes,
     ) -> Result<Vec<u8>, ClientError> {
         let failed = |source| ClientError::unreachable(&self.url, source);
-        let request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/octet-stream").body(body);
+        }
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         let mut answer = Vec::new();
@@ -107,12 +120,17 @@ impl ValidatorClient {
             return Ok(answer);
         }
         match serde_json::from_slice::<ErrorBody>(&answer) {
+            // The frame of its server, for the host or the form of the request.
+            Ok(error) if error.code.starts_with("SVC-") => Err(ClientError::Rejected {
+                status: status.as_u16(),
+                message: shown(&format!("{}: {}", error.code, error.message)),
+                validator_code: error.code,
+            }),
             Ok(error) if error.message.starts_with(&format!("{}: ", error.code)) => {
-                let shown = |c: &char| !c.is_control();
                 Err(ClientError::Rejected {
                     status: status.as_u16(),
                     validator_code: error.code,
-                    message: error.message.chars().filter(shown).take(MESSAGE_MAX).collect(),
+                    message: shown(&error.message),
                 })
             }
             _ => Err(self.foreign(format!("HTTP {} without a validator's code", status.as_u16()))),
@@ -122,6 +140,11 @@ impl ValidatorClient {
     fn foreign(&self, reason: String) -> ClientError {
         ClientError::NotAValidator { url: self.url.clone(), reason }
     }
+}
+
+/// The part of somebody else's text that is kept.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ const FORMAT: u8 = 2;
 /// slot's proposer stands for this block, and is one of those that L1 requires.
 ///
 /// Messages from L1 are not part of it: each member has them from L1, and the header has their hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// The link, which is signed.
     pub chain: Fr,
@@ -39,6 +39,18 @@ pub struct Proposal {
     pub header: Header,
     /// In order, with their client proofs.
     pub txs: Vec<Tx>,
+}
+
+/// The link stands for the block: up to 2.2 MiB of transactions belong to no log.
+impl std::fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proposal")
+            .field("block_number", &self.header.block_number)
+            .field("slot", &self.header.slot)
+            .field("chain", &self.chain)
+            .field("txs", &self.txs.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Proposal {
@@ -161,5 +173,12 @@ mod tests {
         proposal.txs = vec![proposal.txs[0].clone(); MAX_TXS_PER_BLOCK];
         let bytes = proposal.to_bytes().len();
         assert_eq!(bytes + MAX_TXS_PER_BLOCK * missing, PROPOSAL_BYTES_MAX);
+    }
+
+    /// Goal: a proposal in a log is one line, whatever its transactions.
+    #[test]
+    fn debug_output_of_a_full_proposal_is_short() {
+        let shown = format!("{:?}", proposal(32));
+        assert!(shown.len() < 1_000 && shown.contains("txs: 32"), "{shown}");
     }
 }

@@ -9,6 +9,8 @@
 #[macro_use]
 mod declare;
 mod parameter;
+#[cfg(test)]
+mod plans;
 mod rows;
 mod statements;
 #[cfg(test)]

@@ -11,6 +11,39 @@ rows! {
     /// The key of a job.
     Seq { seq: i64, }
 
+    /// The place of an item in the arrays of its statement, from 1.
+    Placed { place: Big, }
+
+    /// A lease that is held: its item's place, and whether its hard limit is still ahead.
+    Held {
+        place: Big,
+        is_within: bool,
+    }
+
+    /// An agent that was seen, and whether it is in quarantine.
+    Sighted {
+        tenant: String,
+        id: Text<AgentId>,
+        quarantined: bool,
+    }
+
+    /// A stored artifact: its item's place, and how many jobs waited for it.
+    Stored {
+        place: Big,
+        made_ready: Big,
+    }
+
+    /// A job that changed, and the snapshot that it was read under; only the snapshot where none did.
+    Change {
+        until: String,
+        seq: Option<i64>,
+        id: Option<Text<JobId>>,
+        change: Option<i64>,
+    }
+
+    /// The body of an artifact's newest copy; NULL where it does not lie in the database.
+    Newest { body: Option<Vec<u8>>, }
+
     /// A count.
     Count { count: Big, }
 
@@ -35,6 +68,14 @@ rows! {
         able: Vec<String>,
         class: Size,
         seen_seconds: f64,
+    }
+
+    /// Size and age of what the database holds.
+    DatabaseRow {
+        bytes: Big,
+        live_rows: Big,
+        dead_rows: Big,
+        oldest_snapshot_seconds: f64,
     }
 
     /// An agent as shown to people.
@@ -94,6 +135,29 @@ rows! {
         epoch: i64,
         rank: i64,
         excluded_agents: Vec<String>,
+    }
+
+    /// A job of an Aztec prover node.
+    AztecJobRow {
+        id: Text<JobId>,
+        version: Text<KindName>,
+        state: Text<JobState>,
+        attempts: Int,
+        input: Sha,
+        result: Option<Sha>,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        failure_message: Option<String>,
+        created_ms: Big,
+    }
+
+    /// The newest epoch, if there is one.
+    Height { epoch: Option<Big>, }
+
+    /// An epoch of a tenant.
+    OldEpoch {
+        tenant: String,
+        epoch: Big,
     }
 
     /// A job that was leased.

@@ -26,10 +26,21 @@ statements! {
         deadlines: Vec<Option<f64>>,
     } -> ();
     View<'a> = "view.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> JobRow;
+    Changes<'a> = "changes.sql" {
+        tenant: &'a Tenant,
+        epoch: u64,
+        seen: Option<&'a str>,
+        until: Option<&'a str>,
+        after_change: i64,
+        after_seq: i64,
+        most: i64,
+    } -> Change;
     List<'a> = "list.sql" {
         tenant: &'a Tenant,
         state: Option<JobState>,
         epoch: Option<u64>,
+        label: Option<&'a str>,
+        value: Option<&'a str>,
         most: i64,
     } -> Id;
     Attempts<'a> = "attempts.sql" { tenant: &'a Tenant, job: &'a JobId } -> AttemptRow;
@@ -71,6 +82,31 @@ statements! {
         lease_epoch: LeaseEpoch,
         progress: f32,
     } -> ();
+    BeatMany<'a> = "beat_many.sql" {
+        tenants: Vec<&'a Tenant>,
+        jobs: Vec<&'a JobId>,
+        agents: Vec<&'a AgentId>,
+        lease_epochs: Vec<LeaseEpoch>,
+        extends: Vec<bool>,
+        progresses: Vec<Option<f32>>,
+        lease: Duration,
+    } -> Held;
+    CompleteMany<'a> = "complete_many.sql" {
+        tenants: Vec<&'a Tenant>,
+        jobs: Vec<&'a JobId>,
+        agents: Vec<&'a AgentId>,
+        lease_epochs: Vec<LeaseEpoch>,
+        results: Vec<Digest>,
+        stats: Vec<String>,
+        outcome: AttemptOutcome,
+    } -> Placed;
+    ReleaseMany<'a> = "release_many.sql" {
+        tenants: Vec<&'a Tenant>,
+        jobs: Vec<&'a JobId>,
+        agents: Vec<&'a AgentId>,
+        lease_epochs: Vec<LeaseEpoch>,
+        outcome: AttemptOutcome,
+    } -> Placed;
     LeaseEpochOf<'a> = "lease_epoch.sql" { tenant: &'a Tenant, job: &'a JobId } -> LeaseEpochRow;
     Lock<'a> = "lock.sql" { tenant: &'a Tenant, job: &'a JobId } -> LockedJob;
     Complete<'a> = "complete.sql" {
@@ -160,6 +196,17 @@ statements! {
         able: Vec<String>,
     } -> Quarantine;
     AgentSeen<'a> = "agent_seen.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
+    AgentAdmitMany<'a> = "agent_admit_many.sql" {
+        tenants: Vec<&'a Tenant>,
+        agents: Vec<&'a AgentId>,
+        infos: Vec<String>,
+        sizes: Vec<SizeClass>,
+        able: Vec<String>,
+    } -> Sighted;
+    AgentSeenMany<'a> = "agent_seen_many.sql" {
+        tenants: Vec<&'a Tenant>,
+        agents: Vec<&'a AgentId>,
+    } -> Sighted;
     AgentPardon<'a> = "agent_pardon.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
     AgentCharge<'a> = "agent_charge.sql" {
         tenant: &'a Tenant,
@@ -175,12 +222,14 @@ statements! {
 
     // Artifacts.
     ArtifactPartition = "artifact_partition.sql" { epoch: u64 } -> ();
-    ArtifactBodyPut<'a> = "artifact_body_put.sql" {
-        tenant: &'a Tenant,
-        digest: Digest,
-        epoch: u64,
-        body: &'a [u8],
-    } -> ();
+    ArtifactPutMany<'a> = "artifact_put_many.sql" {
+        tenants: Vec<&'a Tenant>,
+        digests: Vec<Digest>,
+        epochs: Vec<u64>,
+        bodies: Vec<&'a [u8]>,
+        place: Place,
+    } -> Stored;
+    ArtifactNewest<'a> = "artifact_newest.sql" { tenant: &'a Tenant, digest: Digest } -> Newest;
     ArtifactPut<'a> = "artifact_put.sql" {
         tenant: &'a Tenant,
         digest: Digest,
@@ -208,6 +257,24 @@ statements! {
     ArtifactDrop<'a> = "artifact_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
     ArtifactShared = "artifact_shared.sql" { epoch: u64 } -> Exists;
     ArtifactBodyDrop<'a> = "artifact_body_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+
+    // Jobs of Aztec's prover nodes.
+    AztecJobs<'a> = "aztec_jobs.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> AztecJobRow;
+    AztecFinished<'a> = "aztec_finished.sql" {
+        tenant: &'a Tenant,
+        within: Duration,
+        most: i64,
+    } -> Id;
+    AztecHeight<'a> = "aztec_height.sql" { tenant: &'a Tenant } -> Height;
+    AztecOld = "aztec_old.sql" { kept: i64 } -> OldEpoch;
+    Resume<'a> = "resume.sql" {
+        tenant: &'a Tenant,
+        job: &'a JobId,
+        lease_epoch: LeaseEpoch,
+        agent: &'a AgentId,
+        lease: Duration,
+        hard_limit_seconds: i32,
+    } -> Seq;
 
     // Named leases.
     NameAcquire<'a> = "name_acquire.sql" {
@@ -255,6 +322,7 @@ statements! {
     Probe = "probe.sql" {} -> ();
     MigrationsRecorded = "migrations_recorded.sql" {} -> Exists;
     MigrationLast = "migration_last.sql" {} -> Migration;
+    DatabaseSize = "database_size.sql" {} -> DatabaseRow;
     ServerVersionOf = "server_version.sql" {} -> ServerVersion;
     IndexOf<'a> = "index_valid.sql" { index: &'a str } -> IndexValid;
     SchemaOf = "schema.sql" {} -> Schema;

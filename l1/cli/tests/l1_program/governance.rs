@@ -110,7 +110,7 @@ async fn rates_are_changed_by_a_vote() {
     assert_eq!(proposal["calls"][0]["contract"], "registry", "{proposal}");
     let does = proposal["calls"][0]["does"].as_str().unwrap();
     assert!(does.contains("\"bond_amount_azt\":\"25.5\""), "{does}");
-    assert_failed(case.fail(&["vote", &id, "for"]), 1, "L1C-013", "its vote has not begun");
+    assert_failed(case.fail(&["vote", &id, "for"]), 1, "L1C-013", "its vote has not started");
     assert_failed(case.fail(&["queue", "7"]), 1, "L1C-012", "no proposal 7");
 
     case.pass(DELAY + 1).await;

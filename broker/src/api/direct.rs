@@ -1,0 +1,124 @@
+//! What the handlers do, for a caller in this process: the interface for Aztec's programs.
+//!
+//! The same code runs as for a request, so rules, metrics and wake-ups are the same.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use rollmill_broker_client::routes::{self, NoQuery, Payload, Route};
+use rollmill_broker_client::{
+    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochQuery, FailRequest, Grant,
+    HeartbeatRequest, IdsRequest, JobId, ReleaseRequest,
+};
+use tokio::sync::SemaphorePermit;
+
+use super::call::{self, Call};
+use super::{agents, producers};
+use crate::broker::Shared;
+use crate::error::BrokerError;
+use crate::store::tokens::Bearer;
+
+fn call<R>(bearer: &Bearer, body: <R::Body as Payload>::Value) -> Call<R>
+where
+    R: Route<Parameter = (), Query = NoQuery>,
+{
+    Call { bearer: bearer.clone(), parameter: (), query: NoQuery {}, body }
+}
+
+/// What BRK-017 says about a body of Aztec's programs.
+pub(crate) const BODY: &str = "the size of the body in bytes (setting `aztec_body_bytes_max`)";
+
+/// Reads a body of at most `max` bytes; the memory for it is taken before, and held by the permit.
+pub(crate) async fn body<'a>(
+    shared: &'a Shared,
+    parts: &Parts,
+    body: Body,
+    max: usize,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), BrokerError> {
+    if super::admission::length(parts).is_some_and(|length| length > max) {
+        return Err(BrokerError::TooLarge { what: BODY, max });
+    }
+    let memory = shared.admission.memory(routes::Admission::Bounded, parts, max)?;
+    Ok((call::read(body, call::Limit { what: BODY, max }).await?, memory))
+}
+
+/// Stores an artifact and returns its digest.
+pub(crate) async fn put_artifact(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    epoch: u64,
+    body: Bytes,
+) -> Result<Digest, BrokerError> {
+    let digest = Digest::of(&body);
+    let query = EpochQuery { epoch };
+    let call = Call { bearer: bearer.clone(), parameter: digest, query, body };
+    producers::put_artifact(Arc::clone(shared), call).await?;
+    Ok(digest)
+}
+
+/// The bytes of an artifact.
+pub(crate) async fn get_artifact(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    digest: Digest,
+) -> Result<Bytes, BrokerError> {
+    let call = Call { bearer: bearer.clone(), parameter: digest, query: NoQuery {}, body: () };
+    producers::get_artifact(Arc::clone(shared), call).await
+}
+
+/// Cancels a job.
+pub(crate) async fn cancel(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    id: JobId,
+) -> Result<(), BrokerError> {
+    let call = call(bearer, IdsRequest { ids: vec![id] });
+    producers::cancel(Arc::clone(shared), call).await.map(drop)
+}
+
+/// Claims a job.
+pub(crate) async fn claim(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    request: ClaimRequest,
+) -> Result<Option<Grant>, BrokerError> {
+    Ok(agents::claim(Arc::clone(shared), call(bearer, request)).await?.grant)
+}
+
+/// Extends leases; returns whether all are still held.
+pub(crate) async fn heartbeat(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    request: HeartbeatRequest,
+) -> Result<bool, BrokerError> {
+    let answer = agents::heartbeat(Arc::clone(shared), call(bearer, request)).await?;
+    Ok(answer.cancel.is_empty())
+}
+
+/// Completes a job.
+pub(crate) async fn complete(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    request: CompleteRequest,
+) -> Result<CompleteOutcome, BrokerError> {
+    Ok(agents::complete(Arc::clone(shared), call(bearer, request)).await?.outcome)
+}
+
+/// Reports a failed attempt.
+pub(crate) async fn fail(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    request: FailRequest,
+) -> Result<(), BrokerError> {
+    agents::fail(Arc::clone(shared), call(bearer, request)).await.map(drop)
+}
+
+/// Returns a job unharmed.
+pub(crate) async fn release(
+    shared: &Arc<Shared>,
+    bearer: &Bearer,
+    request: ReleaseRequest,
+) -> Result<(), BrokerError> {
+    agents::release(Arc::clone(shared), call(bearer, request)).await.map(drop)
+}

@@ -1,0 +1,31 @@
+-- artifact_put_many.sql: stores small artifacts with their bodies, repairs bodies that differ, and makes the jobs
+-- ready that wait for them as their input. Returns each with the number of those jobs.
+--   $1 tenants
+--   $2 digests
+--   $3 epochs
+--   $4 bodies
+--   $5 place
+WITH sent AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bytea[])
+        WITH ORDINALITY AS s (tenant, digest, epoch, body, place)
+), bodies AS (
+    INSERT INTO artifact_body (tenant, digest, epoch, body)
+    SELECT tenant, digest, epoch, body FROM sent ORDER BY epoch, tenant, digest
+    ON CONFLICT (epoch, tenant, digest) DO UPDATE SET body = excluded.body
+    WHERE artifact_body.body <> excluded.body
+), stored AS (
+    INSERT INTO artifact (tenant, digest, epoch, bytes, place)
+    SELECT tenant, digest, epoch, octet_length(body), $5 FROM sent ORDER BY tenant, digest, epoch
+    ON CONFLICT (tenant, digest, epoch) DO NOTHING
+), woken AS (
+    UPDATE job SET state = 'ready', ready_at = now()
+    FROM (SELECT DISTINCT j.seq, s.tenant, s.digest FROM sent AS s
+          CROSS JOIN LATERAL (
+              SELECT seq FROM job
+              WHERE job.tenant = s.tenant AND job.input = s.digest AND job.state = 'input_wanted'
+          ) AS j) AS wanted
+    WHERE job.seq = wanted.seq AND job.state = 'input_wanted'
+    RETURNING job.tenant, job.input
+)
+SELECT s.place, (SELECT count(*) FROM woken WHERE woken.tenant = s.tenant AND woken.input = s.digest) AS made_ready
+FROM sent AS s

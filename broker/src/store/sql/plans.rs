@@ -1,0 +1,282 @@
+//! Plans of the statements, on tables that are empty, small and large, and while an old snapshot is held.
+//!
+//! Every statement is explained as the broker's connections run it, and may read none of the tables that grow as a
+//! whole. For those that serve jobs the index is named too, and how many pages they touch.
+
+use std::collections::BTreeSet;
+
+use rollmill_broker_testing::TestSchema;
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
+
+use super::statements::every;
+use super::tests::Shape;
+
+/// Rows of the large table. A million take about a minute to insert and give the same plans: the broker's connections
+/// use plans that do not depend on statistics of values.
+const LARGE: i64 = 150_000;
+
+/// Tables that grow with the work.
+const GROWING: [&str; 4] = ["job", "attempt", "artifact", "agent"];
+
+/// Statements that serve jobs, and the indexes that they use, also on tables that are empty.
+const INDEXES: &[(&str, &[&str])] = &[
+    ("peek.sql", &["job_claim"]),
+    ("claim.sql", &["job_pkey", "agent_pkey"]),
+    (
+        "complete_many.sql",
+        &["job_tenant_id_key", "job_pkey", "artifact_pkey", "agent_pkey", "attempt_job"],
+    ),
+    ("release_many.sql", &["job_tenant_id_key", "job_pkey", "attempt_job"]),
+    ("beat_many.sql", &["job_tenant_id_key", "job_pkey"]),
+    ("agent_seen_many.sql", &["agent_pkey"]),
+    ("artifact_whole.sql", &["artifact_pkey"]),
+    ("artifact_newest.sql", &["artifact_pkey"]),
+    ("view.sql", &["job_tenant_id_key"]),
+    ("changes.sql", &["job_change"]),
+    ("overdue.sql", &["job_lease", "job_pkey"]),
+    ("promote.sql", &["job_delayed", "job_pkey"]),
+    ("past_deadline.sql", &["job_deadline", "job_pkey"]),
+    ("lock.sql", &["job_tenant_id_key"]),
+    ("lock_result.sql", &["job_result"]),
+    ("cancel.sql", &["job_tenant_id_key", "job_pkey"]),
+    ("attempt_failures.sql", &["attempt_job"]),
+    ("attempt_end.sql", &["attempt_job"]),
+];
+
+/// Statements with their values, and the most pages that one run may touch with [`LARGE`] rows: a few for each row that it
+/// is about, and never the table.
+const RUNS: &[(&str, &[&str], u64)] = &[
+    ("peek.sql", &["'default'", "'{v1}'", "'{prove-1}'", "'{0}'", "20"], 200),
+    (
+        "claim.sql",
+        &[
+            "ARRAY(SELECT seq FROM job WHERE state = 'ready' LIMIT 20)",
+            "array_fill('a'::text, '{20}')",
+            "30000",
+            "3600",
+        ],
+        2_000,
+    ),
+    (
+        "beat_many.sql",
+        &[
+            "array_fill('default'::text, '{20}')",
+            LEASED,
+            "array_fill('a'::text, '{20}')",
+            "array_fill(1::bigint, '{20}')",
+            "array_fill(true, '{20}')",
+            "array_fill(NULL::real, '{20}')",
+            "30000",
+        ],
+        2_000,
+    ),
+    (
+        "complete_many.sql",
+        &[
+            "array_fill('default'::text, '{20}')",
+            LEASED,
+            "array_fill('a'::text, '{20}')",
+            "array_fill(1::bigint, '{20}')",
+            "array_fill(sha256('r'), '{20}')",
+            "array_fill('null'::text, '{20}')",
+            "'completed'",
+        ],
+        2_500,
+    ),
+    ("changes.sql", &["'default'", "7", "NULL", "NULL", "0", "-1", "1000"], 6_000),
+    ("overdue.sql", &["20"], 500),
+    ("promote.sql", &["20"], 1_000),
+];
+
+const LEASED: &str = "ARRAY(SELECT id FROM job WHERE state = 'leased' LIMIT 20)";
+
+fn shape(file: &str) -> Shape {
+    every().into_iter().find(|shape| shape.file == file).unwrap()
+}
+
+async fn prepare(connection: &mut PgConnection, shape: &Shape) {
+    let types: Vec<&str> =
+        shape.parameters.iter().map(|(_, info)| sqlx::TypeInfo::name(info)).collect();
+    let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+    let text = format!("PREPARE planned {types} AS {}", shape.sql);
+    sqlx::raw_sql(AssertSqlSafe(text)).execute(connection).await.unwrap();
+}
+
+/// The plan's nodes, as the server explains the statement with these values.
+async fn explain(
+    connection: &mut PgConnection,
+    shape: &Shape,
+    options: &str,
+    values: &str,
+) -> Value {
+    prepare(connection, shape).await;
+    let values = if values.is_empty() { String::new() } else { format!("({values})") };
+    let text = format!("EXPLAIN ({options}FORMAT JSON) EXECUTE planned{values}");
+    let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(&mut *connection).await;
+    let row = row.unwrap_or_else(|error| panic!("{}: {error}", shape.file));
+    sqlx::raw_sql("DEALLOCATE planned").execute(connection).await.unwrap();
+    let text: String = row.try_get_unchecked(0).unwrap();
+    serde_json::from_str::<Value>(&text).unwrap()[0]["Plan"].clone()
+}
+
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let children = plan["Plans"].as_array().into_iter().flatten().flat_map(nodes);
+    std::iter::once(plan).chain(children).collect()
+}
+
+fn nulls(shape: &Shape) -> String {
+    vec!["NULL"; shape.parameters.len()].join(", ")
+}
+
+/// What is wrong with the plans of the statements.
+async fn findings(pool: &PgPool, rows: &str) -> Vec<String> {
+    let mut connection = pool.acquire().await.unwrap();
+    let mut found = Vec::new();
+    for shape in every() {
+        let plan = explain(&mut connection, &shape, "", &nulls(&shape)).await;
+        let all = nodes(&plan);
+        for node in &all {
+            let table = node["Relation Name"].as_str().unwrap_or_default();
+            let is_growing = GROWING.contains(&table) || table.starts_with("artifact_body");
+            if node["Node Type"] == "Seq Scan" && is_growing {
+                found.push(format!("{rows}: {}: reads all of {table}", shape.file));
+            }
+        }
+        let used: BTreeSet<&str> =
+            all.iter().filter_map(|node| node["Index Name"].as_str()).collect();
+        let wanted = INDEXES.iter().find(|(file, _)| *file == shape.file);
+        for index in wanted.into_iter().flat_map(|(_, indexes)| *indexes) {
+            if !used.contains(index) {
+                found.push(format!("{rows}: {}: not by {index} but {used:?}", shape.file));
+            }
+        }
+    }
+    found
+}
+
+/// One job in ten is ready, one in a hundred each is leased, delayed or waits for its input; the others are done, as
+/// in a queue that has run for a while.
+async fn fill(pool: &PgPool, rows: i64) {
+    for text in [
+        "INSERT INTO job (tenant, id, kind, version, epoch, rank, class, state, input, result, finished_at,
+                          lease_epoch, lease_holder, lease_expires_at, hard_limit_at, ready_at, change)
+         SELECT 'default', gen_random_uuid()::text, 'prove-' || n % 3, 'v1', n / 10000, n % 50, 0, s.state,
+                sha256(n::text::bytea), CASE WHEN s.state = 'done' THEN sha256(n::text::bytea) END,
+                CASE WHEN s.state = 'done' THEN now() END, 1,
+                CASE WHEN s.state = 'leased' THEN 'a' END,
+                CASE WHEN s.state = 'leased' THEN now() + interval '1 h' END,
+                CASE WHEN s.state = 'leased' THEN now() + interval '2 h' END,
+                now() + interval '1 h', CASE WHEN s.state = 'done' THEN n END
+         FROM generate_series(1, $1) AS n
+         CROSS JOIN LATERAL (SELECT CASE WHEN n % 10 = 0 THEN 'ready' WHEN n % 100 = 1 THEN 'leased'
+                                         WHEN n % 100 = 2 THEN 'delayed' WHEN n % 100 = 3 THEN 'input_wanted'
+                                         ELSE 'done' END AS state) AS s",
+        "INSERT INTO attempt (job, lease_epoch, agent, outcome)
+         SELECT seq, 1, 'a', CASE state WHEN 'leased' THEN 'running' ELSE 'completed' END
+         FROM job WHERE state IN ('leased', 'done') AND seq % $1 >= 0",
+        "INSERT INTO artifact (tenant, digest, epoch, bytes, place)
+         SELECT 'default', sha256(n::text::bytea), n / 10000, 1, 'row' FROM generate_series(1, $1) AS n
+         ON CONFLICT DO NOTHING",
+        "INSERT INTO agent (tenant, id) SELECT 'default', 'agent-' || n FROM generate_series(1, least($1, 10000)) AS n
+         ON CONFLICT DO NOTHING",
+    ] {
+        sqlx::query(text).bind(rows).execute(pool).await.unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO artifact (tenant, digest, epoch, bytes, place) VALUES ('default', sha256('r'), 7, 1, 'row')
+         ON CONFLICT DO NOTHING",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::raw_sql("ANALYZE job, attempt, artifact, agent").execute(pool).await.unwrap();
+}
+
+/// Values as constants: EXECUTE takes no query as a value.
+async fn constants(connection: &mut PgConnection, values: &[&str]) -> String {
+    let each: Vec<String> =
+        values.iter().map(|value| format!("quote_nullable(({value})::text)")).collect();
+    let text = format!("SELECT concat_ws(', ', {})", each.join(", "));
+    sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(connection).await.unwrap()
+}
+
+async fn pages(connection: &mut PgConnection, file: &str, values: &[&str]) -> u64 {
+    let shape = shape(file);
+    let mut tx = connection.begin().await.unwrap();
+    let values = constants(&mut tx, values).await;
+    let plan = explain(&mut tx, &shape, "ANALYZE, BUFFERS, TIMING OFF, ", &values).await;
+    tx.rollback().await.unwrap();
+    let of = |name: &str| plan[name].as_u64().unwrap();
+    of("Shared Hit Blocks") + of("Shared Read Blocks")
+}
+
+/// Goal: no statement degrades as its tables grow, nor because they were empty when it was prepared. Method: see the
+/// module.
+#[tokio::test]
+async fn every_statement_uses_its_index_on_empty_small_and_large_tables() {
+    let store = TestSchema::new().await.store().await;
+    sqlx::raw_sql("SELECT artifact_body_partition(n) FROM generate_series(1, 3) AS n; ANALYZE")
+        .execute(store.pool())
+        .await
+        .unwrap();
+    let mut found = findings(store.pool(), "empty").await;
+    fill(store.pool(), 1_000).await;
+    found.extend(findings(store.pool(), "1,000 rows").await);
+    fill(store.pool(), LARGE).await;
+    found.extend(findings(store.pool(), "large").await);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    let mut connection = store.pool().acquire().await.unwrap();
+    let mut found = Vec::new();
+    for (file, values, most) in RUNS {
+        let pages = pages(&mut connection, file, values).await;
+        println!("{file}: {pages} pages");
+        if pages > *most {
+            found.push(format!("{file}: {pages} pages, at most {most} are expected"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Fault: somebody holds a snapshot, so that dead rows cannot be removed. Goal: the plan stays, and a peek costs what
+/// lies dead before the first ready job, and no more.
+#[tokio::test]
+async fn a_held_snapshot_costs_a_peek_the_dead_rows_and_no_more() {
+    const DEAD: i64 = 5_000;
+    let schema = TestSchema::new().await;
+    let store = schema.store().await;
+    sqlx::raw_sql("SELECT artifact_body_partition(1)").execute(store.pool()).await.unwrap();
+    fill(store.pool(), 1_000).await;
+    let mut holder = PgConnection::connect_with(&schema.connect_options()).await.unwrap();
+    let mut snapshot = holder.begin().await.unwrap();
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM job")
+        .execute(&mut *snapshot)
+        .await
+        .unwrap();
+    // Jobs of the oldest epoch come and go.
+    sqlx::query(
+        "INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input)
+         SELECT 'default', gen_random_uuid()::text, 'prove-1', 'v1', 0, 60, 0, sha256(n::text::bytea)
+         FROM generate_series(1, $1) AS n",
+    )
+    .bind(DEAD)
+    .execute(store.pool())
+    .await
+    .unwrap();
+    sqlx::raw_sql(
+        "UPDATE job SET state = 'done', result = sha256('r'), finished_at = now() WHERE rank = 60",
+    )
+    .execute(store.pool())
+    .await
+    .unwrap();
+    sqlx::raw_sql("VACUUM job").execute(store.pool()).await.unwrap();
+    assert_eq!(findings(store.pool(), "held snapshot").await, [] as [String; 0]);
+    let mut connection = store.pool().acquire().await.unwrap();
+    let (file, values, most) = RUNS[0];
+    let pages = pages(&mut connection, file, values).await;
+    println!("{file}: {pages} pages with {DEAD} dead rows");
+    assert!(pages < most + 2 * DEAD.unsigned_abs(), "{pages} pages");
+    snapshot.rollback().await.unwrap();
+}

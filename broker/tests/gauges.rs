@@ -1,0 +1,58 @@
+//! What a broker shows of its database and of its agents.
+
+mod support;
+
+use rollmill_broker_client::{ClaimRequest, SizeClass};
+use rollmill_broker_testing::{TestBroker, TestSchema};
+use sqlx::Connection as _;
+use support::{agent, capability};
+
+/// The sum of a metric's series; `None` while it has none.
+fn metric(broker: &TestBroker, name: &str) -> Option<f64> {
+    let families = broker.metrics.gather();
+    let family = families.iter().find(|family| family.name() == name)?;
+    Some(family.get_metric().iter().map(|metric| metric.get_gauge().get_value()).sum())
+}
+
+async fn reach(broker: &TestBroker, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
+    loop {
+        match metric(broker, name) {
+            Some(value) if wanted(value) => return value,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Fault: a transaction of another connection stays open, so that no dead row can be removed.
+#[tokio::test]
+async fn the_size_of_the_database_and_its_oldest_transaction_are_shown() {
+    let schema = TestSchema::new().await;
+    let mut other = sqlx::PgConnection::connect_with(&schema.connect_options()).await.unwrap();
+    let mut open = other.begin().await.unwrap();
+    let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    sqlx::query(isolation).execute(&mut *open).await.unwrap();
+    sqlx::query("SELECT 1 FROM pg_class LIMIT 1").execute(&mut *open).await.unwrap();
+    let broker = schema.broker().await;
+    // A database has at least its catalogue.
+    reach(&broker, "rollmill_broker_database_bytes", |bytes| bytes > 1e6).await;
+    reach(&broker, "rollmill_broker_database_oldest_snapshot_seconds", |age| age > 0.0).await;
+    assert!(metric(&broker, "rollmill_broker_database_rows").is_some());
+    open.rollback().await.unwrap();
+}
+
+/// Goal: the agents that a broker heard of are counted.
+#[tokio::test]
+async fn an_agent_that_asks_for_work_is_live() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let asks = ClaimRequest {
+        agent: agent("a"),
+        capabilities: support::KINDS.map(capability).to_vec(),
+        class: SizeClass::SMALLEST,
+        wait_ms: 0,
+        info: serde_json::Value::Null,
+    };
+    assert!(broker.client().claim(&asks).await.unwrap().is_none());
+    let live = reach(&broker, "rollmill_broker_agents", |agents| agents > 0.5).await;
+    assert!((live - 1.0).abs() < 0.5, "{live}");
+}

@@ -1,0 +1,257 @@
+//! What happens, in order.
+
+use rollmill_l1::abi::{self, AztToken, Deployments, FeePortal, Registry, Rollup, word};
+use rollmill_l1::alloy::consensus::Transaction;
+use rollmill_l1::alloy::primitives::aliases::U96;
+use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
+use rollmill_l1::alloy::providers::Provider;
+use rollmill_l1::alloy::sol_types::SolCall;
+use rollmill_l1::{EpochProven, TxRequest};
+use rollmill_protocol::{EthAddress, Fr, Tx};
+use rollmill_pxe::withdrawal::Withdrawal;
+
+use super::audit::{self, Unclaimed};
+use super::{Person, Upgrade, unix_now};
+use crate::Error;
+use crate::bridge::{azt, base_units};
+use crate::deployment::{TREASURY, send};
+use crate::error::rpc;
+use crate::governance::Motion;
+
+/// Units that the user deposits on alpha, and moves to beta later.
+const DEPOSIT: u64 = 1 << 40;
+const MOVED: u64 = 1 << 39;
+/// Units that somebody else deposits on beta before the user comes, and does not claim.
+const EARLY: u64 = 1 << 38;
+
+const ALPHA: usize = 0;
+const BETA: usize = 1;
+
+/// Gas of a submission that must revert. An estimate would reject it before it is sent.
+const CROSSED_GAS: u64 = 3_000_000;
+
+impl Upgrade<'_> {
+    pub(super) async fn story(&mut self) -> Result<(), Error> {
+        let first = self.alpha().await?;
+        let genesis_time = self.sides[ALPHA].deployment.config.genesis_time;
+        self.beta(genesis_time).await?;
+        let withdrawal = self.both(&first).await?;
+        self.paid_out(&withdrawal).await?;
+        // So that the deposit's blocks and the claim's are in one epoch.
+        self.epoch_starts().await?;
+        self.deposit(BETA, "user", MOVED).await?;
+        let block = self.claim(BETA).await?;
+        self.proven(BETA, block).await?;
+        self.require_one_queue().await?;
+        let unclaimed = Unclaimed::from([(self.sides[BETA].name, EARLY)]);
+        let names = self.names()?;
+        let (token, sides) = (self.common.token, &mut self.sides);
+        let (held, minted) = audit::check(&self.l1, token, sides, &unclaimed, &names).await?;
+        (self.report.holdings, self.report.minted) = (held, minted);
+        self.step("both", format!("{} AZT minted, and as many held", self.report.minted));
+        Ok(())
+    }
+
+    /// Alpha is listed, funded and canonical by a vote. The user deposits there and claims, and the epoch is proven.
+    /// Returns its proof.
+    async fn alpha(&mut self) -> Result<EpochProven, Error> {
+        let alpha = self.found("alpha", unix_now()).await?;
+        let (rollup, contracts) = (alpha.rollup, alpha.contracts.clone());
+        self.launch("alpha", alpha).await?;
+        self.delegate().await?;
+        let motion = self.recognized("alpha", 0, &contracts);
+        self.decide("alpha", &motion).await?;
+        self.require_canonical("alpha", rollup).await?;
+        self.epoch_starts().await?;
+        self.deposit(ALPHA, "user", DEPOSIT).await?;
+        let block = self.claim(ALPHA).await?;
+        self.proven(ALPHA, block).await?;
+        let proven = self.sides[ALPHA].proven.iter().max_by_key(|event| event.last_block);
+        proven.cloned().ok_or_else(|| unmet("alpha's epoch", "there is no proof of it"))
+    }
+
+    /// Beta is deployed with alpha's slots and epochs, so that an epoch's number means the same time on both. Governance
+    /// adds it, funds it, makes it canonical and ends alpha's block reward.
+    async fn beta(&mut self, genesis_time: u64) -> Result<(), Error> {
+        let beta = self.found("beta", genesis_time).await?;
+        let (rollup, contracts) = (beta.rollup, beta.contracts.clone());
+        let alpha = &self.sides[ALPHA].deployment;
+        let mut next = alpha.rates.clone();
+        next.blockReward = U96::ZERO;
+        let registry = alpha.contracts.registry;
+        let motion =
+            self.recognized("beta", 1, &contracts).call(registry, &Registry::setRatesCall { next });
+        self.decide("beta", &motion).await?;
+        self.require_canonical("beta", rollup).await?;
+        self.launch("beta", beta).await
+    }
+
+    /// The motion that lists a deployment as number `id`, makes it canonical and funds it.
+    fn recognized(&self, name: &str, id: u64, contracts: &abi::Contracts) -> Motion {
+        let add = Deployments::addCall { name: name.to_owned(), registry: contracts.registry };
+        let mint = AztToken::mintCall { to: contracts.rewards, amount: U256::from(TREASURY) };
+        let (list, token) = (self.common.deployments, self.common.token);
+        Motion::new(&self.common, &format!("Move to {name}"))
+            .call(list, &add)
+            .call(list, &Deployments::setCanonicalCall { id: U256::from(id) })
+            .call(token, &mint)
+    }
+
+    /// In one epoch, alpha has the user's withdrawal and beta its first blocks. The withdrawal and alpha's earlier proof
+    /// are worth nothing on beta. Both epochs are proven. Returns the withdrawal.
+    async fn both(&mut self, first: &EpochProven) -> Result<Tx, Error> {
+        let to = EthAddress(self.user.account().into_array());
+        let alpha = &mut self.sides[ALPHA];
+        let withdrawal = alpha.accounts.withdraw(0, to, MOVED, &alpha.node).await?;
+        self.step("alpha", format!("the user proved a withdrawal of {MOVED} units"));
+        self.crossed_transaction(&withdrawal).await?;
+        self.epoch_starts().await?;
+        self.deposit(BETA, "early depositor", EARLY).await?;
+        self.sides[ALPHA].node.send_transaction(&withdrawal).await?;
+        let block = self.included(ALPHA, &withdrawal).await?;
+        // The deposit is in beta's second block.
+        while self.sides[BETA].tip() < 2 {
+            self.turn("beta's first two blocks").await?;
+        }
+        self.crossed_proof(first).await?;
+        self.proven(ALPHA, block).await?;
+        self.proven(BETA, 2).await?;
+        Ok(withdrawal)
+    }
+
+    /// Deposits units of a person for the person on L2.
+    async fn deposit(&mut self, side: usize, who: &str, units: u64) -> Result<(), Error> {
+        let person = self.person(who);
+        let to: Fr = person.l2.address().to_field();
+        let Self { common, sides, .. } = self;
+        let (portal, amount) = (sides[side].deployment.contracts.feePortal, base_units(units));
+        let approve = AztToken::approveCall { spender: portal, value: amount };
+        let deposit = FeePortal::depositCall { to: word(&to), amount };
+        let (token, name) = (common.token, sides[side].name);
+        let sender = &self.person(who).l1;
+        send(sender, &format!("{name}/approve"), token, &approve).await?;
+        send(sender, &format!("{name}/deposit"), portal, &deposit).await?;
+        self.step(name, format!("the {who} deposited {units} units on L1"));
+        Ok(())
+    }
+
+    fn person(&self, who: &str) -> &Person {
+        if who == "user" { &self.user } else { &self.early }
+    }
+
+    /// The user claims its deposit as soon as a block has it. Returns the block of the claim.
+    async fn claim(&mut self, side: usize) -> Result<u64, Error> {
+        let name = self.sides[side].name;
+        let claim = loop {
+            let of = &mut self.sides[side];
+            if let Some(claim) = of.accounts.claim(0, &of.node).await? {
+                break claim;
+            }
+            self.turn("a block with the deposit").await?;
+        };
+        self.sides[side].node.send_transaction(&claim).await?;
+        let block = self.included(side, &claim).await?;
+        self.step(name, format!("the user's claim is in block {block}"));
+        Ok(block)
+    }
+
+    /// A transaction for alpha is rejected by beta's node.
+    async fn crossed_transaction(&mut self, tx: &Tx) -> Result<(), Error> {
+        let what = "withdrawal made for alpha";
+        match self.sides[BETA].node.send_transaction(tx).await {
+            Ok(_) => Err(unmet(what, "beta's node accepted it")),
+            // An error without a code of the node is no rejection: it was not reached.
+            Err(error) if error.node_code().is_none() => Err(error.into()),
+            Err(error) => {
+                self.rejected(what, "node of beta", &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// A proof that alpha accepted is rejected by beta, unchanged and with the arguments of beta's own epoch; the latter
+    /// also as a transaction.
+    async fn crossed_proof(&mut self, first: &EpochProven) -> Result<(), Error> {
+        let sent = self.l1.provider().get_transaction_by_hash(first.place.tx_hash).await;
+        let sent = sent
+            .map_err(rpc("transaction"))?
+            .ok_or_else(|| Error::NoReceipt { tx_hash: first.place.tx_hash.to_string() })?;
+        let call = Rollup::submitEpochProofCall::abi_decode(sent.inner.input())
+            .map_err(|error| unmet("alpha's proof", &error.to_string()))?;
+        let beta = &self.sides[BETA];
+        let (last, rollup) = (beta.tip(), beta.deployment.rollup);
+        let slot = beta.blocks.get(&last).map_or(0, |block| block.slot);
+        let args = abi::EpochArgs { epoch: beta.epoch(slot), lastBlock: last, ..call.args.clone() };
+        let by = self.user.account();
+        let unchanged = abi::submit_calldata(call.args, call.proof.to_vec());
+        let answer = self.l1.call(by, rollup, unchanged).await?;
+        self.crossed("proof of alpha's epoch", answer)?;
+        let fitted = abi::submit_calldata(args, call.proof.to_vec());
+        let answer = self.l1.call(by, rollup, fitted.clone()).await?;
+        // Everything but the proof is beta's own, so only the verifier can reject it.
+        let what = "proof of alpha, arguments of beta's epoch";
+        if !answer.as_ref().is_err_and(|reason| reason.contains("ProofRejected")) {
+            return Err(unmet(what, &format!("expected ProofRejected, got {answer:?}")));
+        }
+        self.crossed(what, answer)?;
+        self.crossed_in_a_transaction(rollup, fitted).await
+    }
+
+    fn crossed(&mut self, what: &str, answer: Result<Bytes, String>) -> Result<(), Error> {
+        let Err(reason) = answer else { return Err(unmet(what, "beta's rollup accepted it")) };
+        let line: String = reason.lines().next().unwrap_or_default().chars().take(80).collect();
+        self.rejected(what, "rollup of beta", &line);
+        Ok(())
+    }
+
+    async fn crossed_in_a_transaction(
+        &mut self,
+        rollup: Address,
+        input: Bytes,
+    ) -> Result<(), Error> {
+        let request = TxRequest::call("crossed proof", rollup, input);
+        let request = TxRequest { gas_limit: Some(CROSSED_GAS), ..request };
+        let receipt = self.user.l1.send(request).await?;
+        if receipt.succeeded {
+            return Err(unmet("proof of alpha in a transaction", "beta's rollup accepted it"));
+        }
+        let answer = format!("reverted after {} gas", receipt.gas_used);
+        self.rejected("that proof in a transaction", "rollup of beta", &answer);
+        Ok(())
+    }
+
+    /// L1 pays the withdrawal to the user, in full.
+    async fn paid_out(&mut self, tx: &Tx) -> Result<(), Error> {
+        let alpha = &self.sides[ALPHA];
+        let portal = alpha.deployment.contracts.feePortal;
+        let found = loop {
+            // The node follows L1 a moment later.
+            let found = Withdrawal::find(&self.sides[ALPHA].node, &tx.hash()).await?;
+            if found.is_proven {
+                break found;
+            }
+            self.turn("the proof in alpha's node").await?;
+        };
+        let recipient = Address::from(found.recipient.0);
+        let before = self.balance(recipient).await?;
+        let withdraw = FeePortal::withdrawCall {
+            number: found.block_number,
+            transaction: u16::try_from(found.tx).unwrap_or(u16::MAX),
+            recipient,
+            units: found.amount,
+            path: found.path.iter().map(word).collect(),
+        };
+        send(&self.user.l1, "withdraw", portal, &withdraw).await?;
+        let (got, due) = (self.balance(recipient).await? - before, base_units(MOVED));
+        if got != due {
+            let reason = format!("{} AZT instead of {}", azt(got), azt(due));
+            return Err(Error::Unpaid { what: "withdrawal", reason });
+        }
+        self.step("alpha", format!("L1 paid the withdrawal: {} AZT", azt(got)));
+        Ok(())
+    }
+}
+
+fn unmet(what: &str, reason: &str) -> Error {
+    Error::Upgrade { what: what.to_owned(), reason: reason.to_owned() }
+}

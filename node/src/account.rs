@@ -1,0 +1,128 @@
+//! The account that pays for a process's transactions on L1: what it owns, and what gas costs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rollmill_l1::alloy::primitives::{Address, U256};
+use rollmill_l1::alloy::providers::Provider;
+use rollmill_l1::{L1Client, L1Error};
+use rollmill_service::prometheus::core::{Collector, Desc};
+use rollmill_service::prometheus::proto::MetricFamily;
+use rollmill_service::prometheus::{self, Registry};
+use rollmill_service::{Again, Retry, Shutdown};
+
+use crate::metrics::AccountMetrics;
+use crate::setup::RunningNode;
+
+/// Pause between readings: a block of L1.
+const PAUSE: Duration = Duration::from_secs(12);
+/// Longest pause before a failed reading is repeated.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+const WEI_PER_ETH: f64 = 1e18;
+const WEI_PER_GWEI: f64 = 1e9;
+
+/// What was read of L1 at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Funds {
+    balance_wei: U256,
+    base_fee_wei: Option<u64>,
+}
+
+/// Shows the last reading, and nothing after a reading that failed.
+struct Shown {
+    last: Arc<Mutex<Option<Funds>>>,
+    metrics: AccountMetrics,
+}
+
+impl Collector for Shown {
+    fn desc(&self) -> Vec<&Desc> {
+        self.metrics.descriptions()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Some(funds) = *self.last.lock() else { return Vec::new() };
+        self.metrics.account_balance_eth.set(f64::from(funds.balance_wei) / WEI_PER_ETH);
+        let mut found = self.metrics.account_balance_eth.collect();
+        if let Some(fee) = funds.base_fee_wei {
+            self.metrics.l1_base_fee_gwei.set(fee as f64 / WEI_PER_GWEI);
+            found.extend(self.metrics.l1_base_fee_gwei.collect());
+        }
+        found
+    }
+}
+
+/// Shows what `account` owns on the L1 of `running` until `shutdown` starts, in a task of its own.
+///
+/// # Errors
+/// When the metrics are registered already.
+pub fn watch_account(
+    running: &RunningNode,
+    account: Address,
+    registry: &Registry,
+    shutdown: &Shutdown,
+) -> Result<(), prometheus::Error> {
+    let last = Arc::new(Mutex::new(None));
+    let shown = Shown { last: Arc::clone(&last), metrics: AccountMetrics::create(&[]) };
+    registry.register(Box::new(shown))?;
+    let (l1, shutdown) = (running.l1.clone(), shutdown.clone());
+    tokio::spawn(async move { keep(&l1, account, &last, &shutdown).await });
+    Ok(())
+}
+
+async fn keep(l1: &L1Client, account: Address, last: &Mutex<Option<Funds>>, shutdown: &Shutdown) {
+    let mut retry = Retry::new(PAUSE, RETRY_MAX);
+    while !shutdown.is_started() {
+        let funds = tokio::select! {
+            () = shutdown.started() => return,
+            funds = read(l1, account) => funds,
+        };
+        *last.lock() = funds.as_ref().ok().copied();
+        match funds {
+            Ok(_) => {
+                retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "balance read again"));
+                shutdown.within(PAUSE).await;
+            }
+            Err(error) => {
+                let log = |Again { repeated, retry_seconds }| {
+                    tracing::warn!(%error, repeated, retry_seconds, "balance not read; retrying");
+                };
+                retry.failed(shutdown.started(), log).await;
+            }
+        }
+    }
+}
+
+async fn read(l1: &L1Client, account: Address) -> Result<Funds, L1Error> {
+    let head = l1.block(Default::default()).await?;
+    let balance = l1.provider().get_balance(account).await;
+    Ok(Funds {
+        balance_wei: balance.map_err(L1Error::rpc("balance"))?,
+        base_fee_wei: head.and_then(|head| head.header.base_fee_per_gas),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_service::prometheus::TextEncoder;
+
+    use super::*;
+
+    #[test]
+    fn the_last_reading_is_shown_in_units_and_vanishes_when_l1_is_gone() {
+        let last = Arc::new(Mutex::new(None));
+        let registry = Registry::new();
+        let shown = Shown { last: Arc::clone(&last), metrics: AccountMetrics::create(&[]) };
+        registry.register(Box::new(shown)).unwrap();
+        let text = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert_eq!(text(), "");
+        let balance_wei = U256::from(1_500_000_000_000_000_000_u64);
+        *last.lock() = Some(Funds { balance_wei, base_fee_wei: Some(20_500_000_000) });
+        assert!(text().contains("\nrollmill_node_account_balance_eth 1.5\n"), "{}", text());
+        assert!(text().contains("\nrollmill_node_l1_base_fee_gwei 20.5\n"), "{}", text());
+        *last.lock() = Some(Funds { balance_wei: U256::ZERO, base_fee_wei: None });
+        assert!(text().contains("_eth 0\n") && !text().contains("base_fee"), "{}", text());
+        *last.lock() = None;
+        assert_eq!(text(), "");
+    }
+}
