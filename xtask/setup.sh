@@ -84,6 +84,7 @@ packages=
 { command -v cc && command -v c++; } >/dev/null || packages="$packages build-essential"
 command -v git >/dev/null || packages="$packages git"
 command -v curl >/dev/null || packages="$packages curl"
+command -v openssl >/dev/null || packages="$packages openssl"
 [ "$(node_major)" -ge 18 ] || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
 command -v python3 >/dev/null || packages="$packages python3"
