@@ -155,7 +155,9 @@ const BESIDE =
   "submits the proof brings the others, so `submitEpochRootProof` pays for them. Ours checks a quorum with each proposal, and " +
   "its proof pays for none. Our figures include the verifier and the opening of the blob, Aztec's neither: that verifier's " +
   "price is not published there. Ours hash messages with Poseidon2 where Aztec hashes with SHA-256, a precompile. Our " +
-  "`propose` keeps the five words of a block; Aztec's fee model on L1 and its slashing have no counterpart here.";
+  "`propose` keeps the five words of a block; Aztec's fee model on L1 and its slashing have no counterpart here. Ours is the " +
+  "proof of one block, and the fees and rewards of blocks are credited by `claimBlocks` (above), which grows with the blocks, as " +
+  "Aztec's proof does.";
 
 // Lines of at most 130 characters, as the other pages have them.
 function wrap(text) {

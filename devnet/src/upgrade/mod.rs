@@ -321,7 +321,7 @@ impl<'a> Upgrade<'a> {
         token.balanceOf(of).call().await.map_err(getter("balanceOf"))
     }
 
-    /// Requires that the broker kept the jobs of both deployments apart: each is done, none was cancelled or given up, and
+    /// Requires that the broker kept the jobs of both deployments apart: each is done at the end, and
     /// both had jobs of an epoch with the same number.
     async fn require_one_queue(&mut self) -> Result<(), Error> {
         let what = || "one queue for both deployments".to_owned();

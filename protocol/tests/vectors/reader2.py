@@ -7,8 +7,8 @@ the model, which shares no code with the crates, and compared with what L1 has: 
 each block, the value of its blob at z, and the leaves of its messages. Prints one JSON line for each block, and a last
 one with counts. The exit code is 1 if anything differs.
 
-The commitment is not computed again: L1 has opened it at z. So a blob with another polynomial has another value there,
-but for a chance of 4,096 in 2^254.
+The commitment is not computed again. What binds a blob's words is their execution: effects and logs lead to the
+transactions' chain and so to the header hash that L1 has, and decoding is strict.
 """
 
 import argparse
