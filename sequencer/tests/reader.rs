@@ -14,9 +14,10 @@ use rollmill_l1::alloy::primitives::{Bytes, U256};
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1_testing::signer;
-use rollmill_protocol::{BlockBody, EthAddress, Tx};
+use rollmill_protocol::field::bytes_from_hex;
+use rollmill_protocol::{BlockBody, EthAddress, Fr, Tx, blob};
 use rollmill_protocol_testing as chain;
-use rollmill_protocol_testing::model::frs;
+use rollmill_protocol_testing::model::{frs, sha256};
 use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS};
 use serde_json::Value;
 
@@ -78,7 +79,7 @@ fn bodies(block: u64) -> Vec<BlockBody> {
 
 /// Goal: from L1 and the blobs alone, the reader has every effect and log of every transaction that the node has
 /// executed, in blocks of one and of three transactions with a payment by balance and by notes, a withdrawal, and the
-/// claim of a deposit. It notices a blob that is another block's.
+/// claim of a deposit. It notices a blob with another note.
 #[tokio::test]
 async fn an_independent_reader_finds_every_effect_in_the_blobs() {
     let deployment = with_client_key(vec![signer(0).address()]).await;
@@ -121,13 +122,14 @@ async fn an_independent_reader_finds_every_effect_in_the_blobs() {
     });
     assert_eq!(lines[3], counts);
 
-    // The first block's data under the second one's name.
-    let file = |number| {
-        let record = executed.block(number).unwrap().unwrap().record;
-        let name = format!("{:x}", kzg_to_versioned_hash(&record.commitment.0));
-        deployment.path("blobs").join(&name[62..]).join(&name)
-    };
-    std::fs::copy(file(1), file(2)).unwrap();
+    // Well-formed data with one other note, under the name of the second block's blob.
+    let block = executed.block(2).unwrap().unwrap();
+    let mut txs = block.txs;
+    txs[0].effects.note_hashes[0] = Fr::from(7u64);
+    let mut file = blob::encode(&txs).unwrap();
+    file.extend(bytes_from_hex("digest", &sha256(&file)).unwrap());
+    let name = format!("{:x}", kzg_to_versioned_hash(&block.record.commitment.0));
+    std::fs::write(deployment.path("blobs").join(&name[62..]).join(&name), file).unwrap();
     let rejected = read(&deployment).unwrap_err();
-    assert!(rejected.contains("reader2: "), "{rejected}");
+    assert!(rejected.starts_with("reader2: Differs: value of the blob of block 2: "), "{rejected}");
 }
