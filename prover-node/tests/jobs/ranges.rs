@@ -20,7 +20,7 @@ use rollmill_prover_node::work::WorkError;
 use tempfile::TempDir;
 
 use crate::fake::{Fake, Local, result_of};
-use crate::{EPOCH, MS, TEMPO, jobs, metrics};
+use crate::{EPOCH, MS, TEMPO, metrics};
 
 /// Blocks of as many transactions each.
 #[derive(Debug)]
@@ -112,18 +112,16 @@ fn row(blocks: Vec<RangeBlock>, frozen: bool) -> Row {
 type Under = Provers<Local, Blocks>;
 
 fn provers(fake: &Arc<Fake>, blocks: &Arc<Blocks>) -> (Under, RowStore, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = RowStore::open(folder.path()).unwrap();
-    let (jobs, ..) = jobs(Local(Arc::clone(fake)));
-    let version = "v1".parse().unwrap();
-    (Provers::new(jobs, Arc::clone(blocks), store.clone(), version), store, folder)
+    provers_with(TEMPO, fake, blocks)
 }
 
-/// As [`provers`], without the checks for a broker that lost its database, which come by time.
-fn unchecked_provers(fake: &Arc<Fake>, blocks: &Arc<Blocks>) -> (Under, RowStore, TempDir) {
+fn provers_with(
+    tempo: Tempo,
+    fake: &Arc<Fake>,
+    blocks: &Arc<Blocks>,
+) -> (Under, RowStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = RowStore::open(folder.path()).unwrap();
-    let tempo = Tempo { check: Duration::MAX, ..TEMPO };
     let (broker, health) = (Local(Arc::clone(fake)), Arc::new(Health::default()));
     let jobs = Jobs::new(broker, "alpha".into(), tempo, health, metrics());
     let version = "v1".parse().unwrap();
@@ -183,7 +181,9 @@ async fn a_capture_holds_every_job_that_can_be_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_of_twenty_thousand_jobs() {
     let (fake, blocks) = (Fake::new(400), Blocks::new(313));
-    let (mut provers, store, _folder) = unchecked_provers(&fake, &blocks);
+    // Without the checks for a broker that lost its database, which come by time.
+    let tempo = Tempo { check: Duration::MAX, ..TEMPO };
+    let (mut provers, store, _folder) = provers_with(tempo, &fake, &blocks);
     let all: Vec<RangeBlock> = (1..=32).map(|n| block(n, n)).collect();
     provers.prove(&row(all.clone(), true), None);
     let root = until_ready(&mut provers).await;
