@@ -1,8 +1,5 @@
 //! A finished proof outlives an absent broker and a restart of its agent. Real broker and Postgres.
 
-#[path = "common/worker.rs"]
-mod worker;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use crate::worker::Reversing;
 use parking_lot::Mutex;
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::Process;
-use worker::Reversing;
 
 /// Longest wait for anything here. An agent retries within 10 s.
 const WAIT: Duration = Duration::from_secs(60);

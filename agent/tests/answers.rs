@@ -3,19 +3,16 @@
 //! Goal: no answer but a rejected token or a quarantine ends an agent, a verified proof is kept until a
 //! broker accepts it or no longer needs it, and a failure is reported only where the job failed.
 
-#[path = "common/worker.rs"]
-mod worker;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::worker::Reversing;
 use parking_lot::Mutex;
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker_client::{Digest, JobId};
 use rollmill_service::{Process, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use worker::Reversing;
 
 const INPUT: &[u8] = b"input";
 

@@ -32,7 +32,7 @@ const FULL: Reading = Reading {
 fn case(uuid: &str, folder: &Path, faults: &str) -> String {
     let program = std::env::current_exe().expect("this program");
     let output = Command::new(program)
-        .args(["--ignored", "--exact", "one_case", "--nocapture"])
+        .args(["--ignored", "--exact", "card::one_case", "--nocapture"])
         .env("LD_LIBRARY_PATH", folder)
         .env("ROLLMILL_FAKE_NVML", faults)
         .env(CASE, uuid)

@@ -1,18 +1,15 @@
 //! The agent's process killed at each step it passes, against a real broker on a real Postgres.
 
-#[path = "common/worker.rs"]
-mod worker;
-
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::worker::Reversing;
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker::store::Rules;
 use rollmill_broker_client::{Client, JobId, JobState, NewJob};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Shutdown, failpoints};
-use worker::Reversing;
 
 const WAIT: Duration = Duration::from_secs(30);
 const URL: &str = "ROLLMILL_TEST_BROKER";
@@ -92,7 +89,7 @@ async fn an_agent_killed_at_any_step_costs_time_and_nothing_else() {
 fn child(broker: &TestBroker, point: &str, spool: &std::path::Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "child_agent", "--ignored", "--nocapture"])
+        .args(["--exact", "faults::child_agent", "--ignored", "--nocapture"])
         .env(URL, rollmill_broker::url_of(broker.address))
         .env(SPOOL, spool)
         .env(failpoints::VARIABLE, point)

@@ -2,13 +2,11 @@
 //!
 //! Goal of all: whatever ends an agent or its work, each job is completed once and none is lost.
 
-#[path = "common/worker.rs"]
-mod worker;
-
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use crate::worker::Reversing;
 use parking_lot::Mutex;
 use rollmill_agent::heartbeat::Cancel;
 use rollmill_agent::{Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker};
@@ -18,7 +16,6 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Shutdown};
-use worker::Reversing;
 
 const WAIT: Duration = Duration::from_secs(30);
 

@@ -1,6 +1,6 @@
 //! The plot in the README and in docs/book/bench.md is drawn from the recorded results.
 //!
-//! `ROLLMILL_BLESS=1 cargo test -p rollmill-bench --test plot` draws it again.
+//! `ROLLMILL_BLESS=1 cargo test -p rollmill-bench --test all plot` draws it again.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ fn the_plot_of_the_documentation_is_that_of_the_recorded_results() {
     let committed = std::fs::read_to_string(&page).unwrap_or_default();
     assert!(
         committed == drawn,
-        "{} is not what the results draw: run `ROLLMILL_BLESS=1 cargo test -p rollmill-bench --test plot`",
+        "{} is not what the results draw: run `ROLLMILL_BLESS=1 cargo test -p rollmill-bench --test all plot`",
         page.display()
     );
 }

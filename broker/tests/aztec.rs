@@ -1,12 +1,10 @@
 //! The interface for Aztec's programs: the states of their jobs.
 
-mod support;
-
+use crate::support::aztec::{Aztec, INPUTS, PROOF, id, job, quick, state};
 use rollmill_broker::Config;
 use rollmill_broker::store::{Store, Tenant};
 use rollmill_broker_client::{Digest, HeartbeatRequest, JobId, LeaseEpoch, LeaseRef};
 use serde_json::{Value, json};
-use support::aztec::{Aztec, INPUTS, PROOF, id, job, quick, state};
 
 /// Goal: enqueueing is how a facade that lost its memory finds its results.
 #[tokio::test]
@@ -176,7 +174,7 @@ async fn an_idle_agent_waits_for_a_job() {
 async fn epochs_that_lie_too_far_behind_are_rejected_and_deleted() {
     let aztec = Aztec::with(quick()).await;
     let store = aztec.store().await;
-    let own = support::job(3, "leaf", store_input(&store).await);
+    let own = crate::support::job(3, "leaf", store_input(&store).await);
     store.enqueue(&Tenant::default(), std::slice::from_ref(&own)).await.unwrap();
     for epoch in [3, 5, 7, 6] {
         assert_eq!(aztec.enqueue(&id(epoch, "a")).await, state("not-found"));
@@ -231,7 +229,7 @@ async fn only_the_last_lease_is_given_back() {
     let store = aztec.store().await;
     let (tenant, text) = (Tenant::default(), id(5, "a"));
     let id: JobId = text.parse().unwrap();
-    let agent = support::agent("a");
+    let agent = crate::support::agent("a");
     let resume = |lease: u64| store.resume(&tenant, &id, LeaseEpoch(lease), &agent);
     assert!(!resume(1).await.unwrap(), "there is no such job");
     aztec.enqueue(&text).await;

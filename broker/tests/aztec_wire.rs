@@ -3,10 +3,9 @@
 //! `tests/aztec/v4.json` and `v5.json` are what the client, the facade and the agent of `@aztec/prover-client` 4.1.2
 //! and 5.2.0 sent to a stub, byte for byte: broker/aztec-test/record.mjs wrote them.
 
-mod support;
-
 use std::io::Read as _;
 
+use crate::support::aztec::{Aztec, INPUTS, PROOF, gzip, id, job, quick, state};
 use flate2::read::GzDecoder;
 use rollmill_broker::Config;
 use rollmill_broker::store::{Role, Tenant};
@@ -14,7 +13,6 @@ use rollmill_broker_client::Digest;
 use rollmill_broker_testing::TestSchema;
 use rollmill_service::Secret;
 use serde_json::{Value, json};
-use support::aztec::{Aztec, INPUTS, PROOF, gzip, id, job, quick, state};
 
 /// Goal: what the real clients send is understood, and every answer is of the form that their schemas read.
 /// Method: the recorded requests of each version, in their order, with the path and the compression that they had.

@@ -1,13 +1,11 @@
 //! The feed of an epoch: nothing is missed and nothing comes twice, whatever the order in which transactions end.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Bench, agent, job};
 use rollmill_broker::store::{Cursor, Tenant};
 use rollmill_broker_client::{BATCH_MAX, FailureClass, JobId, JobState, NewJob};
 use sqlx::{Connection, PgConnection};
-use support::{Bench, agent, job};
 
 async fn read(bench: &Bench, epoch: u64, cursor: &mut Cursor) -> Vec<(JobId, JobState)> {
     let changed = bench.store.changes(&bench.tenant, epoch, cursor).await.unwrap();

@@ -1,11 +1,9 @@
 //! What a broker shows of its database and of its agents.
 
-mod support;
-
+use crate::support::{agent, capability};
 use rollmill_broker_client::{ClaimRequest, SizeClass};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
-use support::{agent, capability};
 
 /// The sum of a metric's series; `None` while it has none.
 fn metric(broker: &TestBroker, name: &str) -> Option<f64> {
@@ -47,7 +45,7 @@ async fn an_agent_that_asks_for_work_is_live() {
     let broker = schema.broker().await;
     let asks = ClaimRequest {
         agent: agent("a"),
-        capabilities: support::KINDS.map(capability).to_vec(),
+        capabilities: crate::support::KINDS.map(capability).to_vec(),
         class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: serde_json::Value::Null,

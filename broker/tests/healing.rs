@@ -1,10 +1,9 @@
 //! What is stored can be lost, and who may do a job can run out: both heal without a person, and
 //! nobody is blamed. On a real Postgres; time is moved in the database.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Bench, agent, capability, digest, job};
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Rules};
 use rollmill_broker_client::{
@@ -12,7 +11,6 @@ use rollmill_broker_client::{
     JobState, JobView, LeaseRef, NewJob, SizeClass,
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
-use support::{Bench, agent, capability, digest, job};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -48,7 +46,7 @@ impl Lab {
     async fn claim(&self, name: &str) -> Grant {
         let request = ClaimRequest {
             agent: agent(name),
-            capabilities: support::KINDS.map(capability).to_vec(),
+            capabilities: crate::support::KINDS.map(capability).to_vec(),
             class: SizeClass::SMALLEST,
             wait_ms: u64::try_from(WAIT.as_millis()).unwrap(),
             info: serde_json::Value::Null,

@@ -1,10 +1,9 @@
 //! The flush lanes of real replicas over a real PostgreSQL: one bad item, a connection that ends in the middle of a
 //! flush, and two replicas.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Bench, agent, job};
 use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
 use rollmill_broker_client::{
     AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, HeartbeatRequest,
@@ -12,7 +11,6 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_testing::TestBroker;
 use sqlx::{Connection, PgConnection};
-use support::{Bench, agent, job};
 use tokio::task::JoinSet;
 
 /// Longest wait for what is certain to come.
@@ -193,7 +191,7 @@ async fn a_claim_that_does_not_wait_gets_what_is_ready() {
     let bench = Bench::new().await;
     let broker = bench.schema.broker().await;
     let client = broker.client();
-    let mut claim = ClaimRequest::new(agent("a"), vec![support::capability("leaf")]);
+    let mut claim = ClaimRequest::new(agent("a"), vec![crate::support::capability("leaf")]);
     claim.wait_ms = 0;
     assert_eq!(client.claim(&claim).await.unwrap(), None);
     for rank in 0..10 {

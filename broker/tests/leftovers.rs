@@ -14,7 +14,7 @@ const CHILD: &str = "ROLLMILL_TEST_LEFTOVERS";
 fn a_killed_test_program_leaves_neither_data_nor_server() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_with_a_server", "--ignored", "--nocapture"])
+        .args(["--exact", "leftovers::child_with_a_server", "--ignored", "--nocapture"])
         .env("TMPDIR", dir.path())
         .env(CHILD, "1")
         .stdin(Stdio::null())

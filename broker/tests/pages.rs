@@ -1,4 +1,4 @@
-//! Pages that are generated from the code. `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test pages`
+//! Pages that are generated from the code. `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`
 //! writes them; without it the test compares.
 
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ fn compare(name: &str, wanted: &str) {
     assert!(
         have == wanted,
         "docs/{name} differs from the code from line {}:\n  have {:?}\n  want {:?}\n\
-         write it with ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test pages",
+         write it with ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages",
         line + 1,
         have.lines().nth(line).unwrap_or_default(),
         wanted.lines().nth(line).unwrap_or_default(),
@@ -48,7 +48,7 @@ fn states_page() -> String {
     let mut page = "# States of a job
 
 <!-- Generated from `broker/src/states.rs`. Do not edit. Write it again with
-     `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test pages`. -->
+     `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 The broker keeps the state of each job in PostgreSQL. Each transition is one statement in `broker/src/sql`, so it happens whole or not
 at all, and a broker that dies leaves no job between two states. `broker/tests/states.rs` makes every transition below on a real
@@ -249,7 +249,7 @@ fn http_page() -> String {
         "# HTTP API of the broker
 
 <!-- Generated from `routes.rs` and `types.rs` in `broker/client/src`. Do not edit. Write it again with
-     `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test pages`. -->
+     `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
 [Queue your own work](book/queue.md) walks through the most common ones with `curl`.

@@ -1,8 +1,6 @@
 //! The claim's plan: by its index, whatever the table holds and whatever the planner knows.
 
-mod support;
-
-use support::Bench;
+use crate::support::Bench;
 
 async fn assert_uses_the_index(bench: &Bench, rows: u32) {
     for generic in [false, true] {

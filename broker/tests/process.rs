@@ -1,17 +1,15 @@
 //! The broker as a process: its private Postgres, its death, its return.
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::{agent, capability, job};
 use rollmill_broker_client::{
     ClaimRequest, Client, CompleteRequest, Digest, JobState, LeaseRef, Options, SizeClass,
 };
-use support::{agent, capability, job};
 
 struct Broker {
     child: Child,

@@ -1,17 +1,15 @@
 //! What the queue promises, on a real Postgres, one schema per test. Time is moved in the database; no
 //! test waits for it.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Bench, agent, digest, job};
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
 use rollmill_broker::store::Match;
 use rollmill_broker_client::{
     CompleteOutcome, FailureClass, JobId, JobState, ListQuery, RejectOutcome, SizeClass,
 };
-use support::{Bench, agent, digest, job};
 
 #[tokio::test]
 async fn claims_take_the_oldest_epoch_first_and_then_the_highest_rank() {
@@ -45,10 +43,10 @@ async fn enqueueing_again_changes_nothing_and_a_finished_id_answers_with_its_res
 #[tokio::test]
 async fn a_job_whose_input_was_never_uploaded_or_is_damaged_is_rejected() {
     let bench = Bench::new().await;
-    let job = support::job(7, "leaf", digest(b"never put"));
+    let job = crate::support::job(7, "leaf", digest(b"never put"));
     let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
     assert!(matches!(error, BrokerError::NotUploaded { .. }), "{error}");
-    let job = support::job(7, "leaf", bench.put(7, b"whole").await);
+    let job = crate::support::job(7, "leaf", bench.put(7, b"whole").await);
     bench.sql("UPDATE artifact_body SET body = 'whale'").await;
     let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
     assert!(matches!(error, BrokerError::NotUploaded { .. }), "{error}");

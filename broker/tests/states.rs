@@ -1,17 +1,15 @@
 //! The table of transitions against what happens: each transition is made on a real PostgreSQL, and a
 //! trigger records the statement and the states that the table of jobs saw.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::{Bench, agent};
 use rollmill_broker::policy::Next;
 use rollmill_broker::states::TRANSITIONS;
 use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
 use rollmill_broker_client::{
     CompleteRequest, Digest, FailureClass, JobState, LeaseRef, NewJob, ReleaseRequest,
 };
-use support::{Bench, agent};
 
 /// Records each change of a state. Every statement begins with a comment that names its file.
 const WATCH: [&str; 3] = [
@@ -95,7 +93,7 @@ impl Lab {
     /// Gives an expired lease back, and lets it run out again.
     async fn resume(&self, lease: &LeaseRef) {
         let (store, tenant) = (&self.bench.store, &self.bench.tenant);
-        let agent = support::agent("a");
+        let agent = crate::support::agent("a");
         assert!(store.resume(tenant, &lease.job, lease.lease_epoch, &agent).await.unwrap());
         self.bench.run_out(lease).await;
         store.expire(0.5).await.unwrap();

@@ -1,11 +1,10 @@
 //! Replicas over HTTP: waiting, waking, rejecting.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{agent, capability, job};
 use rollmill_broker::Config;
 use rollmill_broker::store::{Role, Tenant};
 use rollmill_broker_client::{
@@ -14,7 +13,6 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
-use support::{agent, capability, job};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -28,7 +26,7 @@ async fn enqueue(client: &Client, epoch: u64, kind: &str, input: &[u8]) -> NewJo
 fn request(name: &str, wait: Duration) -> ClaimRequest {
     ClaimRequest {
         agent: agent(name),
-        capabilities: support::KINDS.map(capability).to_vec(),
+        capabilities: crate::support::KINDS.map(capability).to_vec(),
         class: SizeClass::SMALLEST,
         wait_ms: u64::try_from(wait.as_millis()).unwrap(),
         info: serde_json::json!({ "software": "test" }),

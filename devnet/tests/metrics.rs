@@ -11,7 +11,7 @@ const PAGE: &str = "docs/metrics.md";
 const HEAD: &str = "# List of metrics
 
 Generated from the tables of metrics in the code by
-`ROLLMILL_BLESS=1 cargo test -p rollmill-devnet --test metrics`; do not edit.
+`ROLLMILL_BLESS=1 cargo test -p rollmill-devnet --test all metrics`; do not edit.
 
 Every service serves its metrics in Prometheus' text format at `/metrics` of its admin address.
 [Metrics and readiness](book/metrics.md) says which to watch. A series exists from startup, at 0, if all

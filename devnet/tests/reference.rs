@@ -18,7 +18,7 @@ const SERVICES: &[&str] = &[
 ];
 
 const BLESS: &str = "ROLLMILL_BLESS=1 cargo test --workspace --features \
-                     rollmill-service/failpoints --test reference";
+                     rollmill-service/failpoints --test all reference";
 
 fn program(name: &str) -> PathBuf {
     Programs::beside(Path::new(env!("CARGO_BIN_EXE_rollmill-devnet"))).own(name).unwrap()

@@ -1,12 +1,9 @@
 //! A committee of four on a development L1: its proposer, its other members, and a member that is killed.
 
-#[allow(dead_code, reason = "a part of it is used")]
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::AnyProof;
+use crate::common::AnyProof;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::signers::SignerSync;
@@ -350,7 +347,7 @@ async fn ask(client: &ValidatorClient, proposal: &Proposal) -> Result<Vec<u8>, C
 /// else afterwards; a second process with its record does not start; a new record leaves out the present slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_member_signs_the_same_block_and_no_other() {
-    let deployment = common::with_client_key(members()).await;
+    let deployment = crate::common::with_client_key(members()).await;
     let (program, client) = attesting(&deployment, "");
     let early = ask(&client, &empty_block(&deployment, SLOT, 0xc0)).await.unwrap_err();
     assert_eq!((early.code(), early.is_transient()), ("NODE-075", false));

@@ -1,13 +1,10 @@
 //! The sequencer on a node and a development L1: what it builds, what it waits for, what it prunes, and
 //! what is left when it is killed.
 
-#[allow(dead_code, reason = "a part of it is used")]
-mod common;
-
 use std::sync::Arc;
 
-use common::running::Running;
-use common::{node, with_client_key};
+use crate::common::running::Running;
+use crate::common::{node, with_client_key};
 use rollmill_l1::Azt;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;

@@ -1,12 +1,9 @@
 //! A proposer's interface for quotes over HTTP, and in the program.
 
-#[allow(dead_code, reason = "a part of it is used")]
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::with_client_key;
+use crate::common::with_client_key;
 use rollmill_l1::Azt;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;

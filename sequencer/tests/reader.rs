@@ -1,12 +1,9 @@
 //! What a reader that shares no code with the crates makes of the blocks of a sequencer: it has L1, the genesis file
 //! and the blobs.
 
-#[allow(dead_code, reason = "a part of it is used")]
-mod common;
-
 use std::process::Command;
 
-use common::{node, with_client_key};
+use crate::common::{node, with_client_key};
 use rollmill_l1::TxRequest;
 use rollmill_l1::abi;
 use rollmill_l1::alloy::eips::eip4844::kzg_to_versioned_hash;

@@ -28,7 +28,9 @@ enum Writer {
     Gen,
     /// A test with [`BLESS`]: the crate's folder, the test file, and the name of the test if the file has others.
     Test(&'static str, &'static str, Option<&'static str>),
-    /// A test of `devnet` that runs the programs, so that they must be built.
+    /// The same of a crate whose tests are one program: the crate's folder and the module of the test.
+    Module(&'static str, &'static str),
+    /// A module of `devnet`'s tests that runs the programs, so that they must be built.
     TestOfPrograms(&'static str),
     /// A script of `contracts/package.json`.
     Npm(&'static str),
@@ -134,12 +136,12 @@ const ROWS: &[Row] = &[
     },
     Row {
         files: &["docs/http.md", "docs/book/states.md"],
-        writer: Writer::Test("broker", "pages", None),
+        writer: Writer::Module("broker", "pages"),
         compared_by: "`broker/tests/pages.rs`",
     },
     Row {
         files: &["docs/metrics.md"],
-        writer: Writer::Test("devnet", "metrics", None),
+        writer: Writer::Module("devnet", "metrics"),
         compared_by: "`the_page_lists_every_metric_as_it_is_declared`",
     },
     Row {
@@ -154,7 +156,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         files: &["docs/book/peers-zen4-2cores.svg"],
-        writer: Writer::Test("bench", "plot", None),
+        writer: Writer::Module("bench", "plot"),
         compared_by: "`bench/tests/plot.rs`",
     },
     Row {
@@ -185,8 +187,12 @@ impl Writer {
                 let name = name.map(|name| format!(" {name}")).unwrap_or_default();
                 format!("`{BLESS}=1 cargo test -p rollmill-{package} --test {file}{name}`")
             }
-            Self::TestOfPrograms(file) => format!(
-                "`make build`, then `{BLESS}=1 cargo test --workspace --features {} --test {file}`",
+            Self::Module(folder, module) => {
+                let package = folder.replace('/', "-");
+                format!("`{BLESS}=1 cargo test -p rollmill-{package} --test all {module}`")
+            }
+            Self::TestOfPrograms(module) => format!(
+                "`make build`, then `{BLESS}=1 cargo test --workspace --features {} --test all {module}`",
                 crate::features::SUITE
             ),
             Self::Npm(script) => format!("`cd contracts && npm run {script}`"),
@@ -206,10 +212,10 @@ impl Writer {
                 command.args(["test", "--locked", "--workspace"]).args(features);
                 command.args(["--test", file]).args(name.as_slice());
             }
-            Self::TestOfPrograms(file) => {
+            Self::Module(_, module) | Self::TestOfPrograms(module) => {
                 command = Command::new("cargo");
                 command.args(["test", "--locked", "--workspace"]).args(features);
-                command.args(["--test", file]);
+                command.args(["--test", "all"]).arg(format!("{module}::"));
             }
             Self::Npm(script) => {
                 command = Command::new("npm");
@@ -224,7 +230,9 @@ impl Writer {
     /// The test that writes the files.
     fn test(&self) -> Option<String> {
         match self {
-            Self::Test(folder, file, _) => Some(format!("{folder}/tests/{file}.rs")),
+            Self::Test(folder, file, _) | Self::Module(folder, file) => {
+                Some(format!("{folder}/tests/{file}.rs"))
+            }
             Self::TestOfPrograms(file) => Some(format!("devnet/tests/{file}.rs")),
             Self::Apart(command, _) => {
                 let (_, rest) = command.split_once("cargo test -p rollmill-")?;

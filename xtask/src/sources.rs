@@ -1,6 +1,6 @@
 //! Part of `cargo xtask tidy`: no crate compiles a source file of another, since `cargo xtask deps`
 //! could not see that it depends on it. Code that tests of several crates share is a separate crate,
-//! `…/testing`.
+//! `…/testing`. And each file of tests is compiled: a crate whose tests are one program lists its files.
 
 use crate::Findings;
 use crate::scan;
@@ -22,6 +22,40 @@ pub(crate) fn check(tree: &Tree) -> Findings {
                     "{}:{}: compiles {target}, a source of another crate; depend on that crate, or move \
                      what tests share to a crate `testing/`",
                     file.path, literal.line
+                ));
+            }
+        }
+    }
+    findings.extend(not_compiled(tree));
+    findings
+}
+
+/// Files of tests that no program compiles, in crates whose manifests list the test programs.
+fn not_compiled(tree: &Tree) -> Findings {
+    let mut findings = Findings::new();
+    let manifests = tree.files.iter().filter(|file| {
+        file.path.ends_with("/Cargo.toml") && file.text.lines().any(|l| l == "autotests = false")
+    });
+    for manifest in manifests {
+        let folder = manifest.path.trim_end_matches("Cargo.toml");
+        let tests = format!("{folder}tests/");
+        let is_program = |path: &str| manifest.text.contains(&format!("path = \"tests/{path}\""));
+        let below = |file: &'_ crate::tree::File| {
+            let path = file.path.strip_prefix(&tests)?.to_owned();
+            let is_one = !path.contains('/') || path.ends_with("/main.rs");
+            is_one.then_some(path)
+        };
+        let modules: String = tree
+            .rust()
+            .filter(|file| below(file).is_some_and(|path| is_program(&path)))
+            .map(|file| scan::scan(&file.text).code)
+            .collect();
+        for path in tree.rust().filter_map(below).filter(|path| !is_program(path)) {
+            let name = path.trim_end_matches(".rs");
+            let is_module = [format!("mod {name};"), format!("mod r#{name};")];
+            if !modules.lines().any(|line| is_module.iter().any(|module| line == module)) {
+                findings.push(format!(
+                    "{tests}{path}: no test program compiles it; add `mod {name};` to {tests}all.rs"
                 ));
             }
         }
@@ -51,6 +85,31 @@ fn crate_of<'a>(tree: &Tree, path: &'a str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_tests_that_no_program_compiles_is_named() {
+        let manifest =
+            "[package]\nautotests = false\n[[test]]\nname = \"all\"\npath = \"tests/all.rs\"\n";
+        let found = |all: &str, manifest: &str| {
+            check(&Tree::of(&[
+                ("a/Cargo.toml", manifest),
+                ("a/tests/all.rs", all),
+                ("a/tests/one.rs", ""),
+                ("a/tests/loop.rs", ""),
+                ("a/tests/other/main.rs", ""),
+                ("a/tests/other/part.rs", ""),
+                ("b/tests/two.rs", ""),
+            ]))
+        };
+        let with =
+            format!("{manifest}[[test]]\nname = \"other\"\npath = \"tests/other/main.rs\"\n");
+        assert_eq!(found("mod one;\nmod r#loop;\n", &with), Findings::new());
+        let findings = found("mod r#loop;\n// mod one;\n", manifest);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].starts_with("a/tests/one.rs: no test program"), "{findings:?}");
+        assert!(findings[1].starts_with("a/tests/other/main.rs: no test program"), "{findings:?}");
+        assert_eq!(found("", ""), Findings::new());
+    }
 
     #[test]
     fn a_source_of_another_crate_is_rejected_and_one_of_the_same_crate_is_not() {

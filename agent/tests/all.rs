@@ -1,0 +1,12 @@
+//! The tests of the agent. One program, since each program links everything that the crate needs.
+
+mod absence;
+mod answers;
+mod card;
+mod commands;
+mod devices;
+mod faults;
+mod r#loop;
+
+#[path = "common/worker.rs"]
+mod worker;

@@ -1,0 +1,5 @@
+//! The tests of the bench. One program, since each program links everything that the crate needs.
+
+mod commands;
+mod devices;
+mod plot;

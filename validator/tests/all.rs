@@ -1,0 +1,4 @@
+//! The tests of the validator. One program, since each program links everything that the crate needs.
+
+mod attest;
+mod real_proofs;
