@@ -125,8 +125,8 @@ pub struct Signed {
 /// The member to kill: the last of those that signed a block. Never the first member, whose node shows the chain.
 pub fn victim(signatures: &[BlockSignatures]) -> Option<String> {
     let first = services::sequencer_name(1);
-    let signed = signatures.iter().flat_map(|of| of.signed.iter().rev());
-    signed.filter(|name| **name != first).cloned().next()
+    let mut signed = signatures.iter().flat_map(|of| of.signed.iter().rev());
+    signed.find(|name| **name != first).cloned()
 }
 
 /// Kills a member of the committee.

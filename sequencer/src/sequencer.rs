@@ -6,7 +6,7 @@
 //! data of a block on L1, since the next block has to follow that one, and while a prune is due.
 //! While the block is unproven none of these lasts, because the oldest unproven epoch has a deadline and the
 //! sequencer prunes when it is missed. A block that L1 has a proof of stays: without its data the pause lasts until
-//! a source has it, which is for an operator to find ([Blobs](../../docs/book/blobs.md)).
+//! a source has it, which is for an operator to find (`docs/book/blobs.md`).
 //!
 //! A block whose client proofs the node does not have may be unprovable, and every block built on it is
 //! pruned with it. The contract accepts a block only on top of the pending tip, so the only alternative

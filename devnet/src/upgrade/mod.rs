@@ -17,7 +17,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use rollmill_l1::abi::{AztToken, RootKey};
 use rollmill_l1::alloy::primitives::{Address, U256};
-use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{EpochProven, L1Client, TxSender};
 use rollmill_protocol::Tx;
 use rollmill_service::values;
