@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
     AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant,
-    HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest, SizeClass,
+    HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest, Scope, SizeClass,
 };
 use rollmill_service::{Backoff, Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -283,34 +283,25 @@ impl<W: Worker + ?Sized> Agent<W> {
             }
             Err(source) => source,
         };
-        let next = match source.answer() {
-            Answer::TokenRejected => {
-                let remedy = "set --token to a token of role agent (`rollmill-broker tokens add`)"
-                    .to_owned();
+        let next = match source.answer().scope() {
+            Scope::Client => {
+                let remedy = match source.answer() {
+                    Answer::Quarantined => {
+                        format!("an operator can end it with `rollmill-broker pardon {}`", self.id)
+                    }
+                    _ => {
+                        "set --token to a token of role agent (`rollmill-broker tokens add`)".into()
+                    }
+                };
                 return Err(AgentError::Refused { remedy, source });
             }
-            Answer::Quarantined => {
-                let remedy =
-                    format!("an operator can end it with `rollmill-broker pardon {}`", self.id);
-                return Err(AgentError::Refused { remedy, source });
-            }
-            Answer::Transient => {
+            Scope::Broker => {
                 self.link.failed(&source);
                 retry.pause()
             }
             // Nothing that a claim is answered with, or of another release. An upgrade of either
             // side changes it.
-            Answer::Incompatible
-            | Answer::UnknownJob
-            | Answer::VersionConflict
-            | Answer::UnknownArtifact
-            | Answer::ArtifactLost
-            | Answer::NotUploaded
-            | Answer::DigestMismatch
-            | Answer::TooLarge
-            | Answer::LeaseLost
-            | Answer::Cancelled
-            | Answer::RejectedBefore => {
+            Scope::Request => {
                 self.link.differs(&source);
                 let pause = Backoff::steady(INCOMPATIBLE).pause();
                 let (error, retry_seconds) = (one_line(&source), pause.as_secs_f64());

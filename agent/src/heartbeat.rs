@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rollmill_broker_client::{AgentId, Answer, Client, HeartbeatRequest, LeaseRef, Options};
+use rollmill_broker_client::{AgentId, Client, HeartbeatRequest, LeaseRef, Options, Scope};
 use rollmill_service::{Again, Backoff, Retry, one_line};
 use tokio::sync::Notify;
 
@@ -175,25 +175,13 @@ async fn beat(shared: &Shared, client: &Client) {
             }
             Err(error) => {
                 shared.failures.inc();
-                match error.answer() {
-                    Answer::Transient => {
+                match error.answer().scope() {
+                    Scope::Broker => {
                         shared.link.failed(&error);
                         Backoff::steady(every.min(RETRY)).pause()
                     }
                     // The agent's next claim meets the same answer and acts on it.
-                    Answer::TokenRejected
-                    | Answer::Quarantined
-                    | Answer::Incompatible
-                    | Answer::UnknownJob
-                    | Answer::VersionConflict
-                    | Answer::UnknownArtifact
-                    | Answer::ArtifactLost
-                    | Answer::NotUploaded
-                    | Answer::DigestMismatch
-                    | Answer::TooLarge
-                    | Answer::LeaseLost
-                    | Answer::Cancelled
-                    | Answer::RejectedBefore => {
+                    Scope::Client | Scope::Request => {
                         let log = |Again { repeated, retry_seconds }| {
                             let error = one_line(&error);
                             tracing::warn!(error, repeated, retry_seconds, "heartbeat rejected");

@@ -13,7 +13,11 @@ enum Commands {
     /// Generate the proving and verifying keys of all circuits, reusing cached ones
     Keys,
     /// List the devices that --device can name
-    Devices,
+    Devices {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Generate, import, check or export the structured reference string (SRS)
     #[command(subcommand)]
     Srs(srs::SrsCommand),
@@ -41,8 +45,15 @@ async fn run(process: Process<Config>, command: Option<Commands>, checked: Check
     let config = process.config.clone();
     match command {
         None => serve(process, checked).await,
-        Some(Commands::Devices) => {
+        Some(Commands::Devices { json }) => {
             let found = tokio::task::spawn_blocking(move || accelerator::list(&config)).await?;
+            if json {
+                let listed = found
+                    .iter()
+                    .map(|(name, what)| serde_json::json!({ "device": name, "description": what }));
+                println!("{}", serde_json::Value::from_iter(listed));
+                return Ok(());
+            }
             for (name, what) in found {
                 println!("{name}\t{what}");
             }

@@ -116,6 +116,12 @@ fn the_devices_of_the_machine_are_listed_as_they_are_named() {
     assert!(text.contains("wgpu:0\t"), "{text}");
     assert!(text.contains("software"), "{text}");
     assert!(!text.contains("icicle"), "{text}");
+    let output = agent(&["devices", "--json"]);
+    let listed: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let lines = listed.iter().map(|it| {
+        format!("{}\t{}", it["device"].as_str().unwrap(), it["description"].as_str().unwrap())
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), text.lines().collect::<Vec<_>>());
 }
 
 /// ICICLE's interface without the arithmetic: every sum is the identity.

@@ -68,7 +68,8 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
             }
         }
         Request::Jobs { state, epoch, label, limit, output } => {
-            let query = ListQuery { state: state.map(|State(state)| state), epoch, label, limit };
+            let state = state.map(|State(state)| state);
+            let query = ListQuery { state, epoch, label, limit, before: None };
             print_jobs(&client.list(&query).await?, output.json)?;
         }
         Request::History { id, output } => {
@@ -91,12 +92,8 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
 async fn dead_letters(client: &Client, command: DeadLetters) -> Outcome {
     let (ids, is_replay) = match command {
         DeadLetters::List { output } => {
-            let query = ListQuery {
-                state: Some(JobState::Dead),
-                limit: Some(1000),
-                ..ListQuery::default()
-            };
-            return print_jobs(&client.list(&query).await?, output.json);
+            let query = ListQuery { state: Some(JobState::Dead), ..ListQuery::default() };
+            return print_jobs(&client.list_all(&query).await?, output.json);
         }
         DeadLetters::Replay { ids } => (ids, true),
         DeadLetters::Drop { ids } => (ids, false),

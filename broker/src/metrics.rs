@@ -76,6 +76,8 @@ rollmill_service::metrics! {
         pub attempts_ended_total: IntCounterVec[outcome in outcomes()],
         /// Jobs dead-lettered.
         pub dead_letters_total: IntCounter,
+        /// Jobs cancelled by their producer or an operator, dead-lettered ones included.
+        pub jobs_cancelled_total: IntCounter,
         /// Done jobs reopened because their result could not be read.
         pub results_lost_total: IntCounter,
         /// Jobs that started to wait for their input to be uploaded again.

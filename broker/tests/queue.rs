@@ -395,6 +395,29 @@ async fn a_list_with_a_label_has_the_jobs_with_that_value_alone() {
     assert!(matches!(list("alpha").await, Err(BrokerError::BadRequest { .. })));
 }
 
+/// Goal: a list goes on after a page, also if the page's jobs changed since. A job that is gone ends no list quietly.
+#[tokio::test]
+async fn a_list_goes_on_before_the_last_job_of_a_page() {
+    let bench = Bench::new().await;
+    let mut ids = Vec::new();
+    for n in 1..=3 {
+        ids.push(bench.ready_job(7, "leaf", n).await.id);
+    }
+    let list = async |before: Option<&JobId>| {
+        let (state, before) = (Some(JobState::Ready), before.cloned());
+        let query = ListQuery { state, before, limit: Some(2), ..ListQuery::default() };
+        let jobs = bench.store.list(&bench.tenant, &query).await?;
+        Ok::<Vec<JobId>, BrokerError>(jobs.into_iter().map(|job| job.id).collect())
+    };
+    let first = list(None).await.unwrap();
+    assert_eq!(first, [ids[2].clone(), ids[1].clone()]);
+    bench.store.cancel(&bench.tenant, &first).await.unwrap();
+    assert_eq!(list(first.last()).await.unwrap(), [ids[0].clone()]);
+    assert!(list(ids.first()).await.unwrap().is_empty());
+    bench.store.drop_epoch(&bench.tenant, 7).await.unwrap();
+    assert!(matches!(list(first.last()).await, Err(BrokerError::UnknownJob { .. })));
+}
+
 #[tokio::test]
 async fn one_tenant_sees_nothing_of_another() {
     let bench = Bench::new().await;

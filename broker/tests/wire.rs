@@ -9,7 +9,7 @@ use rollmill_broker::Config;
 use rollmill_broker::store::{Role, Tenant};
 use rollmill_broker_client::{
     AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
-    HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, NewJob, SizeClass,
+    HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, ListQuery, NewJob, SizeClass,
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
@@ -456,6 +456,14 @@ async fn lists_beyond_a_batch_are_sent_in_parts() {
     complete(&client, "a", &grant, b"proof").await;
     let done = client.wait(&ids, WAIT).await.unwrap().jobs;
     assert_eq!(done.iter().map(|view| &view.id).collect::<Vec<_>>(), [&grant.job]);
+    let open = ListQuery { state: Some(JobState::Ready), ..ListQuery::default() };
+    let listed = client.list_all(&open).await.unwrap();
+    let mut listed: Vec<JobId> = listed.into_iter().map(|view| view.id).collect();
+    listed.sort();
+    let mut unfinished: Vec<JobId> = ids.iter().filter(|id| **id != grant.job).cloned().collect();
+    unfinished.sort();
+    assert_eq!(listed.len(), 2_499);
+    assert_eq!(listed, unfinished);
     assert_eq!(client.cancel(&ids).await.unwrap(), 2_499);
 
     let digests = client.put_artifacts(1, bodies[..20].to_vec()).await.unwrap();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::TxStatus;
+use rollmill_protocol::field::to_hex;
 use rollmill_protocol::genesis::{GENESIS_FORMAT, GenesisBalance, GenesisNote};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Config, EthAddress, Fr, Genesis, Tx};
@@ -217,6 +219,20 @@ impl Accounts {
             balances.push(wallet.balance());
         }
         Ok(balances)
+    }
+}
+
+/// The block that has a transaction; `None` while there is none.
+///
+/// # Errors
+/// [`Error::Dropped`] once the node has given the transaction up, [`Error::Node`].
+pub(crate) async fn block_of(tx: &Tx, node: &NodeClient) -> Result<Option<u64>, Error> {
+    match node.transaction_status(&tx.hash()).await? {
+        TxStatus::Included { block_number, .. } | TxStatus::Proven { block_number, .. } => {
+            Ok(Some(block_number))
+        }
+        TxStatus::Dropped { reason } => Err(Error::Dropped { tx_hash: to_hex(&tx.hash()), reason }),
+        TxStatus::Unknown | TxStatus::Pending { .. } => Ok(None),
     }
 }
 

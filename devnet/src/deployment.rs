@@ -8,8 +8,10 @@ use std::time::Duration;
 use rollmill_circuits::circuit::contracts as root_contracts;
 use rollmill_l1::abi::{self, Rates, RootKey};
 use rollmill_l1::alloy::primitives::aliases::U96;
-use rollmill_l1::alloy::primitives::{Address, Bytes, U256, keccak256};
+use rollmill_l1::alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
+use rollmill_l1::alloy::rpc::types::TransactionReceipt;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::blob::Sidecar;
@@ -460,6 +462,15 @@ async fn deploy_token(sender: &TxSender) -> Result<(Address, Address), Error> {
         supply: U256::from(SUPPLY),
     };
     Ok((timelock, create(sender, "AztToken", &abi::AztToken::BYTECODE, &token).await?))
+}
+
+/// The receipt of a transaction that L1 included.
+///
+/// # Errors
+/// [`Error::NoReceipt`] if L1 has none, [`Error::L1`].
+pub(crate) async fn receipt(l1: &L1Client, hash: B256) -> Result<TransactionReceipt, Error> {
+    let receipt = l1.provider().get_transaction_receipt(hash).await.map_err(rpc("receipt"))?;
+    receipt.ok_or_else(|| Error::NoReceipt { tx_hash: hash.to_string() })
 }
 
 #[cfg(test)]

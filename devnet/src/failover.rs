@@ -19,6 +19,8 @@ pub const STEPS: [&str; 6] = [
     "prover-node.after_submit",
     "prover-node.included",
 ];
+/// The metric that says whether a prover node holds the submitter's lease.
+const LEASE_HELD: &str = "rollmill_prover_node_submitter_lease_held";
 /// The environment variable that arms a failpoint.
 const FAILPOINT: &str = "ROLLMILL_FAILPOINT";
 /// One poll of the node that takes over, a simulation and an L1 block, on a machine that also proves.
@@ -135,16 +137,10 @@ async fn takeover(
 
 /// Waits until `program` reports that it holds the submitter's lease.
 async fn wait_for_lease(network: &mut Network, program: &Program) -> Result<(), Error> {
-    let Some(admin) = program.admin else { return Ok(()) };
-    let url = format!("http://{admin}/metrics");
     let start = Instant::now();
     loop {
         network.check()?;
-        let answer = network.http.get(&url).timeout(Duration::from_secs(2)).send().await;
-        if let Ok(answer) = answer
-            && let Ok(text) = answer.text().await
-            && text.lines().any(|line| line.ends_with("submitter_lease_held 1"))
-        {
+        if network.metric(&program.name, LEASE_HELD).await == Some(1.0) {
             return Ok(());
         }
         if start.elapsed() > PATIENCE {

@@ -28,6 +28,7 @@ mod rundir;
 pub mod scenario;
 pub mod services;
 pub mod tampering;
+mod tokens;
 pub mod upgrade;
 
 pub use error::Error;

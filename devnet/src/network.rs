@@ -18,6 +18,8 @@ const ANVIL_LIMIT: Duration = Duration::from_secs(30);
 const IDLE_ANVIL_START: &str = "1800000000";
 /// How long the broker may take to start, the creation of its database included.
 const BROKER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a process may take to show its metrics.
+const METRICS_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process may take to exit after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -213,6 +215,15 @@ impl Network {
     fn take(&mut self, name: &str) -> Result<Child, Error> {
         let at = self.children.iter().position(|child| child.name() == name);
         at.map(|at| self.children.remove(at)).ok_or_else(|| not_running(name))
+    }
+
+    /// The value of a series without labels at a process's `/metrics`; `None` while the process does not serve it.
+    pub async fn metric(&self, name: &str, series: &str) -> Option<f64> {
+        let child = self.children.iter().find(|child| child.name() == name)?;
+        let url = format!("http://{}/metrics", child.program().admin?);
+        let answer = self.http.get(&url).timeout(METRICS_LIMIT).send().await.ok()?;
+        let text = answer.text().await.ok()?;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// Whether a process of this name belongs to the network and was not killed.

@@ -68,8 +68,8 @@ pub struct Options {
 
     /// Kill an agent during a proof, then kill and restart the broker
     ///
-    /// Prints the time until work continued. With a committee of 4 or more, one of its members is killed too, before the
-    /// first block, and blocks go on without it.
+    /// Prints the time until work continued. With a committee of 4 or more and at least two blocks, one of its members is
+    /// killed too, once a block has its signature, and the next blocks must be proposed without it.
     #[arg(long, help_heading = "Faults")]
     pub kill: bool,
 
@@ -128,9 +128,10 @@ impl Options {
         is_plain && self.blocks * self.txs >= 4
     }
 
-    /// Whether the run kills a member of the committee: the others still are a quorum.
+    /// Whether the run kills a member of the committee: the others still are a quorum, and there are blocks before and
+    /// after.
     pub fn kills_member(&self) -> bool {
-        self.kill && self.committee >= 4
+        self.kill && self.committee >= 4 && self.epochs.saturating_mul(self.first_blocks()) >= 2
     }
 
     /// Blocks of the first epoch.
@@ -216,6 +217,21 @@ mod tests {
             assert!(!options.has_bridge(), "{flags:?}");
             assert_eq!(options.first_blocks(), options.blocks);
         }
+    }
+
+    #[test]
+    fn a_member_is_killed_only_between_two_blocks_of_a_quorum() {
+        let kills = |flags: &str| {
+            let flags = flags.split_whitespace();
+            Options::try_parse_from(["rollmill-devnet"].into_iter().chain(flags))
+                .unwrap()
+                .kills_member()
+        };
+        assert!(kills("--kill --committee 4"));
+        assert!(kills("--kill --committee 4 --blocks 1 --txs 1 --epochs 2"));
+        assert!(!kills("--kill --committee 4 --blocks 1 --txs 1"));
+        assert!(!kills("--kill --committee 3"));
+        assert!(!kills("--committee 4"));
     }
 
     #[test]

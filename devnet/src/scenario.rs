@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{BlockProposed, EpochProven, Follower, L1Client, L1Event};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
-use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{Fr, Tx};
 
 use crate::accounts::{self, Accounts};
 use crate::bridge::{self, Bridge, PaidBlock, Proven};
 use crate::deployment::{self, Deployment, deploy_contracts};
 use crate::endpoint::Endpoint;
+use crate::faults::{MemberKill, Signed};
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
 use crate::{
@@ -42,6 +41,8 @@ pub struct Running {
     pub sequencers: Vec<SocketAddr>,
     /// The members' signatures of each block, if there are several members.
     pub signatures: Vec<BlockSignatures>,
+    /// Whether a member is killed in this run, and how far that is.
+    killing: MemberKill,
     pub jobs: Jobs,
     pub accounts: Accounts,
     /// The faulty endpoints before L1; none without faults.
@@ -56,6 +57,7 @@ pub struct Running {
 #[derive(Debug, Clone, Copy)]
 struct SeenBlock {
     at: Instant,
+    slot: u64,
     txs: u64,
     paid: PaidBlock,
 }
@@ -176,6 +178,7 @@ pub async fn bring_up(
         broker,
         sequencers,
         signatures: Vec::new(),
+        killing: if options.kills_member() { MemberKill::Due } else { MemberKill::Over },
         endpoints,
     })
 }
@@ -192,10 +195,6 @@ pub async fn prove_epochs(
     report: &mut Report,
 ) -> Result<(), Error> {
     let start = Instant::now();
-    let mut down = match options.kills_member() {
-        true => Some(faults::kill_member(network, options.committee, progress).await?),
-        false => None,
-    };
     for epoch in 0..options.epochs {
         let last_block = running.send_round(options, network, progress).await?;
         if options.kill && epoch == 0 {
@@ -215,7 +214,7 @@ pub async fn prove_epochs(
                 });
             }
             running.jobs.poll(progress).await?;
-            for event in running.follow(progress).await? {
+            for event in running.watch(network, progress).await? {
                 proven = proven.max(event.last_block);
                 running.note_proven(&event);
                 let accepted = running.accepted(&event).await?;
@@ -233,10 +232,11 @@ pub async fn prove_epochs(
         }
         // The last job's line may still be missing: the proof can be on L1 before the next poll.
         running.jobs.poll(progress).await?;
-        if let Some(down) = down.take() {
-            report.add_recovery(running.went_on(down, network, progress).await?);
+        if let Some(recovery) = running.went_on(network, progress).await? {
+            report.add_recovery(recovery);
         }
     }
+    running.killing.require_over()?;
     running.settle(progress, report).await
 }
 
@@ -293,6 +293,8 @@ impl Running {
         let start = Instant::now();
         loop {
             network.check()?;
+            // Before a proof of some seconds, in which further blocks may come.
+            self.watch(network, progress).await?;
             if let Some(claim) = self.accounts.claim(claimant, &self.node).await? {
                 progress.line(&format!("account {claimant} proved the claim of its deposit"));
                 self.send(std::slice::from_ref(&claim), network, progress).await?;
@@ -302,7 +304,6 @@ impl Running {
                 let reason = format!("no block took it in {} s", start.elapsed().as_secs());
                 return Err(Error::Unpaid { what: "deposit", reason });
             }
-            self.follow(progress).await?;
             tokio::time::sleep(POLL).await;
         }
     }
@@ -405,14 +406,9 @@ impl Running {
         for tx in txs {
             last = last.max(loop {
                 network.check()?;
-                self.follow(progress).await?;
-                match self.node.transaction_status(&tx.hash()).await? {
-                    TxStatus::Included { block_number, .. }
-                    | TxStatus::Proven { block_number, .. } => break block_number,
-                    TxStatus::Dropped { reason } => {
-                        return Err(Error::Dropped { tx_hash: to_hex(&tx.hash()), reason });
-                    }
-                    TxStatus::Unknown | TxStatus::Pending { .. } => {}
+                self.watch(network, progress).await?;
+                if let Some(block) = accounts::block_of(tx, &self.node).await? {
+                    break block;
                 }
                 tokio::time::sleep(POLL).await;
             });
@@ -455,8 +451,8 @@ impl Running {
                 L1Event::BlockProposed(block) => {
                     let (fees, coinbase) = (block.total_fees, block.coinbase);
                     let paid = PaidBlock { fees, coinbase, signers: block.signers };
-                    let (at, txs) = (Instant::now(), block.tx_count.into());
-                    self.blocks.insert(block.block_number, SeenBlock { at, txs, paid });
+                    let (at, slot, txs) = (Instant::now(), block.slot, block.tx_count.into());
+                    self.blocks.insert(block.block_number, SeenBlock { at, slot, txs, paid });
                     let signed = self.note_signatures(&block);
                     progress.line(&format!(
                         "block {} on L1: slot {}, {} transactions in a blob{signed}",
@@ -496,35 +492,68 @@ impl Running {
         text
     }
 
-    /// Requires that no block since a member's kill has its signature, that there was one, and restarts it.
-    async fn went_on(
+    /// Polls L1 as [`Self::follow`] does, and kills a member of the committee once a block has its signature, if the run
+    /// kills one.
+    async fn watch(
         &mut self,
-        down: faults::Down,
         network: &mut Network,
         progress: &mut Progress,
-    ) -> Result<Recovery, Error> {
-        let member = down.program.name.clone();
-        if let Some(block) = self.signatures.iter().find(|block| block.signed.contains(&member)) {
-            let why = format!("block {} has a signature of {member}", block.block);
-            return Err(Error::Failover { step: format!("of {member}"), why });
+    ) -> Result<Vec<EpochProven>, Error> {
+        let proven = self.follow(progress).await?;
+        if matches!(self.killing, MemberKill::Due)
+            && let Some(member) = faults::victim(&self.signatures)
+        {
+            let rollup = self.l1.rollup(self.deployment.rollup).await?;
+            let down = faults::kill_member(network, &member, &rollup, progress).await?;
+            self.killing = MemberKill::Down(down);
         }
-        let first = self.blocks.first_key_value().map(|(_, block)| block.at);
-        let Some(first) = first else {
-            let why = "no block was proposed".to_owned();
-            return Err(Error::Failover { step: format!("of {member}"), why });
+        Ok(proven)
+    }
+
+    /// Restarts the member that was killed once a block was proposed without it. `None` if no member is down, or there is
+    /// no such block yet.
+    ///
+    /// # Errors
+    /// [`Error::Failover`] if a block that was proposed after the kill has the member's signature, or none before it has.
+    async fn went_on(
+        &mut self,
+        network: &mut Network,
+        progress: &mut Progress,
+    ) -> Result<Option<Recovery>, Error> {
+        let MemberKill::Down(down) = &self.killing else { return Ok(None) };
+        let member = &down.program.name;
+        let signed = |number: &u64| {
+            let mut of = self.signatures.iter().filter(|of| of.block == *number);
+            of.any(|of| of.signed.contains(member))
         };
-        progress.line(&format!("{} blocks were proposed without {member}", self.blocks.len()));
-        network.start(down.program, services::NODE_LIMIT).await?;
-        let seconds = first.saturating_duration_since(down.since).as_secs_f64();
-        Ok(Recovery { killed: member, seconds })
+        let blocks: Vec<Signed> = self
+            .blocks
+            .iter()
+            .map(|(number, block)| Signed {
+                number: *number,
+                slot: block.slot,
+                is_signed: signed(number),
+            })
+            .collect();
+        let failed = |why| Error::Failover { step: format!("of {member}"), why };
+        let Some(first) = faults::first_without(down.slot, &blocks).map_err(failed)? else {
+            return Ok(None);
+        };
+        let after = blocks.iter().filter(|block| block.slot > down.slot).count();
+        progress.line(&format!("{after} blocks were proposed without {member}"));
+        let at = self.blocks.get(&first).map_or(down.since, |block| block.at);
+        let seconds = at.saturating_duration_since(down.since).as_secs_f64();
+        let recovery = Recovery { killed: member.clone(), seconds };
+        let program = down.program.clone();
+        self.killing = MemberKill::Over;
+        network.start(program, services::NODE_LIMIT).await?;
+        Ok(Some(recovery))
     }
 
     /// What L1 reports about an accepted proof.
     pub(crate) async fn accepted(&self, event: &EpochProven) -> Result<EpochReport, Error> {
         let hash = event.place.tx_hash;
-        let receipt = self.l1.provider().get_transaction_receipt(hash).await;
-        let receipt =
-            receipt.ok().flatten().ok_or_else(|| Error::NoReceipt { tx_hash: hash.to_string() })?;
+        let receipt = deployment::receipt(&self.l1, hash).await?;
         let blocks = event.last_block + 1 - event.first_block;
         let seconds = self.blocks.get(&event.last_block);
         let seconds = seconds.map_or(0.0, |block| block.at.elapsed().as_secs_f64());

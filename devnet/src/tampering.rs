@@ -79,8 +79,8 @@ impl Run<'_> {
     async fn offer(&mut self, kind: &str, tx: &Tx) {
         let answer = match self.running.node.send_transaction(tx).await {
             Ok(_) => Ok("accepted".to_owned()),
-            Err(error) if error.node_code().is_some() => Err(error.to_string()),
-            // Not a rejection: the node was unreachable, so nothing was shown.
+            Err(error) if error.rejects_transaction() => Err(error.to_string()),
+            // Not a rejection: the node was unreachable, busy or at fault, so nothing was shown.
             Err(error) => Ok(error.to_string()),
         };
         self.note(kind.to_owned(), "node", answer);

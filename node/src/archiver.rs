@@ -409,13 +409,10 @@ pub async fn follow<E: L1Events>(
             }
             Err(error) => Err(NodeError::Source(error)),
         };
-        match &step {
-            Ok(()) => node.wait_for_data(None),
-            Err(NodeError::Source(L1SourceError::DataMissing { block, .. })) => {
-                node.wait_for_data(Some(*block));
-            }
-            // Nothing is known of the data.
-            Err(_) => {}
+        // A step that succeeds may end before the block, or be followed by another block without data: only at L1's head
+        // is it known that none is missing.
+        if let Err(NodeError::Source(L1SourceError::DataMissing { block, .. })) = &step {
+            node.wait_for_data(Some(*block));
         }
         match step {
             Ok(()) => recovered(&mut retry),

@@ -62,7 +62,7 @@ pub struct Node {
     rejected_proofs: Mutex<RejectedProofs>,
     tips: watch::Sender<wire::Tips>,
     gauges: Gauges,
-    /// The block on L1 whose data no source has.
+    /// See [`Node::data_missing`].
     data_missing: Mutex<Option<u64>>,
     /// Locked while an update is applied, so that pool and tips follow in the order of commits.
     applying: Mutex<()>,
@@ -176,14 +176,15 @@ impl Node {
         self.show(&pool, &chain)
     }
 
-    /// Records which block waits for its data, if one does.
+    /// Records which block waits for its data; `None` once the node has followed L1 to its head.
     pub(crate) fn wait_for_data(&self, block: Option<u64>) {
         self.gauges.set_data_missing(block);
         *self.data_missing.lock() = block;
     }
 
-    /// Number of the block on L1 whose data no source has, while the node waits for it. The pending tip is then behind
-    /// that of L1, so no block that is built on it can be proposed.
+    /// Number of the block on L1 whose data no source had. It stays until the node has followed L1 to its head, past that
+    /// block or its prune: the pending tip is behind that of L1 for so long, so no block that is built on it can be
+    /// proposed.
     pub fn data_missing(&self) -> Option<u64> {
         *self.data_missing.lock()
     }

@@ -14,3 +14,4 @@ pub mod preflight;
 pub mod quotes;
 pub mod seed;
 pub mod sequencer;
+mod unverified;

@@ -4,8 +4,9 @@
 //! Building is paused while L1 contains a block that the node rejected: a block on top of it would be
 //! rejected too, and the contract accepts none beside it. Building is also paused while no source has the
 //! data of a block on L1, since the next block has to follow that one, and while a prune is due.
-//! None of these lasts, because the oldest unproven epoch has a deadline and the sequencer prunes when it is
-//! missed.
+//! While the block is unproven none of these lasts, because the oldest unproven epoch has a deadline and the
+//! sequencer prunes when it is missed. A block that L1 has a proof of stays: without its data the pause lasts until
+//! a source has it, which is for an operator to find (`docs/book/blobs.md`).
 //!
 //! A block whose client proofs the node does not have may be unprovable, and every block built on it is
 //! pruned with it. The contract accepts a block only on top of the pending tip, so the only alternative
@@ -41,6 +42,7 @@ use crate::config::Config;
 use crate::error::SequencerError;
 use crate::metrics::Metrics;
 use crate::quotes::{QuoteBook, note_opened};
+use crate::unverified::{ProofTurn, ProofWait};
 
 /// Pause between polls of the pool and the slot.
 const PACE: Duration = Duration::from_millis(200);
@@ -79,10 +81,8 @@ pub struct Memory {
     rejected: Option<RejectedBlock>,
     /// The time in which the data of a block on L1 is missing.
     without_data: Outage,
-    /// When waiting for the client proofs of a block started.
-    unverified_since: Option<Instant>,
-    /// The block that is built on although its client proofs were not found in time.
-    built_on_unverified: Option<u64>,
+    /// The wait for the client proofs of a block on L1.
+    proofs: ProofWait,
     /// The proposal in flight.
     in_flight: Option<InFlight>,
     /// A slot of which a block was signed that cannot be proposed any more.
@@ -228,7 +228,7 @@ impl Sequencer {
             memory.waiting_since = None;
             return Ok(Turn::Waiting);
         }
-        if self.waits_for_proofs(&tips, memory) {
+        if self.waits_for_proofs(&tips, memory)? {
             return Ok(Turn::Unverified);
         }
         let since = *memory.waiting_since.get_or_insert_with(Instant::now);
@@ -265,35 +265,39 @@ impl Sequencer {
     }
 
     /// Whether building waits for client proofs. Logs when the wait starts and when it is abandoned.
-    fn waits_for_proofs(&self, tips: &Tips, memory: &mut Memory) -> bool {
-        let Some(block) = tips.unverified() else {
-            (memory.unverified_since, memory.built_on_unverified) = (None, None);
-            self.metrics.unverified.set(0);
-            return false;
+    fn waits_for_proofs(&self, tips: &Tips, memory: &mut Memory) -> Result<bool, SequencerError> {
+        let block = tips.unverified();
+        let first = match block {
+            None => None,
+            Some(number) => {
+                // Gone since the tips were read: the next turn sees which block takes its place.
+                let record = self.running.node.block_record(BlockRef::Number(number))?;
+                let Some(record) = record else { return Ok(true) };
+                Some(record.header_hash)
+            }
         };
-        if memory.built_on_unverified == Some(block) {
-            return false;
+        let wait_seconds = self.config.max_unverified_seconds;
+        let patience = Duration::from_secs(wait_seconds);
+        let turn = memory.proofs.turn(first, Instant::now(), patience);
+        match turn {
+            ProofTurn::Start => {
+                tracing::warn!(
+                    block,
+                    wait_seconds,
+                    "waiting for the client proofs of a block on L1"
+                );
+            }
+            ProofTurn::Abandon => {
+                tracing::warn!(block, "building on a block whose client proofs were not found");
+            }
+            ProofTurn::Build | ProofTurn::Wait => {}
         }
-        if memory.unverified_since.is_none() {
-            tracing::warn!(
-                block,
-                wait_seconds = self.config.max_unverified_seconds,
-                "waiting for the client proofs of a block on L1"
-            );
-        }
-        let since = *memory.unverified_since.get_or_insert_with(Instant::now);
-        let patience = Duration::from_secs(self.config.max_unverified_seconds);
-        let waits = since.elapsed() < patience;
-        self.metrics.unverified.set(i64::from(waits));
-        if !waits {
-            tracing::warn!(block, "building on a block whose client proofs were not found");
-            (memory.unverified_since, memory.built_on_unverified) = (None, Some(block));
-        }
-        waits
+        self.metrics.unverified.set(i64::from(turn.waits()));
+        Ok(turn.waits())
     }
 
     /// Whether missing data of a block on L1 pauses building. Logs when the pause starts, once a minute, and when it
-    /// ends: the data was found, or L1 pruned the block.
+    /// ends: the node follows L1's head again, since the data was found or L1 pruned the block.
     fn is_data_missing(&self, memory: &mut Memory) -> bool {
         let missing = self.running.node.data_missing();
         self.metrics.data_missing.set(i64::from(missing.is_some()));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::AnyProof;
+use crate::common::node_in;
+use crate::common::running::{following, sequencer};
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::signers::SignerSync;
@@ -11,19 +12,15 @@ use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::{abi, attest};
 use rollmill_l1_testing::{CHAIN_ID, signer};
 use rollmill_node::setup::RunningNode;
-use rollmill_node::{
-    BeaconIds, BlobConfig, BlockSigner, Node, NodeBlobs, NodeError, NodeSettings, PoolLimits,
-    Pruner, RollupEvents, Vote, follow, position,
-};
+use rollmill_node::{BlockSigner, NodeError, Vote};
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Commitment, EthAddress, Fr};
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::error::SequencerError;
-use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
-use rollmill_sequencer_testing::{Deployment, sender};
+use rollmill_sequencer_testing::Deployment;
 use rollmill_service::{Process, Shutdown, listen, serve};
 use rollmill_validator::{CommitteeConfig, Peer, Settings, Validator, duties, router};
 use rollmill_validator_client::{ClientError, Proposal, SIGNATURE_BYTES, ValidatorClient};
@@ -56,40 +53,14 @@ struct Member {
 impl Member {
     async fn start(deployment: &Deployment, i: u64) -> Self {
         let folder = deployment.path(&format!("member-{i}"));
-        let settings = NodeSettings {
-            data_dir: folder.join("node"),
-            genesis: deployment.genesis.clone(),
-            l1_start: position(&deployment.start),
-            pool: PoolLimits::default(),
-            state_blocks: 64,
-        };
-        let node = Node::open(settings, Arc::new(AnyProof)).unwrap();
-        let info = deployment.network.info.clone();
-        let blobs = BlobConfig {
-            archive: folder.join("blobs"),
-            beacon_urls: vec![deployment.anvil.url.clone()],
-            beacon_ids: BeaconIds::Numbers,
-            peers: Vec::new(),
-        };
-        let blobs = NodeBlobs::open(&blobs).unwrap();
-        let inbox = EthAddress(info.contracts.inbox.into_array());
-        let (client, contract) = (deployment.client.clone(), deployment.rollup.clone());
-        let source = RollupEvents::new(client, contract, inbox, Arc::new(blobs.clone()));
         let process = Process::new("sequencer", Config::default());
-        let shutdown = process.shutdown.clone();
-        let following =
-            tokio::spawn(follow(Arc::clone(&node), source, Duration::from_millis(10), shutdown));
-        let rollup = EthAddress(deployment.rollup.address().into_array());
-        let running = RunningNode {
-            node,
-            l1: deployment.client.clone(),
-            contract: deployment.rollup.clone(),
-            rollup,
-            info,
-            blobs,
-        };
+        let node = node_in(deployment, folder.join("node"));
+        let beacons = vec![deployment.anvil.url.clone()];
+        let (running, following) =
+            following(deployment, node, folder.join("blobs"), beacons, &process);
         let path = folder.join("signatures.redb");
-        let signer = Arc::new(BlockSigner::open(&path, key(i), CHAIN_ID, rollup, 0).unwrap());
+        let signer =
+            Arc::new(BlockSigner::open(&path, key(i), CHAIN_ID, running.rollup, 0).unwrap());
         // It follows the head, from which it knows the slot.
         let head = deployment.client.latest().await.unwrap().number;
         let mut tips = running.node.watch_tips();
@@ -142,23 +113,7 @@ impl Proposer {
             ..Default::default()
         };
         let config = Config { committee, ..Config::default() };
-        let intents = deployment.path("intents.json");
-        let sender = Arc::new(sender(&deployment.client, &intents).await);
-        let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics).unwrap();
-        let metrics = Metrics::new(&process.metrics).unwrap();
-        let duties = duties(&running);
-        let committee = Committee::new(signer, duties, &config.committee, metrics.clone()).unwrap();
-        let coinbase = EthAddress([0xc0; 20]);
-        let sequencer = Sequencer {
-            running,
-            sender,
-            committee,
-            config,
-            coinbase,
-            metrics,
-            pruner,
-            quotes: None,
-        };
+        let sequencer = sequencer(deployment, running, signer, config, &process).await;
         Self { sequencer, memory: Memory::default(), process, following }
     }
 

@@ -143,9 +143,7 @@ async fn nothing_is_built_while_the_data_of_a_block_is_missing() {
     // Its client proofs are known here no more.
     let tx = running.deployment.tx(0, running.node.genesis_header().hash());
     running.node.keep_included(tx).unwrap();
-    while running.node.data_missing().is_some() {
-        tokio::task::yield_now().await;
-    }
+    running.has_its_data().await;
     assert_eq!(running.turn().await, Turn::Proposed(2));
     assert_eq!(running.figure("rollmill_sequencer_data_missing"), 0.0);
     running.end().await;
@@ -162,9 +160,7 @@ async fn a_block_without_data_is_pruned_at_the_deadline_and_building_continues()
     running.submit(1);
     running.is_paused_without_data().await;
     assert!(running.sequencer.pruner.step().await.unwrap(), "it is due");
-    // Between two attempts the node misses nothing for a moment: it is past the prune once it follows the head.
-    let head = running.deployment.client.latest().await.unwrap().number;
-    running.reach(|tips| tips.l1_block >= head).await;
+    running.has_its_data().await;
     assert!(!running.sequencer.pruner.step().await.unwrap(), "it is done");
     assert_eq!(running.turn().await, Turn::Proposed(1));
     running.end().await;

@@ -145,7 +145,37 @@ pub enum Answer {
     RejectedBefore,
 }
 
+/// What a failure is about, for clients that act by that alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The broker or the connection to it: any request may succeed later.
+    Broker,
+    /// The client: the broker rejects its other requests too, until an operator acts.
+    Client,
+    /// This request.
+    Request,
+}
+
 impl Answer {
+    /// What the failure is about.
+    pub const fn scope(self) -> Scope {
+        match self {
+            Self::Transient => Scope::Broker,
+            Self::TokenRejected | Self::Quarantined => Scope::Client,
+            Self::Incompatible
+            | Self::UnknownJob
+            | Self::VersionConflict
+            | Self::UnknownArtifact
+            | Self::ArtifactLost
+            | Self::NotUploaded
+            | Self::DigestMismatch
+            | Self::TooLarge
+            | Self::LeaseLost
+            | Self::Cancelled
+            | Self::RejectedBefore => Scope::Request,
+        }
+    }
+
     /// The meaning of a response with this HTTP status and, if the body carried one, this code. `code`
     /// is [`None`] for a response without a broker's code; a code that this client does not know is
     /// [`Answer::Incompatible`] unless its status says that it is temporary.

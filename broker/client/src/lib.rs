@@ -16,7 +16,7 @@ pub mod shapes;
 mod size;
 mod types;
 
-pub use answer::{Answer, Code};
+pub use answer::{Answer, Code, Scope};
 pub use client::{Client, Options};
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};

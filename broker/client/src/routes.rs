@@ -395,9 +395,9 @@ routes! {
     Enqueue: Post "/v1/jobs" (()), NoQuery, Json<EnqueueRequest> => Json<JobsResponse>,
         &[Producer], Bounded, [VersionConflict NotUploaded Objects];
 
-    /// List the newest jobs that match.
+    /// List the newest jobs that match. A full page may have a next one: ask again with its last job as `before`.
     List: Get "/v1/jobs" (()), ListQuery, Empty => Json<JobsResponse>,
-        READERS, Bounded, [];
+        READERS, Bounded, [UnknownJob];
 
     /// Return the jobs of these ids, in order; unknown ones are left out.
     Query: Post "/v1/jobs/query" (()), NoQuery, Json<IdsRequest> => Json<JobsResponse>,

@@ -438,6 +438,8 @@ wire! {
         pub label: Option<String>,
         /// At most [`BATCH_MAX`]; 100 when absent.
         pub limit: Option<u32>,
+        /// Only jobs that were enqueued before this one: the last job of a page, to list the next page.
+        pub before: Option<JobId>,
     }
 
     /// A name that one holder has at a time, so that only one of several instances acts.

@@ -132,6 +132,7 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("release", client.release(&release).await),
         ("status", client.status().await.map(drop)),
         ("list", client.list(&ListQuery::default()).await.map(drop)),
+        ("list_all", client.list_all(&ListQuery::default()).await.map(drop)),
         ("history", client.history(&id).await.map(drop)),
         ("replay", client.replay(ids).await.map(drop)),
         ("drop_dead", client.drop_dead(ids).await.map(drop)),

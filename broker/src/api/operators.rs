@@ -45,6 +45,7 @@ pub(super) async fn replay_dead(shared: Arc<Shared>, call: Call<ReplayDead>) -> 
 pub(super) async fn drop_dead(shared: Arc<Shared>, call: Call<DropDead>) -> Answer<DropDead> {
     check_ids(&call.body.ids)?;
     let count = shared.store.drop_dead(&call.bearer.tenant, &call.body.ids).await?;
+    shared.metrics.jobs_cancelled_total.inc_by(count);
     dead_letters(&shared, &call, "drop").await?;
     Ok(CountResponse { count })
 }

@@ -201,6 +201,7 @@ pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Ca
     check_ids(&call.body.ids)?;
     let done = shared.store.cancel(&call.bearer.tenant, &call.body.ids).await?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), done.attempts);
+    shared.metrics.jobs_cancelled_total.inc_by(done.jobs);
     shared.hub.became_final();
     Ok(CountResponse { count: done.jobs })
 }

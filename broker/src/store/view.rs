@@ -22,8 +22,11 @@ impl Store {
     }
 
     /// The newest jobs that match.
+    ///
+    /// # Errors
+    /// [`BrokerError::UnknownJob`] for a page after a job that is gone, so that no list ends early unnoticed.
     pub async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Listed, BrokerError> {
-        let ListQuery { state, epoch, ref label, limit } = *query;
+        let ListQuery { state, epoch, ref label, limit, ref before } = *query;
         let label = label.as_deref().map(|label| {
             label.split_once('=').ok_or_else(|| BrokerError::bad("a label is NAME=VALUE"))
         });
@@ -31,7 +34,14 @@ impl Store {
         let limit = limit.unwrap_or(LIST_DEFAULT);
         // A longer list than the interface offers is cut, as the route says.
         let most = i64::from(limit).min(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX));
-        let rows = List { tenant, state, epoch, label, value, most }.all(&self.pool).await?;
+        let before = before.as_ref();
+        let rows =
+            List { tenant, state, epoch, label, value, before, most }.all(&self.pool).await?;
+        if let Some(id) = before.filter(|_| rows.is_empty())
+            && self.jobs(tenant, std::slice::from_ref(id)).await?.is_empty()
+        {
+            return Err(BrokerError::UnknownJob { id: id.clone() });
+        }
         let ids: Vec<JobId> = rows.into_iter().map(|row| row.id.0).collect();
         self.jobs(tenant, &ids).await
     }

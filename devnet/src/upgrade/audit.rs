@@ -1,9 +1,9 @@
 //! The money at the end: every token that was minted is somewhere, and what each bridge holds is what exists on its L2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rollmill_l1::L1Client;
-use rollmill_l1::abi::{AztToken, BondVault, FeePortal, Rewards};
+use rollmill_l1::abi::{BondVault, Rewards};
 use rollmill_l1::alloy::primitives::{Address, U256};
 
 use super::report::Held;
@@ -12,6 +12,7 @@ use crate::Error;
 use crate::bridge::azt;
 use crate::deployment::UNIT;
 use crate::error::getter;
+use crate::tokens::{BridgeFlows, Tokens};
 
 /// What somebody deposited and nobody claimed yet, in units, by deployment.
 pub(crate) type Unclaimed = BTreeMap<&'static str, u64>;
@@ -27,8 +28,8 @@ pub(crate) async fn check(
     unclaimed: &Unclaimed,
     names: &BTreeMap<Address, String>,
 ) -> Result<(Vec<Held>, String), Error> {
-    let balances = conservation(l1, token).await?;
-    let held = |of: Address| balances.get(&of).copied().unwrap_or_default();
+    let tokens = conservation(l1, token).await?;
+    let held = |of: Address| tokens.balance(of);
     let (mut names, mut notes) = (names.clone(), BTreeMap::new());
     for side in sides {
         let all = side.deployment.contracts.clone();
@@ -45,8 +46,8 @@ pub(crate) async fn check(
         let of_that = bridge(l1, side, unclaimed, held(all.feePortal)).await?;
         notes.insert(all.feePortal, of_that);
     }
-    let minted = balances.values().copied().sum();
-    let full = balances.into_iter().filter(|(_, amount)| !amount.is_zero());
+    let minted = tokens.held();
+    let full = tokens.balances.into_iter().filter(|(_, amount)| !amount.is_zero());
     let holdings = full.map(|(holder, amount)| Held {
         holder: names.get(&holder).cloned().unwrap_or_else(|| holder.to_string()),
         azt: azt(amount),
@@ -66,28 +67,19 @@ fn require(what: &'static str, expected: U256, got: U256) -> Result<(), Error> {
 }
 
 /// Every holder has what the transfers leave it, and the sum is the supply, which is what was minted.
-async fn conservation(l1: &L1Client, token: Address) -> Result<BTreeMap<Address, U256>, Error> {
-    let token = AztToken::new(token, l1.provider().clone());
-    let events = token.Transfer_filter().from_block(0u64).query().await;
-    let (mut came, mut went) = (BTreeMap::<_, U256>::new(), BTreeMap::<_, U256>::new());
-    for (event, _) in events.map_err(getter("transfers of the token"))? {
-        *came.entry(event.to).or_default() += event.value;
-        *went.entry(event.from).or_default() += event.value;
+async fn conservation(l1: &L1Client, token: Address) -> Result<Tokens, Error> {
+    let tokens = Tokens::read(l1.provider(), token).await?;
+    for (holder, amount) in &tokens.balances {
+        let (came, went) = tokens.flows(*holder);
+        let left = came.checked_sub(went).ok_or_else(|| {
+            let reason = format!("{holder} received {} AZT and paid {}", azt(came), azt(went));
+            Error::Unpaid { what: "transfers of a holder", reason }
+        })?;
+        require("balance of a holder and its transfers", left, *amount)?;
     }
-    let minted = went.remove(&Address::ZERO).unwrap_or_default();
-    let holders: BTreeSet<Address> = came.keys().chain(went.keys()).copied().collect();
-    let (mut balances, mut sum) = (BTreeMap::new(), U256::ZERO);
-    for holder in holders {
-        let amount = token.balanceOf(holder).call().await.map_err(getter("balanceOf"))?;
-        let of = |sums: &BTreeMap<Address, U256>| sums.get(&holder).copied().unwrap_or_default();
-        require("balance of a holder and its transfers", of(&came), of(&went) + amount)?;
-        sum += amount;
-        balances.insert(holder, amount);
-    }
-    let supply = token.totalSupply().call().await.map_err(getter("totalSupply"))?;
-    require("supply and tokens minted", minted, supply)?;
-    require("sum of all balances and tokens minted", minted, sum)?;
-    Ok(balances)
+    require("supply and tokens minted", tokens.minted(), tokens.supply)?;
+    require("sum of all balances and tokens minted", tokens.minted(), tokens.held())?;
+    Ok(tokens)
 }
 
 /// Free and locked bonds, whose sum the vault holds.
@@ -122,32 +114,42 @@ async fn bridge(
     unclaimed: u64,
     held: U256,
 ) -> Result<String, Error> {
-    let portal = FeePortal::new(side.deployment.contracts.feePortal, l1.provider().clone());
-    let unit = U256::from(UNIT);
-    let (mut came, mut went, mut released) = (U256::ZERO, U256::ZERO, U256::ZERO);
-    let events = portal.Deposited_filter().from_block(0u64).query().await;
-    for (event, _) in events.map_err(getter("Deposited"))? {
-        came += U256::from(event.units) * unit;
-    }
-    let events = portal.Withdrawn_filter().from_block(0u64).query().await;
-    for (event, _) in events.map_err(getter("Withdrawn"))? {
-        went += U256::from(event.units) * unit;
-    }
-    let events = portal.Released_filter().from_block(0u64).query().await;
-    for (event, _) in events.map_err(getter("Released"))? {
-        released += event.amount;
-    }
-    require(
-        "deposits less withdrawals and fees, and FeePortal",
-        came.saturating_sub(went + released),
-        held,
-    )?;
+    let portal = side.deployment.contracts.feePortal;
+    let flows = BridgeFlows::read(l1.provider(), portal).await?;
+    let left = flows.left().map_err(|reason| Error::Unpaid { what: "FeePortal", reason })?;
+    require("deposits less withdrawals and fees, and FeePortal", left, held)?;
     let (notes, balance) = side.accounts.units(0, &side.node).await?;
     let fees: u128 = side.blocks.values().map(|block| block.fees).sum();
     let on_l2 = u128::from(notes) + u128::from(balance) + u128::from(unclaimed);
-    let due = (U256::from(on_l2 + fees) * unit).saturating_sub(released);
+    let due = backing(on_l2, fees, flows.released)?;
     require("units on L2 with fees, and FeePortal", due, held)?;
     Ok(format!(
         "units on L2: {notes} in notes, {balance} public, {unclaimed} unclaimed, fees {fees}"
     ))
+}
+
+/// What backs the units on L2, and the fees of all blocks that were not released yet, in base units.
+fn backing(units: u128, fees: u128, released: U256) -> Result<U256, Error> {
+    let unit = U256::from(UNIT);
+    let (units, fees) = (U256::from(units) * unit, U256::from(fees) * unit);
+    let waiting = fees.checked_sub(released).ok_or_else(|| {
+        let [released, fees] = [released, fees].map(azt);
+        let reason =
+            format!("{released} AZT were released, and all blocks together paid {fees} AZT");
+        Error::Unpaid { what: "fees", reason }
+    })?;
+    Ok(units + waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_of_more_than_all_fees_is_found_however_much_is_on_l2() {
+        let unit = U256::from(UNIT);
+        assert_eq!(backing(5, 3, unit + unit).unwrap(), U256::from(6) * unit);
+        let error = backing(1_000_000, 3, U256::from(3) * unit + U256::from(1)).unwrap_err();
+        assert!(error.to_string().contains("fees"), "{error}");
+    }
 }

@@ -3,21 +3,20 @@
 
 mod audit;
 mod decide;
+mod queue;
 mod report;
 mod side;
 mod story;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use rollmill_broker_client::{BATCH_MAX, JobState, ListQuery, ROLLUP_LABEL};
 use rollmill_l1::abi::{AztToken, RootKey};
 use rollmill_l1::alloy::primitives::{Address, U256};
-use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{EpochProven, L1Client, TxSender};
 use rollmill_protocol::Tx;
 use rollmill_service::values;
@@ -27,9 +26,9 @@ pub use report::{Crossed, Held, UpgradeEpoch, UpgradeReport, UpgradeStep};
 use crate::accounts;
 use crate::deployment::{
     self, Deployer, Deployment, Founding, PROOF_WINDOW_SECONDS, SUPPLY, TOKEN, config, derived_key,
-    enrich, open_sender, signer,
+    enrich, open_sender, receipt, signer,
 };
-use crate::error::{getter, rpc};
+use crate::error::getter;
 use crate::governance::{Common, Voting, deploy_common};
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
@@ -267,10 +266,7 @@ impl<'a> Upgrade<'a> {
 
     async fn note_proven(&mut self, name: &'static str, event: &EpochProven) -> Result<(), Error> {
         let hash = event.place.tx_hash;
-        let receipt = self.l1.provider().get_transaction_receipt(hash).await;
-        let receipt = receipt
-            .map_err(rpc("receipt"))?
-            .ok_or_else(|| Error::NoReceipt { tx_hash: hash.to_string() })?;
+        let receipt = receipt(&self.l1, hash).await?;
         self.report.epochs.push(UpgradeEpoch {
             of: name.to_owned(),
             epoch: event.epoch,
@@ -287,7 +283,7 @@ impl<'a> Upgrade<'a> {
     /// Waits until a block has the transaction, and returns its number.
     async fn included(&mut self, side: usize, tx: &Tx) -> Result<u64, Error> {
         loop {
-            if let Some(block) = self.sides[side].block_of(tx).await? {
+            if let Some(block) = accounts::block_of(tx, &self.sides[side].node).await? {
                 return Ok(block);
             }
             self.turn("a transaction in a block").await?;
@@ -319,34 +315,6 @@ impl<'a> Upgrade<'a> {
     async fn balance(&self, of: Address) -> Result<U256, Error> {
         let token = AztToken::new(self.common.token, self.l1.provider().clone());
         token.balanceOf(of).call().await.map_err(getter("balanceOf"))
-    }
-
-    /// Requires that the broker kept the jobs of both deployments apart: each is done at the end, and
-    /// both had jobs of an epoch with the same number.
-    async fn require_one_queue(&mut self) -> Result<(), Error> {
-        let what = || "one queue for both deployments".to_owned();
-        let mut epochs: Vec<BTreeSet<u64>> = Vec::new();
-        for side in &self.sides {
-            let query = ListQuery {
-                label: Some(format!("{ROLLUP_LABEL}={}", label_of(side.deployment.rollup))),
-                limit: u32::try_from(BATCH_MAX).ok(),
-                ..ListQuery::default()
-            };
-            let jobs = self.jobs.client().list(&query).await?;
-            if let Some(job) = jobs.iter().find(|job| job.state != JobState::Done) {
-                let reason = format!("job {} of {} is {:?}", job.id, side.name, job.state);
-                return Err(Error::Upgrade { what: what(), reason });
-            }
-            self.report.jobs.push((side.name.to_owned(), jobs.len() as u64));
-            epochs.push(jobs.iter().map(|job| job.id.epoch()).collect());
-        }
-        let shared = epochs.iter().skip(1).fold(epochs[0].clone(), |shared, of| &shared & of);
-        if shared.is_empty() {
-            let reason = format!("no epoch has jobs of both: {epochs:?}");
-            return Err(Error::Upgrade { what: what(), reason });
-        }
-        self.report.shared_epochs = shared.into_iter().collect();
-        Ok(())
     }
 
     /// Names of the accounts that may hold tokens.

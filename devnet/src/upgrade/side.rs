@@ -6,9 +6,6 @@ use std::sync::Arc;
 
 use rollmill_l1::{EpochProven, Follower, L1Client, L1Event};
 use rollmill_node_client::NodeClient;
-use rollmill_node_client::wire::TxStatus;
-use rollmill_protocol::Tx;
-use rollmill_protocol::field::to_hex;
 use rollmill_pxe::keys::Keys;
 
 use crate::accounts::Accounts;
@@ -142,18 +139,5 @@ impl Side {
     /// Whether L1 accepted a proof of the block.
     pub(crate) fn is_proven(&self, block: u64) -> bool {
         self.proven.iter().any(|event| event.last_block >= block)
-    }
-
-    /// The block that has a transaction, once there is one.
-    pub(crate) async fn block_of(&self, tx: &Tx) -> Result<Option<u64>, Error> {
-        match self.node.transaction_status(&tx.hash()).await? {
-            TxStatus::Included { block_number, .. } | TxStatus::Proven { block_number, .. } => {
-                Ok(Some(block_number))
-            }
-            TxStatus::Dropped { reason } => {
-                Err(Error::Dropped { tx_hash: to_hex(&tx.hash()), reason })
-            }
-            TxStatus::Unknown | TxStatus::Pending { .. } => Ok(None),
-        }
     }
 }

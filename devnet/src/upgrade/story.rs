@@ -1,5 +1,6 @@
 //! What happens, in order.
 
+use rollmill_errors::Bare;
 use rollmill_l1::abi::{self, AztToken, Deployments, FeePortal, Registry, Rollup, word};
 use rollmill_l1::alloy::consensus::Transaction;
 use rollmill_l1::alloy::primitives::aliases::U96;
@@ -7,7 +8,8 @@ use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::{EpochProven, TxRequest};
-use rollmill_protocol::{EthAddress, Fr, Tx};
+use rollmill_node_client::ClientError;
+use rollmill_protocol::{EthAddress, Fr, Tx, TxRejection};
 use rollmill_pxe::withdrawal::Withdrawal;
 
 use super::audit::{self, Unclaimed};
@@ -155,18 +157,25 @@ impl Upgrade<'_> {
         Ok(block)
     }
 
-    /// A transaction for alpha is rejected by beta's node.
+    /// A transaction for alpha is rejected by beta's node, since it names alpha's version. An anchor that beta does not
+    /// have would be a reason too, and shows nothing about versions.
     async fn crossed_transaction(&mut self, tx: &Tx) -> Result<(), Error> {
         let what = "withdrawal made for alpha";
-        match self.sides[BETA].node.send_transaction(tx).await {
-            Ok(_) => Err(unmet(what, "beta's node accepted it")),
-            // An error without a code of the node is no rejection: it was not reached.
-            Err(error) if error.node_code().is_none() => Err(error.into()),
-            Err(error) => {
-                self.rejected(what, "node of beta", &error.to_string());
-                Ok(())
-            }
+        let beta = &self.sides[BETA];
+        let expected = self.l1.rollup(beta.deployment.rollup).await?.info().await?.version;
+        let answer = match beta.node.send_transaction(tx).await {
+            Ok(_) => return Err(unmet(what, "beta's node accepted it")),
+            Err(error) => error,
+        };
+        if !is_other_version(&answer, expected, tx.version) {
+            // Without a code the node was not reached.
+            return match answer.node_code() {
+                None => Err(answer.into()),
+                Some(_) => Err(unmet(what, &format!("rejected for another reason: {answer}"))),
+            };
         }
+        self.rejected(what, "node of beta", &answer.to_string());
+        Ok(())
     }
 
     /// A proof that alpha accepted is rejected by beta, unchanged and with the arguments of beta's own epoch; the latter
@@ -252,6 +261,35 @@ impl Upgrade<'_> {
     }
 }
 
+/// Whether a node rejected a transaction because it is for another deployment. NODE-021 is any rule of the next block; the
+/// cause is in the text.
+fn is_other_version(answer: &ClientError, expected: u64, got: u64) -> bool {
+    let cause = Bare(&TxRejection::WrongVersion { expected, got }).to_string();
+    answer.node_code() == Some("NODE-021") && answer.to_string().ends_with(&cause)
+}
+
 fn unmet(what: &str, reason: &str) -> Error {
     Error::Upgrade { what: what.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_node_client::wire::{ErrorData, RpcError};
+
+    use super::*;
+
+    #[test]
+    fn only_the_other_version_is_the_reason_that_counts() {
+        let answer = |code: &str, rejection: &TxRejection| {
+            let text = format!("{code}: the next block cannot include it: {}", Bare(rejection));
+            let data = ErrorData { code: code.to_owned() };
+            ClientError::Rejected(RpcError { code: -32_000, message: text, data })
+        };
+        let version = TxRejection::WrongVersion { expected: 7, got: 6 };
+        assert!(is_other_version(&answer("NODE-021", &version), 7, 6));
+        assert!(!is_other_version(&answer("NODE-021", &version), 6, 7));
+        assert!(!is_other_version(&answer("NODE-022", &version), 7, 6));
+        let anchor = TxRejection::UnknownAnchor { anchor: Fr::from(5u64) };
+        assert!(!is_other_version(&answer("NODE-021", &anchor), 7, 6));
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Four blocks on L1, the first two proven.
-fn four_blocks() -> (MemoryL1, Proposer) {
+pub(super) fn four_blocks() -> (MemoryL1, Proposer) {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
     for ids in [&[0, 1][..], &[2], &[], &[3, 4, 5]] {
         l1.mine(vec![proposer.event(ids)]);
@@ -402,60 +402,6 @@ fn a_block_whose_data_is_missing_is_passed_with_its_prune_and_followed_when_the_
     sync(&test.node, &other);
     assert_eq!(test.pending(), 3);
     assert_eq!(dump(&test.node), dump(&TestNode::synced(&other).node));
-}
-
-/// An L1 whose block 2 has no data until somebody opens the gate.
-struct Withheld {
-    l1: MemoryL1,
-    block: u64,
-    is_found: Arc<std::sync::atomic::AtomicBool>,
-    asked: tokio::sync::mpsc::UnboundedSender<()>,
-}
-
-impl L1Events for Withheld {
-    async fn next(&mut self, known: &[L1Position]) -> Result<Option<L1Update>, L1SourceError> {
-        let next = self.l1.step(known);
-        let has_block = matches!(&next, Some(L1Update::Extend { events, .. })
-            if events.iter().any(|(_, event)| matches!(event,
-                L1Event::BlockProposed(block) if block.block_number == self.block)));
-        if has_block && !self.is_found.load(std::sync::atomic::Ordering::SeqCst) {
-            let _ = self.asked.send(());
-            let (block, reason) = (self.block, "no source is configured".to_owned());
-            return Err(L1SourceError::DataMissing { block, versioned_hash: [1; 32], reason });
-        }
-        Ok(next)
-    }
-}
-
-/// Goal: a block whose data is missing holds the node before it, visibly, and is no rejected block; it is followed once
-/// a source has the data.
-#[tokio::test]
-async fn a_block_whose_data_is_missing_is_waited_for() {
-    let (l1, _) = four_blocks();
-    let test = TestNode::new();
-    let registry = rollmill_service::prometheus::Registry::new();
-    test.node.register_metrics(&registry).unwrap();
-    let shown = || {
-        let families = registry.gather();
-        let name = "rollmill_node_data_missing_block";
-        let family = families.iter().find(|family| family.name() == name).unwrap();
-        family.get_metric()[0].get_gauge().get_value() as u64
-    };
-    let (asked, mut attempts) = tokio::sync::mpsc::unbounded_channel();
-    let is_found = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let source = Withheld { l1, block: 2, is_found: Arc::clone(&is_found), asked };
-    let (shutdown, node) = (Shutdown::new(), Arc::clone(&test.node));
-    let task = tokio::spawn(follow(node, source, Duration::from_millis(1), shutdown.clone()));
-    // The second attempt comes after the first one was shown.
-    attempts.recv().await.unwrap();
-    attempts.recv().await.unwrap();
-    assert_eq!((test.pending(), test.node.tips().rejected, shown()), (1, None, 2));
-    is_found.store(true, std::sync::atomic::Ordering::SeqCst);
-    let mut tips = test.node.watch_tips();
-    tips.wait_for(|tips| tips.proven.block_number == 2).await.unwrap();
-    shutdown.start();
-    task.await.unwrap().unwrap();
-    assert_eq!((test.pending(), shown()), (4, 0));
 }
 
 /// Goal: the blocks that this node executed stay valid, and it does not follow a block that it rejects.

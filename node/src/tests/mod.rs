@@ -5,6 +5,7 @@ pub(crate) use rollmill_protocol_testing as support;
 mod blobs;
 mod follow;
 mod messages;
+mod missing;
 mod payment;
 mod pool;
 mod rpc;

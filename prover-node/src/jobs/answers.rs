@@ -65,20 +65,7 @@ pub const fn action(route: Route, answer: Answer) -> Action {
         (Answer::Transient, _) => Do::Retry,
         (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
         // A lease that is not granted is requested again at its own pace.
-        (
-            Answer::Incompatible
-            | Answer::UnknownJob
-            | Answer::VersionConflict
-            | Answer::UnknownArtifact
-            | Answer::ArtifactLost
-            | Answer::NotUploaded
-            | Answer::DigestMismatch
-            | Answer::TooLarge
-            | Answer::LeaseLost
-            | Answer::Cancelled
-            | Answer::RejectedBefore,
-            Route::Lease,
-        ) => Do::Retry,
+        (_, Route::Lease) => Do::Retry,
         // Only agents get the last two.
         (
             Answer::Incompatible

@@ -45,7 +45,8 @@ pub trait Broker: Send + Sync + 'static {
     ) -> impl Future<Output = Result<RejectResponse, ClientError>> + Send;
     fn replay(&self, ids: &[JobId]) -> impl Future<Output = Result<u64, ClientError>> + Send;
     fn cancel(&self, ids: &[JobId]) -> impl Future<Output = Result<u64, ClientError>> + Send;
-    fn list(
+    /// All jobs of the epoch in this state whose [`ROLLUP_LABEL`] is `rollup`, however many they are.
+    fn list_all(
         &self,
         epoch: u64,
         rollup: &str,
@@ -104,14 +105,14 @@ impl Broker for Client {
         Self::cancel(self, ids).await
     }
 
-    async fn list(
+    async fn list_all(
         &self,
         epoch: u64,
         rollup: &str,
         state: JobState,
     ) -> Result<Vec<JobView>, ClientError> {
-        let limit = u32::try_from(rollmill_broker_client::BATCH_MAX).ok();
         let label = Some(format!("{ROLLUP_LABEL}={rollup}"));
-        Self::list(self, &ListQuery { state: Some(state), epoch: Some(epoch), label, limit }).await
+        let (state, epoch) = (Some(state), Some(epoch));
+        Self::list_all(self, &ListQuery { state, epoch, label, ..ListQuery::default() }).await
     }
 }

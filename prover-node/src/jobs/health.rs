@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use rollmill_broker_client::{Answer, ClientError, UnableView};
+use rollmill_broker_client::{ClientError, Scope, UnableView};
 use rollmill_service::Outage;
 
 /// Temporary failures for this long make the condition `broker` false.
@@ -62,34 +62,23 @@ impl Health {
 
     /// A request failed. Logged when the failures start, and then once a minute.
     pub fn failed(&self, error: &ClientError) {
-        let answer = error.answer();
         let mut state = self.lock();
         let reason = rollmill_service::one_line(error);
-        match answer {
-            Answer::Transient => {
+        match error.answer().scope() {
+            Scope::Broker => {
                 if let Some(repeated) = state.outage.failed() {
                     tracing::warn!(error = reason, repeated, "broker unavailable; retrying");
                 }
                 state.reason = reason;
             }
-            Answer::TokenRejected | Answer::Quarantined => {
+            Scope::Client => {
                 if state.token.is_none() {
                     tracing::error!(error = %reason, "broker token rejected; correct the setting token");
                 }
                 state.reached();
                 state.token = Some(reason);
             }
-            Answer::Incompatible
-            | Answer::UnknownJob
-            | Answer::VersionConflict
-            | Answer::UnknownArtifact
-            | Answer::ArtifactLost
-            | Answer::NotUploaded
-            | Answer::DigestMismatch
-            | Answer::TooLarge
-            | Answer::LeaseLost
-            | Answer::Cancelled
-            | Answer::RejectedBefore => {
+            Scope::Request => {
                 state.reached();
                 state.answered = true;
             }

@@ -12,7 +12,7 @@ use rollmill_service::Again;
 
 use super::answers::{Action, Route};
 use super::feed::News;
-use super::{Broker, Jobs};
+use super::{Broker, Jobs, Shared};
 use crate::work::WorkError;
 
 /// Uploads of one input whose digest the broker does not confirm, before the range is parked for an
@@ -20,6 +20,11 @@ use crate::work::WorkError;
 const MISMATCHES_MAX: u32 = 3;
 /// Rejected results that are logged with their reason in full; the rest is counted.
 const REASON_BYTES_MAX: usize = 300;
+
+/// States of unfinished jobs, in the order in which they are listed to be cancelled: a job moves on while others are
+/// listed, from a lease back to the queue and from the queue to a lease.
+const UNFINISHED: [JobState; 5] =
+    [JobState::Leased, JobState::InputWanted, JobState::Delayed, JobState::Ready, JobState::Leased];
 
 /// Verifies a result; the error says what is wrong with it. Called on a thread that may block.
 pub type Verify = Arc<dyn Fn(&[u8]) -> Result<(), WorkError> + Send + Sync>;
@@ -252,28 +257,23 @@ impl<B: Broker> Jobs<B> {
 
     /// Cancels the unfinished jobs of the deployment's epoch that no task of this process waits for. A producer that
     /// still needs one, such as another prover node of the deployment, enqueues it again. Another deployment's jobs
-    /// have the same epoch numbers and are left alone.
+    /// have the same epoch numbers and are left alone. So are jobs without a label, which an older release enqueued:
+    /// nothing tells whose they are, and they end at their deadline.
     ///
     /// # Errors
-    /// When the broker did not cancel them; retry.
+    /// When the broker did not list or cancel all of them; retry.
     pub async fn cancel_unwanted(&self, epoch: u64) -> Result<u64, ClientError> {
-        let broker = &self.shared.broker;
+        let Shared { broker, rollup, .. } = &*self.shared;
         let mut count = 0;
-        for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased] {
-            loop {
-                let found = broker.list(epoch, &self.shared.rollup, state).await?;
-                let is_full = found.len() >= BATCH_MAX;
-                let ids: Vec<JobId> = found
-                    .into_iter()
-                    .map(|view| view.id)
-                    .filter(|id| !self.feed.wants(id))
-                    .collect();
-                for ids in ids.chunks(BATCH_MAX) {
-                    count += broker.cancel(ids).await?;
-                }
-                if ids.is_empty() || !is_full {
-                    break;
-                }
+        for state in UNFINISHED {
+            let found = broker.list_all(epoch, rollup, state).await?;
+            // Whatever the broker lists: what is not this deployment's own is never cancelled.
+            let is_own = |view: &JobView| view.labels.get(ROLLUP_LABEL) == Some(rollup);
+            let unwanted = found.into_iter().filter(|view| is_own(view));
+            let ids: Vec<JobId> =
+                unwanted.map(|view| view.id).filter(|id| !self.feed.wants(id)).collect();
+            for ids in ids.chunks(BATCH_MAX) {
+                count += broker.cancel(ids).await?;
             }
         }
         Ok(count)

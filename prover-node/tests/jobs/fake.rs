@@ -15,7 +15,7 @@ use rollmill_broker_client::routes::{Artifacts, Payload as _};
 use rollmill_broker_client::{
     AgentId, ArtifactsResponse, BATCH_MAX, ChangesRequest, ChangesResponse, ClientError,
     CountResponse, Digest, EnqueueRequest, ErrorBody, FailureClass, FailureView, IdsRequest, JobId,
-    JobState, JobView, JobsResponse, NewJob, ROLLUP_LABEL, RejectOutcome, RejectRequest,
+    JobState, JobView, JobsResponse, ListQuery, NewJob, ROLLUP_LABEL, RejectOutcome, RejectRequest,
     RejectResponse,
 };
 use rollmill_prover_node::jobs::Broker;
@@ -45,6 +45,10 @@ pub(crate) struct Inner {
     pub(crate) rejected: Vec<JobId>,
     pub(crate) replayed: usize,
     pub(crate) cancelled: usize,
+    /// Pages of jobs that were listed.
+    pub(crate) lists: usize,
+    /// Lists have the jobs of every label, whichever is asked for.
+    pub(crate) ignores_labels: bool,
     pub(crate) uploads: usize,
     /// Ids that queries named and jobs that feeds returned, all together.
     pub(crate) ids_read: usize,
@@ -157,7 +161,7 @@ impl Inner {
         }
     }
 
-    fn put(&mut self, bytes: Vec<u8>) -> Digest {
+    pub(crate) fn put(&mut self, bytes: Vec<u8>) -> Digest {
         self.uploads += 1;
         let digest = Digest::of(&bytes);
         self.artifacts.insert(digest, bytes);
@@ -173,7 +177,7 @@ impl Inner {
         digest
     }
 
-    fn enqueue(&mut self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, Fault> {
+    pub(crate) fn enqueue(&mut self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, Fault> {
         assert!(jobs.len() <= BATCH_MAX, "a batch of {}", jobs.len());
         if jobs.iter().any(|job| !self.artifacts.contains_key(&job.id.input())) {
             return Err(Fault { status: 422, code: Some("BRK-013") });
@@ -186,6 +190,9 @@ impl Inner {
                 let class = known.failure.as_ref().map(|failure| failure.class);
                 class == Some(FailureClass::PastDeadline) && !is_late
             };
+            if let Some(known) = self.jobs.get_mut(&job.id) {
+                known.labels.clone_from(&job.labels);
+            }
             let known = self.jobs.get(&job.id);
             if known.is_none_or(|known| known.state == JobState::Cancelled || of_late(known)) {
                 self.jobs.insert(job.id.clone(), view(&job));
@@ -260,12 +267,20 @@ impl Inner {
         ids.len() as u64
     }
 
-    fn list(&self, epoch: u64, rollup: &str, state: JobState) -> Vec<JobView> {
+    /// As a broker lists, with the largest id as the newest job.
+    fn list(&mut self, query: &ListQuery) -> Vec<JobView> {
+        self.lists += 1;
+        let label = query.label.as_deref().and_then(|label| label.split_once('='));
         let of = |job: &&JobView| {
-            let is_own = job.labels.get(ROLLUP_LABEL).is_some_and(|of| of == rollup);
-            is_own && job.state == state && job.id.epoch() == epoch
+            let is_labelled =
+                |(name, value): (&str, &str)| job.labels.get(name).is_some_and(|of| of == value);
+            (label.is_none_or(is_labelled) || self.ignores_labels)
+                && query.state.is_none_or(|state| state == job.state)
+                && query.epoch.is_none_or(|epoch| epoch == job.id.epoch())
+                && query.before.as_ref().is_none_or(|before| job.id < *before)
         };
-        self.jobs.values().filter(of).take(BATCH_MAX).cloned().collect()
+        let limit = query.limit.map_or(100, |limit| (limit as usize).min(BATCH_MAX));
+        self.jobs.values().rev().filter(of).take(limit).cloned().collect()
     }
 }
 
@@ -354,13 +369,16 @@ impl Broker for Local {
         Ok(self.lock().cancel(ids))
     }
 
-    async fn list(
+    async fn list_all(
         &self,
         epoch: u64,
         rollup: &str,
         state: JobState,
     ) -> Result<Vec<JobView>, ClientError> {
-        Ok(self.lock().list(epoch, rollup, state))
+        let own = |job: &JobView| job.labels.get(ROLLUP_LABEL).is_some_and(|of| of == rollup);
+        let inner = self.lock();
+        let jobs = inner.jobs.values().filter(|job| job.state == state && job.id.epoch() == epoch);
+        Ok(jobs.filter(|job| own(job)).cloned().collect())
     }
 }
 
@@ -449,11 +467,9 @@ async fn http_enqueue(State(fake): Shared, Json(request): Json<EnqueueRequest>) 
     }
 }
 
-async fn http_list(State(fake): Shared, Query(query): Query<BTreeMap<String, String>>) -> Response {
+async fn http_list(State(fake): Shared, Query(query): Query<ListQuery>) -> Response {
     or_fault!(fake, Route::Cancel);
-    let state = JobState::parse(&query["state"]).unwrap();
-    let rollup = query["label"].strip_prefix("rollup=").unwrap();
-    let jobs = fake.lock().list(query["epoch"].parse().unwrap(), rollup, state);
+    let jobs = fake.lock().list(&query);
     Json(JobsResponse { jobs }).into_response()
 }
 

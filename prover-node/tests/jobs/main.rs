@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake::{Fake, Fault, Local, result_of};
-use rollmill_broker_client::{Client, Digest, JobId, JobState, KindName, NewJob, Options};
+use rollmill_broker_client::{
+    Client, Digest, JobId, JobState, KindName, NewJob, Options, ROLLUP_LABEL,
+};
 use rollmill_circuits::jobs::JobError;
 use rollmill_prover_node::jobs::answers::Route;
 use rollmill_prover_node::jobs::{Broker, Health, JobFailure, Jobs, Tempo, Verify};
@@ -339,6 +341,76 @@ async fn jobs_of_another_deployment_are_never_cancelled() {
     let state = |n| fake.lock().jobs[&job(n).0.id].state;
     assert_eq!((state(1), state(2)), (JobState::Cancelled, JobState::Ready));
     assert_eq!(beta.cancel_unwanted(EPOCH).await.unwrap(), 1);
+}
+
+/// Goal: the unwanted jobs of an epoch are found behind any number of wanted ones. Method: 2,100 jobs that are waited for
+/// fill the first pages of the list, and the ten that nobody waits for are on the last one.
+#[tokio::test]
+async fn unwanted_jobs_are_found_behind_pages_of_wanted_ones() {
+    let fake = Fake::new(0);
+    let (jobs, ..) = jobs(http(&fake.serve().await));
+    let mut all: Vec<_> = (0..2_110).map(job).collect();
+    all.sort_by(|(a, ..), (b, ..)| a.id.cmp(&b.id));
+    // The fake lists the largest id first.
+    let wanted = all.split_off(10);
+    enqueue(&fake, &all, Some("alpha"));
+    let mut tasks = tokio::task::JoinSet::new();
+    for (job, input, verify) in wanted {
+        let jobs = jobs.clone();
+        tasks.spawn(async move { jobs.prove(&job, &input, &verify).await.map(drop) });
+    }
+    while fake.lock().jobs.len() < 2_110 {
+        tokio::time::sleep(MS).await;
+    }
+    fake.lock().lists = 0;
+    assert_eq!(jobs.cancel_unwanted(EPOCH).await.unwrap(), 10);
+    let inner = fake.lock();
+    let is_cancelled = |id| inner.jobs[id].state == JobState::Cancelled;
+    assert!(all.iter().all(|(job, ..)| is_cancelled(&job.id)));
+    assert_eq!(inner.jobs.values().filter(|job| job.state == JobState::Ready).count(), 2_100);
+    // Three pages of jobs that are ready, and an empty one of each other state.
+    assert_eq!(inner.lists, 3 + 4);
+}
+
+/// Attack: a broker lists jobs of another deployment, and jobs without a label, as this deployment's. A job without one is of
+/// an older release, perhaps another deployment's: whoever still needs it enqueues it again, with its label.
+#[tokio::test]
+async fn jobs_with_another_label_or_none_are_never_cancelled() {
+    let fake = Fake::new(0);
+    let (alpha, ..) = jobs_of("alpha", http(&fake.serve().await));
+    let labels = [Some("alpha"), Some("beta"), None];
+    for (n, label) in (1..).zip(labels) {
+        enqueue(&fake, &[job(n)], label);
+    }
+    let states = || [1, 2, 3].map(|n| fake.lock().jobs[&job(n).0.id].state);
+    for ignores_labels in [false, true] {
+        fake.lock().ignores_labels = ignores_labels;
+        let own = u64::from(!ignores_labels);
+        assert_eq!(alpha.cancel_unwanted(EPOCH).await.unwrap(), own, "{ignores_labels}");
+        assert_eq!(states(), [JobState::Cancelled, JobState::Ready, JobState::Ready]);
+    }
+    // The older release's job is this deployment's after all: it is needed, and then no longer.
+    let (needed, input, verify) = job(3);
+    let of = alpha.clone();
+    let task = tokio::spawn(async move { of.prove(&needed, &input, &verify).await.map(drop) });
+    while fake.lock().jobs[&job(3).0.id].labels.is_empty() {
+        tokio::time::sleep(MS).await;
+    }
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert_eq!(alpha.cancel_unwanted(EPOCH).await.unwrap(), 1);
+    assert_eq!(states(), [JobState::Cancelled, JobState::Ready, JobState::Cancelled]);
+}
+
+/// Puts jobs into the queue for which nobody waits.
+fn enqueue(fake: &Fake, jobs: &[(NewJob, Arc<Vec<u8>>, Verify)], rollup: Option<&str>) {
+    let mut inner = fake.lock();
+    for (job, input, _) in jobs {
+        let mut job = job.clone();
+        job.labels.extend(rollup.map(|of| (ROLLUP_LABEL.to_owned(), of.to_owned())));
+        inner.put(input.to_vec());
+        inner.enqueue(vec![job]).unwrap();
+    }
 }
 
 impl fake::Inner {

@@ -2,6 +2,7 @@
 
 pub(crate) mod running;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rollmill_l1::alloy::primitives::Address;
@@ -28,8 +29,13 @@ impl ClientProofVerifier for AnyProof {
 
 /// The node in the deployment's folder, which takes any client proof.
 pub(crate) fn node(deployment: &Deployment) -> Arc<Node> {
+    node_in(deployment, deployment.path("node"))
+}
+
+/// As [`node`], in another folder.
+pub(crate) fn node_in(deployment: &Deployment, data_dir: PathBuf) -> Arc<Node> {
     let settings = NodeSettings {
-        data_dir: deployment.path("node"),
+        data_dir,
         genesis: deployment.genesis.clone(),
         l1_start: position(&deployment.start),
         // Time jumps here by whole epochs.

@@ -9,7 +9,7 @@ use rollmill_l1_testing::proxy::Proxy;
 use rollmill_l1_testing::signer;
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{
-    BeaconIds, BlobConfig, Node, NodeBlobs, NodeError, Pruner, RollupEvents, follow,
+    BeaconIds, BlobConfig, BlockSigner, Node, NodeBlobs, NodeError, Pruner, RollupEvents, follow,
 };
 use rollmill_node_client::wire::Tips;
 use rollmill_protocol::EthAddress;
@@ -20,10 +20,48 @@ use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
 use rollmill_sequencer_testing as support;
 use rollmill_sequencer_testing::Deployment;
 use rollmill_service::Process;
-use rollmill_validator::CommitteeConfig;
 use tokio::task::JoinHandle;
 
 use super::node;
+
+/// Lets a node follow a deployment, with blobs from these beacon nodes and from its archive.
+pub(crate) fn following(
+    deployment: &Deployment,
+    node: Arc<Node>,
+    archive: PathBuf,
+    beacon_urls: Vec<String>,
+    process: &Process<Config>,
+) -> (RunningNode, JoinHandle<Result<(), NodeError>>) {
+    let info = deployment.network.info.clone();
+    let rollup = EthAddress(deployment.rollup.address().into_array());
+    let inbox = EthAddress(info.contracts.inbox.into_array());
+    let beacon_ids = BeaconIds::Numbers;
+    let blobs = BlobConfig { archive, beacon_urls, beacon_ids, peers: Vec::new() };
+    let blobs = NodeBlobs::open(&blobs).unwrap();
+    let (l1, contract) = (deployment.client.clone(), deployment.rollup.clone());
+    let source = RollupEvents::new(l1.clone(), contract.clone(), inbox, Arc::new(blobs.clone()));
+    let (poll, shutdown) = (Duration::from_millis(10), process.shutdown.clone());
+    let task = tokio::spawn(follow(Arc::clone(&node), source, poll, shutdown));
+    (RunningNode { node, l1, contract, rollup, info, blobs }, task)
+}
+
+/// The sequencer on a node. It sends from account 0 and signs with `signer`.
+pub(crate) async fn sequencer(
+    deployment: &Deployment,
+    running: RunningNode,
+    signer: Arc<BlockSigner>,
+    config: Config,
+    process: &Process<Config>,
+) -> Sequencer {
+    let intents = deployment.path("intents.json");
+    let sender = Arc::new(support::sender(&deployment.client, &intents).await);
+    let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics).unwrap();
+    let metrics = Metrics::new(&process.metrics).unwrap();
+    let duties = rollmill_validator::duties(&running);
+    let committee = Committee::new(signer, duties, &config.committee, metrics.clone()).unwrap();
+    let coinbase = EthAddress([0xc0; 20]);
+    Sequencer { running, sender, committee, config, coinbase, metrics, pruner, quotes: None }
+}
 
 /// A sequencer on a node that follows a deployment.
 pub(crate) struct Running {
@@ -49,52 +87,14 @@ impl Running {
     ) -> Self {
         let process = Process::new("sequencer", config);
         let node = node(&deployment);
-        let info = deployment.network.info.clone();
-        let rollup = EthAddress(deployment.rollup.address().into_array());
-        let inbox = EthAddress(info.contracts.inbox.into_array());
-        let blobs = BlobConfig {
-            archive: deployment.path("blobs"),
-            beacon_urls: beacons,
-            beacon_ids: BeaconIds::Numbers,
-            peers: Vec::new(),
-        };
-        let blobs = NodeBlobs::open(&blobs).unwrap();
-        let (client, contract) = (deployment.client.clone(), deployment.rollup.clone());
-        let source = RollupEvents::new(client, contract, inbox, Arc::new(blobs.clone()));
-        let poll = Duration::from_millis(10);
-        let shutdown = process.shutdown.clone();
-        let following = tokio::spawn(follow(Arc::clone(&node), source, poll, shutdown));
-        let intents = deployment.path("intents.json");
-        let sender = Arc::new(support::sender(&deployment.client, &intents).await);
-        let running = RunningNode {
-            node: Arc::clone(&node),
-            l1: deployment.client.clone(),
-            contract: deployment.rollup.clone(),
-            rollup,
-            info,
-            blobs,
-        };
-        let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics).unwrap();
-        let metrics = Metrics::new(&process.metrics).unwrap();
-        let config = process.config.clone();
-        let record = CommitteeConfig {
-            signatures: deployment.path("signatures.redb"),
-            ..config.committee.clone()
-        };
-        let signing = rollmill_validator::open_signer(&record, &running, signer(0)).await.unwrap();
-        let duties = rollmill_validator::duties(&running);
-        let committee = Committee::new(signing, duties, &record, metrics.clone()).unwrap();
-        let coinbase = EthAddress([0xc0; 20]);
-        let sequencer = Sequencer {
-            running,
-            sender,
-            committee,
-            config,
-            coinbase,
-            metrics,
-            pruner,
-            quotes: None,
-        };
+        let archive = deployment.path("blobs");
+        let (running, following) =
+            following(&deployment, Arc::clone(&node), archive, beacons, &process);
+        let mut config = process.config.clone();
+        config.committee.signatures = deployment.path("signatures.redb");
+        let signing =
+            rollmill_validator::open_signer(&config.committee, &running, signer(0)).await.unwrap();
+        let sequencer = sequencer(&deployment, running, signing, config, &process).await;
         sequencer.show(&process.status_page);
         Self { deployment, process, node, sequencer, following, memory: Memory::default() }
     }
@@ -140,6 +140,14 @@ impl Running {
         assert_eq!(self.sequencer.sender.attempt_for("propose/2"), 0);
         assert!(self.sequencer.committee.signed(slot).await.unwrap().is_none(), "it signed");
         assert_eq!(self.figure("rollmill_sequencer_refused_total"), 0.0);
+    }
+
+    /// Waits until the node is at L1's head and misses no data.
+    pub(crate) async fn has_its_data(&self) {
+        while self.node.data_missing().is_some() {
+            assert!(!self.following.is_finished(), "the node has ended");
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) async fn turn(&mut self) -> Turn {

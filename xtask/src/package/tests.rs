@@ -158,6 +158,54 @@ fn units_name_their_program_settings_that_exist_and_a_time_beyond_the_programs_o
     }
 }
 
+/// Goal: a service can do no more to its machine than it needs. The agent's devices stay open for a GPU.
+#[test]
+fn units_close_what_their_services_do_not_need() {
+    const ALL: &[(&str, &str)] = &[
+        ("UMask", "0077"),
+        ("StateDirectoryMode", "0700"),
+        ("CapabilityBoundingSet", ""),
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "yes"),
+        ("PrivateTmp", "yes"),
+        ("ProtectProc", "invisible"),
+        ("ProtectHostname", "yes"),
+        ("ProtectKernelLogs", "yes"),
+        ("ProtectKernelTunables", "yes"),
+        ("ProtectKernelModules", "yes"),
+        ("ProtectControlGroups", "yes"),
+        ("RestrictNamespaces", "yes"),
+        ("RestrictRealtime", "yes"),
+        ("RestrictSUIDSGID", "yes"),
+        ("RemoveIPC", "yes"),
+        ("LockPersonality", "yes"),
+        ("SystemCallArchitectures", "native"),
+    ];
+    const WITHOUT_DEVICES: &[(&str, &str)] = &[
+        ("PrivateDevices", "yes"),
+        ("ProtectClock", "yes"),
+        ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
+        ("SystemCallFilter", "@system-service"),
+        ("SystemCallErrorNumber", "EPERM"),
+    ];
+    let stubs = Stubs::make();
+    for service in stubs.programs.iter().filter(|program| program.role == Role::Service) {
+        let name = &service.name;
+        let unit = stubs.tree.text(&format!("{UNITS}/{name}.service")).unwrap();
+        let is_agent = name == "rollmill-agent";
+        let more: &[(&str, &str)] = if is_agent { &[] } else { WITHOUT_DEVICES };
+        for (key, value) in ALL.iter().chain(more) {
+            assert_eq!(values(unit, key), [*value], "{name}: {key}");
+        }
+        if is_agent {
+            for (key, _) in &WITHOUT_DEVICES[..2] {
+                assert!(values(unit, key).is_empty(), "{name}: {key} hides a GPU");
+            }
+        }
+    }
+}
+
 /// Goal: the licences of what is shipped are those of the crates that are linked, and of no others.
 #[test]
 fn the_list_of_licences_has_the_crates_of_the_packed_programs() {

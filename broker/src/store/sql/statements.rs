@@ -41,6 +41,7 @@ statements! {
         epoch: Option<u64>,
         label: Option<&'a str>,
         value: Option<&'a str>,
+        before: Option<&'a JobId>,
         most: i64,
     } -> Id;
     Attempts<'a> = "attempts.sql" { tenant: &'a Tenant, job: &'a JobId } -> AttemptRow;
