@@ -142,7 +142,7 @@ impl Client {
             match wrong {
                 Some((wanted, got)) => Err(ClientError::Corrupt { wanted, got: *got }),
                 None if answer.digests.len() != batch.len() => Err(ClientError::Answer {
-                    url: self.url.clone(),
+                    url: self.url().to_owned(),
                     source: "it has a digest too many or too few".into(),
                 }),
                 None => Ok(()),

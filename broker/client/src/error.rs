@@ -11,7 +11,7 @@ pub enum ClientError {
     /// The broker's address is not a URL, or has a user name, a password, a query or a fragment.
     ///
     /// Do: Correct `--broker` (agent, prover node) or `--url` (broker commands).
-    #[error("{}: the broker's address {0}", self.code())]
+    #[error("{code}: the broker's address {0}", code = self.code())]
     Address(AddressError),
 
     /// The token has a line break or another control character inside, which no token has.
@@ -34,7 +34,7 @@ pub enum ClientError {
     /// client stopped retrying.
     ///
     /// Do: Check that the broker runs, and correct `--broker` or `--url` and firewalls.
-    #[error("{}: cannot reach the broker at {}: {}", self.code(), .0.url, .0.reason)]
+    #[error("{code}: broker {0}", code = self.code())]
     Unreachable(Unreachable),
 
     /// The broker responds but cannot serve now: it is overloaded or has no database. The message
