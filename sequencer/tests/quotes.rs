@@ -19,9 +19,7 @@ use rollmill_sequencer::quotes::{
 };
 use rollmill_sequencer_client::{ClientError, QuoteClient, Reason, Stored};
 use rollmill_service::prometheus::{Registry, TextEncoder};
-use rollmill_service::{
-    Coded, HttpLimits, HttpServer, Secret, Shutdown, Tls, TlsFiles, listen, serve,
-};
+use rollmill_service::{HttpLimits, HttpServer, Secret, Shutdown, Tls, TlsFiles, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollmill-sequencer");

@@ -78,8 +78,8 @@ impl<D: Duties> Validator<D> {
         self: &Arc<Self>,
         bytes: Vec<u8>,
     ) -> Result<[u8; SIGNATURE_BYTES], AttestError> {
-        let read = move || Ok((Proposal::from_bytes(&bytes)?, bytes));
-        let (proposal, bytes) = self.read(read).await?;
+        let read = self.read(move || Ok((Proposal::from_bytes(&bytes)?, bytes)));
+        let (proposal, bytes) = read.await?;
         let vote = self.authorize(&proposal).await?;
         let signer = Arc::clone(&self.signer);
         if let Some(signed) = blocking(move || Ok(signer.signed(vote.slot)?)).await? {
