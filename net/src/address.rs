@@ -1,4 +1,4 @@
-//! The address of a server that a client is told of: a URL without anything that identifies the client.
+//! The address of a server, as a client gets it: a URL without anything that identifies the client.
 
 use std::fmt;
 use std::str::FromStr;
