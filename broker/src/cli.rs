@@ -243,8 +243,8 @@ fn ask_broker(
     };
     let rejected = error.answer() == Answer::TokenRejected;
     match error {
-        ClientError::Unreachable { reason, .. } => {
-            (Ok(format!("none answers at {url} ({reason})")), false)
+        ClientError::Unreachable(error) => {
+            (Ok(format!("none answers at {url} ({})", error.reason)), false)
         }
         ClientError::Rejected { message, .. } if rejected => {
             let text = format!("runs at {url} and rejects the token ({message}); set --token");

@@ -56,7 +56,8 @@ pub trait Coded: Error {
 }
 
 /// Lists the codes of an error type, one arm per variant, and implements [`Coded`] for it. The type also gets
-/// `code` as a method of its own, so that messages and callers need no import.
+/// `code` as a method of its own, so that messages and callers need no import, and `own_codes`, which lists what a
+/// figure with a label for the code starts with.
 ///
 /// The value of an arm is one of
 ///
@@ -65,6 +66,8 @@ pub trait Coded: Error {
 /// - `[code]`, or `[code] retried`: a code that is a value, such as one that a server answered.
 #[macro_export]
 macro_rules! coded {
+    (@own $code:literal) => { Some($code) };
+    (@own $code:tt) => { None };
     (@code $code:literal) => { $code };
     (@code ($error:expr)) => { $crate::Coded::code($error) };
     (@code [$code:expr]) => { $code };
@@ -81,6 +84,13 @@ macro_rules! coded {
             /// The stable code, as in `docs/errors.md`. Never reused.
             pub fn code(&self) -> &str {
                 $crate::Coded::code(self)
+            }
+
+            /// The codes of the type's own, in the order of its table; those of inner errors and those that are values
+            /// are left out.
+            pub fn own_codes() -> impl Iterator<Item = &'static str> {
+                let codes: &[Option<&'static str>] = &[$($crate::coded!(@own $code)),+];
+                codes.iter().copied().flatten()
             }
         }
 
@@ -145,7 +155,8 @@ pub fn is_coded(text: &str) -> bool {
     text.split_once(": ").is_some_and(|(code, _)| is_code(code))
 }
 
-fn is_code(text: &str) -> bool {
+/// Whether a text is a stable code, such as `SVC-010`.
+pub fn is_code(text: &str) -> bool {
     let Some((letters, number)) = text.split_once('-') else { return false };
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     (2..=4).contains(&letters.len())
@@ -252,6 +263,12 @@ mod tests {
             assert_eq!(of_any.code(), code);
             assert!(error.to_string().starts_with(&format!("{code}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn the_codes_of_a_type_are_those_that_its_table_has_literally() {
+        assert_eq!(Inner::own_codes().collect::<Vec<_>>(), ["ZZA-001"]);
+        assert_eq!(Outer::own_codes().collect::<Vec<_>>(), ["ZZB-001", "ZZB-002"]);
     }
 
     #[test]

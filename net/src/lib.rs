@@ -1,22 +1,29 @@
-//! What the clients of the node, the broker and L1 share: TLS, connection failures in words, URLs without what
-//! may be secret in them, and retries: their pauses, and what of their failures is logged.
+//! What the clients of the node, the broker, proposers, validators and L1 share: TLS, one transport over HTTP,
+//! connection failures in words, URLs without what may be secret in them, and retries: their pauses, and what of their
+//! failures is logged.
 
+mod address;
 mod backoff;
 mod handshake;
 mod outage;
 mod pem;
 mod retry;
 mod tls;
+mod transport;
 
 use std::error::Error;
 use std::io::ErrorKind;
 
+pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use handshake::of_server as handshake_failure;
 pub use outage::Outage;
 pub use pem::{PemError, PemFile, provider};
 pub use retry::{Again, Retry};
 pub use tls::{Tls, TlsFiles, http_client, untimed_http_client};
+pub use transport::{
+    Answer, ErrorBody, Foreign, Limits, Rejection, Transport, TransportError, Unreachable,
+};
 
 /// Most characters of a text that is shown.
 const SHOWN_MAX: usize = 200;

@@ -7,7 +7,6 @@ use rollmill_broker_client::{Client, ClientError, Digest, JobId, Options, Role};
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_node::checks;
-use rollmill_sequencer_client::QuoteClient;
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
@@ -55,13 +54,12 @@ pub fn checks(config: &Config) -> Preflight {
 
 /// Whether each proposer shows its quotes. Absent whatever the response is: both start in any order.
 async fn proposers_of(config: &QuotesConfig) -> Finding {
-    let Some((fee, urls)) = config.asked() else {
+    let Some((fee, proposers)) = config.asked() else {
         return Finding::Ok("none, so that nothing is quoted".to_owned());
     };
-    let token = config.token.as_ref().map(Secret::reveal);
     let mut absent = Vec::new();
-    for url in urls {
-        let client = match QuoteClient::new(url, token) {
+    for proposer in proposers {
+        let client = match proposer.client() {
             Ok(client) => client,
             Err(error) => return Finding::wrong(&error),
         };
@@ -71,10 +69,10 @@ async fn proposers_of(config: &QuotesConfig) -> Finding {
         }
     }
     match absent.first() {
-        None => Finding::Ok(format!("{} proposers get quotes of {fee} AZT", urls.len())),
+        None => Finding::Ok(format!("{} proposers get quotes of {fee} AZT", proposers.len())),
         Some(why) => Finding::Absent {
             why: why.clone(),
-            todo: format!("{} of {} proposers take no quotes", absent.len(), urls.len()),
+            todo: format!("{} of {} proposers take no quotes", absent.len(), proposers.len()),
         },
     }
 }

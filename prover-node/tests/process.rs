@@ -142,10 +142,10 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
 async fn the_program_sends_its_quotes_to_a_proposer() {
     use std::sync::Arc;
 
-    use rollmill_sequencer::quotes::{Market, QuoteBook, QuoteServer, router};
+    use rollmill_sequencer::quotes::{Admission, Market, QuoteBook, QuoteServer, router};
     use rollmill_sequencer_testing::SLOTS_PER_EPOCH;
     use rollmill_service::prometheus::Registry;
-    use rollmill_service::{Shutdown, listen, serve};
+    use rollmill_service::{Secret, Shutdown, listen, serve};
 
     let (deployment, folder) = with_keys().await;
     let slot = deployment.rollup.current_slot().await.unwrap();
@@ -158,12 +158,15 @@ async fn the_program_sends_its_quotes_to_a_proposer() {
     };
     let metrics = rollmill_sequencer::metrics::Metrics::new(&Registry::new()).unwrap();
     let book = Arc::new(QuoteBook::new(market, None, metrics));
-    let server =
-        QuoteServer { book: Arc::clone(&book), slot: Arc::new(move || Ok(slot)), token: None };
+    let (slots, token) = (Arc::new(move || Ok(slot)), Some(Secret::generated("secret")));
+    let server = QuoteServer::new(Arc::clone(&book), slots, token, Admission::default());
     let shutdown = Shutdown::new();
     tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));
 
-    let flags = ["--keys-dir", &folder, "--quotes-proposers", &url, "--quotes-fee", "0.75"];
+    let token = deployment.path("quotes.token");
+    std::fs::write(&token, "secret\n").unwrap();
+    let proposer = format!("{url}=file:{}", token.display());
+    let flags = ["--keys-dir", &folder, "--quotes-proposers", &proposer, "--quotes-fee", "0.75"];
     let mut program = deployment.run(PROGRAM, &flags);
     let line = program.line_with("quote posted");
     assert!(line.contains("fee_azt=0.75"), "{line}");
@@ -185,7 +188,10 @@ fn settings_of_quotes_that_contradict_each_other_are_named() {
     for (flags, parts) in [
         (&["--quotes-proposers", url][..], ["quotes.proposers", "quotes.fee"]),
         (&["--quotes-fee", "1"], ["quotes.proposers", "quotes.fee"]),
-        (&["--quotes-token", "env:HOME"], ["quotes.token", "quotes.proposers"]),
+        (
+            &["--quotes-proposers", "http://127.0.0.1:1=literal", "--quotes-fee", "1"],
+            ["--quotes-proposers", "expected file:PATH or env:NAME"],
+        ),
         (
             &["--quotes-proposers", url, "--quotes-fee", "1", "--dry-run"],
             ["quotes.proposers", "dry_run"],

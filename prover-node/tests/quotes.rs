@@ -8,7 +8,7 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_prover_node::metrics::Metrics;
 use rollmill_prover_node::quotes::{QuoteError, Quoter};
-use rollmill_sequencer::quotes::{Market, QuoteBook, QuoteServer, router};
+use rollmill_sequencer::quotes::{Admission, Market, QuoteBook, QuoteServer, router};
 use rollmill_sequencer_client::{QuoteClient, Reason};
 use rollmill_service::prometheus::{Registry, TextEncoder};
 use rollmill_service::{Secret, Shutdown, listen, serve};
@@ -61,11 +61,9 @@ impl Proposer {
         let book = Arc::new(QuoteBook::new(market, provers, metrics));
         let (address, shutdown) = (listener.local_addr().unwrap().to_string(), Shutdown::new());
         let clock = clock.clone();
-        let server = QuoteServer {
-            book: Arc::clone(&book),
-            slot: Arc::new(move || Ok(clock.get())),
-            token: Some(Secret::generated("secret")),
-        };
+        let (slot, token) = (Arc::new(move || Ok(clock.get())), Secret::generated("secret"));
+        let admission = Admission::default();
+        let server = QuoteServer::new(Arc::clone(&book), slot, Some(token), admission);
         tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));
         Self { book, address, shutdown }
     }
@@ -114,10 +112,10 @@ async fn a_proposer_always_has_valid_quotes_of_two_epochs() {
     let proposer = Proposer::start(&clock, ROLLUP).await;
     let client = proposer.client("secret");
     let quoter = quoter(0, 9, &clock, &registry);
-    assert_eq!(quoter.step(&client).await.unwrap(), 2);
+    assert_eq!(quoter.step(&client).await.unwrap().new, 2);
     assert_eq!(proposer.cheapest(5, SLOT), Some((9, 50)));
     assert_eq!(proposer.cheapest(6, SLOT), Some((9, 50)));
-    assert_eq!(quoter.step(&client).await.unwrap(), 0, "nothing is new in the same slot");
+    assert_eq!(quoter.step(&client).await.unwrap().new, 0, "nothing is new in the same slot");
     for slot in SLOT..SLOT + 40 {
         clock.set(slot);
         quoter.step(&client).await.unwrap();
@@ -135,14 +133,20 @@ async fn a_proposer_always_has_valid_quotes_of_two_epochs() {
         }
         tokio::task::yield_now().await;
     };
-    let new = loop {
-        match quoter.step(&client).await {
-            Ok(new) => break new,
-            // A connection of the first one.
-            Err(error) => assert!(error.to_string().starts_with("SQC-003"), "{error}"),
-        }
-    };
-    // Of a step whose second request failed the first one may have arrived.
+    let mut new = 0;
+    loop {
+        // A failed request went over a connection to the first one.
+        let error = match quoter.step(&client).await {
+            Ok(sent) => {
+                new += sent.new;
+                let Some(error) = sent.rejected else { break };
+                error.to_string()
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(error.starts_with("SQC-003"), "{error}");
+    }
+    // A request that failed may have arrived.
     assert!((1..=2).contains(&new), "{new}");
     assert!(restarted.cheapest(slot / 8, slot).is_some());
     assert!(restarted.cheapest(slot / 8 + 1, slot).is_some());
@@ -163,7 +167,7 @@ async fn another_fee_replaces_the_earlier_one() {
     assert!(figure(&registry, "rollmill_prover_node_quotes_failed_total{reason=\"superseded\"} 2"));
     assert_eq!(proposer.cheapest(5, SLOT), Some((8, 50)));
     clock.set(45);
-    assert_eq!(dearer.step(&client).await.unwrap(), 2);
+    assert_eq!(dearer.step(&client).await.unwrap().new, 2);
     assert_eq!(proposer.cheapest(5, 45), Some((12, 55)));
 }
 
@@ -194,6 +198,28 @@ async fn what_a_proposer_does_not_take_is_counted_by_reason() {
         assert!(figure(&registry, "rollmill_prover_node_quotes_posted_total 0"));
     }
     assert_eq!(right.cheapest(5, SLOT), None);
+}
+
+/// Goal: a quote that a proposer does not take is no failure of the others: it gets them at the usual pace.
+#[tokio::test]
+async fn a_proposer_that_takes_one_of_the_quotes_is_not_taken_for_one_that_takes_none() {
+    let (clock, registry) = (Clock::new(), Registry::new());
+    let proposer = Proposer::start(&clock, ROLLUP).await;
+    let client = proposer.client("secret");
+    // Of its two epochs the first one is over for the proposer.
+    let late = Clock::new();
+    late.set(SLOT - SLOTS_PER_EPOCH);
+    let mut quoter = quoter(0, 9, &late, &registry);
+    quoter.valid_slots = 32;
+    for new in [1, 0] {
+        let sent = quoter.step(&client).await.unwrap();
+        assert_eq!(sent.new, new);
+        let error = sent.rejected.unwrap();
+        assert_eq!(error.reason(), Reason::Terms, "{error}");
+    }
+    assert!(proposer.cheapest(5, SLOT).is_some());
+    assert!(figure(&registry, "rollmill_prover_node_quotes_failed_total{reason=\"terms\"} 2"));
+    assert!(figure(&registry, "rollmill_prover_node_quotes_posted_total 1"));
 }
 
 /// Goal: one proposer that does not answer keeps no other from its quotes, and the task ends with the process.

@@ -95,7 +95,7 @@ impl Committee {
     ) -> Result<Self, ClientError> {
         let token = config.peers_token.as_ref().map(|token| token.reveal());
         let members = config.others().iter().map(|peer| {
-            let client = ValidatorClient::new(&peer.url, token)?;
+            let client = ValidatorClient::new(peer.url.as_str(), token)?;
             Ok((abi::address(peer.account), Member { client, outage: Outage::default() }))
         });
         let members = members.collect::<Result<_, _>>()?;

@@ -1,6 +1,7 @@
 //! Metrics of the sequencer.
 
 use crate::committee::Outcome;
+use crate::quotes::QuoteError;
 
 /// Buckets of the time to a quorum, in seconds.
 const QUORUM_SECONDS: [f64; 7] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
@@ -49,7 +50,7 @@ rollmill_service::metrics! {
         /// Quotes of provers that were new; one that is sent again is not counted again.
         pub(crate) quotes_accepted_total: IntCounter,
         /// Requests about quotes that were rejected, by error code.
-        pub(crate) quotes_rejected_total: IntCounterVec[code],
+        pub(crate) quotes_rejected_total: IntCounterVec[code in QuoteError::codes()],
         /// Valid quotes for the present epoch and later ones.
         pub(crate) quotes: IntGauge,
         /// Fee of the cheapest valid quote for the present epoch, in AZT; NaN without one.

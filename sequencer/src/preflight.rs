@@ -74,7 +74,7 @@ async fn others(config: &Config) -> Finding {
     let token = committee.peers_token.as_ref().map(|token| token.reveal());
     let mut absent = Vec::new();
     for peer in committee.others() {
-        let client = match ValidatorClient::new(&peer.url, token) {
+        let client = match ValidatorClient::new(peer.url.as_str(), token) {
             Ok(client) => client,
             Err(error) => return Finding::wrong(&error),
         };

@@ -41,7 +41,7 @@ use crate::committee::Committee;
 use crate::config::Config;
 use crate::error::SequencerError;
 use crate::metrics::Metrics;
-use crate::quotes::{QuoteBook, note_opened};
+use crate::quotes::{Opening, QuoteBook, opening_of};
 use crate::unverified::{ProofTurn, ProofWait};
 
 /// Pause between polls of the pool and the slot.
@@ -105,8 +105,9 @@ struct InFlight {
     purpose: String,
     attempt: u32,
     number: u64,
-    slot: u64,
     txs: usize,
+    /// The epoch that the block opens, and the quote that it goes with, as of when it was proposed.
+    opening: Option<Opening>,
 }
 
 /// A block's commitment, what L1 checks of its data, and the blob.
@@ -462,6 +463,10 @@ impl Sequencer {
         // An earlier block of this number may have been on L1 and was pruned.
         let attempt = self.sender.attempt_for(&purpose);
         let input = abi::propose_calldata(args, attestations, data);
+        let opening = self
+            .quotes
+            .as_ref()
+            .and_then(|quotes| opening_of(quotes, &self.running.node, number, header.slot));
         rollmill_service::failpoint!("sequencer.block_built");
         // It does the same at any time of its slot, so it needs no gas to spare: if a prune is due by then, which it
         // would do first, its number is wrong.
@@ -475,8 +480,7 @@ impl Sequencer {
         // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
-            let slot = header.slot;
-            memory.in_flight = Some(InFlight { purpose, attempt, number, slot, txs });
+            memory.in_flight = Some(InFlight { purpose, attempt, number, txs, opening });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -490,7 +494,7 @@ impl Sequencer {
     /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
         let Some(flight) = memory.in_flight.clone() else { return Ok(Turn::Waiting) };
-        let InFlight { purpose, attempt, number, slot, txs } = flight;
+        let InFlight { purpose, attempt, number, txs, opening } = flight;
         let mut seen = Seen::default();
         let limit = Instant::now() + LAND_LIMIT;
         let receipt = loop {
@@ -530,8 +534,8 @@ impl Sequencer {
         self.metrics.empty_blocks_total.inc_by(u64::from(txs == 0));
         let gas = receipt.gas_used;
         tracing::info!(block = number, l1_tx = %receipt.tx_hash, gas, "block included on L1");
-        if let Some(quotes) = &self.quotes {
-            note_opened(quotes, &self.running.node, number, slot);
+        if let (Some(quotes), Some(opening)) = (&self.quotes, opening) {
+            quotes.opened(opening, number);
         }
         self.wait_for(number, shutdown).await
     }

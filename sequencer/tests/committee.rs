@@ -104,7 +104,7 @@ impl Proposer {
         let Member { running, signer, following, process } = Member::start(deployment, 1).await;
         let peers = peers.iter().map(|(i, address)| Peer {
             account: EthAddress(key(*i).address().into_array()),
-            url: format!("http://{address}"),
+            url: format!("http://{address}").parse().unwrap(),
         });
         // The test's own limit is the turn's end; this one must outlast a busy machine.
         let committee = CommitteeConfig {

@@ -229,6 +229,30 @@ async fn an_epoch_is_opened_with_its_quote() {
     running.end().await;
 }
 
+/// Goal: a block goes with the quote that was there when it was proposed, and one that comes until L1 includes the block is
+/// none of it.
+#[tokio::test]
+async fn a_quote_that_comes_after_the_proposal_is_not_taken() {
+    let (mut running, proxy) = Running::behind_a_proxy().await;
+    let rollup = running.deployment.rollup.address();
+    let market = Market { chain_id: CHAIN_ID, rollup, slots_per_epoch: SLOTS_PER_EPOCH };
+    let book = Arc::new(QuoteBook::new(market, None, running.sequencer.metrics.clone()));
+    running.sequencer.quotes = Some(Arc::clone(&book));
+    let slot = running.deployment.rollup.current_slot().await.unwrap();
+    running.submit(0);
+    proxy.set(Fault::LoseTransactions);
+    let (memory, shutdown) = (&mut running.memory, &running.process.shutdown);
+    running.sequencer.turn(memory, shutdown).await.unwrap_err();
+    let (prover, epoch) = (signer(2).address(), slot / SLOTS_PER_EPOCH);
+    let quote = Quote { prover, epoch, fee: Azt::from_units(7), valid_until_slot: slot + 9 };
+    book.offer(quote.sign(&signer(2), CHAIN_ID, rollup).unwrap(), slot).unwrap();
+    proxy.set(Fault::None);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    assert_eq!(running.figure("rollmill_sequencer_quotes_taken_total"), 0.0);
+    assert!(book.cheapest(epoch, slot).is_some());
+    running.end().await;
+}
+
 /// Goal: while no endpoint passes proposals on, one is made and no more; it lands when they do, and
 /// none reverts.
 #[tokio::test]

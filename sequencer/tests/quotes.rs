@@ -9,11 +9,14 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::quote::{Quote, SignedQuote};
 use rollmill_l1_testing::{CHAIN_ID, signer};
+use rollmill_net_testing::Authority;
 use rollmill_sequencer::metrics::Metrics;
-use rollmill_sequencer::quotes::{Market, QuoteBook, QuoteServer, router};
+use rollmill_sequencer::quotes::{
+    Admission, ListenerConfig, Market, QuoteBook, QuoteServer, router,
+};
 use rollmill_sequencer_client::{ClientError, QuoteClient, Reason, Stored};
 use rollmill_service::prometheus::{Registry, TextEncoder};
-use rollmill_service::{Secret, Shutdown, listen, serve};
+use rollmill_service::{HttpLimits, HttpServer, Secret, Shutdown, Tls, TlsFiles, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollmill-sequencer");
@@ -42,20 +45,25 @@ struct Proposer {
 
 impl Proposer {
     async fn start(token: Option<&str>, provers: &[u64]) -> Self {
+        Self::protected(token, provers, ListenerConfig::default()).await
+    }
+
+    async fn protected(token: Option<&str>, provers: &[u64], listener: ListenerConfig) -> Self {
         let registry = Registry::new();
         let provers = provers.iter().map(|i| key(*i).address()).collect();
         let metrics = Metrics::new(&registry).unwrap();
         let book = Arc::new(QuoteBook::new(MARKET, Some(provers), metrics));
         let slot = Arc::new(AtomicU64::new(SLOT));
         let read = Arc::clone(&slot);
-        let server = QuoteServer {
-            book,
-            slot: Arc::new(move || Ok(read.load(Ordering::SeqCst))),
-            token: token.map(Secret::generated),
-        };
+        let slots = Arc::new(move || Ok(read.load(Ordering::SeqCst)));
+        let token = token.map(Secret::generated);
+        let quotes = QuoteServer::new(book, slots, token, Admission::default());
+        let (limits, protection) = (HttpLimits::default(), listener.protection());
+        let server =
+            HttpServer::open("quotes", "127.0.0.1:0", limits, &protection, &registry).unwrap();
         let listener = listen("127.0.0.1:0", "x").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap().to_string(), Shutdown::new());
-        tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));
+        tokio::spawn(server.serve(listener, router(Arc::new(quotes)), shutdown.clone()));
         Self { address, slot, registry, shutdown }
     }
 
@@ -65,11 +73,16 @@ impl Proposer {
 
     /// The response to a request written by hand.
     async fn raw(&self, head: &str, body: &[u8]) -> String {
+        self.raw_with(head, &self.address, "Content-Type: application/octet-stream", body).await
+    }
+
+    /// The response to a request for `host`, with another header.
+    async fn raw_with(&self, head: &str, host: &str, header: &str, body: &[u8]) -> String {
         let mut stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
-        let (host, length) = (&self.address, body.len());
+        let length = body.len();
         let head = format!(
             "{head} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-             Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
+             {header}\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
         let mut answer = String::new();
@@ -176,6 +189,122 @@ async fn nothing_but_a_quote_is_read() {
     assert!(answer.ends_with("[]"), "{answer}");
 }
 
+/// Goal: every code of a rejection is a series from the start, so that the first rejection is an increase.
+#[tokio::test]
+async fn the_figures_of_rejections_are_there_from_the_start() {
+    let figures = Proposer::start(None, &[0]).await.figures();
+    for code in ["SEQ-020", "SEQ-030", "SEQ-034", "NODE-004"] {
+        let line = format!("rollmill_sequencer_quotes_rejected_total{{code=\"{code}\"}} 0");
+        assert!(figures.contains(&line), "{line} is not in {figures}");
+    }
+}
+
+/// Goal: quotes and tokens cross a network encrypted, to a proposer that the prover knows and from provers that the
+/// proposer knows.
+#[tokio::test]
+async fn quotes_are_taken_over_tls_from_those_with_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, other) = (Authority::new(dir.path(), "ours"), Authority::new(dir.path(), "other"));
+    let (server, client) = (ours.sign("server", &["127.0.0.1"]), ours.sign("client", &["prover"]));
+    let listener = ListenerConfig {
+        listen_tls_cert: Some(server.cert),
+        listen_tls_key: Some(server.key),
+        listen_client_ca: Some(ours.file()),
+        ..ListenerConfig::default()
+    };
+    let proposer = Proposer::protected(Some("secret"), &[0], listener).await;
+    let url = format!("https://{}", proposer.address);
+    let client_of = |ca: &Authority, identity| {
+        let tls = Tls::open(TlsFiles { ca: Some(ca.file()), identity }).unwrap();
+        QuoteClient::with_tls(&url, Some("secret"), &tls).unwrap()
+    };
+    let identity = Some((client.cert, client.key));
+    let known = client_of(&ours, identity.clone());
+    assert_eq!(known.post(&signed(0, 5, "1")).await.unwrap(), Stored::New);
+    assert_eq!(known.list(5).await.unwrap().len(), 1);
+    let nameless = client_of(&ours, None).post(&signed(0, 6, "1")).await.unwrap_err();
+    assert_eq!(nameless.code(), "SQC-003", "{nameless}");
+    assert!(nameless.to_string().contains("client certificate"), "{nameless}");
+    let distrusting = client_of(&other, identity).post(&signed(0, 6, "1")).await.unwrap_err();
+    assert!(distrusting.to_string().contains("set --tls-ca"), "{distrusting}");
+    // Plain HTTP gets an answer that says what to do, and its quote is not taken.
+    let plain = QuoteClient::new(&url.replace("https", "http"), Some("secret")).unwrap();
+    let error = plain.post(&signed(0, 6, "1")).await.unwrap_err();
+    assert_eq!(error.code(), "SVC-015", "{error}");
+    assert_eq!(known.list(6).await.unwrap(), []);
+    let expiry = "rollmill_tls_certificate_expiry_timestamp_seconds{server=\"quotes\"}";
+    assert!(proposer.figures().contains(expiry));
+}
+
+/// Goal: no page in a browser can read or send quotes.
+#[tokio::test]
+async fn requests_that_a_page_could_send_are_rejected() {
+    let listener = ListenerConfig {
+        listen_hosts: vec!["proposer.example".to_owned()],
+        ..ListenerConfig::default()
+    };
+    let proposer = Proposer::protected(None, &[0], listener).await;
+    let quote = signed(0, 5, "1").to_bytes();
+    let bytes = "Content-Type: application/octet-stream";
+    for (head, host, header, body, status, code) in [
+        ("GET /quotes/5", "evil.example", "A: b", &[][..], 403, "SVC-012"),
+        ("POST /quotes", "evil.example", bytes, &quote, 403, "SVC-012"),
+        ("GET /quotes/5", "localhost", "Origin: https://evil.example", &[], 403, "SVC-013"),
+        ("POST /quotes", "localhost", "Content-Type: text/plain", &quote, 415, "SVC-014"),
+        ("POST /quotes", "localhost", "A: b", &quote, 415, "SVC-014"),
+    ] {
+        let answer = proposer.raw_with(head, host, header, body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+        assert!(answer.contains(code), "{head}: {answer}");
+    }
+    assert!(proposer.figures().contains("rollmill_sequencer_quotes_accepted_total 0"));
+    let answer = proposer.raw_with("POST /quotes", "proposer.example", bytes, &quote).await;
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+}
+
+/// Goal: whatever provers send, a proposer works on a few requests at a time, and tells the others to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn further_requests_are_turned_away_while_the_places_are_taken() {
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let book = Arc::new(QuoteBook::new(MARKET, None, metrics));
+    let (started, starts) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let gate = parking_lot::Mutex::new(goes);
+    let slot = Arc::new(move || {
+        started.send(()).unwrap();
+        gate.lock().recv().unwrap();
+        Ok(SLOT)
+    });
+    let admission = Admission { places: 1, turn: std::time::Duration::ZERO };
+    let server = QuoteServer::new(Arc::clone(&book), slot, None, admission);
+    let listener = listen("127.0.0.1:0", "x").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shutdown = Shutdown::new();
+    tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));
+    let client = QuoteClient::new(&url, None).unwrap();
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.post(&signed(0, 5, "1")).await }
+    });
+    let starts = tokio::task::spawn_blocking(move || {
+        starts.recv().unwrap();
+        starts
+    });
+    let starts = starts.await.unwrap();
+    for error in
+        [client.post(&signed(1, 5, "1")).await.unwrap_err(), client.list(5).await.unwrap_err()]
+    {
+        assert!(error.to_string().starts_with("SEQ-034"), "{error}");
+        assert_eq!((error.reason(), error.is_transient()), (Reason::Busy, true));
+    }
+    go.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), Stored::New);
+    go.send(()).unwrap();
+    assert_eq!(client.list(5).await.unwrap().len(), 1, "the place is free again");
+    drop(starts);
+    shutdown.start();
+}
+
 /// Goal: whatever listens there, a client says what it found, and never repeats it without end.
 #[tokio::test]
 async fn something_else_at_the_address_is_named() {
@@ -255,6 +384,11 @@ async fn settings_that_contradict_each_other_are_named() {
     for (flags, parts) in [
         (&["--quotes-provers", &account[..]][..], ["quotes.provers", "quotes.listen"]),
         (&["--quotes-listen-token", "env:HOME"], ["quotes.listen_token", "quotes.listen"]),
+        (&["--quotes-listen-hosts", "a.example"], ["quotes.listen_hosts", "quotes.listen"]),
+        (
+            &["--quotes-listen", "127.0.0.1:0", "--quotes-listen-tls-cert", "x.pem"],
+            ["quotes.listen_tls_cert", "quotes.listen_tls_key"],
+        ),
         (
             &[
                 "--quotes-listen",

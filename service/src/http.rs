@@ -93,7 +93,7 @@ impl HttpLimits {
 crate::metrics! {
     /// Metrics of a server's connections.
     pub(crate) struct ConnectionMetrics: "rollmill_http_" {
-        /// Open connections of `server`: `admin`, `rpc` of a node, `broker`.
+        /// Open connections of `server`: `admin`, `rpc` of a node, `broker`, `committee`, `quotes`.
         connections: IntGauge,
         /// Connections that `server` closed, by reason.
         connections_closed_total: IntCounterVec[reason in Ended::REASONS],

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+pub use rollmill_net::Address;
+
 /// The bounds of a number. The parser of [`whole`] returns them as its error, so that help texts, pages and
 /// messages show the bounds that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,14 @@ pub fn url(text: &str) -> Result<String, Guarded> {
     Err(Guarded(format!("{shown} is not a URL; expected {expected}")))
 }
 
+/// Parses the address of a server that is asked with a token or none: it has no user name, password, query and fragment.
+///
+/// # Errors
+/// A description of the value without what may be secret in it.
+pub fn address(text: &str) -> Result<Address, Guarded> {
+    text.parse::<Address>().map_err(|error| Guarded(error.to_string()))
+}
+
 /// Parses addresses of HTTP services, separated by commas. An empty text is an empty list.
 ///
 /// # Errors
@@ -188,6 +198,15 @@ mod tests {
         for none in ["", " , "] {
             let text = some_urls(none).unwrap_err().to_string();
             assert!(text.starts_with("at least one URL is required"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_server_has_no_credentials() {
+        assert_eq!(address("http://h:1/x").unwrap().as_str(), "http://h:1/x");
+        for wrong in ["http://u:planted@h", "http://h?planted", "http://h#planted", "planted@h"] {
+            let text = address(wrong).unwrap_err().to_string();
+            assert!(text.starts_with('`') && !text.contains("planted"), "{text}");
         }
     }
 

@@ -169,6 +169,12 @@ impl From<NodeError> for AttestError {
 }
 
 impl AttestError {
+    /// Every code that it can have.
+    pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
+        let inner = QueryError::own_codes().chain(NodeError::own_codes());
+        Self::own_codes().chain(inner).chain(SigningError::own_codes())
+    }
+
     /// The HTTP status. 503 asks the proposer to try again within its slot.
     pub fn status(&self) -> u16 {
         match self {

@@ -2,6 +2,8 @@
 
 use rollmill_service::metrics::Declared;
 
+use crate::error::AttestError;
+
 /// Every metric of a validator.
 pub fn declared() -> Vec<Declared> {
     Metrics::declared()
@@ -16,7 +18,7 @@ rollmill_service::metrics! {
         /// Blocks of other proposers that were attested; one that is asked for again is not counted again.
         pub(crate) attested_total: IntCounter,
         /// Proposals that were not attested, by error code.
-        pub(crate) rejected_total: IntCounterVec[code],
+        pub(crate) rejected_total: IntCounterVec[code in AttestError::codes()],
         /// Slot of the last block of another proposer that was attested.
         pub(crate) attested_slot: IntGauge,
         /// Proposals that are being checked.

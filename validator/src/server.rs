@@ -77,6 +77,7 @@ fn require_token(expected: Option<&Secret>, headers: &HeaderMap) -> Result<(), A
 
 /// An error as JSON with its one code, counted and logged, with Retry-After where asking again helps.
 fn response<D: Duties>(validator: &Validator<D>, error: &AttestError) -> Response {
+    debug_assert!(AttestError::codes().any(|code| code == error.code()), "{error}");
     validator.metrics.rejected_total.with_label_values(&[error.code()]).inc();
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let message = error.message();

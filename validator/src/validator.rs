@@ -8,12 +8,15 @@ use rollmill_l1::blob::Kzg;
 use rollmill_node::{BlockSigner, Node, Vote};
 use rollmill_service::Secret;
 use rollmill_validator_client::{Identity, Proposal, SIGNATURE_BYTES};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::check;
 use crate::duties::Duties;
 use crate::error::AttestError;
 use crate::metrics::Metrics;
+
+/// Proposals of which bytes or signature are read at once. Each takes a few milliseconds, before it is known who asks.
+const READS: usize = 4;
 
 /// What a validator needs besides its node and its key.
 #[derive(Debug, Clone)]
@@ -33,7 +36,8 @@ pub struct Validator<D> {
     signer: Arc<BlockSigner>,
     kzg: Kzg,
     duties: D,
-    checks: Semaphore,
+    reads: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
     turn: Duration,
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Metrics,
@@ -50,7 +54,8 @@ impl<D: Duties> Validator<D> {
         metrics: Metrics,
     ) -> Self {
         let Settings { checks, turn, token } = settings;
-        Self { node, signer, kzg, duties, checks: Semaphore::new(checks), turn, token, metrics }
+        let [reads, checks] = [READS, checks].map(|places| Arc::new(Semaphore::new(places)));
+        Self { node, signer, kzg, duties, reads, checks, turn, token, metrics }
     }
 
     /// Whose signatures these are.
@@ -73,7 +78,8 @@ impl<D: Duties> Validator<D> {
         self: &Arc<Self>,
         bytes: Vec<u8>,
     ) -> Result<[u8; SIGNATURE_BYTES], AttestError> {
-        let proposal = Proposal::from_bytes(&bytes)?;
+        let read = self.read(move || Ok((Proposal::from_bytes(&bytes)?, bytes)));
+        let (proposal, bytes) = read.await?;
         let vote = self.authorize(&proposal).await?;
         let signer = Arc::clone(&self.signer);
         if let Some(signed) = blocking(move || Ok(signer.signed(vote.slot)?)).await? {
@@ -85,10 +91,10 @@ impl<D: Duties> Validator<D> {
             };
             return Ok(signed.signature);
         }
-        let turn = tokio::time::timeout(self.turn, self.checks.acquire()).await;
-        let _turn = turn.ok().and_then(Result::ok).ok_or(AttestError::Busy)?;
+        let place = self.place(&self.checks).await?;
         let validator = Arc::clone(self);
         let signature = blocking(move || {
+            let _place = place;
             validator.check(&proposal)?;
             let signed = validator.signer.sign(vote, |_| bytes)?;
             Ok(signed.signature)
@@ -121,11 +127,31 @@ impl<D: Duties> Validator<D> {
             });
         }
         let vote = Vote { number, slot, chain: proposal.chain };
-        let by = attest::recover(&self.signer.digest(vote), &proposal.signature);
+        let (digest, signature) = (self.signer.digest(vote), proposal.signature);
+        let by = self.read(move || Ok(attest::recover(&digest, &signature))).await?;
         match by == Some(duty.proposer) {
             true => Ok(vote),
             false => Err(AttestError::NotTheProposer { slot, expected: duty.proposer.to_string() }),
         }
+    }
+
+    /// A place among a few. It is taken until what it is for is over, also when the request is dropped before.
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AttestError> {
+        let turn = tokio::time::timeout(self.turn, Arc::clone(places).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(AttestError::Busy)
+    }
+
+    /// Reads of a proposal what tells who asks: on a thread of its own, a few at a time.
+    async fn read<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<R, AttestError> + Send + 'static,
+    ) -> Result<R, AttestError> {
+        let place = self.place(&self.reads).await?;
+        let reading = move || {
+            let _place = place;
+            work()
+        };
+        blocking(reading).await
     }
 
     fn check(&self, proposal: &Proposal) -> Result<(), AttestError> {

@@ -523,6 +523,16 @@ async fn a_proposer_gets_signatures_and_codes_over_http() {
     served.shutdown.start();
 }
 
+/// Goal: every code of a rejection is a series from the start, so that the first rejection is an increase.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_figures_of_rejections_are_there_from_the_start() {
+    let text = metrics(&Member::new().registry);
+    for code in ["VAL-001", "VAL-005", "VAL-024", "NODE-004", "NODE-070"] {
+        let line = format!("rollmill_validator_rejected_total{{code=\"{code}\"}} 0");
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+}
+
 /// Goal: proposals that are being checked leave no place for more than the settings say, and further ones are told
 /// so. A repeated question for a signed block needs no place.
 #[tokio::test(flavor = "multi_thread")]

@@ -155,6 +155,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("prover-node", "l1-testing", "tests prove epochs with verifiers that accept"),
     ("prover-node", "sequencer-testing", "tests run the program in a deployment"),
     ("sequencer", "l1-testing", "tests place a failing endpoint before L1"),
+    ("sequencer", "net-testing", "tests take quotes over TLS"),
     ("sequencer", "protocol-testing", "tests build blocks of a small deployment"),
     ("sequencer", "sequencer-testing", "tests run the program in a deployment"),
     ("agent", "agent-testing", "tests run on a driver without a card"),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::{Method, header};
-use rollmill_net::{Backoff, Tls};
+use rollmill_net::{Answer, Backoff, Limits, Tls, Transport};
 use tokio::task::JoinSet;
 
 use crate::batches::batches;
@@ -23,6 +23,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Longest pause that a `Retry-After` can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Time for a connection, after which a broker counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests at a time of [`Client::put_artifacts`].
 const UPLOADS: usize = 8;
 /// Largest answer that is read: the broker's largest artifact, and lists of a full batch of jobs.
@@ -46,11 +48,7 @@ impl Default for Options {
 /// A connection to a broker. Clones share one pool.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    /// What paths are appended to. It may hold a password.
-    base: String,
-    /// Scheme, host and port, for errors.
-    url: String,
+    transport: Transport,
     options: Options,
 }
 
@@ -75,33 +73,20 @@ impl Client {
         options: Options,
         tls: &Tls,
     ) -> Result<Self, ClientError> {
-        let address = || ClientError::Address { url: rollmill_net::unreadable_url(url) };
-        let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
-        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
-            return Err(address());
+        let limits = Limits {
+            connect: CONNECT_TIMEOUT,
+            request: options.timeout,
+            answer_bytes: ANSWER_BYTES_MAX,
+        };
+        match Transport::new(url, token, limits, tls) {
+            Ok(transport) => Ok(Self { transport, options }),
+            Err(error) => Err(ClientError::of_transport(error)),
         }
-        let shown = parsed.origin().ascii_serialization();
-        let mut headers = header::HeaderMap::new();
-        if let Some(token) = token {
-            let mut value = header::HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| ClientError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
-        let http = tls
-            .http_client()
-            .default_headers(headers)
-            .connect_timeout(Duration::from_secs(5))
-            // A redirect would carry the token to another server, and no broker sends one.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|source| ClientError::unreachable(&shown, source))?;
-        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), url: shown, options })
     }
 
-    /// Scheme, host and port of the broker's address, without credentials.
+    /// Scheme, host and port of the broker's address.
     pub fn url(&self) -> &str {
-        &self.url
+        self.transport.url()
     }
 
     /// The same client with other options.
@@ -157,7 +142,7 @@ impl Client {
             match wrong {
                 Some((wanted, got)) => Err(ClientError::Corrupt { wanted, got: *got }),
                 None if answer.digests.len() != batch.len() => Err(ClientError::Answer {
-                    url: self.url.clone(),
+                    url: self.url().to_owned(),
                     source: "it has a digest too many or too few".into(),
                 }),
                 None => Ok(()),
@@ -488,7 +473,7 @@ impl Client {
         let path = R::path(parameter);
         let body = R::Body::encode(body).map_err(unwritten)?;
         let unreadable = |source: serde_json::Error| ClientError::Answer {
-            url: self.url.clone(),
+            url: self.url().to_owned(),
             source: source.into(),
         };
         let start = Instant::now();
@@ -496,8 +481,8 @@ impl Client {
         loop {
             // The bytes are shared, so a repetition does not copy them.
             let mut request = self
-                .http
-                .request(method(R::SPEC.method), format!("{}{path}", self.base))
+                .transport
+                .request(method(R::SPEC.method), &path)
                 .query(query)
                 .timeout(self.options.timeout + wait);
             if let Some(content_type) = R::Body::CONTENT_TYPE {
@@ -528,32 +513,19 @@ impl Client {
 
     /// One request: its whole answer, if that is a success.
     async fn once(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failed> {
-        let broken = |source| Failed {
-            retry_after: None,
-            error: ClientError::unreachable(&self.url, source),
-        };
-        let mut response = request.send().await.map_err(broken)?;
-        let status = response.status();
-        let retry_after = response
-            .headers()
+        let failed = |error| Failed { retry_after: None, error: ClientError::of_transport(error) };
+        let answer = self.transport.answer(request).await.map_err(failed)?;
+        let Answer { status, headers, body: bytes } = answer;
+        let retry_after = headers
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                let source = "the answer is too long".into();
-                let error = ClientError::Answer { url: self.url.clone(), source };
-                return Err(Failed { retry_after: None, error });
-            }
-            bytes.extend_from_slice(&chunk);
-        }
         if status.is_success() {
             return Ok(bytes);
         }
         let ErrorBody { code, message } = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| ErrorBody { code: String::new(), message: String::new() });
-        let error = ClientError::of_answer(&self.url, status.as_u16(), code, message);
+        let error = ClientError::of_answer(self.url(), status.as_u16(), code, message);
         Err(Failed { retry_after, error })
     }
 }

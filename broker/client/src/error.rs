@@ -2,16 +2,17 @@
 
 use crate::{Answer, Digest, Role};
 use rollmill_errors::{Coded, Disposition};
+use rollmill_net::{AddressError, Foreign, Rejection, TransportError, Unreachable};
 
 /// What happened. [`ClientError::answer`] says what it means for the next step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The broker's address is not a URL.
+    /// The broker's address is not a URL, or has a user name, a password, a query or a fragment.
     ///
     /// Do: Correct `--broker` (agent, prover node) or `--url` (broker commands).
-    #[error("{}: the broker's address `{url}` is not a URL such as http://127.0.0.1:8551", self.code())]
-    Address { url: String },
+    #[error("{code}: the broker's address {0}", code = self.code())]
+    Address(AddressError),
 
     /// The token has a line break or another control character inside, which no token has.
     ///
@@ -33,14 +34,8 @@ pub enum ClientError {
     /// client stopped retrying.
     ///
     /// Do: Check that the broker runs, and correct `--broker` or `--url` and firewalls.
-    #[error("{}: cannot reach the broker at {url}: {reason}", self.code())]
-    Unreachable {
-        url: String,
-        /// In a few words, such as `connection refused`.
-        reason: String,
-        /// For a debugger: its words repeat those of `reason` in three layers.
-        cause: Box<reqwest::Error>,
-    },
+    #[error("{code}: broker {0}", code = self.code())]
+    Unreachable(Unreachable),
 
     /// The broker responds but cannot serve now: it is overloaded or has no database. The message
     /// carries the broker's code instead.
@@ -81,8 +76,8 @@ pub enum ClientError {
 
 rollmill_errors::coded! {
     ClientError {
-        Self::Address { .. } => "BRC-010" usage,
-        Self::Unreachable { .. } => "BRC-011" retried,
+        Self::Address(_) => "BRC-010" usage,
+        Self::Unreachable(_) => "BRC-011" retried,
         Self::Unavailable { broker_code, .. } => [broker_code] retried,
         Self::Rejected { broker_code, .. } => [broker_code],
         Self::Answer { .. } => "BRC-014" retried,
@@ -99,9 +94,9 @@ impl ClientError {
         match self {
             // No request is made: `Client::new` rejects the address, and a value without a JSON form is
             // not sent.
-            Self::Address { .. } | Self::Request { .. } => Answer::Incompatible,
+            Self::Address(_) | Self::Request { .. } => Answer::Incompatible,
             Self::Token => Answer::TokenRejected,
-            Self::Unreachable { .. }
+            Self::Unreachable(_)
             | Self::NotABroker { .. }
             | Self::Answer { .. }
             | Self::Corrupt { .. } => Answer::Transient,
@@ -115,7 +110,7 @@ impl ClientError {
     pub fn advice(&self, role: Role) -> String {
         match (self.answer(), self) {
             // Also a proxy before a broker that restarts answers as no broker does.
-            (_, Self::Address { .. } | Self::NotABroker { .. }) => "Correct --broker".to_owned(),
+            (_, Self::Address(_) | Self::NotABroker { .. }) => "Correct --broker".to_owned(),
             (Answer::Transient, _) => "Start the broker, or correct --broker".to_owned(),
             (Answer::TokenRejected, _) => {
                 format!(
@@ -159,15 +154,18 @@ impl ClientError {
         }
     }
 
-    /// The error of a request that got no whole answer.
-    pub(crate) fn unreachable(url: &str, source: reqwest::Error) -> Self {
-        let reason = match rollmill_net::connection_failure(&source) {
-            Some(reason) => reason,
-            None if source.is_timeout() => "no answer in time".to_owned(),
-            None if source.is_connect() => "no connection".to_owned(),
-            None => "the connection broke off".to_owned(),
-        };
-        // The address is in the message already.
-        Self::Unreachable { url: url.to_owned(), reason, cause: Box::new(source.without_url()) }
+    /// The error of a request without an answer, or of a client that cannot be made.
+    pub(crate) fn of_transport(error: TransportError) -> Self {
+        match error {
+            TransportError::Address(error) => Self::Address(error),
+            TransportError::Token => Self::Token,
+            TransportError::Unreachable(error) => Self::Unreachable(error),
+            TransportError::Foreign(Foreign { url, reason }) => {
+                Self::Answer { url, source: reason.into() }
+            }
+            TransportError::Rejected(Rejection { status, code, message }) => {
+                Self::Rejected { status, broker_code: code, message }
+            }
+        }
     }
 }

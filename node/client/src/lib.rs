@@ -13,8 +13,11 @@ pub mod wire;
 
 use std::time::Duration;
 
+use reqwest::Method;
 use rollmill_errors::{Coded, Disposition};
-use rollmill_net::Tls;
+use rollmill_net::{
+    AddressError, Answer, Foreign, Limits, Tls, Transport, TransportError, Unreachable,
+};
 use rollmill_protocol::{DecodeError, Fr, Genesis, Tx};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,6 +33,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a whole request. Admission verifies a proof, which takes well below a second.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+const LIMITS: Limits = Limits {
+    connect: CONNECT_TIMEOUT,
+    request: REQUEST_TIMEOUT,
+    answer_bytes: wire::ANSWER_BYTES_MAX,
+};
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,19 +46,13 @@ pub enum ClientError {
     /// The node is unreachable, or the connection broke. Retrying may succeed.
     ///
     /// Do: Check that the node runs, and correct `--node-url` or the URL of the source.
-    #[error("{code}: node {url} cannot be reached: {reason}; check that it runs and listens there", code = self.code())]
-    Transport {
-        url: String,
-        /// In a few words, such as `connection refused`.
-        reason: String,
-        /// For a debugger: its words repeat those of `reason` in three layers.
-        cause: Box<reqwest::Error>,
-    },
+    #[error("{code}: node {0}; check that it runs and listens there", code = self.code())]
+    Transport(Unreachable),
     /// Something other than a node of this release answers.
     ///
     /// Do: Correct `--node-url` or the URL of the source, or run both of the same release.
-    #[error("{code}: {url} does not answer as a node of this release: {reason}; check the address", code = self.code())]
-    NotANode { url: String, reason: String },
+    #[error("{code}: no node of this release answers at {0}; check the address", code = self.code())]
+    NotANode(Foreign),
     /// The node rejected the request. The message carries the node's code instead.
     ///
     /// Do: Look up the node's code.
@@ -61,21 +64,21 @@ pub enum ClientError {
     /// Do: Run client and node of the same release. Otherwise use another node.
     #[error("{code}: the node's answer is wrong: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Answer(#[from] DecodeError),
-    /// The node's address is not a URL.
+    /// The node's address is not a URL, or has a user name, a password, a query or a fragment.
     ///
     /// Do: Write it as `http://127.0.0.1:8560`.
-    #[error("{code}: a node's address `{url}` is not a URL such as http://127.0.0.1:8560", code = self.code())]
-    Address { url: String },
+    #[error("{code}: a node's address {0}", code = self.code())]
+    Address(AddressError),
 }
 
 rollmill_errors::coded! {
     ClientError {
-        Self::Transport { .. } => "NDC-001" retried,
-        Self::NotANode { .. } => "NDC-002",
+        Self::Transport(_) => "NDC-001" retried,
+        Self::NotANode(_) => "NDC-002",
         Self::Rejected(error) if error.code == wire::BUSY => [&error.data.code] retried,
         Self::Rejected(error) => [&error.data.code],
         Self::Answer(..) => "NDC-004",
-        Self::Address { .. } => "NDC-005" usage,
+        Self::Address(_) => "NDC-005" usage,
     }
 }
 
@@ -93,13 +96,6 @@ impl ClientError {
         matches!(self, Self::Rejected(error) if error.rejects_transaction())
     }
 
-    /// The error of a request without a complete response.
-    fn unreachable(url: &str, source: reqwest::Error) -> Self {
-        let reason = in_words(&source);
-        // The address is in the message already.
-        Self::Transport { url: url.to_owned(), reason, cause: Box::new(source.without_url()) }
-    }
-
     /// Whether the setting itself cannot be used, whatever the node does.
     pub fn is_usage(&self) -> bool {
         self.disposition() == Disposition::Usage
@@ -111,31 +107,18 @@ impl ClientError {
     }
 }
 
-/// Why the response is missing or incomplete, in a few words.
-fn in_words(source: &reqwest::Error) -> String {
-    match rollmill_net::connection_failure(source) {
-        Some(words) => words,
-        None if source.is_timeout() => "no answer in time".to_owned(),
-        None if source.is_connect() => "no connection".to_owned(),
-        None => "the connection broke off".to_owned(),
-    }
-}
-
 /// A client of one node over HTTP. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct NodeClient {
-    http: reqwest::Client,
-    /// The address of the node. It may contain a password.
-    endpoint: reqwest::Url,
-    /// Scheme, host and port, for errors.
-    url: String,
+    transport: Transport,
 }
 
 impl NodeClient {
     /// A client of the node at `url`, with the TLS of this process. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ClientError::Address`] unless `url` starts with `http://` or `https://` and names a host.
+    /// [`ClientError::Address`] unless `url` is the address of a server, without user name, password, query and
+    /// fragment.
     pub fn new(url: &str) -> Result<Self, ClientError> {
         Self::with_tls(url, &Tls::of_process())
     }
@@ -145,24 +128,15 @@ impl NodeClient {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_tls(url: &str, tls: &Tls) -> Result<Self, ClientError> {
-        let parsed = reqwest::Url::parse(url).ok();
-        let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
-        let Some(endpoint) = parsed.filter(|url| is_http(url) && url.has_host()) else {
-            return Err(ClientError::Address { url: rollmill_net::unreadable_url(url) });
-        };
-        let url = endpoint.origin().ascii_serialization();
-        let http = tls
-            .http_client()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .build()
-            .map_err(|source| ClientError::unreachable(&url, source))?;
-        Ok(Self { http, endpoint, url })
+        match Transport::new(url, None, LIMITS, tls) {
+            Ok(transport) => Ok(Self { transport }),
+            Err(error) => Err(failed(error)),
+        }
     }
 
-    /// Scheme, host and port of the node's address, without credentials.
+    /// Scheme, host and port of the node's address.
     pub fn url(&self) -> &str {
-        &self.url
+        self.transport.url()
     }
 
     /// Pending and proven tips.
@@ -293,11 +267,9 @@ impl NodeClient {
             method: method.to_owned(),
             params,
         };
-        let transport = |source| ClientError::unreachable(&self.url, source);
-        let sent = self.http.post(self.endpoint.clone()).json(&request).send().await;
-        let response = sent.map_err(transport)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(transport)?;
+        let request = self.transport.request(Method::POST, "").json(&request);
+        let answer = self.transport.answer(request).await.map_err(failed)?;
+        let Answer { status, body, .. } = answer;
         let response: Response =
             serde_json::from_slice(&body).map_err(|_| match speaks_json_rpc(&body) {
                 true => self.not_a_node("it is a JSON-RPC server, but not a Rollmill node"),
@@ -315,7 +287,19 @@ impl NodeClient {
     }
 
     fn not_a_node(&self, reason: &str) -> ClientError {
-        ClientError::NotANode { url: self.url.clone(), reason: reason.to_owned() }
+        ClientError::NotANode(self.transport.foreign(reason))
+    }
+}
+
+/// Why there is no answer. A node's errors are read of the answer itself, and a client has no token.
+fn failed(error: TransportError) -> ClientError {
+    match error {
+        TransportError::Address(error) => ClientError::Address(error),
+        TransportError::Unreachable(error) => ClientError::Transport(error),
+        TransportError::Foreign(foreign) => ClientError::NotANode(foreign),
+        TransportError::Token | TransportError::Rejected(_) => {
+            unreachable!("no token is sent, and no code is read")
+        }
     }
 }
 
@@ -348,11 +332,14 @@ mod tests {
 
     #[test]
     fn an_address_that_is_no_url_is_reported_and_no_password_in_it() {
-        for wrong in ["nonsense", "", "127.0.0.1:8560", "ftp://host/", "user:planted@host"] {
-            let error = NodeClient::new(wrong).unwrap_err().to_string();
-            assert!(error.starts_with("NDC-005: a node's address `"), "{error}");
-            assert!(!error.contains("planted"), "{error}");
+        for wrong in ["nonsense", "", "ftp://host/", "user:planted@host", "http://u:planted@host"] {
+            let error = NodeClient::new(wrong).unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(text.starts_with("NDC-005: a node's address `"), "{text}");
+            assert!(!text.contains("planted") && error.is_usage(), "{text}");
         }
-        NodeClient::new("https://node.example:8560/path").unwrap();
+        let client = NodeClient::new("https://node.example:8560/planted").unwrap();
+        assert_eq!(client.url(), "https://node.example:8560");
+        assert!(!format!("{client:?}").contains("planted"));
     }
 }

@@ -23,6 +23,9 @@ pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_MAX: usize = 32;
 /// Bytes of a batch's responses after which its other requests get NODE-048.
 pub const BATCH_ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Most bytes of a response that a client reads. The largest, the effects of [`BLOCKS_MAX`] full blocks, has about 3 MB; a
+/// genesis file may have more notes than any so far.
+pub const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Most tags in one request for logs.
 pub const TAGS_MAX: usize = 128;
 /// Most logs given for one tag. A tag is used once; only a forger repeats it.
@@ -425,6 +428,30 @@ pub struct Versions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: no answer that a node of this release may give is too long for its client.
+    #[test]
+    fn the_longest_answers_are_read() {
+        let word = Fr::from(0u64) - Fr::from(1u64);
+        let log = TaggedLog {
+            block_number: u64::MAX,
+            tx_hash: word,
+            first_nullifier: word,
+            log_index: u32::MAX,
+            log: vec![word; 5],
+            note_hashes: vec![word; rollmill_protocol::tx::SLOTS],
+            note_start_index: u64::MAX,
+        };
+        let data = vec![0xff; 84_000];
+        let block = BlockEffects { block_number: u64::MAX, header_hash: word, data };
+        let blocks = vec![block; usize::try_from(BLOCKS_MAX).unwrap()];
+        let tx = serde_json::to_vec(&HexBytes(vec![0xff; rollmill_protocol::Tx::BYTES_MAX]));
+        let logs = serde_json::to_vec(&vec![vec![log; LOGS_PER_TAG_MAX]; TAGS_MAX]);
+        for answer in [tx, logs, serde_json::to_vec(&blocks)] {
+            let bytes = answer.unwrap().len();
+            assert!(bytes * 4 < ANSWER_BYTES_MAX, "{bytes} bytes");
+        }
+    }
 
     /// Goal: a full block in a log is one line.
     #[test]

@@ -20,13 +20,13 @@ use rollmill_sequencer_client::{ClientError, QuoteClient, Stored};
 use rollmill_service::{Again, Retry, Shutdown};
 use tokio::task::JoinSet;
 
-pub use config::QuotesConfig;
+pub use config::{Proposer, Proposers, QuotesConfig};
 
 use crate::metrics::Metrics;
 
 /// Pause between two times at which a proposer gets the quotes.
 const PAUSE: Duration = Duration::from_secs(6);
-/// First and longest pause after a proposer did not take them.
+/// First and longest pause after a proposer took none of them.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Reads the slot of L1's head. It may wait for the disk.
@@ -64,6 +64,15 @@ rollmill_errors::coded! {
     }
 }
 
+/// What came of sending the present quotes to a proposer, if it took one at least.
+#[derive(Debug)]
+pub struct Sent {
+    /// Quotes that were new to the proposer.
+    pub new: usize,
+    /// Why it did not take the first of the others, if there were others.
+    pub rejected: Option<ClientError>,
+}
+
 /// What a prover asks, and what it needs to sign that.
 #[derive(Clone)]
 pub struct Quoter {
@@ -92,17 +101,15 @@ impl Quoter {
     /// The quoter of these settings with this key, and the proposers; `None` if nothing is quoted.
     ///
     /// # Errors
-    /// When a URL or the token cannot be used.
+    /// When a URL or a token cannot be used.
     pub fn open(
         config: &QuotesConfig,
         running: &RunningNode,
         key: PrivateKeySigner,
         metrics: &Metrics,
     ) -> Result<Option<(Self, Vec<QuoteClient>)>, ClientError> {
-        let Some((fee, urls)) = config.asked() else { return Ok(None) };
-        let token = config.token.as_ref().map(|token| token.reveal());
-        let proposers = urls.iter().map(|url| QuoteClient::new(url, token));
-        let proposers = proposers.collect::<Result<_, _>>()?;
+        let Some((fee, proposers)) = config.asked() else { return Ok(None) };
+        let proposers = proposers.iter().map(Proposer::client).collect::<Result<_, _>>()?;
         let node = Arc::clone(&running.node);
         let quoter = Self {
             key,
@@ -129,21 +136,21 @@ impl Quoter {
         (present..=present.saturating_add(EPOCHS_AHEAD)).map(quote).collect()
     }
 
-    /// Sends the present quotes to a proposer. Returns how many were new to it.
+    /// Sends the present quotes to a proposer.
     ///
     /// # Errors
-    /// The first failure. All of them can be retried: what is wrong may be the proposer's settings.
-    pub async fn step(&self, proposer: &QuoteClient) -> Result<usize, QuoteError> {
+    /// The first failure if the proposer took no quote. All failures can be retried: what is wrong may be the proposer's
+    /// settings.
+    pub async fn step(&self, proposer: &QuoteClient) -> Result<Sent, QuoteError> {
         let read = Arc::clone(&self.slot);
         let slot = tokio::task::spawn_blocking(move || read()).await??;
-        let mut new = 0;
-        let mut failure = None;
+        let (mut taken, mut new, mut rejected) = (0, 0, None);
         for quote in self.quotes(slot) {
             let signed = quote.sign(&self.key, self.chain_id, self.rollup)?;
             match proposer.post(&signed).await {
-                Ok(Stored::Known) => {}
+                Ok(Stored::Known) => taken += 1,
                 Ok(Stored::New) => {
-                    new += 1;
+                    (taken, new) = (taken + 1, new + 1);
                     self.metrics.quotes_posted_total.inc();
                     let Quote { epoch, fee, valid_until_slot, .. } = quote;
                     let url = proposer.url();
@@ -152,13 +159,13 @@ impl Quoter {
                 Err(error) => {
                     let reason = error.reason().label();
                     self.metrics.quotes_failed_total.with_label_values(&[reason]).inc();
-                    failure.get_or_insert(error);
+                    rejected.get_or_insert(error);
                 }
             }
         }
-        match failure {
-            None => Ok(new),
-            Some(error) => Err(error.into()),
+        match rejected {
+            Some(error) if taken == 0 => Err(error.into()),
+            rejected => Ok(Sent { new, rejected }),
         }
     }
 
@@ -173,28 +180,40 @@ impl Quoter {
         while tasks.join_next().await.is_some() {}
     }
 
+    /// Sends quotes to one proposer. It gets them at the usual pace as long as it takes one of them: an epoch for which it
+    /// has a quote that counts more keeps no other epoch from its quote.
     async fn serve(&self, proposer: &QuoteClient, shutdown: &Shutdown) {
-        let mut retry = Retry::new(RETRY.0, RETRY.1);
+        let (mut retry, mut partly) = (Retry::new(RETRY.0, RETRY.1), Retry::steady(PAUSE));
         while !shutdown.is_started() {
             let step = tokio::select! {
                 () = shutdown.started() => return,
                 step = self.step(proposer) => step,
             };
             let url = proposer.url();
-            match step {
-                Ok(_) => {
-                    retry.succeeded(|wait_seconds| {
-                        tracing::info!(url, wait_seconds, "proposer takes quotes again");
-                    });
-                    shutdown.within(PAUSE).await;
-                }
+            let Sent { rejected, .. } = match step {
+                Ok(sent) => sent,
                 Err(error) => {
                     let log = |Again { repeated, retry_seconds }| {
                         tracing::warn!(url, %error, repeated, retry_seconds, "quote not posted; retrying");
                     };
                     retry.failed(shutdown.started(), log).await;
+                    continue;
                 }
-            }
+            };
+            retry.succeeded(|wait_seconds| {
+                tracing::info!(url, wait_seconds, "proposer takes quotes again");
+            });
+            let Some(error) = rejected else {
+                partly.succeeded(|wait_seconds| {
+                    tracing::info!(url, wait_seconds, "proposer takes all quotes again");
+                });
+                shutdown.within(PAUSE).await;
+                continue;
+            };
+            let log = |Again { repeated, retry_seconds }| {
+                tracing::warn!(url, %error, repeated, retry_seconds, "quote of an epoch not posted; retrying");
+            };
+            partly.failed(shutdown.started(), log).await;
         }
     }
 }

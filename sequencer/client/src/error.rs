@@ -1,55 +1,59 @@
 //! Why a quote was not delivered.
 
 use rollmill_errors::{Coded, Disposition};
+use rollmill_net::{AddressError, Foreign, Rejection, TransportError, Unreachable};
 
 /// What happened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The proposer's address is not a URL.
+    /// The proposer's address is not a URL, or has a user name, a password, a query or a fragment.
     ///
     /// Do: Correct `--quotes-proposers`.
-    #[error("{code}: a proposer's address `{url}` is not a URL such as http://127.0.0.1:8580", code = self.code())]
-    Address { url: String },
+    #[error("{code}: a proposer's address {0}; correct the setting quotes.proposers", code = self.code())]
+    Address(AddressError),
     /// The token has a line break or another control character inside.
     ///
-    /// Do: Correct `--quotes-token`.
-    #[error("{code}: the token for the proposers has a line break or another control character in it; correct the setting quotes.token", code = self.code())]
+    /// Do: Correct the file or variable that `--quotes-proposers` names for the proposer.
+    #[error("{code}: the token for a proposer has a line break or another control character in it; correct what the setting quotes.proposers names", code = self.code())]
     Token,
     /// The proposer is unreachable, or the connection broke. Retrying may succeed.
     ///
     /// Do: Check that it runs with `--quotes-listen`, and correct its URL in `--quotes-proposers`.
-    #[error("{code}: proposer {url} cannot be reached: {reason}", code = self.code())]
-    Unreachable {
-        url: String,
-        /// In a few words, such as `connection refused`.
-        reason: String,
-        /// For a debugger: its words repeat those of `reason` in three layers.
-        cause: Box<reqwest::Error>,
-    },
+    #[error("{code}: proposer {0}", code = self.code())]
+    Unreachable(Unreachable),
     /// Something other than a proposer that takes quotes answers at the address, or a proxy in front of one.
     ///
     /// Do: Correct the URL in `--quotes-proposers`, or run both of the same release.
-    #[error("{code}: {url} does not answer as a proposer of this release that takes quotes: {reason}", code = self.code())]
-    NotAProposer { url: String, reason: String },
+    #[error("{code}: no proposer of this release that takes quotes answers at {0}", code = self.code())]
+    NotAProposer(Foreign),
     /// The proposer does not take the quote. The message carries its code instead.
     ///
     /// Do: Look up the proposer's code.
-    #[error("{message}")]
-    Rejected { status: u16, proposer_code: String, message: String },
+    #[error("{0}")]
+    Rejected(Rejection),
 }
-
-/// The HTTP status of an answer after which the same request may succeed.
-const UNAVAILABLE: u16 = 503;
 
 rollmill_errors::coded! {
     ClientError {
-        Self::Address { .. } => "SQC-001" usage,
+        Self::Address(_) => "SQC-001" usage,
         Self::Token => "SQC-002" usage,
-        Self::Unreachable { .. } => "SQC-003" retried,
-        Self::NotAProposer { .. } => "SQC-004" retried,
-        Self::Rejected { status, proposer_code, .. } if *status == UNAVAILABLE => [proposer_code] retried,
-        Self::Rejected { proposer_code, .. } => [proposer_code],
+        Self::Unreachable(_) => "SQC-003" retried,
+        Self::NotAProposer(_) => "SQC-004" retried,
+        Self::Rejected(rejection) if rejection.is_unavailable() => [&rejection.code] retried,
+        Self::Rejected(rejection) => [&rejection.code],
+    }
+}
+
+impl From<TransportError> for ClientError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Address(error) => Self::Address(error),
+            TransportError::Token => Self::Token,
+            TransportError::Unreachable(error) => Self::Unreachable(error),
+            TransportError::Foreign(foreign) => Self::NotAProposer(foreign),
+            TransportError::Rejected(rejection) => Self::Rejected(rejection),
+        }
     }
 }
 
@@ -66,18 +70,21 @@ pub enum Reason {
     Terms,
     /// The proposer has as many quotes as it keeps, and all are cheaper.
     Full,
+    /// The proposer has no time for the quote now.
+    Busy,
     Unreachable,
     /// No answer of a proposer of this release, or one that has no other name here.
     Other,
 }
 
 impl Reason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Token,
         Self::Prover,
         Self::Superseded,
         Self::Terms,
         Self::Full,
+        Self::Busy,
         Self::Unreachable,
         Self::Other,
     ];
@@ -89,6 +96,7 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::Terms => "terms",
             Self::Full => "full",
+            Self::Busy => "busy",
             Self::Unreachable => "unreachable",
             Self::Other => "other",
         }
@@ -102,6 +110,7 @@ impl Reason {
             Self::Superseded => Some(409),
             Self::Terms => Some(422),
             Self::Full => Some(429),
+            Self::Busy => Some(503),
             Self::Unreachable | Self::Other => None,
         }
     }
@@ -121,25 +130,15 @@ impl ClientError {
     /// The kind of the failure.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable { .. } => Reason::Unreachable,
-            Self::Rejected { status, .. } => {
+            Self::Unreachable(_) => Reason::Unreachable,
+            // The frame of its server rejects the form of a request, and knows no quotes.
+            Self::Rejected(Rejection { code, .. }) if code.starts_with("SVC-") => Reason::Other,
+            Self::Rejected(Rejection { status, .. }) => {
                 let says = |reason: &Reason| reason.status() == Some(*status);
                 Reason::ALL.into_iter().find(says).unwrap_or(Reason::Other)
             }
-            Self::Address { .. } | Self::Token | Self::NotAProposer { .. } => Reason::Other,
+            Self::Address(_) | Self::Token | Self::NotAProposer(_) => Reason::Other,
         }
-    }
-
-    /// The error of a request that got no whole answer.
-    pub(crate) fn unreachable(url: &str, source: reqwest::Error) -> Self {
-        let reason = match rollmill_net::connection_failure(&source) {
-            Some(words) => words,
-            None if source.is_timeout() => "no answer in time".to_owned(),
-            None if source.is_connect() => "no connection".to_owned(),
-            None => "the connection broke off".to_owned(),
-        };
-        // The address is in the message already.
-        Self::Unreachable { url: url.to_owned(), reason, cause: Box::new(source.without_url()) }
     }
 }
 
@@ -155,10 +154,13 @@ mod tests {
                 assert!(reason.status().is_none() || reason.status() != other.status());
             }
             if let Some(status) = reason.status() {
-                let (proposer_code, message) = (String::new(), String::new());
-                let error = ClientError::Rejected { status, proposer_code, message };
+                let (code, message) = (String::new(), String::new());
+                let error = ClientError::Rejected(Rejection { status, code, message });
                 assert_eq!(error.reason(), reason);
             }
         }
+        let (code, message) = ("SVC-012".to_owned(), "SVC-012: host".to_owned());
+        let of_the_frame = ClientError::Rejected(Rejection { status: 403, code, message });
+        assert_eq!(of_the_frame.reason(), Reason::Other);
     }
 }

@@ -13,4 +13,5 @@ mod wire;
 
 pub use client::QuoteClient;
 pub use error::{ClientError, Reason};
-pub use wire::{ErrorBody, QUOTES_MAX, QUOTES_PATH, ShownQuote, Stored};
+pub use rollmill_net::{ErrorBody, Rejection};
+pub use wire::{QUOTES_MAX, QUOTES_PATH, ShownQuote, Stored};

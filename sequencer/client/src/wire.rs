@@ -44,12 +44,3 @@ impl From<&SignedQuote> for ShownQuote {
         }
     }
 }
-
-/// The body of a response that is no success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// Stable code, such as `SEQ-020`.
-    pub code: String,
-    /// Text for people; starts with the code.
-    pub message: String,
-}

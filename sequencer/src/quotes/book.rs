@@ -25,6 +25,13 @@ pub struct Market {
     pub slots_per_epoch: u64,
 }
 
+/// An epoch that a block opens, and the cheapest valid quote at the time the block was proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    pub epoch: u64,
+    pub quote: Option<Quote>,
+}
+
 /// Quotes of the present epoch and those after it, by epoch and prover.
 #[derive(Debug)]
 pub struct QuoteBook {
@@ -54,6 +61,10 @@ impl QuoteBook {
     /// Why the quote is not kept.
     pub fn offer(&self, offered: SignedQuote, slot: u64) -> Result<Stored, QuoteError> {
         self.check(&offered.quote, slot)?;
+        // A prover node sends its quotes again and again; each signature is checked once.
+        if self.has(&offered) {
+            return Ok(Stored::Known);
+        }
         let Market { chain_id, rollup, .. } = self.market;
         let Quote { prover, epoch, fee, .. } = offered.quote;
         if !offered.is_signed_by_its_prover(chain_id, rollup) {
@@ -82,6 +93,13 @@ impl QuoteBook {
         drop(state);
         self.metrics.quotes_accepted_total.inc();
         Ok(Stored::New)
+    }
+
+    /// Whether this very quote is kept, with this signature.
+    fn has(&self, offered: &SignedQuote) -> bool {
+        let state = self.state.lock();
+        let of_epoch = state.epochs.get(&offered.quote.epoch);
+        of_epoch.and_then(|quotes| quotes.get(&offered.quote.prover)) == Some(offered)
     }
 
     /// Epoch, validity and prover, which cost less to check than a signature.
@@ -147,11 +165,17 @@ impl QuoteBook {
         }
     }
 
-    /// Logs which quote the block that opens an epoch goes with. Neither the block nor L1 says so, and nothing follows
-    /// from it: whoever proves the epoch is paid by the rates of the deployment.
-    pub fn opened(&self, slot: u64, block: u64) {
+    /// The quote that a block goes with which opens the epoch of this slot now.
+    pub fn choose(&self, slot: u64) -> Opening {
         let epoch = self.epoch(slot);
-        let Some(Quote { prover, fee, valid_until_slot, .. }) = self.cheapest(epoch, slot) else {
+        Opening { epoch, quote: self.cheapest(epoch, slot) }
+    }
+
+    /// Logs which quote a block that L1 has included went with. Neither the block nor L1 says so, and nothing follows
+    /// from it: whoever proves the epoch is paid by the rates of the deployment.
+    pub fn opened(&self, opening: Opening, block: u64) {
+        let Opening { epoch, quote } = opening;
+        let Some(Quote { prover, fee, valid_until_slot, .. }) = quote else {
             tracing::info!(epoch, block, "epoch opened without a quote");
             return;
         };

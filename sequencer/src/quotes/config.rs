@@ -9,6 +9,11 @@ use rollmill_service::{Conflict, Secret, values};
 /// Several provers. The alias keeps clap's derive from reading the list as an option that is repeated.
 pub type Provers = Vec<EthAddress>;
 
+rollmill_service::listener_settings! {
+    /// Settings that protect the address for quotes.
+    pub struct ListenerConfig: "quotes.", "Prover quotes"
+}
+
 /// Settings of a proposer that takes quotes.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Prover quotes")]
@@ -19,6 +24,9 @@ pub struct QuotesConfig {
     #[arg(id = "quotes.listen", long, value_name = "HOST:PORT")]
     #[arg(value_parser = values::listen_address)]
     pub listen: Option<String>,
+
+    #[command(flatten)]
+    pub listener: ListenerConfig,
 
     /// Bearer token that provers must send [default: none is required]
     #[arg(id = "quotes.listen_token", long, value_name = "file:PATH|env:NAME")]
@@ -35,12 +43,18 @@ impl QuotesConfig {
     /// # Errors
     /// The settings that exclude each other.
     pub fn check(&self, attest_only: bool) -> Result<(), Conflict> {
+        self.listener.check()?;
         if self.listen.is_some() {
             let why = "a member that only attests opens no epoch, so it has no use for quotes";
             let keys = &["committee.attest_only", "quotes.listen"];
             return if attest_only { Err(Conflict::new(keys, why)) } else { Ok(()) };
         }
         let why = "no quotes are taken without an address; set quotes.listen";
+        if self.listener != ListenerConfig::default() {
+            let keys = ["quotes.listen_tls_cert", "quotes.listen_hosts", "quotes.listen"];
+            let why = "the certificate and names are for an address; set quotes.listen";
+            return Err(Conflict::new(&keys, why));
+        }
         if self.listen_token.is_some() {
             return Err(Conflict::new(&["quotes.listen_token", "quotes.listen"], why));
         }

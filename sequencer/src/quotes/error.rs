@@ -14,8 +14,8 @@ use rollmill_sequencer_client::QUOTES_MAX;
 pub enum QuoteError {
     /// The bearer token is missing or wrong.
     ///
-    /// Do: Set `--quotes-token` of the prover node to the proposer's token.
-    #[error("{code}: the bearer token is missing or wrong; the prover node's setting is quotes.token", code = self.code())]
+    /// Do: Name the proposer's token in `--quotes-proposers` of the prover node, as `URL=file:PATH`.
+    #[error("{code}: the bearer token is missing or wrong; the prover node names it in its setting quotes.proposers, as URL=file:PATH", code = self.code())]
     Token,
     /// The body exceeds the size of a quote.
     ///
@@ -77,13 +77,18 @@ pub enum QuoteError {
     /// Do: Quote less, or ask the proposer to name its provers in its setting `quotes.provers`.
     #[error("{code}: {QUOTES_MAX} quotes for epoch {epoch} are kept, the dearest of {dearest} AZT; a further one must be cheaper", code = self.code())]
     Full { epoch: u64, dearest: Azt },
+    /// The proposer checks as many quotes as it may.
+    ///
+    /// Do: Nothing: the prover node sends the quote again.
+    #[error("{code}: the proposer is busy with other requests about quotes; ask again later", code = self.code())]
+    Busy,
     /// The proposer's node does not know the slot.
     #[error(transparent)]
     Slot(#[from] NodeError),
-    /// The task that reads the slot panicked.
+    /// The task that reads the slot and checks the quote panicked.
     ///
     /// Do: A bug in Rollmill: report it with the proposer's log.
-    #[error("{code}: internal error: the slot was not read; see the proposer's log", code = self.code())]
+    #[error("{code}: internal error: the request was not worked on; see the proposer's log", code = self.code())]
     Died(#[from] tokio::task::JoinError),
 }
 
@@ -103,11 +108,17 @@ rollmill_errors::coded! {
         Self::Superseded { .. } => "SEQ-031",
         Self::Full { .. } => "SEQ-032",
         Self::Died(_) => "SEQ-033",
+        Self::Busy => "SEQ-034" retried,
         Self::Slot(error) => (error) retried,
     }
 }
 
 impl QuoteError {
+    /// Every code that it can have.
+    pub(crate) fn codes() -> impl Iterator<Item = &'static str> {
+        Self::own_codes().chain(NodeError::own_codes())
+    }
+
     /// The HTTP status, from which a client tells the kinds of failures apart. 503 asks the prover to try again.
     pub fn status(&self) -> u16 {
         match self {
@@ -121,14 +132,14 @@ impl QuoteError {
             Self::Epoch { .. } | Self::Expired { .. } | Self::TooLong { .. } => 422,
             Self::Full { .. } => 429,
             Self::Died(_) => 500,
-            Self::Slot(_) => 503,
+            Self::Busy | Self::Slot(_) => 503,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rollmill_sequencer_client::{ClientError, Reason};
+    use rollmill_sequencer_client::{ClientError, Reason, Rejection};
 
     use super::*;
 
@@ -144,13 +155,14 @@ mod tests {
             (QuoteError::Expired { slot: 2, until: 1 }, Reason::Terms),
             (QuoteError::TooLong { last: 1, until: 2 }, Reason::Terms),
             (QuoteError::Full { epoch: 1, dearest: fee }, Reason::Full),
+            (QuoteError::Busy, Reason::Busy),
             (QuoteError::TooLarge, Reason::Other),
             (QuoteError::Body, Reason::Other),
             (QuoteError::UnknownPath, Reason::Other),
             (QuoteError::WrongMethod, Reason::Other),
         ] {
-            let (proposer_code, message) = (error.code().to_owned(), error.to_string());
-            let told = ClientError::Rejected { status: error.status(), proposer_code, message };
+            let (code, message) = (error.code().to_owned(), error.to_string());
+            let told = ClientError::Rejected(Rejection { status: error.status(), code, message });
             assert_eq!(told.reason(), expected, "{error}");
         }
     }

@@ -18,14 +18,12 @@ use rollmill_l1::abi;
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Node, NodeError};
 use rollmill_node_client::wire::BlockRef;
-use rollmill_service::{
-    Again, Failure, HttpLimits, HttpMetrics, Process, Retry, Shutdown, listen, serve_within,
-};
+use rollmill_service::{Again, Failure, HttpLimits, HttpServer, Process, Retry, Shutdown, listen};
 
-pub use book::{Market, QuoteBook};
-pub use config::{Provers, QuotesConfig};
+pub use book::{Market, Opening, QuoteBook};
+pub use config::{ListenerConfig, Provers, QuotesConfig};
 pub use error::QuoteError;
-pub use server::{QuoteServer, router};
+pub use server::{Admission, QuoteServer, router};
 
 use crate::metrics::Metrics;
 
@@ -51,7 +49,7 @@ pub fn slot_of(node: &Arc<Node>) -> SlotReader {
 /// Takes quotes as part of `process`, until it shuts down, if the settings have an address for that.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When the address cannot be listened on, or its certificate cannot be used.
 pub async fn start<C>(
     config: &QuotesConfig,
     running: &RunningNode,
@@ -77,12 +75,12 @@ pub async fn start<C>(
         body: REQUEST,
         ..HttpLimits::default()
     };
-    let http = HttpMetrics::new("quotes");
-    http.register(&process.metrics)?;
-    let token = config.listen_token.clone();
-    let server = QuoteServer { book: Arc::clone(&book), slot: Arc::clone(&slot), token };
+    let (protection, registry) = (config.listener.protection(), &process.metrics);
+    let http = HttpServer::open("quotes", address, limits, &protection, registry)?;
+    let (token, admission) = (config.listen_token.clone(), Admission::default());
+    let server = QuoteServer::new(Arc::clone(&book), Arc::clone(&slot), token, admission);
     let shutdown = &process.shutdown;
-    tokio::spawn(serve_within(listener, router(Arc::new(server)), limits, http, shutdown.clone()));
+    tokio::spawn(http.serve(listener, router(Arc::new(server)), shutdown.clone()));
     tokio::spawn(show(Arc::clone(&book), slot, shutdown.clone()));
     Ok(Some(book))
 }
@@ -91,7 +89,7 @@ pub async fn start<C>(
 async fn show(book: Arc<QuoteBook>, slot: SlotReader, shutdown: Shutdown) {
     let mut retry = Retry::new(PAUSE, RETRY_MAX);
     while !shutdown.is_started() {
-        match server::read(&slot).await {
+        match read(&slot).await {
             Ok(slot) => {
                 book.show(slot);
                 retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "slot read again"));
@@ -107,13 +105,21 @@ async fn show(book: Arc<QuoteBook>, slot: SlotReader, shutdown: Shutdown) {
     }
 }
 
-/// Logs the quote that a block in this slot goes with, if the block is the first one of its epoch. Whatever happens
-/// here, the block is on L1.
-pub fn note_opened(book: &QuoteBook, node: &Node, block: u64, slot: u64) {
+async fn read(slot: &SlotReader) -> Result<u64, QuoteError> {
+    let slot = Arc::clone(slot);
+    Ok(tokio::task::spawn_blocking(move || slot()).await??)
+}
+
+/// What the block that is about to be proposed in this slot opens, and with which quote; `None` if it is not the first one
+/// of its epoch. Quotes that come, expire or are replaced until L1 includes the block do not change it.
+pub fn opening_of(book: &QuoteBook, node: &Node, block: u64, slot: u64) -> Option<Opening> {
     match opens_epoch(node, block, slot) {
-        Ok(true) => book.opened(slot, block),
-        Ok(false) => {}
-        Err(error) => tracing::warn!(%error, block, "quote of an epoch not looked up"),
+        Ok(opens) => opens.then(|| book.choose(slot)),
+        Err(error) => {
+            // Nothing about the block depends on it.
+            tracing::warn!(%error, block, "quote of an epoch not looked up");
+            None
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP interface: `POST /quotes` and `GET /quotes/EPOCH`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
@@ -12,20 +13,67 @@ use axum::{Json, Router};
 use rollmill_l1::quote::SignedQuote;
 use rollmill_sequencer_client::{ErrorBody, QUOTES_PATH, ShownQuote, Stored};
 use rollmill_service::{Secret, one_line};
+use tokio::sync::Semaphore;
 
 use super::{QuoteBook, QuoteError, SlotReader};
 
+/// How many requests are worked on. Each reads the slot from the disk, and a new quote costs the recovery of its signer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Requests that are worked on at once.
+    pub places: usize,
+    /// How long a request waits for a place. Those that wait get theirs in the order of their arrival, so that a peer with
+    /// many connections delays the others, and does not shut them out.
+    pub turn: Duration,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self { places: 2, turn: Duration::from_secs(2) }
+    }
+}
+
 /// What the interface serves.
 pub struct QuoteServer {
-    pub book: Arc<QuoteBook>,
-    pub slot: SlotReader,
-    /// Token that a prover must send; none is required without one.
-    pub token: Option<Secret>,
+    book: Arc<QuoteBook>,
+    slot: SlotReader,
+    token: Option<Secret>,
+    places: Arc<Semaphore>,
+    turn: Duration,
 }
 
 impl std::fmt::Debug for QuoteServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("QuoteServer").field("book", &self.book).finish_non_exhaustive()
+    }
+}
+
+impl QuoteServer {
+    /// Serves `book`, in the slot that `slot` reads. A prover must send `token`; none is required without one.
+    pub fn new(
+        book: Arc<QuoteBook>,
+        slot: SlotReader,
+        token: Option<Secret>,
+        admission: Admission,
+    ) -> Self {
+        let Admission { places, turn } = admission;
+        Self { book, slot, token, places: Arc::new(Semaphore::new(places)), turn }
+    }
+
+    /// Works on a request, on a thread that may wait and compute, once it has a place. The place is taken until the work is
+    /// over, also when the request is dropped before.
+    async fn work<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&QuoteBook, u64) -> Result<R, QuoteError> + Send + 'static,
+    ) -> Result<R, QuoteError> {
+        let turn = tokio::time::timeout(self.turn, Arc::clone(&self.places).acquire_owned()).await;
+        let place = turn.ok().and_then(Result::ok).ok_or(QuoteError::Busy)?;
+        let (book, slot) = (Arc::clone(&self.book), Arc::clone(&self.slot));
+        let working = move || {
+            let _place = place;
+            work(&book, slot()?)
+        };
+        tokio::task::spawn_blocking(working).await?
     }
 }
 
@@ -62,8 +110,7 @@ async fn offered(server: &QuoteServer, request: Request) -> Result<Stored, Quote
         _ => QuoteError::Body,
     })?;
     let quote = SignedQuote::from_bytes(&body)?;
-    let slot = read(&server.slot).await?;
-    server.book.offer(quote, slot)
+    server.work(move |book, slot| book.offer(quote, slot)).await
 }
 
 async fn list(
@@ -84,14 +131,8 @@ async fn listed(
 ) -> Result<Vec<ShownQuote>, QuoteError> {
     require_token(server.token.as_ref(), headers)?;
     let epoch = epoch.parse().map_err(|_| QuoteError::UnknownPath)?;
-    let slot = read(&server.slot).await?;
-    Ok(server.book.list(epoch, slot).iter().map(ShownQuote::from).collect())
-}
-
-/// The present slot.
-pub(super) async fn read(slot: &SlotReader) -> Result<u64, QuoteError> {
-    let slot = Arc::clone(slot);
-    Ok(tokio::task::spawn_blocking(move || slot()).await??)
+    let list = move |book: &QuoteBook, slot| Ok(book.list(epoch, slot));
+    Ok(server.work(list).await?.iter().map(ShownQuote::from).collect())
 }
 
 fn require_token(expected: Option<&Secret>, headers: &HeaderMap) -> Result<(), QuoteError> {
@@ -103,6 +144,7 @@ fn require_token(expected: Option<&Secret>, headers: &HeaderMap) -> Result<(), Q
 
 /// An error as JSON with its one code, counted and logged, with Retry-After where asking again helps.
 fn response(server: &QuoteServer, error: &QuoteError) -> Response {
+    debug_assert!(QuoteError::codes().any(|code| code == error.code()), "{error}");
     server.book.metrics.quotes_rejected_total.with_label_values(&[error.code()]).inc();
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let message = one_line(error);

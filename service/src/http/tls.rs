@@ -34,7 +34,7 @@ crate::metrics! {
     /// Metrics of a certificate and its files.
     pub(crate) struct TlsMetrics: "rollmill_tls_" {
         /// Unix time at which the first certificate in the chain of `server` expires: `rpc` of a node,
-        /// `broker`, `committee`, or `client` for what the process presents to servers.
+        /// `broker`, `committee`, `quotes`, or `client` for what the process presents to servers.
         certificate_expiry_timestamp_seconds: Gauge = f64::NAN,
         /// Times that the changed files of `server` were read, by outcome. After `failed` what was read
         /// before stays in use.

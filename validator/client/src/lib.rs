@@ -13,6 +13,7 @@ mod wire;
 
 pub use client::ValidatorClient;
 pub use error::ClientError;
+pub use rollmill_net::ErrorBody;
 pub use wire::{
-    ATTEST_PATH, ErrorBody, IDENTITY_PATH, Identity, PROPOSAL_BYTES_MAX, Proposal, SIGNATURE_BYTES,
+    ATTEST_PATH, IDENTITY_PATH, Identity, PROPOSAL_BYTES_MAX, Proposal, SIGNATURE_BYTES,
 };

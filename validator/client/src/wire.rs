@@ -107,15 +107,6 @@ pub struct Identity {
     pub software: String,
 }
 
-/// The body of a response that is no success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// Stable code, such as `VAL-010`.
-    pub code: String,
-    /// Text for people; starts with the code.
-    pub message: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

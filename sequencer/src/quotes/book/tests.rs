@@ -108,6 +108,38 @@ fn a_full_epoch_takes_cheaper_quotes_only_and_what_expires_makes_space() {
     assert_eq!(book.list(5, SLOT + 1).len(), QUOTES_MAX);
 }
 
+/// Goal: what was chosen for a block stays what it was, whatever comes, expires or is forgotten later.
+#[test]
+fn what_was_chosen_does_not_change_with_the_book() {
+    let book = book(None);
+    assert_eq!(book.choose(SLOT), Opening { epoch: 5, quote: None });
+    book.offer(signed(0, 5, 9, SLOT), SLOT).unwrap();
+    let chosen = book.choose(SLOT);
+    assert_eq!(chosen.quote, Some(quote(0, 5, 9, SLOT)));
+    book.offer(signed(1, 5, 8, SLOT + 1), SLOT).unwrap();
+    book.show(SLOT + 1);
+    book.opened(chosen, 1);
+    assert_eq!(chosen.quote, Some(quote(0, 5, 9, SLOT)));
+    assert_eq!(book.metrics.quotes_taken_total.get(), 1);
+    assert_eq!(book.choose(SLOT).quote.unwrap().prover, key(1).address());
+}
+
+/// Goal: sent again, a quote costs no recovery of its signer, and no other bytes pass for it.
+#[test]
+fn a_known_quote_is_known_by_all_its_bytes() {
+    let book = book(None);
+    let kept = signed(0, 5, 9, SLOT);
+    assert!(!book.has(&kept));
+    book.offer(kept.clone(), SLOT).unwrap();
+    assert!(book.has(&kept));
+    assert_eq!(book.offer(kept.clone(), SLOT).unwrap(), Stored::Known);
+    let mut forged = kept.clone();
+    forged.signature[5] ^= 1;
+    assert!(!book.has(&forged));
+    let error = book.offer(forged, SLOT).unwrap_err();
+    assert!(matches!(error, QuoteError::Signature { .. }), "{error}");
+}
+
 #[test]
 fn what_is_over_is_forgotten_and_figures_follow() {
     let book = book(None);
@@ -120,13 +152,13 @@ fn what_is_over_is_forgotten_and_figures_follow() {
         (quotes.get(), quote_fee_azt.get().to_string(), quote_next_fee_azt.get().to_string())
     };
     assert_eq!(figures(), (2, "2".to_owned(), "3".to_owned()));
-    book.opened(SLOT, 1);
+    book.opened(book.choose(SLOT), 1);
     assert_eq!(book.metrics.quotes_taken_total.get(), 1);
     book.show(48);
     assert_eq!(figures(), (1, "3".to_owned(), "NaN".to_owned()), "epoch 6 is the present one");
     book.show(201);
     assert_eq!(figures(), (0, "NaN".to_owned(), "NaN".to_owned()));
-    book.opened(201, 9);
+    book.opened(book.choose(201), 9);
     assert_eq!(book.metrics.quotes_taken_total.get(), 1, "no quote was there to take");
     assert!(book.state.lock().epochs.is_empty() && book.state.lock().shown.is_empty());
 }
