@@ -206,10 +206,14 @@ impl Economics {
     /// Distributes fees and rewards of an epoch's blocks. `committee` is that of the epoch.
     pub fn claim_blocks(&self, blocks: Unclaimed, committee: Vec<Address>) -> Call {
         let Unclaimed { from, to, .. } = blocks;
-        // Each payee may take what it is owed in between.
-        let payees = committee.len() as u64 + to.saturating_sub(from) + 2;
+        let count = to.saturating_sub(from).saturating_add(1);
+        let members = committee.len() as u64;
+        // Each payee may take what it is owed in between. That sets its words to zero: a member's fees, the prover's
+        // fees, and for each block its coinbase's fees and its coinbase's pay. The last payee also sets the sums of
+        // both and the tokens of Rewards to zero. The test `a_claim_of_blocks_has_gas_for_every_word` measures it.
+        let words = members.saturating_add(count.saturating_mul(2)).saturating_add(4);
         let call = Rewards::claimBlocksCall { from, to, committee };
-        let gas_spare = payees.saturating_mul(WORD_RESET_GAS);
+        let gas_spare = words.saturating_mul(WORD_RESET_GAS);
         Call { gas_spare, ..Call::new(self.contracts.rewards, &call) }
     }
 

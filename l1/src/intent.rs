@@ -49,6 +49,9 @@ pub(crate) struct Intent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blob: Option<BlobId>,
     pub(crate) gas_limit: u64,
+    /// [`TxRequest::gas_spare`]: each later simulation adds it, too. Absent if it is 0, as before version 4.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) gas_spare: u64,
     /// Whether it is simulated before it is sent.
     pub(crate) is_simulated: bool,
     pub(crate) expires: Option<Expiry>,
@@ -150,6 +153,7 @@ impl Intent {
             input: request.input,
             blob: request.sidecar.as_deref().map(BlobId::of),
             gas_limit,
+            gas_spare: request.gas_spare,
             is_simulated: request.gas_limit.is_none(),
             expires: request.expires,
             fence: request.fence,
@@ -158,6 +162,11 @@ impl Intent {
             retired: None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Maximum cost of a transaction in wei.
@@ -501,10 +510,10 @@ mod tests {
         write(&changed);
         assert!(open(&path).unwrap_err().to_string().contains("is damaged"));
         let mut later = contents;
-        later["version"] = 4.into();
+        later["version"] = 5.into();
         write(&later);
         let error = open(&path).unwrap_err().to_string();
-        assert!(error.contains("version 4") && !error.contains("is damaged"), "{error}");
+        assert!(error.contains("version 5") && !error.contains("is damaged"), "{error}");
     }
 
     /// Goal: the file does not grow without limit, and the oldest intents are removed first.

@@ -63,6 +63,7 @@ impl Contents {
             input: old.input,
             blob: None,
             gas_limit: old.gas_limit,
+            gas_spare: 0,
             is_simulated: true,
             expires: None,
             fence: None,

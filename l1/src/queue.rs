@@ -5,16 +5,16 @@ use crate::error::L1Error;
 use crate::intent::{Inclusion, Intent, IntentFile, State, digest_of};
 use crate::sender::{GAS_LIMIT_MAX, TxReceipt, TxRequest};
 
-/// Whether the request is pending already. Its expiry and its fence may differ.
+/// Whether the request is pending already. Its expiry, its fence and its spare gas may differ.
 pub(crate) fn is_continued(file: &mut IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
     let Some(newest) = file.newest(&request.purpose) else { return Ok(false) };
     let is_same = newest.attempt == request.attempt && newest.digest == digest_of(request);
     if !is_same || !newest.is_active() || newest.fence > request.fence {
         return Ok(false);
     }
-    let (expires, fence) = (request.expires, request.fence);
-    if (newest.expires, newest.fence) != (expires, fence) {
-        let moved = Intent { expires, fence, ..newest.clone() };
+    let (expires, fence, gas_spare) = (request.expires, request.fence, request.gas_spare);
+    if (newest.expires, newest.fence, newest.gas_spare) != (expires, fence, gas_spare) {
+        let moved = Intent { expires, fence, gas_spare, ..newest.clone() };
         file.put(moved)?;
     }
     Ok(true)

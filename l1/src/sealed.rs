@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::intent::Intent;
 use crate::intent_v1;
 
-/// Version 3 added blobs. A file of version 2 is one of version 3 without any.
-pub(crate) const VERSION: u32 = 3;
+/// Version 3 added blobs, version 4 spare gas. A file of version 2 or 3 is one of version 4 without them.
+pub(crate) const VERSION: u32 = 4;
 
 /// The contents of the file. A changed digit would be a changed nonce, so the contents carry a digest.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Contents {
             Some(1) => unseal::<intent_v1::Contents>(bytes)
                 .map(intent_v1::Contents::migrate)
                 .map_err(damaged),
-            Some(2) => unseal::<Self>(bytes)
+            Some(2 | 3) => unseal::<Self>(bytes)
                 .map(|contents| Self { version: VERSION, ..contents })
                 .map_err(damaged),
             // Another version's digest covers fields that this program does not know.
@@ -76,21 +76,36 @@ mod tests {
     use super::*;
     use crate::sender::TxRequest;
 
-    /// Goal: this version continues what a process of version 2 left in flight. A blob that is absent leaves no trace in
-    /// the text, so that the digest of version 2 covers the same bytes.
+    /// Goal: this version continues what a process of version 2 or 3 left in flight. What is absent leaves no trace in
+    /// the text, so that the digest of an earlier version covers the same bytes.
     #[test]
-    fn a_file_of_version_2_is_one_of_version_3_without_blobs() {
-        let request = TxRequest::call("propose/17", Address::with_last_byte(9), vec![1].into());
+    fn a_file_of_version_2_or_3_is_one_of_version_4_without_what_was_added() {
+        for version in [2, 3] {
+            let request = TxRequest::call("propose/17", Address::with_last_byte(9), vec![1].into());
+            let intents = vec![Intent { seq: 1, ..Intent::new(request, 5, 90_000) }];
+            let (chain_id, genesis_hash, account) = (31337, B256::ZERO, Address::ZERO);
+            let written = Contents { version, chain_id, genesis_hash, account, intents };
+            let digest = written.digest().unwrap();
+            let bytes = serde_json::to_vec(&Sealed { digest, contents: &written }).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains("blob") && !text.contains("spare"), "{text}");
+            let read = Contents::read(&bytes).unwrap();
+            assert_eq!((read.version, &read.intents), (VERSION, &written.intents));
+            let again = Sealed { digest: read.digest().unwrap(), contents: &read };
+            let again = Contents::read(&serde_json::to_vec(&again).unwrap()).unwrap();
+            assert_eq!(again.intents, written.intents);
+        }
+    }
+
+    #[test]
+    fn spare_gas_is_kept() {
+        let request = TxRequest::call("claim", Address::with_last_byte(9), vec![1].into());
+        let request = TxRequest { gas_spare: 300_000, ..request };
         let intents = vec![Intent { seq: 1, ..Intent::new(request, 5, 90_000) }];
         let (chain_id, genesis_hash, account) = (31337, B256::ZERO, Address::ZERO);
-        let written = Contents { version: 2, chain_id, genesis_hash, account, intents };
-        let digest = written.digest().unwrap();
-        let bytes = serde_json::to_vec(&Sealed { digest, contents: &written }).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("blob"));
-        let read = Contents::read(&bytes).unwrap();
-        assert_eq!((read.version, &read.intents), (3, &written.intents));
-        let again = Sealed { digest: read.digest().unwrap(), contents: &read };
-        let again = Contents::read(&serde_json::to_vec(&again).unwrap()).unwrap();
-        assert_eq!(again.intents, written.intents);
+        let written = Contents { version: VERSION, chain_id, genesis_hash, account, intents };
+        let sealed = Sealed { digest: written.digest().unwrap(), contents: &written };
+        let read = Contents::read(&serde_json::to_vec(&sealed).unwrap()).unwrap();
+        assert_eq!(read.intents[0].gas_spare, 300_000);
     }
 }

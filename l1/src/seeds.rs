@@ -48,15 +48,20 @@ impl Seeds {
         Ok(!seed.map_err(L1Error::contract("seedOf"))?.is_zero())
     }
 
-    /// Whether an account is in the set from which committees are drawn, after an L1 block.
-    pub async fn is_active(&self, account: Address, at: BlockId) -> Result<bool, L1Error> {
+    /// An account's place in the set from which committees are drawn, after an L1 block; `None` if it is not in it.
+    pub async fn index_of(&self, account: Address, at: BlockId) -> Result<Option<u32>, L1Error> {
         let attester = self.instance.attesterOf(account).block(at).call().await;
-        Ok(attester.map_err(L1Error::contract("attesterOf"))?.status == ACTIVE)
+        let attester = attester.map_err(L1Error::contract("attesterOf"))?;
+        Ok((attester.status == ACTIVE).then_some(attester.index))
     }
 
-    /// Whether the epoch of a slot has a committee, so that its first proposal records the seed.
-    pub async fn has_committee(&self, slot: u64) -> Result<bool, L1Error> {
-        Ok(!self.selection.proposer_of(slot).await?.is_zero())
+    /// The committee of an epoch, of which `slot` is one, in the order in which it was drawn. It is empty if the epoch has
+    /// none, and then no proposal records a seed.
+    pub async fn committee(&self, epoch: u64, slot: u64) -> Result<Vec<Address>, L1Error> {
+        if self.selection.proposer_of(slot).await?.is_zero() {
+            return Ok(Vec::new());
+        }
+        self.selection.committee(epoch).await
     }
 
     /// Records the seed of the epoch in which it is included.

@@ -14,7 +14,7 @@
 //! A call is simulated on the state after L1's head and at its time, and runs in a later block. So its limit has a
 //! fifth to spare, at least the price of a word that somebody sets back to zero in between, and what its purpose
 //! may need more: see [`TxRequest::gas_spare`]. If a later simulation needs more than the limit, the transaction is
-//! replaced by one with a higher limit.
+//! replaced by one with a higher limit, which has as much to spare.
 //!
 //! # Blobs
 //! A request may carry one blob. Pools keep an account's transactions with blobs apart from those without: while
@@ -415,11 +415,11 @@ impl TxSender {
         }
         // None is written before it is decided to send.
         let sidecar = request.sidecar.clone();
-        let (gas_limit, gas_spare) = (request.gas_limit, request.gas_spare);
+        let gas_limit = request.gas_limit;
         let mut intent = Intent::new(request, 0, 0);
         intent.gas_limit = match gas_limit {
             Some(limit) => limit.min(GAS_LIMIT_MAX),
-            None => with_margin(self.estimate(&intent, poll.head).await?, gas_spare),
+            None => with_margin(self.estimate(&intent, poll.head).await?, intent.gas_spare),
         };
         intent.nonce = self.nonce_for(&mut file, &intent.purpose, poll.count).await?;
         let rivals = rivals(&file, intent.nonce);

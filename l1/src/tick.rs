@@ -290,7 +290,7 @@ impl TxSender {
         }
         match self.estimate(intent, poll.head).await {
             Ok(gas) if gas > intent.gas_limit && intent.gas_limit < GAS_LIMIT_MAX => {
-                Ok(Verdict::Widen(with_margin(gas, 0)))
+                Ok(Verdict::Widen(with_margin(gas, intent.gas_spare)))
             }
             Ok(_) => Ok(Verdict::Deliver),
             // It may be included at this moment: development nodes respond for a block with the state

@@ -1,14 +1,20 @@
 //! Gas limits that last until a transaction is included, on the real contracts.
 
+use alloy::primitives::Address;
 use alloy::primitives::aliases::U96;
 use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
-use rollmill_l1::abi::{self, Rates};
-use rollmill_l1::economics::PROOF_GAS_SPARE;
-use rollmill_l1::{Azt, TxRequest};
+use alloy::signers::SignerSync;
+use rollmill_l1::abi::{self, ProposeArgs, Rates};
+use rollmill_l1::economics::{Call, PROOF_GAS_SPARE, Unclaimed, settle};
+use rollmill_l1::{Azt, TxRequest, attest};
 use rollmill_l1_testing::pay::included;
-use rollmill_l1_testing::{Anvil, Network, SLOT_SECONDS, SLOTS_PER_EPOCH, range, rates};
+use rollmill_l1_testing::{
+    Anvil, CHAIN_ID, Network, SLOT_SECONDS, SLOTS_PER_EPOCH, Setup, config, range, rates,
+    root_leaves, signer,
+};
+use rollmill_protocol::Fr;
 
 /// Goal: a proof that is simulated before its epoch is over, and included at the end of the challenge period, does not
 /// run out of gas, although it settles the epoch, takes the poster's bond and shares it.
@@ -62,4 +68,93 @@ async fn a_proof_simulated_in_time_lands_late() {
     assert_eq!(receipt.attempts, 1);
     assert_eq!(network.rollup.tips().await.unwrap().proven, 1);
     assert!(economics.bond(sender.account()).await.unwrap().locked.is_zero(), "it was late");
+}
+
+/// Accounts of the committee in [`a_claim_of_blocks_has_gas_for_every_word`].
+const MEMBERS: [usize; 3] = [0, 1, 2];
+/// Blocks of each epoch there, each with a coinbase of its own.
+const BLOCKS: u64 = 3;
+
+/// Proposes the next block with the signatures of all members.
+async fn propose(network: &Network, slot: u64, coinbase: Address) {
+    let args = ProposeArgs { coinbase, ..network.next(slot).await };
+    let chain = abi::word(&network.link(&args).await.chain());
+    let rollup = network.rollup.address();
+    let digest = attest::block_digest(CHAIN_ID, rollup, args.blockNumber, slot, chain);
+    let signed = MEMBERS.map(|member| {
+        let signature = signer(member).sign_hash_sync(&digest).unwrap();
+        (signer(member).address(), Some(signature))
+    });
+    let call = abi::propose_calldata(args, attest::attestations(&signed), abi::no_data());
+    network.call(&format!("propose-{slot}"), call).await;
+}
+
+/// Goal: a claim of blocks does not run out of gas, whatever its payees take between its simulation and its inclusion,
+/// and it does not ask for much more than that.
+///
+/// Method: all payees of one epoch are owed what they earned in the epoch before. The claim of the second one is
+/// simulated then, and once more when everybody has taken everything. Rewards has exactly what it owes, so that the
+/// last payee leaves it without tokens.
+#[tokio::test]
+async fn a_claim_of_blocks_has_gas_for_every_word() {
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    let now = client.latest().await.unwrap().timestamp;
+    let committee = MEMBERS.map(|member| signer(member).address()).to_vec();
+    let setup = Setup {
+        leaves: &root_leaves(Fr::from(1u64)),
+        window: 2 * SLOT_SECONDS as u32,
+        config: config(now),
+        members: committee.clone(),
+        genesis: &|_, _| Fr::from(0x9eu64),
+    };
+    let network = Network::with(client, setup).await;
+    let split = Rates { proposerBps: 7_000, attesterBps: 2_000, proverBps: 1_000, ..rates() };
+    network.set_rates(split).await;
+    let economics = network.rollup.economics(&network.info).await.unwrap();
+    let (contracts, provider) = (economics.contracts().clone(), network.client.provider());
+    let send = async |purpose: &str, call: Call| {
+        let receipt = network.sender.send(TxRequest::of(purpose, call)).await.unwrap();
+        assert!(receipt.succeeded, "{purpose}");
+    };
+    let transfer = |to: Address, amount: Azt| {
+        let call = abi::AztToken::transferCall { to, value: amount.word() };
+        Call::new(economics.token(), &call)
+    };
+    send("fees", transfer(contracts.feePortal, "1".parse().unwrap())).await;
+    let coinbase = |n: u64| Address::with_last_byte(0xc0 + n as u8);
+    for n in 0..BLOCKS {
+        propose(&network, 1 + n, coinbase(n)).await;
+    }
+    for n in 0..BLOCKS {
+        propose(&network, SLOTS_PER_EPOCH + n, coinbase(n)).await;
+    }
+    network.prove(0, BLOCKS).await;
+    network.prove(1, 2 * BLOCKS).await;
+    network.at_second(network.config.timestamp(2 * SLOTS_PER_EPOCH).unwrap()).await;
+    // The first proof came after the end of its epoch and settled it.
+    send("settle", settle(network.rollup.address(), 1)).await;
+    let first = Unclaimed { epoch: 0, from: 1, to: BLOCKS };
+    send("first", economics.claim_blocks(first, committee.clone())).await;
+    let (owed, has) = economics.funds().await.unwrap();
+    let missing = Azt::new(owed.base_units() - has.base_units());
+    send("pay", transfer(contracts.rewards, missing)).await;
+
+    let second = Unclaimed { epoch: 1, from: BLOCKS + 1, to: 2 * BLOCKS };
+    let claim = economics.claim_blocks(second, committee.clone());
+    let simulated = || async {
+        let tx = TransactionRequest::default().from(network.sender.account());
+        let tx = tx.to(claim.to).input(claim.input.clone().into());
+        provider.estimate_gas(tx).await.unwrap()
+    };
+    let before = simulated().await;
+    let payees = committee.iter().copied().chain((0..BLOCKS).map(coinbase));
+    for payee in payees.chain([range(0, 1).prover]) {
+        send(&format!("claim/{payee}"), economics.claim(payee)).await;
+        assert!(economics.owed(payee).await.unwrap().is_zero(), "{payee}");
+    }
+    assert!(economics.balance(contracts.rewards).await.unwrap().is_zero());
+    let more = simulated().await - before;
+    assert!(more <= claim.gas_spare, "{more} of {}", claim.gas_spare);
+    assert!(more >= claim.gas_spare * 19 / 20, "{more} of {}", claim.gas_spare);
 }

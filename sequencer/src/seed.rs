@@ -5,14 +5,18 @@
 //! records a seed there, the epoch after the next has no committee, and so on without end. So each member of the set
 //! watches, and records a seed that is missing.
 //!
-//! One call an epoch is enough, and the next one reverts. So each member waits for a moment of its own, which depends
-//! on its address and the epoch, and calls only if nobody has by then. Two that meet in one L1 block cost one of them
-//! the gas of a call that reverts at once.
+//! One call an epoch is enough, and the next one reverts. So the members have turns: one at a time at first, and twice
+//! as many with each step in which nobody called. A member whose turn has come calls only if nobody has. Two that meet
+//! in one L1 block cost one of them the gas of a call that reverts at once.
+//!
+//! The first turn is at the start of the epoch. The seed is a value of the L1 block that records it, and known before;
+//! until it is recorded, whoever likes one of these values better than the next can record that one. Each L1 block
+//! without a call is one more value to choose from.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_l1::alloy::primitives::{Address, keccak256};
+use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::economics::{head_after, send_within};
 use rollmill_l1::{
     DeploymentInfo, Expiry, FIRST_SEED, L1Error, RollupContract, Seeds, TxRequest, TxSender,
@@ -22,10 +26,16 @@ use rollmill_service::{Again, Retry, Shutdown};
 
 use crate::metrics::Metrics;
 
+/// Steps in an epoch, at least. The last eighth of an epoch is left for inclusion.
+const STEPS: u64 = 32;
+/// Seconds of a step, at most: two L1 blocks, so that a call of the step before is included and seen.
+const STEP_MAX: u64 = 24;
 /// Longest pause between readings of the seed.
-const PAUSE_MAX: Duration = Duration::from_secs(12);
-/// Readings in an epoch, at least: a member's moment must not be over long before it is noticed.
-const READINGS: u32 = 32;
+const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Readings in an epoch, at least: some in each step, or a turn would be noticed late.
+const READINGS: u32 = 4 * STEPS as u32;
+/// Members that take turns at being first while there is no committee, a power of two. Fewer stakes draw no committee.
+const ROTATED: u64 = 4;
 /// Longest pause before a failed reading is repeated.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How long one step waits for the inclusion of its transaction.
@@ -92,13 +102,14 @@ impl SeedKeeper {
         let is_missing = !self.seeds.is_recorded(epoch, at).await?;
         self.metrics.seed_missing.set(i64::from(is_missing));
         let account = self.sender.account();
-        if !is_missing || !self.seeds.is_active(account, at).await? {
+        if !is_missing {
             return Ok(false);
         }
+        let Some(index) = self.seeds.index_of(account, at).await? else { return Ok(false) };
         let slot = epoch.saturating_mul(self.info.schedule.slotsPerEpoch.into());
-        let has_committee = self.seeds.has_committee(slot).await?;
+        let committee = self.seeds.committee(epoch, slot).await?;
         let span = self.span(epoch);
-        if head.timestamp < turn(span, epoch, account, has_committee) {
+        if head.timestamp < turn(span, rank(epoch, account, &committee, index)) {
             return Ok(false);
         }
         let request = TxRequest {
@@ -128,58 +139,110 @@ impl SeedKeeper {
     }
 }
 
-/// From when on, in Unix seconds, an account records the epoch's seed if nobody else has. The moments of all accounts
-/// are spread evenly, and over the epochs each is as often early as late. An epoch with a committee leaves the first
-/// half to proposals; the last eighth is left for inclusion.
-fn turn(span: Span, epoch: u64, account: Address, has_committee: bool) -> u64 {
+/// How many members have a turn before an account, which is number `index` of the set. First comes the epoch's
+/// committee in the order in which it was drawn, which is another in each epoch, then the set in its order. Without a
+/// committee, the first few of the set are first in turn.
+fn rank(epoch: u64, account: Address, committee: &[Address], index: u32) -> u64 {
+    match committee.iter().position(|member| *member == account) {
+        Some(place) => place as u64,
+        None if committee.is_empty() => u64::from(index) ^ (epoch % ROTATED),
+        None => committee.len() as u64 + u64::from(index),
+    }
+}
+
+/// From when on, in Unix seconds, the member of this rank records the seed of an epoch if nobody has: the first at
+/// once, 2^k of them by the end of step k, all before the last eighth of the epoch.
+fn turn(span: Span, rank: u64) -> u64 {
     let seconds = span.end.saturating_sub(span.start);
-    let from = if has_committee { seconds / 2 } else { 0 };
-    let to = seconds - seconds / 8;
-    let digest = keccak256([&epoch.to_be_bytes()[..], account.as_slice()].concat());
-    let drawn = u64::from_be_bytes(digest[..8].try_into().unwrap_or_default());
-    span.start.saturating_add(from).saturating_add(drawn % (to - from).max(1))
+    let step = (seconds / STEPS).min(STEP_MAX);
+    let delay = rank.checked_ilog2().map_or(0, |k| {
+        // 2^k members have turns before those of this step, and as many have turns within it.
+        let before = 1 << k;
+        step * u64::from(k) + step.saturating_mul(rank - before + 1) / before
+    });
+    span.start.saturating_add(delay.min(seconds - seconds.div_ceil(8)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Goal: every account's turn is in time, in epochs of every length; with a committee it comes after the half in
-    /// which proposals record the seed; and turns are spread.
+    const RANKS: u64 = 5_000;
+
+    fn due(seconds: u64, rank: u64) -> u64 {
+        turn(Span { start: 1_000, end: 1_000 + seconds }, rank) - 1_000
+    }
+
+    /// Goal: the first turn is at the start of an epoch of any length, later ranks are not earlier, and all have time
+    /// for inclusion.
     #[test]
-    fn turns_are_spread_and_in_time() {
-        for seconds in [1, 2, 7, 8, 16, 384, 40_000, u64::from(u32::MAX)] {
-            let span = Span { start: 1_000, end: 1_000 + seconds };
-            for has_committee in [false, true] {
-                let mut early = 0;
-                for i in 0..1_000u64 {
-                    let (epoch, account) = (i % 10, Address::left_padding_from(&i.to_be_bytes()));
-                    let due = turn(span, epoch, account, has_committee) - span.start;
-                    let from = if has_committee { seconds / 2 } else { 0 };
-                    let to = seconds - seconds / 8;
-                    assert!((from..to.max(from + 1)).contains(&due), "{due} of {seconds}");
-                    early += usize::from(due < from + (to - from) / 2);
-                }
-                // Half of them, within five standard deviations of 16.
-                assert!(
-                    seconds < 384 || (420..580).contains(&early),
-                    "{early} of 1000 in {seconds}"
-                );
+    fn turns_begin_with_the_epoch_and_end_in_time() {
+        for seconds in [1, 2, 7, 8, 16, 31, 32, 384, 40_000, u64::from(u32::MAX)] {
+            assert_eq!(due(seconds, 0), 0);
+            let turns: Vec<u64> = (0..RANKS).map(|rank| due(seconds, rank)).collect();
+            assert!(turns.is_sorted(), "{seconds}");
+            for rank in [RANKS, u64::from(u32::MAX), u64::MAX] {
+                assert!(due(seconds, rank) <= seconds - seconds.div_ceil(8), "{rank} of {seconds}");
+            }
+        }
+    }
+
+    /// Goal: no stampede. In whatever time, no more come to their turn than had theirs without effect, and one step
+    /// passes before there is a second. With the steps all get theirs.
+    #[test]
+    fn turns_widen_from_one_to_all() {
+        for (seconds, step) in [(768, 24), (384, 12), (100_000, 24)] {
+            let count = |until: u64| (0..RANKS).filter(|rank| due(seconds, *rank) <= until).count();
+            assert_eq!(count(step - 1), 1);
+            for k in 0..13 {
+                assert_eq!(count(k * step), (1 << k).min(RANKS as usize), "{k} of {seconds}");
+                // Half a step is an L1 block.
+                let (old, new) = (count(k * step), count(k * step + step / 2));
+                assert!(new - old <= old.div_ceil(2), "{old} and {new} after {k} of {seconds}");
             }
         }
     }
 
     #[test]
-    fn an_account_is_not_first_in_every_epoch() {
-        let span = Span { start: 0, end: 384 };
-        let accounts = [1, 2, 3, 4].map(Address::with_last_byte);
-        let first = |epoch| {
-            let turns = accounts.map(|account| turn(span, epoch, account, false));
-            (0..4).min_by_key(|i| turns[*i]).unwrap()
-        };
-        let mut counts = [0; 4];
-        (0..400).for_each(|epoch| counts[first(epoch)] += 1);
-        // Five standard deviations of 8.7 around 100.
-        assert!(counts.iter().all(|count| (57..143).contains(count)), "{counts:?}");
+    fn an_account_has_a_rank_of_its_own() {
+        let set: Vec<Address> = (1..=40).map(Address::with_last_byte).collect();
+        for size in [0, 4, 24, 40] {
+            for epoch in 0..20 {
+                // A committee in another order than the set's.
+                let mut committee = set.clone();
+                committee.rotate_left(epoch as usize % 40);
+                committee.truncate(size);
+                let mut ranks: Vec<u64> = (0..)
+                    .zip(&set)
+                    .map(|(index, account)| rank(epoch, *account, &committee, index))
+                    .collect();
+                for (place, member) in committee.iter().enumerate() {
+                    let index = set.iter().position(|account| account == member).unwrap();
+                    assert_eq!(ranks[index], place as u64);
+                }
+                ranks.sort_unstable();
+                ranks.dedup();
+                assert_eq!((ranks.len(), ranks[0]), (40, 0), "{size} in {epoch}");
+                assert!(*ranks.last().unwrap() < 40 + size as u64);
+            }
+        }
+    }
+
+    /// Goal: without a committee nobody pays for every epoch, and a set that is too small has a first member, too.
+    #[test]
+    fn the_first_turn_goes_round_without_a_committee() {
+        for size in 1..=9 {
+            let mut first = [0; 9];
+            for epoch in 0..40 {
+                let of = |index: &u32| rank(epoch, Address::with_last_byte(1), &[], *index);
+                let index = (0..size).min_by_key(of).unwrap();
+                assert!(of(&index) < ROTATED);
+                first[index as usize] += 1;
+            }
+            if size >= 4 {
+                assert_eq!(first[..4], [10; 4], "{size}");
+            }
+            assert!(size == 1 || first.iter().all(|count| *count <= 20), "{size}: {first:?}");
+        }
     }
 }

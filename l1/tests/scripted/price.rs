@@ -55,6 +55,24 @@ async fn a_call_that_needs_more_by_now_gets_a_higher_limit() {
     mine_included(&fake, &sender, "call", 0).await;
 }
 
+/// Goal: a higher limit has as much to spare as the first one, also after a restart, since the call can come to need it
+/// in any later block.
+#[tokio::test]
+async fn a_higher_limit_has_the_spare_gas_too() {
+    let (fake, sender) = start().await;
+    sender.submit(TxRequest { gas_spare: 300_000, ..call("more") }).await.unwrap();
+    assert_eq!(fake.l1().sent[0].gas_limit(), 50_000 + 17_100 + 300_000);
+    fake.l1().gas = Ok(400_000);
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().sent[1].gas_limit(), 400_000 + 80_000 + 300_000);
+    drop(sender);
+    let sender = fake.sender().await;
+    fake.l1().gas = Ok(1_000_000);
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().sent[2].gas_limit(), 1_000_000 + 200_000 + 300_000);
+    mine_included(&fake, &sender, "more", 0).await;
+}
+
 /// Goal: without the fees for a replacement the first form stays what it is, and is sent again when a pool lost it.
 #[tokio::test]
 async fn a_higher_limit_waits_for_fees_below_theirs() {

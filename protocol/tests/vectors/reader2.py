@@ -4,8 +4,11 @@
 
 PLACE is a blob archive's directory or the URL of a node, which has the blobs under /blobs/. The blocks are executed by
 the model, which shares no code with the crates, and compared with what L1 has: header hash, archive root and link of
-each block, the value of its blob at z, and the leaves of its messages. Prints one JSON line for each block, and a last
-one with counts. The exit code is 1 if anything differs.
+each block, the value of its blob at z, the leaves of its messages, and both tips. Everything is read as of one L1
+block, the newest when the reader starts. Prints one JSON line for each block, and a last one with counts. If anything
+differs, the exit code is 1, and all that differs in the first such block is named.
+
+`reader2_cases.py` tests it: each value that is compared is changed alone.
 
 The commitment is not computed again. What binds a blob's words is their execution: effects and logs lead to the
 transactions' chain and so to the header hash that L1 has, and decoding is strict.
@@ -42,11 +45,20 @@ def same(what, got, expected):
         raise Differs(f"{what}: {got}, but L1 has {expected}")
 
 
+def same_all(of, values):
+    """Names all that differ: `values` are (what, got, expected)."""
+    differences = [f"{what}: {hx(got)}, but L1 has {hx(want)}" for what, got, want in values if got != want]
+    if differences:
+        raise Differs(f"{of}: {'; '.join(differences)}")
+
+
 class L1:
-    """The few requests that a reader needs."""
+    """The few requests that a reader needs, all answered as of the block that is the newest now."""
 
     def __init__(self, url):
         self.url = url
+        head = self.call("eth_getBlockByNumber", "latest", False)
+        self.head, self.hash = int(head["number"], 16), head["hash"]
 
     def call(self, method, *params):
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
@@ -57,12 +69,21 @@ class L1:
             raise Differs(f"{method}: {answer['error']}")
         return answer["result"]
 
+    def read(self, address, function):
+        """The words that a function without arguments returns."""
+        call = {"to": address, "data": "0x" + keccak(function.encode())[:4].hex()}
+        return words_of(bytes.fromhex(self.call("eth_call", call, {"blockHash": self.hash})[2:]))
+
+    def stays(self):
+        """Requires that the block is still on L1's chain. Logs are named by numbers of blocks."""
+        now = self.call("eth_getBlockByNumber", hex(self.head), False)
+        same(f"hash of L1 block {self.head}", self.hash, now and now["hash"])
+
     def logs(self, address, start, events):
         """(name, words of the topics but the first, data) in L1's order."""
         names = {"0x" + keccak(event.encode()).hex(): event.split("(")[0] for event in events}
-        head = int(self.call("eth_blockNumber"), 16)
-        for first in range(start, head + 1, LOGS_AT_ONCE):
-            last = min(head, first + LOGS_AT_ONCE - 1)
+        for first in range(start, self.head + 1, LOGS_AT_ONCE):
+            last = min(self.head, first + LOGS_AT_ONCE - 1)
             wanted = {"address": address, "fromBlock": hex(first), "toBlock": hex(last), "topics": [list(names)]}
             for log in self.call("eth_getLogs", wanted):
                 topics = [int(topic, 16) for topic in log["topics"][1:]]
@@ -85,6 +106,10 @@ class Told:
             made = deposit_leaf(recipient, content, index)
             if kind == 0:
                 made = message_in(sender, recipient, content, secret_hash, index)
+            else:
+                same(f"kind of message {index}", kind, 1)
+                same(f"sender of deposit {index}", hx(sender), hx(0))
+                same(f"secret hash of deposit {index}", hx(secret_hash), hx(0))
             same(f"leaf of message {index}", hx(made), hx(leaf))
             leaves.append(leaf)
 
@@ -146,42 +171,51 @@ def chain_of(genesis, rollup):
     )  # fmt: skip
 
 
+def followed(l1, args, chain):
+    """Gives the model's chain the messages from L1, and returns what :func:`history` does."""
+    inbox = l1.read(args.rollup, "contracts()")[INBOX_AT]
+    chain.inbox = Told(l1, f"0x{inbox:040x}", args.from_block)
+    blocks, pruned, proven = history(l1, args.rollup, args.from_block)
+    tips = l1.read(args.rollup, "tips()")
+    same("number of blocks", len(blocks), tips[0])
+    same("last proven block", proven, tips[1])
+    return blocks, pruned, proven
+
+
 def play(chain, block, place):
     """Executes a block of L1 and compares it. Returns its transactions as (effects, logs)."""
     n = block["number"]
-    txs, blob = [], None
+    txs, blob, versioned = [], None, 0
     if block["tx_count"]:
-        same(f"versioned hash of block {n}", versioned_hash(block["commitment"]).hex(), f"{block['versioned_hash']:064x}")
-        blob = blob_of(place, block["versioned_hash"])
+        versioned = int.from_bytes(versioned_hash(block["commitment"]), "big")
+        same(f"versioned hash of block {n}", hx(versioned), hx(block["versioned_hash"]))
+        blob = blob_of(place, versioned)
         txs = blob_decode(blob, block["tx_count"])
     made = chain.open_block(block["slot"], block["coinbase"])
     for effects, logs in txs:
         made.apply(effects, logs)
     made.finish(block["commitment"])
-    if blob:
-        same(f"value of the blob of block {n}", evaluate_blob(blob, made.z), block["y"])
-    for what, got, expected in (
+    same_all(f"block {n}", (
+        ("versioned hash", versioned, block["versioned_hash"]),
+        # From the blob's values; the model computes it from the transactions' words.
+        ("value of the blob", evaluate_blob(blob, made.z) if blob else made.y, block["y"]),
         ("z", made.z, block["z"]),
-        ("y", made.y, block["y"]),
         ("fees", chain.field("total_fees"), block["total_fees"]),
         ("hash of messages from L1", chain.field("in_hash"), block["in_hash"]),
         ("root of messages to L1", chain.field("out_root"), block["out_root"]),
         ("header hash", header_hash(made.header), block["header_hash"]),
         ("archive root", made.archive_after, block["archive_root"]),
         ("link", chain.chain, block["chain"]),
-    ):
-        same(f"{what} of block {n}", hx(got), hx(expected))
+    ))  # fmt: skip
     return txs
 
 
 def read(args, out):
     genesis = json.loads(pathlib.Path(args.genesis).read_text())
     l1 = L1(args.l1)
-    data = "0x" + keccak(b"contracts()")[:4].hex()
-    contracts = words_of(bytes.fromhex(l1.call("eth_call", {"to": args.rollup, "data": data}, "latest")[2:]))
     chain = chain_of(genesis, args.rollup)
-    chain.inbox = Told(l1, f"0x{contracts[INBOX_AT]:040x}", args.from_block)
-    blocks, pruned, proven = history(l1, args.rollup, args.from_block)
+    blocks, pruned, proven = followed(l1, args, chain)
+    l1.stays()
     counts = dict.fromkeys(("transactions", "logs", "claims", "withdrawals"), 0)
     for block in blocks:
         txs = play(chain, block, args.blobs)
@@ -199,14 +233,18 @@ def read(args, out):
     print(json.dumps(summary), file=out)
 
 
-def main(words):
+def parsed(words):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--l1", required=True, help="URL of an L1 node")
     parser.add_argument("--rollup", required=True, help="address of the contract Rollup")
     parser.add_argument("--from-block", required=True, type=int, help="L1 block at or before its deployment")
     parser.add_argument("--genesis", required=True, help="genesis file of the deployment")
     parser.add_argument("--blobs", required=True, help="directory of a blob archive, or URL of a node")
-    args = parser.parse_args(words)
+    return parser.parse_args(words)
+
+
+def main(words):
+    args = parsed(words)
     try:
         read(args, sys.stdout)
     except (Differs, Rejected, ValueError, OSError) as error:
