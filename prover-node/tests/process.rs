@@ -142,7 +142,9 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
 async fn the_program_sends_its_quotes_to_a_proposer() {
     use std::sync::Arc;
 
-    use rollmill_sequencer::quotes::{Admission, Market, QuoteBook, QuoteServer, router};
+    use rollmill_sequencer::quotes::{
+        Admission, Market, QuoteBook, QuoteServer, SlotReader, router,
+    };
     use rollmill_sequencer_testing::SLOTS_PER_EPOCH;
     use rollmill_service::prometheus::Registry;
     use rollmill_service::{Secret, Shutdown, listen, serve};
@@ -158,7 +160,8 @@ async fn the_program_sends_its_quotes_to_a_proposer() {
     };
     let metrics = rollmill_sequencer::metrics::Metrics::new(&Registry::new()).unwrap();
     let book = Arc::new(QuoteBook::new(market, None, metrics));
-    let (slots, token) = (Arc::new(move || Ok(slot)), Some(Secret::generated("secret")));
+    let slots: SlotReader = Arc::new(move || Ok(slot));
+    let token = Some(Secret::generated("secret"));
     let server = QuoteServer::new(Arc::clone(&book), slots, token, Admission::default());
     let shutdown = Shutdown::new();
     tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));

@@ -8,7 +8,7 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_prover_node::metrics::Metrics;
 use rollmill_prover_node::quotes::{QuoteError, Quoter};
-use rollmill_sequencer::quotes::{Admission, Market, QuoteBook, QuoteServer, router};
+use rollmill_sequencer::quotes::{Admission, Market, QuoteBook, QuoteServer, SlotReader, router};
 use rollmill_sequencer_client::{QuoteClient, Reason};
 use rollmill_service::prometheus::{Registry, TextEncoder};
 use rollmill_service::{Secret, Shutdown, listen, serve};
@@ -61,8 +61,8 @@ impl Proposer {
         let book = Arc::new(QuoteBook::new(market, provers, metrics));
         let (address, shutdown) = (listener.local_addr().unwrap().to_string(), Shutdown::new());
         let clock = clock.clone();
-        let (slot, token) = (Arc::new(move || Ok(clock.get())), Secret::generated("secret"));
-        let admission = Admission::default();
+        let slot: SlotReader = Arc::new(move || Ok(clock.get()));
+        let (token, admission) = (Secret::generated("secret"), Admission::default());
         let server = QuoteServer::new(Arc::clone(&book), slot, Some(token), admission);
         tokio::spawn(serve(listener, router(Arc::new(server)), shutdown.clone()));
         Self { book, address, shutdown }

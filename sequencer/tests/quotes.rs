@@ -12,7 +12,7 @@ use rollmill_l1_testing::{CHAIN_ID, signer};
 use rollmill_net_testing::Authority;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::quotes::{
-    Admission, ListenerConfig, Market, QuoteBook, QuoteServer, router,
+    Admission, ListenerConfig, Market, QuoteBook, QuoteServer, SlotReader, router,
 };
 use rollmill_sequencer_client::{ClientError, QuoteClient, Reason, Stored};
 use rollmill_service::prometheus::{Registry, TextEncoder};
@@ -55,7 +55,7 @@ impl Proposer {
         let book = Arc::new(QuoteBook::new(MARKET, Some(provers), metrics));
         let slot = Arc::new(AtomicU64::new(SLOT));
         let read = Arc::clone(&slot);
-        let slots = Arc::new(move || Ok(read.load(Ordering::SeqCst)));
+        let slots: SlotReader = Arc::new(move || Ok(read.load(Ordering::SeqCst)));
         let token = token.map(Secret::generated);
         let quotes = QuoteServer::new(book, slots, token, Admission::default());
         let (limits, protection) = (HttpLimits::default(), listener.protection());
@@ -245,13 +245,13 @@ async fn requests_that_a_page_could_send_are_rejected() {
     };
     let proposer = Proposer::protected(None, &[0], listener).await;
     let quote = signed(0, 5, "1").to_bytes();
-    let bytes = "Content-Type: application/octet-stream";
+    let (bytes, none): (_, &[u8]) = ("Content-Type: application/octet-stream", &[]);
     for (head, host, header, body, status, code) in [
-        ("GET /quotes/5", "evil.example", "A: b", &[][..], 403, "SVC-012"),
-        ("POST /quotes", "evil.example", bytes, &quote, 403, "SVC-012"),
-        ("GET /quotes/5", "localhost", "Origin: https://evil.example", &[], 403, "SVC-013"),
-        ("POST /quotes", "localhost", "Content-Type: text/plain", &quote, 415, "SVC-014"),
-        ("POST /quotes", "localhost", "A: b", &quote, 415, "SVC-014"),
+        ("GET /quotes/5", "evil.example", "A: b", none, 403, "SVC-012"),
+        ("POST /quotes", "evil.example", bytes, &quote[..], 403, "SVC-012"),
+        ("GET /quotes/5", "localhost", "Origin: https://evil.example", none, 403, "SVC-013"),
+        ("POST /quotes", "localhost", "Content-Type: text/plain", &quote[..], 415, "SVC-014"),
+        ("POST /quotes", "localhost", "A: b", &quote[..], 415, "SVC-014"),
     ] {
         let answer = proposer.raw_with(head, host, header, body).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
@@ -270,7 +270,7 @@ async fn further_requests_are_turned_away_while_the_places_are_taken() {
     let (started, starts) = std::sync::mpsc::channel();
     let (go, goes) = std::sync::mpsc::channel::<()>();
     let gate = parking_lot::Mutex::new(goes);
-    let slot = Arc::new(move || {
+    let slot: SlotReader = Arc::new(move || {
         started.send(()).unwrap();
         gate.lock().recv().unwrap();
         Ok(SLOT)
