@@ -41,6 +41,8 @@ const SIZE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between two probes of the object store.
+const OBJECTS: Duration = Duration::from_secs(10);
 /// First and longest pause of a background task after a failure.
 const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -185,6 +187,7 @@ pub async fn serve(
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
+    store.join_objects().await?;
     let (config, registry) = (&process.config, &process.metrics);
     let protection = config.listener.protection();
     let server = HttpServer::open("broker", &config.listen, LIMITS, &protection, registry)?;
@@ -218,7 +221,11 @@ pub async fn serve(
 
     let mut tasks = JoinSet::new();
     let conditions = process.conditions.clone();
-    conditions.set("database", Ok(()));
+    for condition in ["database", "object_store"] {
+        conditions.set(condition, Ok(()));
+    }
+    let of_objects = conditions.clone();
+    spawn(&mut tasks, &shared, |shared| async move { probe_objects(&shared, &of_objects).await });
     spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
     spawn(&mut tasks, &shared, |shared| async move {
         dispatch(&shared).await;
@@ -383,6 +390,26 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
         tokio::select! {
             () = tokio::time::sleep(PROBE) => {}
             () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `object_store`: the store answers, and is still the one of the database.
+async fn probe_objects(shared: &Shared, conditions: &Conditions) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(OBJECTS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let probed = tokio::select! {
+            probed = shared.store.probe_objects() => probed,
+            () = shared.shutdown.started() => return,
+        };
+        match probed {
+            Ok(()) => conditions.set("object_store", Ok(())),
+            // The condition `database` says so.
+            Err(BrokerError::Database { .. }) => {}
+            Err(error) => conditions.set("object_store", Err(rollmill_service::one_line(&error))),
         }
     }
 }

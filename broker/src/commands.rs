@@ -20,6 +20,11 @@ pub(crate) enum Commands {
     Serve,
     /// Create or upgrade the database schema
     Migrate,
+    /// Use the object store of the settings for the database, in place of one that is lost
+    ///
+    /// Works on the database: stop every broker of it first. Artifacts that the new store does not have are lost; jobs
+    /// that need them are made again.
+    AdoptStore,
     #[command(flatten)]
     Ask(Request),
     /// Add, list or revoke access tokens
@@ -182,6 +187,17 @@ impl From<RoleName> for Role {
 impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("migrate", &["database_url", "data_dir", "postgres_bin"]),
+        (
+            "adopt-store",
+            &[
+                "database_url",
+                "data_dir",
+                "postgres_bin",
+                "object_store",
+                "object_store_endpoint",
+                "object_store_region",
+            ],
+        ),
         ("status", &["url", "token"]),
         ("jobs", &["url", "token"]),
         ("history", &["url", "token"]),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
+use crate::error::BrokerError;
+use crate::objects::{self, Address, Objects};
 use crate::store::Rules;
 
 rollmill_service::listener_settings! {
@@ -45,13 +47,29 @@ pub struct Config {
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Storage")]
     pub database_url: Option<Secret>,
 
-    /// Directory of the private PostgreSQL and of large artifacts
+    /// Directory of the private PostgreSQL and, unless `object_store` names another place, of large artifacts
     #[arg(long, value_name = "DIR", default_value = "var/broker", help_heading = "Storage")]
     pub data_dir: PathBuf,
 
     /// Directory with `initdb` and `postgres` [default: search PATH and known locations]
     #[arg(long, value_name = "DIR", help_heading = "Storage")]
     pub postgres_bin: Option<PathBuf>,
+
+    /// Where large artifacts are stored: file:///DIRECTORY, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER
+    /// [default: the folder `artifacts` in `data_dir`]
+    ///
+    /// Every replica of a broker needs the same store. Credentials of a bucket come from the usual environment variables,
+    /// such as AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or GOOGLE_SERVICE_ACCOUNT.
+    #[arg(long, value_name = "URL", value_parser = objects::object_store, help_heading = "Storage")]
+    pub object_store: Option<Address>,
+
+    /// URL of a server that speaks S3, other than Amazon's [default: AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Storage")]
+    pub object_store_endpoint: Option<String>,
+
+    /// Region of the bucket [default: AWS_REGION, or us-east-1]
+    #[arg(long, value_name = "NAME", help_heading = "Storage")]
+    pub object_store_region: Option<String>,
 
     /// Size of the largest artifact that is accepted
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, help_heading = "Storage")]
@@ -112,6 +130,18 @@ impl Default for Config {
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         self.listener.check()?;
+        let is_bucket = self.object_store.as_ref().is_some_and(|at| at.as_str().starts_with("s3://"));
+        for (name, is_set) in [
+            ("object_store_endpoint", self.object_store_endpoint.is_some()),
+            ("object_store_region", self.object_store_region.is_some()),
+        ] {
+            if is_set && !is_bucket {
+                return Err(Conflict::new(
+                    &[name, "object_store"],
+                    "only a store in a bucket of S3 has it; set object_store to s3://BUCKET/FOLDER, or leave it out",
+                ));
+            }
+        }
         match self.lease_seconds > self.hard_limit_seconds {
             true => Err(Conflict::new(
                 &["lease_seconds", "hard_limit_seconds"],
@@ -130,6 +160,20 @@ impl Config {
             hard_limit: Duration::from_secs(self.hard_limit_seconds),
             rejections_max: self.rejections_max,
             ..Rules::default()
+        }
+    }
+
+    /// Opens the object store. A bucket is not contacted yet.
+    ///
+    /// # Errors
+    /// [`BrokerError::ObjectsAddress`] for settings that make no store, and [`BrokerError::Objects`] when the
+    /// directory cannot be created.
+    pub fn objects(&self) -> Result<Objects, BrokerError> {
+        let (endpoint, region) =
+            (self.object_store_endpoint.as_deref(), self.object_store_region.as_deref());
+        match &self.object_store {
+            Some(address) => address.open(endpoint, region),
+            None => Objects::in_directory(&self.data_dir.join("artifacts")),
         }
     }
 

@@ -169,14 +169,30 @@ pub enum BrokerError {
     #[error("{}: the token's role does not allow this request", self.code())]
     Forbidden,
 
-    /// The artifact store failed.
+    /// The object store, which holds large artifacts, failed or does not answer.
     ///
-    /// Do: Check the database and its disk. Requests succeed again when it is back.
-    #[error("{}: the artifact store failed; check the database and its disk", self.code())]
+    /// Do: Check the store of the setting `object_store`, its disk and the way to it. Requests succeed again when
+    /// it is back.
+    #[error("{}: the object store failed; check the store of the setting object_store", self.code())]
     Objects {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+
+    /// The settings of the object store, with the environment of the process, do not make a store.
+    ///
+    /// Do: Correct what the message names. Credentials of a bucket come from environment variables such as
+    /// `AWS_ACCESS_KEY_ID` and `GOOGLE_SERVICE_ACCOUNT`.
+    #[error("{}: the object store {url} cannot be used: {reason}; correct object_store or the environment variables of its credentials", self.code())]
+    ObjectsAddress { url: String, reason: String },
+
+    /// The object store is not the one that the database's artifacts lie in. Each replica of a broker needs the same
+    /// store, so this one does not serve.
+    ///
+    /// Do: Set `object_store` to the store that the message names. If that store is lost for good, stop the brokers
+    /// and run `rollmill-broker adopt-store`: jobs whose artifacts are lost are made again.
+    #[error("{}: the object store {store} has the identity {found}, and the database's artifacts lie in {name} with the identity {registered}; correct object_store, or run `rollmill-broker adopt-store` if that store is lost", self.code())]
+    OtherStore { store: String, found: String, registered: String, name: String },
 
     /// The listen address is reachable from other machines, and no token is required.
     ///
@@ -286,6 +302,8 @@ rollmill_errors::coded! {
         Self::Corrupt { .. } => "BRK-034",
         Self::Internal { .. } => "BRK-035",
         Self::Bench { .. } => "BRK-036",
+        Self::ObjectsAddress { .. } => "BRK-060" usage,
+        Self::OtherStore { .. } => "BRK-061",
     }
 }
 

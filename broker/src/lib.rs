@@ -5,6 +5,7 @@
 //! producer's: the broker knows a job's rank and nothing of what it proves.
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
+//! - [`objects`] where the bodies of large artifacts lie.
 //! - [`policy`] what follows each class of failure.
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
@@ -24,6 +25,7 @@ mod hub;
 mod lane;
 mod lanes;
 pub mod metrics;
+pub mod objects;
 pub mod policy;
 mod sightings;
 pub mod states;

@@ -31,6 +31,19 @@ fn main() -> ExitCode {
                     close(store, postgres).await;
                     Ok(())
                 }
+                Some(Commands::AdoptStore) => {
+                    let (store, postgres) = open(&process.config).await?;
+                    let adopted = async {
+                        store.migrate().await?;
+                        store.adopt_objects().await
+                    };
+                    let adopted = adopted.await;
+                    let name = store.objects().name().to_owned();
+                    close(store, postgres).await;
+                    adopted?;
+                    println!("the database's object store is {name}");
+                    Ok(())
+                }
                 Some(Commands::Tokens(command)) => {
                     let config = &process.config;
                     // Only `add` creates the database: a token is added before the first start.
@@ -81,6 +94,8 @@ async fn serve(process: Process<Config>) -> Outcome {
 
 /// Connects to the database named, or starts the private one.
 pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
+    // Before a server is started for nothing.
+    let objects = config.objects()?;
     let (options, postgres) = match &config.database_url {
         Some(url) => (database(url.reveal())?, None),
         None => {
@@ -93,8 +108,7 @@ pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgr
             (postgres.connect_options(), Some(postgres))
         }
     };
-    let objects = config.data_dir.join("artifacts");
-    Ok((Store::connect(options, &objects, config.rules()).await?, postgres))
+    Ok((Store::connect(options, objects, config.rules()).await?, postgres))
 }
 
 /// How to connect to the database at `url`.

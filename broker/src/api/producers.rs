@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rollmill_broker_client::routes::{
-    AcquireName, Cancel, Changes, DropEpoch, Enqueue, GetArtifact, PutArtifact, PutArtifacts,
-    Query, Reject, ReleaseName, RenewName, Wait,
+    AcquireName, Cancel, Changes, DropEpoch, Enqueue, PutArtifacts, Query, Reject, ReleaseName,
+    RenewName, Wait,
 };
 use rollmill_broker_client::{
     ArtifactsResponse, AttemptOutcome, BATCH_MAX, ChangesResponse, CountResponse, Digest, JobState,
@@ -20,21 +20,6 @@ use crate::store::{Cursor, Place};
 
 /// Pause of a feed after something changed, so that it does not read each change alone.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
-
-pub(super) async fn put_artifact(
-    shared: Arc<Shared>,
-    call: Call<PutArtifact>,
-) -> Answer<PutArtifact> {
-    let Call { bearer, parameter: digest, query, body } = call;
-    let bytes = body.len() as u64;
-    let done = shared.lanes.put_artifact(&bearer.tenant, query.epoch, digest, body.into()).await?;
-    let counter = &shared.metrics.artifact_bytes_total;
-    counter.with_label_values(&["in", done.place.as_str()]).inc_by(bytes);
-    if done.made_ready > 0 {
-        shared.hub.became_ready();
-    }
-    Ok(())
-}
 
 pub(super) async fn put_artifacts(
     shared: Arc<Shared>,
@@ -56,22 +41,6 @@ pub(super) async fn put_artifacts(
         shared.hub.became_ready();
     }
     Ok(ArtifactsResponse { digests })
-}
-
-pub(super) async fn get_artifact(
-    shared: Arc<Shared>,
-    call: Call<GetArtifact>,
-) -> Answer<GetArtifact> {
-    let body = shared.store.get_artifact(&call.bearer.tenant, call.parameter).await;
-    let body = body.inspect_err(|error| {
-        if let BrokerError::ArtifactLost { reopened, .. } = error {
-            shared.count_lost(*reopened);
-        }
-    })?;
-    let counter = &shared.metrics.artifact_bytes_total;
-    let place = Place::of(body.len());
-    counter.with_label_values(&["out", place.as_str()]).inc_by(body.len() as u64);
-    Ok(body.into())
 }
 
 pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<Enqueue> {

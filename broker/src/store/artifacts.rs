@@ -1,16 +1,16 @@
 //! Artifacts: small ones in a side table, large ones in the object store, all by digest.
 
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStoreExt, PutPayload};
 use rollmill_broker_client::Digest;
 use sqlx::AssertSqlSafe;
 
 use super::sql::{
-    ArtifactBodyDrop, ArtifactDrop, ArtifactObjects, ArtifactPut, ArtifactShared, InputUploaded,
+    ArtifactBodyDrop, ArtifactDrop, ArtifactPut, ArtifactShared, InputUploaded,
     Statement,
 };
 use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant, Upload};
 use crate::error::BrokerError;
+use crate::objects::Write;
 
 /// What an upload did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,6 @@ impl Store {
         if got != digest {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
         }
-        let bytes = body.len() as u64;
         if Place::of(body.len()) == Place::Row {
             let upload = Upload { tenant: tenant.clone(), epoch, digest, body };
             let done = self.put_many(std::slice::from_ref(&upload)).await?;
@@ -61,8 +60,29 @@ impl Store {
                 reason: "an upload without an answer".into(),
             });
         }
+        let mut object = self.write_object(tenant, epoch, digest).await?;
+        object.write.put(body.into()).await?;
+        self.end_object(object).await
+    }
+
+    /// Starts to store a large artifact under `digest` for `epoch`. It is stored by [`Self::end_object`].
+    pub async fn write_object(
+        &self,
+        tenant: &Tenant,
+        epoch: u64,
+        digest: Digest,
+    ) -> Result<NewObject, BrokerError> {
+        let write = self.objects.write(object_path(tenant, epoch, digest));
+        Ok(NewObject { write, tenant: tenant.clone(), epoch, digest })
+    }
+
+    /// Stores a large artifact that was written as a whole, if it has its digest.
+    pub async fn end_object(&self, object: NewObject) -> Result<Uploaded, BrokerError> {
+        let NewObject { write, tenant, epoch, digest } = object;
         // Bytes first: a row must never name an object that is not there.
-        self.put_object(&object_path(tenant, epoch, digest), body).await?;
+        let bytes = write.finish(digest).await?;
+        self.trust(&tenant, digest);
+        let tenant = &tenant;
         let mut tx = self.pool.begin().await?;
         ArtifactPut { tenant, digest, epoch, bytes, place: Place::Object }.run(&mut *tx).await?;
         let made_ready = InputUploaded { tenant, input: digest }.run(&mut *tx).await?;
@@ -70,37 +90,11 @@ impl Store {
         Ok(Uploaded { place: Place::Object, made_ready })
     }
 
-    /// The bytes of an object; `None` if it does not exist.
-    pub(super) async fn get_object(
-        &self,
-        path: &ObjectPath,
-    ) -> Result<Option<Vec<u8>>, BrokerError> {
-        match self.objects.get(path).await {
-            Ok(found) => Ok(Some(found.bytes().await.map_err(BrokerError::objects)?.to_vec())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(BrokerError::objects(error)),
-        }
-    }
-
-    async fn put_object(&self, path: &ObjectPath, body: Vec<u8>) -> Result<(), BrokerError> {
-        self.objects.put(path, PutPayload::from(body)).await.map_err(BrokerError::objects)?;
-        // What is acknowledged survives a power cut: the bytes and the name.
-        let file = self.objects.path_to_filesystem(path).map_err(BrokerError::objects)?;
-        tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file)?.sync_all()?;
-            file.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
-        })
-        .await
-        .map_err(BrokerError::objects)?
-        .map_err(BrokerError::objects)
-    }
-
     pub(super) async fn drop_artifacts(
         &self,
         tenant: &Tenant,
         epoch: u64,
     ) -> Result<(), BrokerError> {
-        let objects = ArtifactObjects { tenant, epoch }.all(&self.pool).await?;
         let mut tx = self.pool.begin().await?;
         ArtifactDrop { tenant, epoch }.run(&mut *tx).await?;
         if (ArtifactShared { epoch }).one(&mut *tx).await?.found {
@@ -111,16 +105,26 @@ impl Store {
             sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        for object in objects {
-            match self.objects.delete(&object_path(tenant, epoch, object.digest.0)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(BrokerError::objects(error)),
-            }
-        }
-        Ok(())
+        // Rows first: no row names an object that is gone.
+        self.objects.delete_below(&epoch_path(tenant, epoch)).await.map(drop)
     }
 }
 
+/// A large artifact whose bytes are being written.
+#[derive(Debug)]
+pub struct NewObject {
+    /// Takes the bytes.
+    pub write: Write,
+    tenant: Tenant,
+    epoch: u64,
+    digest: Digest,
+}
+
+/// The folder of an epoch's objects.
+fn epoch_path(tenant: &Tenant, epoch: u64) -> ObjectPath {
+    [tenant.0.as_str(), &epoch.to_string()].into_iter().collect()
+}
+
 pub(super) fn object_path(tenant: &Tenant, epoch: u64, digest: Digest) -> ObjectPath {
-    [tenant.0.as_str(), &epoch.to_string(), &digest.to_string()].into_iter().collect()
+    epoch_path(tenant, epoch).join(digest.to_string())
 }

@@ -7,7 +7,6 @@ use rollmill_broker_client::{
     RejectRequest, RejectResponse,
 };
 
-use super::healing::Stored;
 use super::leases::Reopening;
 use super::sql::{
     AgentCharge, ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel,
@@ -155,7 +154,7 @@ impl Store {
         if job.result.is_none_or(|made| made.0 != *result) {
             return Ok(RejectResponse { outcome: RejectOutcome::Stale, agent_quarantined: false });
         }
-        if !matches!(self.read(&mut tx, tenant, *result).await?, Stored::Whole(_)) {
+        if !self.read(&mut tx, tenant, *result).await?.is_whole() {
             Self::reopen_without_blame(&mut tx, &[seq], *result).await?;
             tx.commit().await?;
             return Ok(RejectResponse {

@@ -12,6 +12,7 @@ mod healing;
 mod jobs;
 mod leases;
 mod names;
+mod objects;
 mod outcomes;
 mod sql;
 pub(crate) mod tokens;
@@ -19,17 +20,17 @@ mod view;
 mod wire;
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::local::LocalFileSystem;
 use parking_lot::Mutex;
+use rollmill_broker_client::Digest;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use crate::database::Target;
 use crate::error::BrokerError;
+use crate::objects::Objects;
 
 use wire::Wire;
 
@@ -38,10 +39,11 @@ use sql::{
     ServerVersionOf, Statement,
 };
 
-pub use artifacts::{Place, Uploaded};
+pub use artifacts::{NewObject, Place, Uploaded};
 pub use aztec::AztecJob;
 pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};
+pub use healing::Opened;
 pub use jobs::Cancelled;
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
@@ -138,21 +140,20 @@ pub struct Store {
     uploads: Wire,
     /// Epochs that have a partition for bodies, as far as this store knows.
     partitions: Arc<Mutex<HashSet<u64>>>,
-    objects: Arc<LocalFileSystem>,
+    /// Artifacts whose objects had other bytes when they were read last.
+    suspects: Arc<Mutex<HashSet<(Tenant, Digest)>>>,
+    objects: Objects,
     target: Target,
     rules: Rules,
 }
 
 impl Store {
-    /// Connects, without touching the schema. `objects` is a directory for large artifacts and is
-    /// created when missing.
+    /// Connects, without touching the schema. `objects` keeps the large artifacts; see [`Self::join_objects`].
     pub async fn connect(
         options: PgConnectOptions,
-        objects: &Path,
+        objects: Objects,
         rules: Rules,
     ) -> Result<Self, BrokerError> {
-        std::fs::create_dir_all(objects).map_err(BrokerError::objects)?;
-        let objects = LocalFileSystem::new_with_prefix(objects).map_err(BrokerError::objects)?;
         Self::connect_with(options, objects, rules).await
     }
 
@@ -161,12 +162,12 @@ impl Store {
         options: PgConnectOptions,
         rules: Rules,
     ) -> Result<Self, BrokerError> {
-        Self::connect_with(options, LocalFileSystem::new(), rules).await
+        Self::connect_with(options, Objects::nowhere(), rules).await
     }
 
     async fn connect_with(
         options: PgConnectOptions,
-        objects: LocalFileSystem,
+        objects: Objects,
         rules: Rules,
     ) -> Result<Self, BrokerError> {
         let target = Target::of(&options);
@@ -200,7 +201,8 @@ impl Store {
             uploads: wire(),
             pool,
             partitions: Arc::default(),
-            objects: Arc::new(objects),
+            suspects: Arc::default(),
+            objects,
             target,
             rules,
         })

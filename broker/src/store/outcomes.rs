@@ -6,7 +6,6 @@ use rollmill_broker_client::{
 };
 use sqlx::PgConnection;
 
-use super::healing::Stored;
 use super::leases::{Reopening, lost};
 use super::sql::{
     AgentQuarantined, ArtifactExists, AttemptAdd, AttemptComplete, AttemptDistrusted,
@@ -148,7 +147,7 @@ impl Store {
         let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
         let (seq, size) = (job.seq, job.class.0);
         if failure == FailureClass::InputMissing
-            && matches!(self.read(&mut tx, tenant, lease.job.input()).await?, Stored::Whole(_))
+            && self.read(&mut tx, tenant, lease.job.input()).await?.is_whole()
         {
             failure = FailureClass::Transient;
         }

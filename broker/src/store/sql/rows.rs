@@ -92,6 +92,13 @@ rows! {
     Copy {
         epoch: Big,
         place: Text<Place>,
+        bytes: Big,
+    }
+
+    /// The object store of the database.
+    StoreRow {
+        identity: String,
+        name: String,
     }
 
     /// The bytes of an artifact.

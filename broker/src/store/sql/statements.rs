@@ -253,10 +253,12 @@ statements! {
         digests: Vec<Digest>,
         epoch: u64,
     } -> Address;
-    ArtifactObjects<'a> = "artifact_objects.sql" { tenant: &'a Tenant, epoch: u64 } -> Address;
     ArtifactDrop<'a> = "artifact_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
     ArtifactShared = "artifact_shared.sql" { epoch: u64 } -> Exists;
     ArtifactBodyDrop<'a> = "artifact_body_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+
+    ObjectsJoin<'a> = "objects_join.sql" { identity: Option<&'a str>, name: &'a str } -> StoreRow;
+    ObjectsAdopt<'a> = "objects_adopt.sql" { identity: &'a str, name: &'a str } -> ();
 
     // Jobs of Aztec's prover nodes.
     AztecJobs<'a> = "aztec_jobs.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> AztecJobRow;
