@@ -310,7 +310,8 @@ impl<W: Worker + ?Sized> Agent<W> {
             | Answer::TooLarge
             | Answer::LeaseLost
             | Answer::Cancelled
-            | Answer::RejectedBefore => {
+            | Answer::RejectedBefore
+            | Answer::EpochEnded => {
                 self.link.differs(&source);
                 let pause = Backoff::steady(INCOMPATIBLE).pause();
                 let (error, retry_seconds) = (one_line(&source), pause.as_secs_f64());
@@ -446,7 +447,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Answer::TokenRejected | Answer::Quarantined => {
                     return Err(self.release(lease).await);
                 }
-                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob => {
+                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob | Answer::EpochEnded => {
                     return Err(End::Lost);
                 }
                 Answer::Incompatible

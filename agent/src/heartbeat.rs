@@ -193,7 +193,8 @@ async fn beat(shared: &Shared, client: &Client) {
                     | Answer::TooLarge
                     | Answer::LeaseLost
                     | Answer::Cancelled
-                    | Answer::RejectedBefore => {
+                    | Answer::RejectedBefore
+                    | Answer::EpochEnded => {
                         let log = |Again { repeated, retry_seconds }| {
                             let error = one_line(&error);
                             tracing::warn!(error, repeated, retry_seconds, "heartbeat rejected");

@@ -18,12 +18,14 @@ use crate::ability;
 use crate::api::{self, admission::Admission};
 use crate::aztec;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::metrics::{Ended, Metrics};
 use crate::policy::Next;
+use crate::retention;
 use crate::sightings::Sightings;
 use crate::store::tokens::{Bearer, hash};
 use crate::store::{Store, Tenant};
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
+    pub(crate) disk: Disk,
     pub(crate) aztec: aztec::Settings,
     /// Requests that failed through no fault of the client. Never ends, so it bounds their log events.
     pub(crate) request_failures: Outage,
@@ -208,6 +211,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),
+        disk: Disk::new(&process.config.data_dir, process.config.disk_free_min_percent),
         aztec: aztec::Settings::of(&process.config),
         request_failures: Outage::default(),
         unable: RwLock::default(),
@@ -221,11 +225,16 @@ pub async fn serve(
 
     let mut tasks = JoinSet::new();
     let conditions = process.conditions.clone();
-    for condition in ["database", "object_store"] {
+    for condition in ["database", "object_store", "disk"] {
         conditions.set(condition, Ok(()));
     }
     let of_objects = conditions.clone();
     spawn(&mut tasks, &shared, |shared| async move { probe_objects(&shared, &of_objects).await });
+    let of_disk = conditions.clone();
+    spawn(&mut tasks, &shared, |shared| async move {
+        retention::watch_disk(&shared, &of_disk).await;
+    });
+    spawn(&mut tasks, &shared, |shared| async move { retention::retire(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
     spawn(&mut tasks, &shared, |shared| async move {
         dispatch(&shared).await;

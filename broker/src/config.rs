@@ -7,7 +7,7 @@ use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::error::BrokerError;
 use crate::objects::{self, Address, Objects};
-use crate::store::Rules;
+use crate::store::{Retention, Rules};
 
 rollmill_service::listener_settings! {
     /// Settings that protect the address of the HTTP API.
@@ -93,6 +93,54 @@ pub struct Config {
     #[arg(value_parser = values::whole(1..=1_000_000_u32))]
     pub rejections_max: u32,
 
+    /// How long a final epoch is kept after its producer closed it
+    #[arg(long, value_name = "SECONDS", default_value_t = 86400, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub keep_final_seconds: u64,
+
+    /// How long an epoch is kept that was superseded or given up, after its producer closed it
+    #[arg(long, value_name = "SECONDS", default_value_t = 259200, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub keep_given_up_seconds: u64,
+
+    /// How long an open epoch is kept without a word from its producer, after its last job, result, upload
+    /// or deadline
+    #[arg(long, value_name = "SECONDS", default_value_t = 604800, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(1..=3_155_760_000_u64))]
+    pub keep_silent_seconds: u64,
+
+    /// Least time between the closing of an epoch and its deletion; until then its producer can open it again
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub epoch_grace_seconds: u64,
+
+    /// How long the broker remembers that an epoch is gone
+    #[arg(long, value_name = "SECONDS", default_value_t = 2592000, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub tombstone_seconds: u64,
+
+    /// How long an agent is kept that is not seen; one in quarantine stays
+    #[arg(long, value_name = "SECONDS", default_value_t = 604800, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(3600..=3_155_760_000_u64))]
+    pub keep_agents_seconds: u64,
+
+    /// How long the record of what operators and producers did is kept
+    #[arg(long, value_name = "SECONDS", default_value_t = 34560000, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(3600..=3_155_760_000_u64))]
+    pub keep_audit_seconds: u64,
+
+    /// Most epochs that a tenant may have open
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(1..=10_000_u32))]
+    pub epochs_open_max: u32,
+
+    /// Take no artifacts and jobs while less of the disk of `data_dir` is free, and less than 64 GiB; 0: never
+    ///
+    /// Final epochs are then deleted early.
+    #[arg(long, value_name = "PERCENT", default_value_t = 15, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=90_u32))]
+    pub disk_free_min_percent: u32,
+
     /// Token in whose name `POST /` serves Aztec's provers that cannot have a path in their URL
     /// [default: off]
     ///
@@ -130,7 +178,8 @@ impl Default for Config {
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         self.listener.check()?;
-        let is_bucket = self.object_store.as_ref().is_some_and(|at| at.as_str().starts_with("s3://"));
+        let is_bucket =
+            self.object_store.as_ref().is_some_and(|at| at.as_str().starts_with("s3://"));
         for (name, is_set) in [
             ("object_store_endpoint", self.object_store_endpoint.is_some()),
             ("object_store_region", self.object_store_region.is_some()),
@@ -159,6 +208,16 @@ impl Config {
             lease: Duration::from_secs(self.lease_seconds),
             hard_limit: Duration::from_secs(self.hard_limit_seconds),
             rejections_max: self.rejections_max,
+            epochs_open_max: self.epochs_open_max,
+            retention: Retention {
+                final_epochs: Duration::from_secs(self.keep_final_seconds),
+                given_up_epochs: Duration::from_secs(self.keep_given_up_seconds),
+                silent_epochs: Duration::from_secs(self.keep_silent_seconds),
+                grace: Duration::from_secs(self.epoch_grace_seconds),
+                tombstones: Duration::from_secs(self.tombstone_seconds),
+                agents: Duration::from_secs(self.keep_agents_seconds),
+                audit: Duration::from_secs(self.keep_audit_seconds),
+            },
             ..Rules::default()
         }
     }

@@ -250,6 +250,33 @@ pub enum BrokerError {
     #[error("{}: internal error: {reason}; please report it", self.code())]
     Internal { reason: String },
 
+    /// The epoch is closing: it takes no artifacts, jobs and results any more. Or its last generation is still being
+    /// deleted.
+    ///
+    /// Do: Nothing: agents drop its jobs. A producer that still needs the epoch opens it again; the prover node does so on
+    /// its own.
+    #[error("{}: epoch {epoch} is closing and takes nothing more; a producer that still needs it opens it again", self.code())]
+    EpochClosing { epoch: u64 },
+
+    /// The epoch was deleted, or no producer ever opened it.
+    ///
+    /// Do: Nothing: agents drop its jobs. A producer that still needs the epoch opens it again and uploads what it needs;
+    /// the prover node does so on its own.
+    #[error("{}: epoch {epoch} is gone, or no producer opened it; a producer that needs it opens it and uploads again", self.code())]
+    EpochGone { epoch: u64 },
+
+    /// The tenant has as many open epochs as it may have.
+    ///
+    /// Do: Close epochs that are done with: `rollmill-broker epochs` lists them. Or raise `--epochs-open-max`.
+    #[error("{}: {most} epochs are open, which is the limit; close some, or raise --epochs-open-max", self.code())]
+    EpochsOpen { most: u32 },
+
+    /// The disk of `data_dir` is nearly full, so the broker takes no artifacts and jobs; what it has goes on.
+    ///
+    /// Do: Free space, or close and drop epochs. Requests succeed again when there is space.
+    #[error("{}: {free_percent:.0} % of the disk of data_dir is free, less than --disk-free-min-percent; free space, or drop epochs", self.code())]
+    DiskFull { free_percent: f64 },
+
     /// `rollmill-broker bench` cannot run, or found that jobs were lost or completed twice.
     ///
     /// Do: Do what the message says. Lost jobs are an error of the broker: report them with the run's output.
@@ -304,6 +331,10 @@ rollmill_errors::coded! {
         Self::Bench { .. } => "BRK-036",
         Self::ObjectsAddress { .. } => "BRK-060" usage,
         Self::OtherStore { .. } => "BRK-061",
+        Self::EpochClosing { .. } => "BRK-062",
+        Self::EpochGone { .. } => "BRK-063",
+        Self::EpochsOpen { .. } => "BRK-064",
+        Self::DiskFull { .. } => "BRK-065",
     }
 }
 
@@ -331,11 +362,16 @@ impl BrokerError {
             Self::VersionConflict { .. }
             | Self::LeaseLost { .. }
             | Self::Cancelled { .. }
-            | Self::AlreadyRejected { .. } => 409,
-            Self::ArtifactLost { .. } => 410,
+            | Self::AlreadyRejected { .. }
+            | Self::EpochClosing { .. } => 409,
+            Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,
             Self::NotUploaded { .. } | Self::DigestMismatch { .. } => 422,
-            Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,
+            Self::Database { .. }
+            | Self::Overloaded
+            | Self::Objects { .. }
+            | Self::EpochsOpen { .. }
+            | Self::DiskFull { .. } => 503,
             _ => 500,
         }
     }

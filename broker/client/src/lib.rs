@@ -10,18 +10,22 @@ mod batches;
 mod client;
 mod error;
 mod ids;
+mod limits;
 mod names;
+mod options;
 pub mod routes;
 pub mod shapes;
 mod size;
 mod types;
 
 pub use answer::{Answer, Code};
-pub use client::{Client, Options};
+pub use client::Client;
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
 pub use names::{
-    AttemptOutcome, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome, Role,
+    AttemptOutcome, CompleteOutcome, EpochOutcome, EpochState, FailureClass, JobState, Named,
+    RejectOutcome, Role,
 };
+pub use options::Options;
 pub use size::SizeClass;
 pub use types::*;

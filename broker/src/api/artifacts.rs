@@ -28,12 +28,14 @@ pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Respons
     let (mut parts, body) = request.into_parts();
     let Head { bearer, parameter: digest, query, limit } =
         call::head::<PutArtifact>(&shared, &mut parts).await?;
+    shared.disk.require()?;
     let admission = PutArtifact::SPEC.admission;
     let bounded = limit.max.min(UPLOAD_BYTES);
     let memory = shared.admission.memory(admission, &parts, bounded)?;
     let mut body = body.into_data_stream();
     // Until it is longer than a small one may be.
-    let mut start: Vec<u8> = Vec::with_capacity(length(&parts).unwrap_or(0).min(ROW_ARTIFACT_BYTES_MAX));
+    let mut start: Vec<u8> =
+        Vec::with_capacity(length(&parts).unwrap_or(0).min(ROW_ARTIFACT_BYTES_MAX));
     let too_large = || BrokerError::TooLarge { what: limit.what, max: limit.max };
     let mut is_whole = false;
     while start.len() <= ROW_ARTIFACT_BYTES_MAX {
@@ -53,7 +55,9 @@ pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Respons
         drop((memory, place));
         return Ok(no_content());
     }
-    let mut object = shared.store.write_object(&bearer.tenant, query.epoch, digest).await?;
+    let may_open = bearer.opens_epochs();
+    let mut object =
+        shared.store.write_object(&bearer.tenant, query.epoch, digest, may_open).await?;
     object.write.put(start.into()).await?;
     while let Some(more) = next(&mut body).await? {
         bytes += more.len();
@@ -84,6 +88,7 @@ pub(super) async fn stored(
     body: Vec<u8>,
 ) -> Result<(), BrokerError> {
     let bytes = body.len() as u64;
+    let epoch = (epoch, bearer.opens_epochs());
     let done = shared.lanes.put_artifact(&bearer.tenant, epoch, digest, body).await?;
     count(shared, done, bytes);
     Ok(())
@@ -169,7 +174,7 @@ impl Reading {
     /// The bytes. The last of them are held back until the digest is known: where it is wrong the stream ends in an
     /// error, which breaks the connection, so that no client takes the body for whole.
     fn stream(self) -> impl Stream<Item = Result<Bytes, BrokerError>> + Send {
-        stream::unfold(Some((self, None::<Bytes>)), |state| async {
+        stream::unfold(Some((self, None::<Bytes>)), |state| async move {
             let (mut reading, mut held) = state?;
             loop {
                 match reading.object.next().await {
@@ -199,7 +204,10 @@ impl Reading {
         let reopened = shared.store.doubt(&tenant, digest).await?;
         shared.count_lost(reopened);
         let error = BrokerError::ArtifactLost { digest, reopened };
-        tracing::warn!(error = rollmill_service::one_line(&error), "artifact damaged; answer broken off");
+        tracing::warn!(
+            error = rollmill_service::one_line(&error),
+            "artifact damaged; answer broken off"
+        );
         Err(error)
     }
 }

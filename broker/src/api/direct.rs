@@ -8,8 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use rollmill_broker_client::routes::{self, NoQuery, Payload, Route};
 use rollmill_broker_client::{
-    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, FailRequest, Grant,
-    HeartbeatRequest, IdsRequest, JobId, ReleaseRequest,
+    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, FailRequest, Grant, HeartbeatRequest,
+    IdsRequest, JobId, ReleaseRequest,
 };
 use tokio::sync::SemaphorePermit;
 

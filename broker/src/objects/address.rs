@@ -64,11 +64,6 @@ impl Address {
         &self.url
     }
 
-    /// Whether the store is a directory of this machine.
-    pub fn is_directory(&self) -> bool {
-        matches!(self.kind, Kind::Directory(_))
-    }
-
     /// Opens the store. `endpoint` and `region` are those of a bucket of S3, where the environment does not name
     /// them. Nothing is contacted yet.
     ///
@@ -94,7 +89,10 @@ impl Address {
                     builder = builder.with_endpoint(endpoint).with_allow_http(is_plain);
                 }
                 let store = builder.build().map_err(|error| self.unusable(&error))?;
-                Ok(Objects::over(PrefixStore::new(store, Path::from(folder.as_str())), self.as_str()))
+                Ok(Objects::over(
+                    PrefixStore::new(store, Path::from(folder.as_str())),
+                    self.as_str(),
+                ))
             }
             Kind::Gcs { bucket, folder } => {
                 let store = GoogleCloudStorageBuilder::from_env()
@@ -103,7 +101,10 @@ impl Address {
                     .with_http_connector(Connector)
                     .build()
                     .map_err(|error| self.unusable(&error))?;
-                Ok(Objects::over(PrefixStore::new(store, Path::from(folder.as_str())), self.as_str()))
+                Ok(Objects::over(
+                    PrefixStore::new(store, Path::from(folder.as_str())),
+                    self.as_str(),
+                ))
             }
         }
     }

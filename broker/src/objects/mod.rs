@@ -59,6 +59,8 @@ pub enum Found {
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     name: Arc<str>,
+    /// Of a store in a directory.
+    directory: Option<Arc<FilePath>>,
 }
 
 impl fmt::Debug for Objects {
@@ -77,7 +79,8 @@ impl Objects {
         std::fs::create_dir_all(directory).map_err(BrokerError::objects)?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(BrokerError::objects)?;
         // What is acknowledged survives a power cut.
-        Ok(Self::over(store.with_fsync(true), format!("file://{}", directory.display())))
+        let objects = Self::over(store.with_fsync(true), format!("file://{}", directory.display()));
+        Ok(Self { directory: Some(directory.into()), ..objects })
     }
 
     /// A store that keeps nothing beyond this process, for programs that need none.
@@ -87,7 +90,7 @@ impl Objects {
 
     /// The store of any kind, as `name` in messages.
     pub fn over(store: impl ObjectStore, name: impl Into<Arc<str>>) -> Self {
-        Self { store: Arc::new(store), name: name.into() }
+        Self { store: Arc::new(store), name: name.into(), directory: None }
     }
 
     /// What the store is called in messages: its URL, which has no credentials.
@@ -134,7 +137,7 @@ impl Objects {
         limited(self.store.copy(from, to)).await.map_err(BrokerError::objects)
     }
 
-    /// Deletes every object below `folder`; returns how many there were. One that is gone already is no error, so
+    /// Deletes every object below `folder`, in which nobody writes; returns how many there were. One that is gone already is no error, so
     /// that a deletion that broke off is repeated.
     ///
     /// # Errors
@@ -153,6 +156,17 @@ impl Objects {
         while let Some(one) = within(deleted.next()).await? {
             count += one?;
         }
+        if let Some(directory) = &self.directory {
+            // The folder, with what a broker that died was writing in it.
+            let folder = directory.join(folder.as_ref());
+            let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder));
+            match removed.await.map_err(BrokerError::objects)? {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(BrokerError::objects(error));
+                }
+                _ => {}
+            }
+        }
         Ok(count)
     }
 
@@ -163,7 +177,10 @@ impl Objects {
     pub async fn identity(&self) -> Result<Option<Uuid>, BrokerError> {
         let Some(mut body) = self.open(&Path::from(IDENTITY)).await? else { return Ok(None) };
         let wrong = || {
-            BrokerError::objects(format!("the object {IDENTITY} of {} holds no identity", self.name))
+            BrokerError::objects(format!(
+                "the object {IDENTITY} of {} holds no identity",
+                self.name
+            ))
         };
         if body.bytes() > IDENTITY_BYTES_MAX {
             return Err(wrong());

@@ -123,7 +123,8 @@ impl Download {
         match next.map_err(BrokerError::objects)? {
             Some(Ok(bytes)) => {
                 let left = self.left.checked_sub(bytes.len() as u64);
-                self.left = left.ok_or_else(|| BrokerError::objects("more bytes than announced"))?;
+                self.left =
+                    left.ok_or_else(|| BrokerError::objects("more bytes than announced"))?;
                 Ok(Some(bytes))
             }
             Some(Err(error)) => Err(BrokerError::objects(error)),

@@ -26,7 +26,7 @@ pub(super) enum Stored {
     /// Bytes in the database that have the digest.
     Row(Vec<u8>),
     /// An object whose bytes have the digest.
-    Object(ObjectPath),
+    Object { path: ObjectPath, bytes: u64 },
     /// It was uploaded, and no copy can be read.
     Damaged,
     /// It was never uploaded, or its rows are gone.
@@ -35,7 +35,7 @@ pub(super) enum Stored {
 
 impl Stored {
     pub(super) fn is_whole(&self) -> bool {
-        matches!(self, Self::Row(_) | Self::Object(_))
+        matches!(self, Self::Row(_) | Self::Object { .. })
     }
 }
 
@@ -71,7 +71,7 @@ impl Store {
         if !is_suspect {
             let copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
             for copy in copies.iter().filter(|copy| copy.place.0 == Place::Object) {
-                let path = object_path(tenant, copy.epoch.0, digest);
+                let path = object_path(tenant, copy.epoch.0, copy.generation.0, digest);
                 if let Some(object) = self.objects.open(&path).await?
                     && object.bytes() == copy.bytes.0
                 {
@@ -81,7 +81,7 @@ impl Store {
         }
         let stored = {
             let mut connection = self.pool.acquire().await?;
-            self.read(&mut connection, tenant, digest).await?
+            self.read(&mut connection, tenant, digest, None).await?
         };
         if let Some(opened) = self.opened(tenant, digest, &stored).await? {
             return Ok(opened);
@@ -106,7 +106,7 @@ impl Store {
     ) -> Result<Option<Opened>, BrokerError> {
         match stored {
             Stored::Row(body) => Ok(Some(Opened::Row(body.clone()))),
-            Stored::Object(path) => {
+            Stored::Object { path, .. } => {
                 self.trust(tenant, digest);
                 Ok(self.objects.open(path).await?.map(Opened::Object))
             }
@@ -168,7 +168,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let locked = LockResult { tenant, result: digest }.all(&mut *tx).await?;
         let seqs: Vec<i64> = locked.iter().map(|row| row.seq).collect();
-        let stored = self.read(&mut tx, tenant, digest).await?;
+        let stored = self.read(&mut tx, tenant, digest, None).await?;
         if stored.is_whole() {
             return Ok(Ok(stored));
         }
@@ -223,21 +223,23 @@ impl Store {
         Ok(reopened)
     }
 
-    /// Reads an artifact: any copy whose bytes have the digest, the newest epoch's first.
+    /// Reads an artifact: any copy whose bytes have the digest, the newest epoch's first; or only that of one epoch.
     pub(super) async fn read(
         &self,
         connection: &mut PgConnection,
         tenant: &Tenant,
         digest: Digest,
+        only: Option<u64>,
     ) -> Result<Stored, BrokerError> {
-        let copies = ArtifactCopies { tenant, digest }.all(&mut *connection).await?;
+        let mut copies = ArtifactCopies { tenant, digest }.all(&mut *connection).await?;
+        copies.retain(|copy| only.is_none_or(|epoch| epoch == copy.epoch.0));
         for copy in &copies {
             let epoch = copy.epoch.0;
             match copy.place.0 {
                 Place::Object => {
-                    let path = object_path(tenant, epoch, digest);
+                    let path = object_path(tenant, epoch, copy.generation.0, digest);
                     if self.objects.check(&path, digest).await? == Found::Whole {
-                        return Ok(Stored::Object(path));
+                        return Ok(Stored::Object { path, bytes: copy.bytes.0 });
                     }
                 }
                 Place::Row => {
@@ -276,7 +278,7 @@ impl Store {
         }
         let mut lost = Vec::new();
         for digest in digests {
-            if !self.read(connection, tenant, digest).await?.is_whole() {
+            if !self.read(connection, tenant, digest, None).await?.is_whole() {
                 lost.push(digest);
             }
         }

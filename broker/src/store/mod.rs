@@ -8,12 +8,14 @@ mod artifacts;
 mod aztec;
 mod bulk;
 mod changes;
+mod epochs;
 mod healing;
 mod jobs;
 mod leases;
 mod names;
 mod objects;
 mod outcomes;
+mod retention;
 mod sql;
 pub(crate) mod tokens;
 mod view;
@@ -43,10 +45,12 @@ pub use artifacts::{NewObject, Place, Uploaded};
 pub use aztec::AztecJob;
 pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};
+pub use epochs::Closed;
 pub use healing::Opened;
 pub use jobs::Cancelled;
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
+pub use retention::{Kept, Retention, Retired};
 pub use rollmill_broker_client::Role;
 pub use tokens::TokenView;
 pub use view::Listed;
@@ -94,6 +98,10 @@ pub struct Rules {
     pub forgive_after: Duration,
     /// How long no live agent is able to do a type of job before that is reported.
     pub unable_after: Duration,
+    /// Most epochs that a tenant may have open.
+    pub epochs_open_max: u32,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 impl Default for Rules {
@@ -105,6 +113,8 @@ impl Default for Rules {
             live: Duration::from_secs(45),
             forgive_after: Duration::from_secs(30),
             unable_after: Duration::from_secs(10),
+            epochs_open_max: 64,
+            retention: Retention::default(),
         }
     }
 }
@@ -275,6 +285,8 @@ impl Store {
             "job_excluded",
             "job_deadline",
             "job_change",
+            "job_of_epoch",
+            "epoch_pkey",
         ] {
             let found = IndexOf { index }.optional(&self.pool).await?;
             if !found.is_some_and(|found| found.valid) {

@@ -35,7 +35,11 @@ impl Store {
                         reason: "the object store was not registered".into(),
                     });
                 };
-                return self.require_store(Some(self.objects.identify().await?), &row.identity, row.name);
+                return self.require_store(
+                    Some(self.objects.identify().await?),
+                    &row.identity,
+                    row.name,
+                );
             }
         };
         self.require_store(found, &registered.identity, registered.name)

@@ -89,7 +89,8 @@ impl Health {
             | Answer::TooLarge
             | Answer::LeaseLost
             | Answer::Cancelled
-            | Answer::RejectedBefore => {
+            | Answer::RejectedBefore
+            | Answer::EpochEnded => {
                 state.reached();
                 state.answered = true;
             }
