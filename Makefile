@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos upgrade rules live aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos soak upgrade rules live aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,12 @@ mutants-contracts: setup ## The same of every check and step of the contracts; w
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
+
+MINUTES ?= 60
+
+soak: build ## Run epochs that are closed and deleted, and fail if memory, disk or database grow; MINUTES=60; writes target/soak.md
+	@$(TARGET)/debug/rollmill-broker bench --soak-minutes $(MINUTES) --jobs 2000 --agents 50 --artifact-bytes 2048 > $(TARGET)/soak.md; \
+	status=$$?; cat $(TARGET)/soak.md; exit $$status
 
 upgrade: build ## Run two deployments on one broker, and let a vote move the network from one to the other
 	@$(TARGET)/debug/rollmill-devnet upgrade $(ARGS)

@@ -437,7 +437,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Answer::TokenRejected | Answer::Quarantined => {
                     return Err(self.release(lease).await);
                 }
-                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob => {
+                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob | Answer::EpochEnded => {
                     return Err(End::Lost);
                 }
                 Answer::Incompatible

@@ -18,12 +18,14 @@ use crate::ability;
 use crate::api::{self, admission::Admission};
 use crate::aztec;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::metrics::{Ended, Metrics};
 use crate::policy::Next;
+use crate::retention;
 use crate::sightings::Sightings;
 use crate::store::tokens::{Bearer, hash};
 use crate::store::{Store, Tenant};
@@ -41,6 +43,8 @@ const SIZE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between two probes of the object store.
+const OBJECTS: Duration = Duration::from_secs(10);
 /// First and longest pause of a background task after a failure.
 const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -70,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
+    pub(crate) disk: Disk,
     pub(crate) aztec: aztec::Settings,
     /// Requests that failed through no fault of the client. Never ends, so it bounds their log events.
     pub(crate) request_failures: Outage,
@@ -185,6 +190,7 @@ pub async fn serve(
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
+    store.join_objects().await?;
     let (config, registry) = (&process.config, &process.metrics);
     let protection = config.listener.protection();
     let server = HttpServer::open("broker", &config.listen, LIMITS, &protection, registry)?;
@@ -205,6 +211,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),
+        disk: Disk::new(&process.config.data_dir, process.config.disk_free_min_percent),
         aztec: aztec::Settings::of(&process.config),
         request_failures: Outage::default(),
         unable: RwLock::default(),
@@ -218,7 +225,16 @@ pub async fn serve(
 
     let mut tasks = JoinSet::new();
     let conditions = process.conditions.clone();
-    conditions.set("database", Ok(()));
+    for condition in ["database", "object_store", "disk"] {
+        conditions.set(condition, Ok(()));
+    }
+    let of_objects = conditions.clone();
+    spawn(&mut tasks, &shared, |shared| async move { probe_objects(&shared, &of_objects).await });
+    let of_disk = conditions.clone();
+    spawn(&mut tasks, &shared, |shared| async move {
+        retention::watch_disk(&shared, &of_disk).await;
+    });
+    spawn(&mut tasks, &shared, |shared| async move { retention::retire(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
     spawn(&mut tasks, &shared, |shared| async move {
         dispatch(&shared).await;
@@ -383,6 +399,26 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
         tokio::select! {
             () = tokio::time::sleep(PROBE) => {}
             () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `object_store`: the store answers, and is still the one of the database.
+async fn probe_objects(shared: &Shared, conditions: &Conditions) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(OBJECTS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let probed = tokio::select! {
+            probed = shared.store.probe_objects() => probed,
+            () = shared.shutdown.started() => return,
+        };
+        match probed {
+            Ok(()) => conditions.set("object_store", Ok(())),
+            // The condition `database` says so.
+            Err(BrokerError::Database { .. }) => {}
+            Err(error) => conditions.set("object_store", Err(rollmill_service::one_line(&error))),
         }
     }
 }

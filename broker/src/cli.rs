@@ -7,12 +7,12 @@ use rollmill_broker::embedded::discover;
 use rollmill_broker::store::{Store, Tenant};
 use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::{
-    Answer, AttemptView, Client, ClientError, JobId, JobState, JobView, ListQuery, Options,
-    StatusResponse,
+    Answer, AttemptView, Client, ClientError, EpochView, JobId, JobState, JobView, ListQuery,
+    Options, StatusResponse,
 };
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
-use crate::commands::{DeadLetters, Request, State, Tokens};
+use crate::commands::{DeadLetters, Epochs, Request, State, Tokens};
 
 pub(crate) async fn tokens(store: &Store, command: Tokens) -> Outcome {
     store.migrate().await?;
@@ -39,7 +39,8 @@ pub(crate) async fn tokens(store: &Store, command: Tokens) -> Outcome {
 pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
     let role = match &request {
         Request::Pardon { .. } => "operator",
-        Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
+        Request::Epochs(Epochs::Close { .. } | Epochs::Open { .. })
+        | Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
             "producer or operator"
         }
         _ => "reader, producer or operator",
@@ -83,6 +84,15 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
             if client.pardon(&agent).await? == 0 {
                 return Err(BrokerError::NotQuarantined { agent }.into());
             }
+        }
+        Request::Epochs(Epochs::List { output }) => {
+            print_epochs(&client.epochs().await?, output.json)?
+        }
+        Request::Epochs(Epochs::Close { epoch, outcome }) => {
+            print_epochs(&[client.close_epoch(epoch, outcome.into(), None).await?], false)?;
+        }
+        Request::Epochs(Epochs::Open { epoch }) => {
+            print_epochs(&[client.open_epoch(epoch).await?], false)?;
         }
         Request::DeadLetters(command) => dead_letters(client, command).await?,
     }
@@ -162,7 +172,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
             } else if !config.data_dir.join("pg").exists() {
                 line("database", Ok("private, made at the first start".into()));
             } else {
-                match super::open(config).await {
+                match super::open_database(config).await {
                     Err(error) => line("database", Err(one_line(error.as_ref()))),
                     Ok((store, postgres)) => {
                         line("database", Ok("private, reachable".into()));
@@ -284,6 +294,24 @@ fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
     let options = Options { patience: std::time::Duration::ZERO, ..Options::default() };
     let token = config.token.as_ref().map(rollmill_service::Secret::reveal);
     Ok(Client::new(&config.url(), token, options)?)
+}
+
+fn print_epochs(epochs: &[EpochView], json: bool) -> Outcome {
+    if json {
+        println!("{}", serde_json::to_string(epochs)?);
+        return Ok(());
+    }
+    println!(
+        "{:<12} {:>10} {:<8} {:<11} {:<19}",
+        "EPOCH", "GENERATION", "STATE", "OUTCOME", "CLOSED"
+    );
+    for view in epochs {
+        let outcome = view.outcome.map_or("-", |outcome| outcome.as_str());
+        let closed = view.closed_unix_ms.map_or_else(|| "-".to_owned(), utc);
+        let EpochView { epoch, generation, state, .. } = view;
+        println!("{epoch:<12} {generation:>10} {:<8} {outcome:<11} {closed:<19}", state.as_str());
+    }
+    Ok(())
 }
 
 fn print_status(status: &StatusResponse) {

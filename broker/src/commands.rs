@@ -1,7 +1,7 @@
 //! The broker's subcommands, as clap knows them.
 
 use clap::{Args, Subcommand, ValueEnum};
-use rollmill_broker_client::{AgentId, BATCH_MAX, JobId, JobState, Role};
+use rollmill_broker_client::{AgentId, BATCH_MAX, EpochOutcome, JobId, JobState, Role};
 use rollmill_service::values;
 
 /// The largest number that the database holds.
@@ -20,6 +20,11 @@ pub(crate) enum Commands {
     Serve,
     /// Create or upgrade the database schema
     Migrate,
+    /// Use the object store of the settings for the database, in place of one that is lost
+    ///
+    /// Works on the database: stop every broker of it first. Artifacts that the new store does not have are lost; jobs
+    /// that need them are made again.
+    AdoptStore,
     #[command(flatten)]
     Ask(Request),
     /// Add, list or revoke access tokens
@@ -72,6 +77,9 @@ pub(crate) enum Request {
         #[command(flatten)]
         output: Output,
     },
+    /// List, close or open epochs
+    #[command(subcommand)]
+    Epochs(Epochs),
     /// List, replay or drop dead-lettered jobs
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -80,6 +88,51 @@ pub(crate) enum Request {
         /// Name of the agent, as `rollmill-broker status` prints it
         agent: AgentId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Epochs {
+    /// Print the newest epochs and their states
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Close an epoch: cancel its unfinished jobs, and delete it after the time that its outcome keeps it
+    Close {
+        /// Number of the epoch
+        #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
+        epoch: u64,
+        /// Why it is closed
+        #[arg(long, value_enum, default_value_t = Why::GivenUp)]
+        outcome: Why,
+    },
+    /// Open an epoch that is closing or gone
+    Open {
+        /// Number of the epoch
+        #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
+        epoch: u64,
+    },
+}
+
+/// Why somebody closes an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Why {
+    /// All that it was for is final
+    Final,
+    /// Somebody else's result made its own worthless
+    Superseded,
+    /// It is not wanted any more
+    GivenUp,
+}
+
+impl From<Why> for EpochOutcome {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Final => Self::Final,
+            Why::Superseded => Self::Superseded,
+            Why::GivenUp => Self::GivenUp,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,9 +235,21 @@ impl From<RoleName> for Role {
 impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("migrate", &["database_url", "data_dir", "postgres_bin"]),
+        (
+            "adopt-store",
+            &[
+                "database_url",
+                "data_dir",
+                "postgres_bin",
+                "object_store",
+                "object_store_endpoint",
+                "object_store_region",
+            ],
+        ),
         ("status", &["url", "token"]),
         ("jobs", &["url", "token"]),
         ("history", &["url", "token"]),
+        ("epochs", &["url", "token"]),
         ("dead-letters", &["url", "token"]),
         ("pardon", &["url", "token"]),
         ("tokens", &["database_url", "data_dir", "postgres_bin"]),

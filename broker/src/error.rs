@@ -169,14 +169,30 @@ pub enum BrokerError {
     #[error("{}: the token's role does not allow this request", self.code())]
     Forbidden,
 
-    /// The artifact store failed.
+    /// The object store, which holds large artifacts, failed or does not answer.
     ///
-    /// Do: Check the database and its disk. Requests succeed again when it is back.
-    #[error("{}: the artifact store failed; check the database and its disk", self.code())]
+    /// Do: Check the store of the setting `object_store`, its disk and the way to it. Requests succeed again when
+    /// it is back.
+    #[error("{}: the object store failed; check the store of the setting object_store", self.code())]
     Objects {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+
+    /// The settings of the object store, with the environment of the process, do not make a store.
+    ///
+    /// Do: Correct what the message names. Credentials of a bucket come from environment variables such as
+    /// `AWS_ACCESS_KEY_ID` and `GOOGLE_SERVICE_ACCOUNT`.
+    #[error("{}: the object store {url} cannot be used: {reason}; correct object_store or the environment variables of its credentials", self.code())]
+    ObjectsAddress { url: String, reason: String },
+
+    /// The object store is not the one that the database's artifacts lie in. Each replica of a broker needs the same
+    /// store, so this one does not serve.
+    ///
+    /// Do: Set `object_store` to the store that the message names. If that store is lost for good, stop the brokers
+    /// and run `rollmill-broker adopt-store`: jobs whose artifacts are lost are made again.
+    #[error("{}: the object store {store} has the identity {found}, and the database's artifacts lie in {name} with the identity {registered}; correct object_store, or run `rollmill-broker adopt-store` if that store is lost", self.code())]
+    OtherStore { store: String, found: String, registered: String, name: String },
 
     /// The listen address is reachable from other machines, and no token is required.
     ///
@@ -234,6 +250,33 @@ pub enum BrokerError {
     #[error("{}: internal error: {reason}; please report it", self.code())]
     Internal { reason: String },
 
+    /// The epoch is closing: it takes no artifacts, jobs and results any more. Or its last generation is still being
+    /// deleted.
+    ///
+    /// Do: Nothing: agents drop its jobs. A producer that still needs the epoch opens it again; the prover node does so on
+    /// its own.
+    #[error("{}: epoch {epoch} is closing and takes nothing more; a producer that still needs it opens it again", self.code())]
+    EpochClosing { epoch: u64 },
+
+    /// The epoch was deleted, or no producer ever opened it.
+    ///
+    /// Do: Nothing: agents drop its jobs. A producer that still needs the epoch opens it again and uploads what it needs;
+    /// the prover node does so on its own.
+    #[error("{}: epoch {epoch} is gone, or no producer opened it; a producer that needs it opens it and uploads again", self.code())]
+    EpochGone { epoch: u64 },
+
+    /// The tenant has as many open epochs as it may have.
+    ///
+    /// Do: Close epochs that are done with: `rollmill-broker epochs` lists them. Or raise `--epochs-open-max`.
+    #[error("{}: {most} epochs are open, which is the limit; close some, or raise --epochs-open-max", self.code())]
+    EpochsOpen { most: u32 },
+
+    /// The disk of `data_dir` is nearly full, so the broker takes no artifacts and jobs; what it has goes on.
+    ///
+    /// Do: Free space, or close and drop epochs. Requests succeed again when there is space.
+    #[error("{}: {free_percent:.0} % of the disk of data_dir is free, less than --disk-free-min-percent; free space, or drop epochs", self.code())]
+    DiskFull { free_percent: f64 },
+
     /// `rollmill-broker bench` cannot run, or found that jobs were lost or completed twice.
     ///
     /// Do: Do what the message says. Lost jobs are an error of the broker: report them with the run's output.
@@ -286,6 +329,12 @@ rollmill_errors::coded! {
         Self::Corrupt { .. } => "BRK-034",
         Self::Internal { .. } => "BRK-035",
         Self::Bench { .. } => "BRK-036",
+        Self::ObjectsAddress { .. } => "BRK-060" usage,
+        Self::OtherStore { .. } => "BRK-061",
+        Self::EpochClosing { .. } => "BRK-062",
+        Self::EpochGone { .. } => "BRK-063",
+        Self::EpochsOpen { .. } => "BRK-064",
+        Self::DiskFull { .. } => "BRK-065",
     }
 }
 
@@ -313,11 +362,16 @@ impl BrokerError {
             Self::VersionConflict { .. }
             | Self::LeaseLost { .. }
             | Self::Cancelled { .. }
-            | Self::AlreadyRejected { .. } => 409,
-            Self::ArtifactLost { .. } => 410,
+            | Self::AlreadyRejected { .. }
+            | Self::EpochClosing { .. } => 409,
+            Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,
             Self::NotUploaded { .. } | Self::DigestMismatch { .. } => 422,
-            Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,
+            Self::Database { .. }
+            | Self::Overloaded
+            | Self::Objects { .. }
+            | Self::EpochsOpen { .. }
+            | Self::DiskFull { .. } => 503,
             _ => 500,
         }
     }

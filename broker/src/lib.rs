@@ -5,6 +5,7 @@
 //! producer's: the broker knows a job's rank and nothing of what it proves.
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
+//! - [`objects`] where the bodies of large artifacts lie.
 //! - [`policy`] what follows each class of failure.
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
@@ -17,6 +18,7 @@ mod aztec;
 mod broker;
 pub mod config;
 mod database;
+mod disk;
 mod dispatch;
 pub mod embedded;
 pub mod error;
@@ -24,7 +26,9 @@ mod hub;
 mod lane;
 mod lanes;
 pub mod metrics;
+pub mod objects;
 pub mod policy;
+mod retention;
 mod sightings;
 pub mod states;
 pub mod store;

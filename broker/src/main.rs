@@ -24,11 +24,24 @@ fn main() -> ExitCode {
             match command {
                 None | Some(Commands::Serve) => serve(process).await,
                 Some(Commands::Migrate) => {
-                    let (store, postgres) = open(&process.config).await?;
+                    let (store, postgres) = open_database(&process.config).await?;
                     store.migrate().await?;
                     store.check().await?;
                     println!("the schema is up to date");
                     close(store, postgres).await;
+                    Ok(())
+                }
+                Some(Commands::AdoptStore) => {
+                    let (store, postgres) = open(&process.config).await?;
+                    let adopted = async {
+                        store.migrate().await?;
+                        store.adopt_objects().await
+                    };
+                    let adopted = adopted.await;
+                    let name = store.objects().name().to_owned();
+                    close(store, postgres).await;
+                    adopted?;
+                    println!("the database's object store is {name}");
                     Ok(())
                 }
                 Some(Commands::Tokens(command)) => {
@@ -41,7 +54,7 @@ fn main() -> ExitCode {
                         let folder = config.data_dir.display().to_string();
                         return Err(BrokerError::NoDatabase { folder }.into());
                     }
-                    let (store, postgres) = open(&process.config).await?;
+                    let (store, postgres) = open_database(&process.config).await?;
                     let done = cli::tokens(&store, command).await;
                     close(store, postgres).await;
                     done
@@ -79,22 +92,34 @@ async fn serve(process: Process<Config>) -> Outcome {
     served
 }
 
-/// Connects to the database named, or starts the private one.
-pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
-    let (options, postgres) = match &config.database_url {
-        Some(url) => (database(url.reveal())?, None),
-        None => {
-            let postgres = PrivatePostgres::start(&Options {
-                data_dir: config.data_dir.clone(),
-                bin_dir: config.postgres_bin.clone(),
-                throwaway: false,
-            })
-            .await?;
-            (postgres.connect_options(), Some(postgres))
-        }
-    };
-    let objects = config.data_dir.join("artifacts");
-    Ok((Store::connect(options, &objects, config.rules()).await?, postgres))
+/// Opens the object store, and connects to the database named, or starts the private one.
+async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
+    // Before a server is started for nothing.
+    let objects = config.objects()?;
+    let (options, postgres) = server(config).await?;
+    Ok((Store::connect(options, objects, config.rules()).await?, postgres))
+}
+
+/// As [`open`], for what needs no artifacts.
+pub(crate) async fn open_database(
+    config: &Config,
+) -> Result<(Store, Option<PrivatePostgres>), Failure> {
+    let (options, postgres) = server(config).await?;
+    Ok((Store::connect_to_database(options, config.rules()).await?, postgres))
+}
+
+/// How to connect to the database named, or to the private one, which it starts.
+async fn server(config: &Config) -> Result<(PgConnectOptions, Option<PrivatePostgres>), Failure> {
+    if let Some(url) = &config.database_url {
+        return Ok((database(url.reveal())?, None));
+    }
+    let postgres = PrivatePostgres::start(&Options {
+        data_dir: config.data_dir.clone(),
+        bin_dir: config.postgres_bin.clone(),
+        throwaway: false,
+    })
+    .await?;
+    Ok((postgres.connect_options(), Some(postgres)))
 }
 
 /// How to connect to the database at `url`.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rollmill_broker_client::{AttemptOutcome, Code, FailureClass, QueueView, UnableView};
+use rollmill_broker_client::{
+    AttemptOutcome, Code, EpochOutcome, FailureClass, QueueView, UnableView,
+};
 
 use crate::ability::Ability;
 use crate::lane::Name as Lane;
@@ -25,6 +27,10 @@ fn operations() -> impl Iterator<Item = &'static str> {
 
 fn places() -> impl Iterator<Item = &'static str> {
     Place::ALL.into_iter().map(|place| place.as_str())
+}
+
+fn epoch_outcomes() -> impl Iterator<Item = &'static str> {
+    EpochOutcome::ALL.into_iter().map(|outcome| outcome.as_str())
 }
 
 fn lanes() -> impl Iterator<Item = &'static str> {
@@ -88,6 +94,13 @@ rollmill_service::metrics! {
         pub fence_refusals_total: IntCounterVec[operation in operations()],
         /// Requests rejected, by error code.
         pub refusals_total: IntCounterVec[code in codes()],
+        /// Epochs by state, of every tenant; absent while the database is unavailable.
+        pub epochs: IntGaugeVec[state],
+        /// Epochs that this broker deleted, by outcome.
+        pub epochs_dropped_total: IntCounterVec[outcome in epoch_outcomes()],
+        /// Bytes that artifacts take, by place; those in the database with their indexes. Absent while the database is
+        /// unavailable.
+        pub kept_bytes: IntGaugeVec[place],
         /// Artifact bytes transferred, by direction and place.
         pub artifact_bytes_total: IntCounterVec[direction in ["in", "out"], place in places()],
     }

@@ -67,5 +67,9 @@ transitions! {
     Delayed => Cancelled, "cancel.sql", "producer", "cancels the job";
     InputWanted => Cancelled, "cancel.sql", "producer", "cancels the job";
     Leased => Cancelled, "cancel.sql", "producer", "cancels the job";
+    Ready => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
+    Delayed => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
+    InputWanted => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
+    Leased => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
     Dead => Cancelled, "cancel.sql", "producer or operator", "drops a dead letter";
 }

@@ -8,7 +8,7 @@ use rollmill_broker::policy::Next;
 use rollmill_broker::states::TRANSITIONS;
 use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
 use rollmill_broker_client::{
-    CompleteRequest, Digest, FailureClass, JobState, LeaseRef, NewJob, ReleaseRequest,
+    CompleteRequest, Digest, EpochOutcome, FailureClass, JobState, LeaseRef, NewJob, ReleaseRequest,
 };
 
 /// Records each change of a state. Every statement begins with a comment that names its file.
@@ -199,6 +199,12 @@ async fn ends_by_hand(lab: &Lab) {
     for state in OPEN {
         let lease = lab.waiting(state).await;
         assert_eq!(bench.store.cancel(tenant, &[lease.job]).await.unwrap().jobs, 1);
+    }
+    for state in OPEN {
+        lab.waiting(state).await;
+        let closed = bench.store.close_epoch(tenant, 7, EpochOutcome::Final, None).await.unwrap();
+        assert_eq!(closed.cancelled.unwrap().jobs, 1);
+        bench.store.open_epoch(tenant, 7).await.unwrap();
     }
     let job = lab.ready().await;
     bench.store.cancel(tenant, std::slice::from_ref(&job.id)).await.unwrap();

@@ -499,6 +499,10 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::Unauthorized, Answer::TokenRejected),
         (E::Forbidden, Answer::TokenRejected),
         (E::Objects { source: "away".into() }, Answer::Transient),
+        (E::EpochClosing { epoch: 7 }, Answer::EpochEnded),
+        (E::EpochGone { epoch: 7 }, Answer::EpochEnded),
+        (E::EpochsOpen { most: 64 }, Answer::Transient),
+        (E::DiskFull { free_percent: 3.0 }, Answer::Transient),
     ];
     for (error, meaning) in &errors {
         assert_eq!(Answer::of(error.status(), Some(error.code())), *meaning, "{error}");

@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("broker-client", &["errors", "net"]),
     ("service", &["errors", "net"]),
     ("node", &["errors", "protocol", "plonk", "l1", "node-client", "service"]),
-    ("broker", &["errors", "broker-client", "service"]),
+    ("broker", &["errors", "net", "broker-client", "service"]),
     ("broker-testing", &["broker", "broker-client", "service"]),
     (
         "agent",

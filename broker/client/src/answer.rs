@@ -47,11 +47,19 @@ pub enum Code {
     UnknownPath = 32,
     /// The path has a route, but none of this method.
     WrongMethod = 33,
+    /// The epoch takes nothing more.
+    EpochClosing = 62,
+    /// The epoch was deleted, or no producer opened it.
+    EpochGone = 63,
+    /// The tenant has as many open epochs as it may have.
+    EpochsOpen = 64,
+    /// The broker's disk is nearly full.
+    DiskFull = 65,
 }
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Database,
         Self::Request,
         Self::UnknownJob,
@@ -71,6 +79,10 @@ impl Code {
         Self::ArtifactLost,
         Self::UnknownPath,
         Self::WrongMethod,
+        Self::EpochClosing,
+        Self::EpochGone,
+        Self::EpochsOpen,
+        Self::DiskFull,
     ];
 
     /// The HTTP status of a response with this code. 503 means that the same request may succeed later.
@@ -81,11 +93,19 @@ impl Code {
             Self::Quarantined | Self::Forbidden => 403,
             Self::UnknownJob | Self::UnknownArtifact | Self::UnknownPath => 404,
             Self::WrongMethod => 405,
-            Self::VersionConflict | Self::LeaseLost | Self::Cancelled | Self::RejectedBefore => 409,
-            Self::ArtifactLost => 410,
+            Self::VersionConflict
+            | Self::LeaseLost
+            | Self::Cancelled
+            | Self::RejectedBefore
+            | Self::EpochClosing => 409,
+            Self::ArtifactLost | Self::EpochGone => 410,
             Self::TooLarge => 413,
             Self::NotUploaded | Self::DigestMismatch => 422,
-            Self::Database | Self::Overloaded | Self::Objects => 503,
+            Self::Database
+            | Self::Overloaded
+            | Self::Objects
+            | Self::EpochsOpen
+            | Self::DiskFull => 503,
         }
     }
 
@@ -143,6 +163,9 @@ pub enum Answer {
     Cancelled,
     /// The producer has rejected this result, or a result of this agent, for this job.
     RejectedBefore,
+    /// The epoch takes nothing more, or is deleted. A producer that still needs it opens it again; for an agent the
+    /// job is over.
+    EpochEnded,
 }
 
 /// What a failure is about, for clients that act by that alone.
@@ -172,7 +195,8 @@ impl Answer {
             | Self::TooLarge
             | Self::LeaseLost
             | Self::Cancelled
-            | Self::RejectedBefore => Scope::Request,
+            | Self::RejectedBefore
+            | Self::EpochEnded => Scope::Request,
         }
     }
 
@@ -186,7 +210,11 @@ impl Answer {
         }
         let Some(code) = Code::parse(text) else { return Self::Incompatible };
         match code {
-            Code::Database | Code::Overloaded | Code::Objects => Self::Transient,
+            Code::Database
+            | Code::Overloaded
+            | Code::Objects
+            | Code::EpochsOpen
+            | Code::DiskFull => Self::Transient,
             Code::Request | Code::UnknownPath | Code::WrongMethod => Self::Incompatible,
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
@@ -200,6 +228,7 @@ impl Answer {
             Code::RejectedBefore => Self::RejectedBefore,
             Code::Unauthorized | Code::Forbidden => Self::TokenRejected,
             Code::ArtifactLost => Self::ArtifactLost,
+            Code::EpochClosing | Code::EpochGone => Self::EpochEnded,
         }
     }
 }

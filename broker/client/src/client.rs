@@ -11,11 +11,11 @@ use crate::batches::batches;
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
     AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
-    CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest, EpochQuery, ErrorBody,
-    FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest,
-    Incarnation, JobId, JobView, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob,
-    ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX,
-    WaitRequest, WaitResponse,
+    CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest,
+    EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest,
+    HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery,
+    NamedLeaseRequest, NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest,
+    RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -29,21 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const UPLOADS: usize = 8;
 /// Largest answer that is read: the broker's largest artifact, and lists of a full batch of jobs.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
-
-/// How a client behaves.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a request is repeated while its answers are [`crate::Answer::Transient`]. Zero: never.
-    pub patience: Duration,
-    /// How long one answer may take, beyond the wait that a long poll asks for.
-    pub timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { patience: Duration::from_secs(20), timeout: Duration::from_secs(30) }
-    }
-}
 
 /// A connection to a broker. Clones share one pool.
 #[derive(Clone, Debug)]
@@ -266,7 +251,29 @@ impl Client {
         self.count::<routes::Cancel>(ids).await
     }
 
-    /// Forgets an epoch: its jobs, their history and their artifacts. Returns how many jobs.
+    /// The newest epochs and their states, the highest number first.
+    pub async fn epochs(&self) -> Result<Vec<EpochView>, ClientError> {
+        Ok(self.ask::<routes::Epochs>(&(), &NoQuery {}).await?.epochs)
+    }
+
+    /// Opens an epoch: one that is closing again, one that is gone as a new generation.
+    pub async fn open_epoch(&self, epoch: u64) -> Result<EpochView, ClientError> {
+        self.ask::<routes::OpenEpoch>(&epoch, &NoQuery {}).await
+    }
+
+    /// Closes an epoch, unless it has unfinished jobs without the label `NAME=VALUE`; returns it as it is then.
+    pub async fn close_epoch(
+        &self,
+        epoch: u64,
+        outcome: EpochOutcome,
+        label: Option<&str>,
+    ) -> Result<EpochView, ClientError> {
+        let request = CloseEpochRequest { outcome, label: label.map(str::to_owned) };
+        let call = Call::<routes::CloseEpoch>::new(&epoch, &NoQuery {}, &request);
+        self.call(call, Duration::ZERO, Ok).await
+    }
+
+    /// Forgets an epoch at once: its jobs, their history and their artifacts. Returns how many jobs.
     pub async fn drop_epoch(&self, epoch: u64) -> Result<u64, ClientError> {
         Ok(self.ask::<routes::DropEpoch>(&epoch, &NoQuery {}).await?.count)
     }

@@ -10,7 +10,9 @@ mod batches;
 mod client;
 mod error;
 mod ids;
+mod limits;
 mod names;
+mod options;
 pub mod routes;
 pub mod shapes;
 mod size;
@@ -21,7 +23,9 @@ pub use client::{Client, Options};
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
 pub use names::{
-    AttemptOutcome, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome, Role,
+    AttemptOutcome, CompleteOutcome, EpochOutcome, EpochState, FailureClass, JobState, Named,
+    RejectOutcome, Role,
 };
+pub use options::Options;
 pub use size::SizeClass;
 pub use types::*;

@@ -101,6 +101,30 @@ named! {
         Cancelled = "cancelled",
     }
 
+    /// The state of an epoch. `docs/book/retention.md` says what moves it from one to the next.
+    pub enum EpochState is "epoch state" {
+        /// Takes artifacts, jobs and results.
+        Open = "open",
+        /// Takes nothing more, and can be read. Its producer may open it again.
+        Closing = "closing",
+        /// Its jobs and artifacts are deleted. Its producer may open it again, as a new generation.
+        Gone = "gone",
+    }
+
+    /// Why an epoch was closed; it decides how long the epoch is kept.
+    pub enum EpochOutcome is "outcome of an epoch" {
+        /// All that it was for is final.
+        Final = "final",
+        /// Somebody else's result made its own worthless.
+        Superseded = "superseded",
+        /// Its producer gave it up.
+        GivenUp = "given_up",
+        /// Nothing was heard of its producer for a long time.
+        Silent = "silent",
+        /// An operator ended it, or its producer forgot it.
+        Operator = "operator",
+    }
+
     /// The state or outcome of an attempt at a job.
     pub enum AttemptOutcome is "outcome of an attempt" {
         /// The agent holds the lease.

@@ -13,11 +13,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, ArtifactsResponse, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse, Code,
-    CompleteRequest, CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery,
-    FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId,
-    JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, ProgressRequest, RejectRequest,
-    RejectResponse, ReleaseRequest, Role, StatusResponse, WaitRequest, WaitResponse,
+    AgentId, ArtifactsResponse, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse,
+    CloseEpochRequest, Code, CompleteRequest, CompleteResponse, CountResponse, Digest,
+    EnqueueRequest, EpochQuery, EpochView, EpochsResponse, FailRequest, HeartbeatRequest,
+    HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery,
+    NamedLeaseRequest, NamedLeaseResponse, ProgressRequest, RejectRequest, RejectResponse,
+    ReleaseRequest, Role, StatusResponse, WaitRequest, WaitResponse,
 };
 
 /// Largest JSON body that the broker reads: a full batch of jobs with labels.
@@ -379,12 +380,12 @@ routes! {
     /// Store an artifact under its SHA-256 digest, for an epoch. Storing it again repairs a damaged copy
     /// and makes the jobs ready that wait for it as their input.
     PutArtifact: Put "/v1/artifacts/{digest}" (Digest), EpochQuery, Artifact => Empty,
-        &[Producer, Agent], Bounded, [DigestMismatch Objects];
+        &[Producer, Agent], Bounded, [DigestMismatch Objects EpochClosing EpochGone EpochsOpen DiskFull];
 
     /// Store several artifacts for an epoch, at most 1,000, each under the SHA-256 digest of its bytes. Returns the
     /// digests, for the sender to compare.
     PutArtifacts: Post "/v1/artifacts" (()), EpochQuery, Artifacts => Json<ArtifactsResponse>,
-        &[Producer, Agent], Bounded, [Objects];
+        &[Producer, Agent], Bounded, [Objects EpochClosing EpochGone EpochsOpen DiskFull];
 
     /// Fetch an artifact. If its bytes can no longer be read, the jobs whose result it was are reopened.
     GetArtifact: Get "/v1/artifacts/{digest}" (Digest), NoQuery, Empty => Artifact,
@@ -393,7 +394,8 @@ routes! {
     /// Enqueue jobs whose inputs are stored, at most 1,000. Returns all of them in order; a known job is
     /// returned as it is, a finished one with its result.
     Enqueue: Post "/v1/jobs" (()), NoQuery, Json<EnqueueRequest> => Json<JobsResponse>,
-        &[Producer], Bounded, [VersionConflict NotUploaded Objects];
+        &[Producer], Bounded,
+        [VersionConflict NotUploaded Objects EpochClosing EpochGone EpochsOpen DiskFull];
 
     /// List the newest jobs that match. A full page may have a next one: ask again with its last job as `before`.
     List: Get "/v1/jobs" (()), ListQuery, Empty => Json<JobsResponse>,
@@ -425,7 +427,21 @@ routes! {
     History: Get "/v1/jobs/{id}/history" (JobId), NoQuery, Empty => Json<HistoryResponse>,
         READERS, Bounded, [UnknownJob];
 
-    /// Forget an epoch: its jobs, their attempts and their artifacts. Returns the number of jobs.
+    /// List the newest epochs and their states.
+    Epochs: Get "/v1/epochs" (()), NoQuery, Empty => Json<EpochsResponse>,
+        READERS, Bounded, [];
+
+    /// Open an epoch: one that is closing again, one that is gone as a new generation. An upload or enqueue of a
+    /// producer opens an epoch that never was.
+    OpenEpoch: Post "/v1/epochs/{epoch}/open" (u64), NoQuery, Empty => Json<EpochView>,
+        &[Producer], Bounded, [EpochClosing EpochsOpen];
+
+    /// Close an epoch: it takes nothing more, its unfinished jobs are cancelled, and it is deleted after a time that depends
+    /// on the outcome. Returns the epoch as it is then.
+    CloseEpoch: Post "/v1/epochs/{epoch}/close" (u64), NoQuery, Json<CloseEpochRequest> => Json<EpochView>,
+        &[Producer], Bounded, [EpochGone];
+
+    /// Forget an epoch at once: its jobs, their attempts and their artifacts. Returns the number of jobs.
     DropEpoch: Delete "/v1/epochs/{epoch}" (u64), NoQuery, Empty => Json<CountResponse>,
         &[Producer], Bounded, [Objects];
 
@@ -456,7 +472,8 @@ routes! {
 
     /// Hand in a result. It is accepted from any agent while the job has none, even after its lease.
     Complete: Post "/v1/complete" (()), NoQuery, Json<CompleteRequest> => Json<CompleteResponse>,
-        &[Agent], Urgent, [UnknownJob NotUploaded Quarantined Cancelled RejectedBefore];
+        &[Agent], Urgent,
+        [UnknownJob NotUploaded Quarantined Cancelled RejectedBefore Objects EpochClosing EpochGone];
 
     /// Report that an attempt failed, and why.
     Fail: Post "/v1/fail" (()), NoQuery, Json<FailRequest> => Json<CountResponse>,

@@ -2,29 +2,17 @@
 //! request rejects unknown fields.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::limits::{
+    BATCH_MAX, FREE_JSON_BYTES_MAX, LIST_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, WAIT_MS_MAX,
+};
 use crate::shapes::wire;
 use crate::{
-    AgentId, AttemptOutcome, CompleteOutcome, Digest, FailureClass, Incarnation, JobId, JobState,
-    KindName, LeaseEpoch, RejectOutcome, SizeClass,
+    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass,
+    Incarnation, JobId, JobState, KindName, LeaseEpoch, RejectOutcome, SizeClass,
 };
-
-/// Most jobs or ids in one request.
-pub const BATCH_MAX: usize = 1000;
-/// Most capabilities or leases in one request.
-pub const LIST_MAX: usize = 256;
-/// Largest JSON, in bytes, of what an agent says about itself or its work.
-pub const FREE_JSON_BYTES_MAX: usize = 4096;
-/// Longest that the broker holds a long-polling request, in milliseconds.
-pub const WAIT_MS_MAX: u64 = 30_000;
-/// Label by which the prover node marks the jobs of its deployment: the address of the Rollup. Producers of several
-/// deployments share epoch numbers, so each acts only on jobs with its own.
-pub const ROLLUP_LABEL: &str = "rollup";
-/// How long a prover node's lease on submitting lasts without a renewal.
-pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
 
 wire! {
     /// To whom an artifact belongs.
@@ -228,6 +216,43 @@ wire! {
     pub struct JobsResponse {
         /// In the order of the request, the newest first for a list; unknown ids are left out.
         pub jobs: Vec<JobView>,
+    }
+
+    /// Why an epoch is to be closed.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct CloseEpochRequest {
+        /// Why: `final`, `superseded` or `given_up`.
+        pub outcome: EpochOutcome,
+        /// A label as `NAME=VALUE`: an epoch with unfinished jobs without it, of other producers, stays open.
+        #[serde(default)]
+        pub label: Option<String>,
+    }
+
+    /// An epoch.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct EpochView {
+        /// Its number.
+        pub epoch: u64,
+        /// How often it was opened anew after it was gone, and 1.
+        pub generation: u64,
+        /// Its state.
+        pub state: EpochState,
+        /// Why it was closed; absent while it is open.
+        #[serde(default)]
+        pub outcome: Option<EpochOutcome>,
+        /// When it was opened, in milliseconds since 1970.
+        pub opened_unix_ms: u64,
+        /// When it was closed, in milliseconds since 1970.
+        #[serde(default)]
+        pub closed_unix_ms: Option<u64>,
+    }
+
+    /// Several epochs.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct EpochsResponse {
+        /// The highest number first, at most 1,000.
+        pub epochs: Vec<EpochView>,
     }
 
     /// How much a request changed.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
-    AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest, FailRequest,
-    FailureClass, HeartbeatRequest, Incarnation, JobId, KindName, LeaseEpoch, LeaseRef, ListQuery,
-    NewJob, Options, ProgressRequest, ReleaseRequest, SizeClass,
+    AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest,
+    EpochOutcome, FailRequest, FailureClass, HeartbeatRequest, Incarnation, JobId, KindName,
+    LeaseEpoch, LeaseRef, ListQuery, NewJob, Options, ProgressRequest, ReleaseRequest, SizeClass,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -120,6 +120,9 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("changes", client.changes(7, None, zero).await.map(drop)),
         ("reject", client.reject(&id, digest, "r").await.map(drop)),
         ("cancel", client.cancel(ids).await.map(drop)),
+        ("epochs", client.epochs().await.map(drop)),
+        ("open_epoch", client.open_epoch(7).await.map(drop)),
+        ("close_epoch", client.close_epoch(7, EpochOutcome::Final, None).await.map(drop)),
         ("drop_epoch", client.drop_epoch(7).await.map(drop)),
         ("acquire_name", client.acquire_name("n", &agent, &start, zero).await.map(drop)),
         ("renew_name", client.renew_name("n", &agent, &start, 1, zero).await.map(drop)),
@@ -206,7 +209,13 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
     for code in Code::ALL {
         // One match without a wildcard: a new code does not compile until its meaning is here.
         let (status, meaning) = match code {
-            Code::Database | Code::Overloaded | Code::Objects => (503, Answer::Transient),
+            Code::Database
+            | Code::Overloaded
+            | Code::Objects
+            | Code::EpochsOpen
+            | Code::DiskFull => (503, Answer::Transient),
+            Code::EpochClosing => (409, Answer::EpochEnded),
+            Code::EpochGone => (410, Answer::EpochEnded),
             Code::Request => (400, Answer::Incompatible),
             Code::UnknownPath => (404, Answer::Incompatible),
             Code::WrongMethod => (405, Answer::Incompatible),

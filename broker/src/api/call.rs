@@ -36,20 +36,7 @@ where
     F: Future<Output = Answer<R>>,
 {
     let (mut parts, body) = request.into_parts();
-    let bearer = bearer_of(&parts, shared)?;
-    bearer.require(R::SPEC.roles)?;
-    let parameter = parameter::<R>(&mut parts).await?;
-    let query = Query::<R::Query>::try_from_uri(&parts.uri);
-    let Query(query) = query.map_err(|error| {
-        // What serde found wrong, after axum's words for it. The query has no secrets.
-        let text = error.body_text();
-        let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        BrokerError::bad(format!("the query cannot be read: {found}"))
-    })?;
-    let limit = Limit::of::<R>(shared);
-    if max_exceeded(&parts, limit) {
-        return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
-    }
+    let Head { bearer, parameter, query, limit } = head::<R>(shared, &mut parts).await?;
     let admission = &shared.admission;
     let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
     let body = read(body, limit).await?;
@@ -62,6 +49,36 @@ where
     // Held until the handler has ended.
     drop((memory, place));
     respond::<R>(&answer)
+}
+
+/// What a request says before its body.
+pub(super) struct Head<R: Route> {
+    pub(super) bearer: Bearer,
+    pub(super) parameter: R::Parameter,
+    pub(super) query: R::Query,
+    pub(super) limit: Limit,
+}
+
+/// Reads and checks what a request says before its body: token and role, parameter, query, announced length.
+pub(super) async fn head<R: Route>(
+    shared: &Shared,
+    parts: &mut Parts,
+) -> Result<Head<R>, BrokerError> {
+    let bearer = bearer_of(parts, shared)?;
+    bearer.require(R::SPEC.roles)?;
+    let parameter = parameter::<R>(parts).await?;
+    let query = Query::<R::Query>::try_from_uri(&parts.uri);
+    let Query(query) = query.map_err(|error| {
+        // What serde found wrong, after axum's words for it. The query has no secrets.
+        let text = error.body_text();
+        let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        BrokerError::bad(format!("the query cannot be read: {found}"))
+    })?;
+    let limit = Limit::of::<R>(shared);
+    if max_exceeded(parts, limit) {
+        return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
+    }
+    Ok(Head { bearer, parameter, query, limit })
 }
 
 fn respond<R: Route>(answer: &<R::Answer as Payload>::Value) -> Result<Response, BrokerError> {

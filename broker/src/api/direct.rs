@@ -8,13 +8,13 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use rollmill_broker_client::routes::{self, NoQuery, Payload, Route};
 use rollmill_broker_client::{
-    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochQuery, FailRequest, Grant,
-    HeartbeatRequest, IdsRequest, JobId, ReleaseRequest,
+    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, FailRequest, Grant, HeartbeatRequest,
+    IdsRequest, JobId, ReleaseRequest,
 };
 use tokio::sync::SemaphorePermit;
 
 use super::call::{self, Call};
-use super::{agents, producers};
+use super::{agents, artifacts, producers};
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
@@ -51,9 +51,7 @@ pub(crate) async fn put_artifact(
     body: Bytes,
 ) -> Result<Digest, BrokerError> {
     let digest = Digest::of(&body);
-    let query = EpochQuery { epoch };
-    let call = Call { bearer: bearer.clone(), parameter: digest, query, body };
-    producers::put_artifact(Arc::clone(shared), call).await?;
+    artifacts::stored(shared, bearer, epoch, digest, body.into()).await?;
     Ok(digest)
 }
 
@@ -63,8 +61,7 @@ pub(crate) async fn get_artifact(
     bearer: &Bearer,
     digest: Digest,
 ) -> Result<Bytes, BrokerError> {
-    let call = Call { bearer: bearer.clone(), parameter: digest, query: NoQuery {}, body: () };
-    producers::get_artifact(Arc::clone(shared), call).await
+    artifacts::fetched(shared, bearer, digest).await
 }
 
 /// Cancels a job.

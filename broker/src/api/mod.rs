@@ -5,6 +5,7 @@
 
 pub(crate) mod admission;
 mod agents;
+mod artifacts;
 mod call;
 pub(crate) mod direct;
 mod operators;
@@ -47,11 +48,11 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 /// does a handler of other types than the row's.
 fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
     match route {
-        RouteName::PutArtifact => at::<routes::PutArtifact, _, _>(router, producers::put_artifact),
+        RouteName::PutArtifact => streamed::<routes::PutArtifact, _, _>(router, artifacts::put),
         RouteName::PutArtifacts => {
             at::<routes::PutArtifacts, _, _>(router, producers::put_artifacts)
         }
-        RouteName::GetArtifact => at::<routes::GetArtifact, _, _>(router, producers::get_artifact),
+        RouteName::GetArtifact => streamed::<routes::GetArtifact, _, _>(router, artifacts::get),
         RouteName::Enqueue => at::<routes::Enqueue, _, _>(router, producers::enqueue),
         RouteName::List => at::<routes::List, _, _>(router, operators::list),
         RouteName::Query => at::<routes::Query, _, _>(router, producers::query),
@@ -60,6 +61,9 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::Reject => at::<routes::Reject, _, _>(router, producers::reject),
         RouteName::Cancel => at::<routes::Cancel, _, _>(router, producers::cancel),
         RouteName::History => at::<routes::History, _, _>(router, operators::history),
+        RouteName::Epochs => at::<routes::Epochs, _, _>(router, producers::epochs),
+        RouteName::OpenEpoch => at::<routes::OpenEpoch, _, _>(router, producers::open_epoch),
+        RouteName::CloseEpoch => at::<routes::CloseEpoch, _, _>(router, producers::close_epoch),
         RouteName::DropEpoch => at::<routes::DropEpoch, _, _>(router, producers::drop_epoch),
         RouteName::AcquireName => at::<routes::AcquireName, _, _>(router, producers::acquire_name),
         RouteName::RenewName => at::<routes::RenewName, _, _>(router, producers::renew_name),
@@ -83,6 +87,19 @@ where
     H: Fn(Arc<Shared>, Call<R>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer<R>> + Send,
 {
+    streamed::<R, _, _>(router, move |shared: Arc<Shared>, request: Request| {
+        let handler = handler.clone();
+        async move { call::serve::<R, _, _>(&shared, request, handler).await }
+    })
+}
+
+/// Adds a route whose handler reads the request and writes the response itself.
+fn streamed<R, H, F>(router: Router<Arc<Shared>>, handler: H) -> Router<Arc<Shared>>
+where
+    R: Route,
+    H: Fn(Arc<Shared>, Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, BrokerError>> + Send,
+{
     let filter = match R::SPEC.method {
         Method::Get => MethodFilter::GET,
         Method::Put => MethodFilter::PUT,
@@ -90,7 +107,7 @@ where
         Method::Delete => MethodFilter::DELETE,
     };
     let serve = move |State(shared): State<Arc<Shared>>, request: Request| async move {
-        match call::serve::<R, _, _>(&shared, request, handler).await {
+        match handler(Arc::clone(&shared), request).await {
             Ok(response) => response,
             Err(error) => {
                 let codes = [routes::COMMON_CODES, R::SPEC.codes].concat();

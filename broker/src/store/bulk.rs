@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::body::Bytes;
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, JobId,
-    JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest,
+    AgentId, AttemptOutcome, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochState,
+    JobId, JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest,
 };
 
 use super::sql::{
     AgentAdmitMany, AgentSeenMany, ArtifactPartition, ArtifactPutMany, ArtifactWhole, BeatMany,
-    CompleteMany, ReleaseMany, Sighted, View,
+    CompleteMany, EpochStateOf, ReleaseMany, Sighted, View,
 };
 use super::{Completed, Place, Store, Tenant, Uploaded};
 use crate::error::BrokerError;
@@ -50,7 +51,7 @@ pub struct Upload {
     pub tenant: Tenant,
     pub epoch: u64,
     pub digest: Digest,
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// An agent and whether it is in quarantine.
@@ -252,22 +253,23 @@ impl Store {
         Ok(())
     }
 
-    /// Stores small artifacts. The caller has checked their digests.
-    pub async fn put_many(&self, uploads: &[Upload]) -> Result<Vec<Uploaded>, BrokerError> {
+    /// Stores small artifacts of epochs that are open. The caller has checked their digests. [`None`] for those of others:
+    /// [`Store::require_open`] says why, or opens the epoch.
+    pub async fn put_many(&self, uploads: &[Upload]) -> Result<Vec<Option<Uploaded>>, BrokerError> {
         let epochs: BTreeSet<u64> = uploads.iter().map(|upload| upload.epoch).collect();
-        self.require_partitions(&epochs).await?;
+        self.require_partitions(uploads).await?;
         match self.put_rows(uploads).await {
             // The epoch was dropped after its partition was made or seen.
             Err(BrokerError::Database { reason }) if is_without_partition(&reason.0) => {
                 self.partitions.lock().retain(|epoch| !epochs.contains(epoch));
-                self.require_partitions(&epochs).await?;
+                self.require_partitions(uploads).await?;
                 self.put_rows(uploads).await
             }
             other => other,
         }
     }
 
-    async fn put_rows(&self, uploads: &[Upload]) -> Result<Vec<Uploaded>, BrokerError> {
+    async fn put_rows(&self, uploads: &[Upload]) -> Result<Vec<Option<Uploaded>>, BrokerError> {
         type Key<'a> = (u64, &'a str, Digest);
         let key = |upload: &'_ Upload| -> (u64, String, Digest) {
             (upload.epoch, upload.tenant.0.clone(), upload.digest)
@@ -281,30 +283,38 @@ impl Store {
             tenants: all().map(|upload| &upload.tenant).collect(),
             digests: all().map(|upload| upload.digest).collect(),
             epochs: all().map(|upload| upload.epoch).collect(),
-            bodies: all().map(|upload| upload.body.as_slice()).collect(),
+            bodies: all().map(|upload| upload.body.as_ref()).collect(),
             place: Place::Row,
         };
         let rows = self.uploads.all(statement).await?;
-        let ready = rows.iter().map(|row| (row.place.0, row.made_ready.0));
+        let stored = rows.iter().filter(|row| row.is_open);
+        let ready = stored.map(|row| (row.place.0, row.made_ready.0));
         let ready = at_places(unique.len(), ready);
         let made: BTreeMap<(u64, String, Digest), u64> = all()
             .zip(ready)
-            .map(|(upload, made_ready)| (key(upload), made_ready.unwrap_or(0)))
+            .filter_map(|(upload, made_ready)| Some((key(upload), made_ready?)))
             .collect();
         let uploaded = |upload: &Upload| {
-            let made_ready = made.get(&key(upload)).copied().unwrap_or(0);
-            Uploaded { place: Place::Row, made_ready }
+            let made_ready = *made.get(&key(upload))?;
+            Some(Uploaded { place: Place::Row, made_ready })
         };
         Ok(uploads.iter().map(uploaded).collect())
     }
 
-    /// Makes the partitions of epochs that have none, as far as this store knows.
-    async fn require_partitions(&self, epochs: &BTreeSet<u64>) -> Result<(), BrokerError> {
-        let unknown: Vec<u64> = {
+    /// Makes the partitions of open epochs that have none, as far as this store knows. An epoch that is not open
+    /// gets none, or an agent could make any number of tables.
+    async fn require_partitions(&self, uploads: &[Upload]) -> Result<(), BrokerError> {
+        let unknown: BTreeSet<(u64, &str)> = {
             let known = self.partitions.lock();
-            epochs.iter().copied().filter(|epoch| !known.contains(epoch)).collect()
+            let unknown = uploads.iter().filter(|upload| !known.contains(&upload.epoch));
+            unknown.map(|upload| (upload.epoch, upload.tenant.as_str())).collect()
         };
-        for epoch in unknown {
+        for (epoch, tenant) in unknown {
+            let tenant = Tenant(tenant.to_owned());
+            let known = self.uploads.all(EpochStateOf { tenant: &tenant, number: epoch }).await?;
+            if known.first().is_none_or(|row| row.state.0 != EpochState::Open) {
+                continue;
+            }
             self.uploads.all(ArtifactPartition { epoch }).await?;
             let mut known = self.partitions.lock();
             if known.len() >= PARTITIONS_KNOWN_MAX {

@@ -1,17 +1,16 @@
 //! What producers and operators do to jobs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rollmill_broker_client::{
     Digest, FailureClass, JobId, JobState, JobView, NewJob, QueueView, RejectOutcome,
     RejectRequest, RejectResponse,
 };
 
-use super::healing::Stored;
 use super::leases::Reopening;
 use super::sql::{
     AgentCharge, ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel,
-    DeadLetters, Enqueue, EpochDrop, Lock, Queue, QueueRow, Replay, Seq, Statement,
+    DeadLetters, Enqueue, Lock, Queue, QueueRow, Replay, Seq, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -47,6 +46,13 @@ impl Store {
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
         let views = self.jobs(tenant, &ids).await?;
         let versions: HashMap<&JobId, &NewJob> = unique.iter().map(|job| (&job.id, *job)).collect();
+        if views.len() < jobs.len()
+            && let Some(job) = jobs.first()
+        {
+            // The epoch was closed after it was looked at.
+            self.require_open(tenant, job.id.epoch(), false).await?;
+            return Err(BrokerError::EpochClosing { epoch: job.id.epoch() });
+        }
         for view in &views {
             if versions.get(&view.id).is_some_and(|job| job.version != view.version) {
                 return Err(BrokerError::VersionConflict { id: view.id.clone() });
@@ -85,23 +91,31 @@ impl Store {
         Ok(enqueue)
     }
 
-    /// Requires that each job's input can be read. A damaged one is requested as well.
+    /// Requires that each job's input can be read in the job's own epoch. One that can be read in another is copied; a
+    /// damaged one is requested as well.
     async fn require_inputs(&self, tenant: &Tenant, jobs: &[&NewJob]) -> Result<(), BrokerError> {
-        let mut inputs: Vec<Digest> = jobs.iter().map(|job| job.id.input()).collect();
-        let Some(epoch) = jobs.first().map(|job| job.id.epoch()) else { return Ok(()) };
-        // The usual case in one statement: small inputs, uploaded for the batch's epoch.
-        let whole =
-            ArtifactWhole { tenant, digests: inputs.clone(), epoch }.all(&self.pool).await?;
-        let whole: HashSet<Digest> = whole.iter().map(|row| row.digest.0).collect();
-        inputs.retain(|input| !whole.contains(input));
-        if inputs.is_empty() {
-            return Ok(());
+        let mut inputs: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
+        for job in jobs {
+            inputs.entry(job.id.epoch()).or_default().insert(job.id.input());
         }
-        let mut connection = self.pool.acquire().await?;
-        match self.unreadable(&mut connection, tenant, inputs).await?.first() {
-            Some(digest) => Err(BrokerError::NotUploaded { digest: *digest }),
-            None => Ok(()),
+        for (epoch, mut digests) in inputs {
+            self.require_open(tenant, epoch, true).await?;
+            // The usual case in one statement: small inputs.
+            let whole = ArtifactWhole { tenant, digests: digests.iter().copied().collect(), epoch };
+            for row in whole.all(&self.pool).await? {
+                digests.remove(&row.digest.0);
+            }
+            for digest in digests {
+                let own = {
+                    let mut connection = self.pool.acquire().await?;
+                    self.read(&mut connection, tenant, digest, Some(epoch)).await?
+                };
+                if !own.is_whole() && !self.copy_artifact(tenant, epoch, digest).await? {
+                    return Err(BrokerError::NotUploaded { digest });
+                }
+            }
         }
+        Ok(())
     }
 
     /// Cancels unfinished jobs; returns how many were.
@@ -155,7 +169,7 @@ impl Store {
         if job.result.is_none_or(|made| made.0 != *result) {
             return Ok(RejectResponse { outcome: RejectOutcome::Stale, agent_quarantined: false });
         }
-        if !matches!(self.read(&mut tx, tenant, *result).await?, Stored::Whole(_)) {
+        if !self.read(&mut tx, tenant, *result, None).await?.is_whole() {
             Self::reopen_without_blame(&mut tx, &[seq], *result).await?;
             tx.commit().await?;
             return Ok(RejectResponse {
@@ -182,13 +196,6 @@ impl Store {
             RejectOutcome::Reopened
         };
         Ok(RejectResponse { outcome, agent_quarantined })
-    }
-
-    /// Forgets an epoch. Jobs go first, so that no job is left whose input is gone.
-    pub async fn drop_epoch(&self, tenant: &Tenant, epoch: u64) -> Result<u64, BrokerError> {
-        let jobs = EpochDrop { tenant, epoch }.run(&self.pool).await?;
-        self.drop_artifacts(tenant, epoch).await?;
-        Ok(jobs)
     }
 
     /// Waiting and running jobs by tenant and type; of every tenant when none is given.

@@ -32,6 +32,11 @@ impl Bearer {
         Self { label: "loopback".into(), role: Role::Operator, tenant: Tenant::default() }
     }
 
+    /// Whether an upload of the bearer opens its epoch. One of an agent does not.
+    pub(crate) fn opens_epochs(&self) -> bool {
+        matches!(self.role, Role::Producer | Role::Operator)
+    }
+
     /// Rejects a bearer with none of these roles. An operator may do everything.
     pub(crate) fn require(&self, roles: &[Role]) -> Result<(), BrokerError> {
         if self.role == Role::Operator || roles.contains(&self.role) {

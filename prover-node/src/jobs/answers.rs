@@ -50,6 +50,8 @@ pub enum Action {
     StartAgain,
     /// Upload the input again.
     UploadAgain,
+    /// The broker closed or deleted the epoch that a range still needs, such as after a reorg: open it again.
+    OpenEpoch,
     /// The result is lost; the broker reopens the job. Nobody is blamed.
     AwaitReopening,
     /// Send a smaller request; a single item parks the range.
@@ -76,6 +78,10 @@ pub const fn action(route: Route, answer: Answer) -> Action {
         ) => Do::Park,
         (Answer::UnknownJob | Answer::Cancelled, Route::Cancel) => Do::Nothing,
         (Answer::UnknownJob | Answer::Cancelled, _) => Do::StartAgain,
+        (Answer::EpochEnded, Route::Upload) => Do::OpenEpoch,
+        (Answer::EpochEnded, Route::Cancel) => Do::Nothing,
+        // From the upload on, which opens the epoch.
+        (Answer::EpochEnded, _) => Do::StartAgain,
         (Answer::NotUploaded, _) => Do::UploadAgain,
         (Answer::UnknownArtifact | Answer::ArtifactLost, Route::Fetch) => Do::AwaitReopening,
         (Answer::UnknownArtifact | Answer::ArtifactLost, _) => Do::UploadAgain,

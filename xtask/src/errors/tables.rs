@@ -44,6 +44,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("broker/src/cli.rs", 4, "a line of the table that `rollmill-broker check` prints"),
     ("broker/src/commands.rs", 2, PARSER),
     ("broker/src/embedded/mod.rs", 2, "the reason in `EmbeddedError`"),
+    ("broker/src/objects/address.rs", 1, PARSER),
     ("broker/src/store/sql/parameter.rs", 6, "the reason in `BrokerError::Corrupt`"),
     ("devnet/src/options.rs", 1, "a help text to print, no error"),
     ("devnet/src/upgrade/mod.rs", 1, "a map whose values are names"),

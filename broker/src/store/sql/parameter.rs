@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, Digest, FailureClass, IdError, Incarnation, JobId, JobState, KindName,
-    LeaseEpoch, Named as _, Role, SizeClass,
+    AgentId, AttemptOutcome, Digest, EpochOutcome, EpochState, FailureClass, IdError, Incarnation,
+    JobId, JobState, KindName, LeaseEpoch, Named as _, Role, SizeClass,
 };
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
@@ -63,7 +63,7 @@ macro_rules! names {
     )+};
 }
 
-names!(JobState, AttemptOutcome, FailureClass, Role, Place);
+names!(JobState, AttemptOutcome, FailureClass, Role, Place, EpochOutcome);
 
 impl<'a> Parameter for &'a str {
     type Sql = Self;
@@ -229,7 +229,7 @@ macro_rules! stored_names {
     )+};
 }
 
-stored_names!(JobState, AttemptOutcome, FailureClass, Role, Place);
+stored_names!(JobState, AttemptOutcome, FailureClass, Role, Place, EpochState, EpochOutcome);
 
 impl Stored<Vec<u8>> for Digest {
     fn stored(bytes: Vec<u8>) -> Result<Self, String> {

@@ -33,6 +33,16 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("agent_seen_many.sql", &["agent_pkey"]),
     ("artifact_whole.sql", &["artifact_pkey"]),
     ("artifact_newest.sql", &["artifact_pkey"]),
+    ("artifact_put_many.sql", &["epoch_pkey", "job_wanted"]),
+    ("artifact_put.sql", &["epoch_pkey"]),
+    ("enqueue.sql", &["epoch_pkey"]),
+    ("epoch_lock.sql", &["epoch_pkey"]),
+    ("epoch_wanted.sql", &["job_of_epoch"]),
+    ("epoch_cancel.sql", &["job_of_epoch", "job_pkey"]),
+    ("epoch_sweep_jobs.sql", &["job_of_epoch", "job_pkey"]),
+    ("epoch_sweep_artifacts.sql", &["artifact_of_epoch"]),
+    ("epochs_silent.sql", &["job_of_epoch", "artifact_of_epoch"]),
+    ("agents_forget.sql", &["agent_seen"]),
     ("view.sql", &["job_tenant_id_key"]),
     ("changes.sql", &["job_change"]),
     ("overdue.sql", &["job_lease", "job_pkey"]),
@@ -88,6 +98,9 @@ const RUNS: &[(&str, &[&str], u64)] = &[
     ("changes.sql", &["'default'", "7", "NULL", "NULL", "0", "-1", "1000"], 6_000),
     ("overdue.sql", &["20"], 500),
     ("promote.sql", &["20"], 1_000),
+    ("epoch_sweep_jobs.sql", &["'default'", "7", "100"], 8_000),
+    ("epoch_sweep_artifacts.sql", &["'default'", "7", "100"], 2_000),
+    ("epoch_wanted.sql", &["'default'", "7", "'{leased}'", "'rollup'", "'x'"], 12_000),
 ];
 
 const LEASED: &str = "ARRAY(SELECT id FROM job WHERE state = 'leased' LIMIT 20)";

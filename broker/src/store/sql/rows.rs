@@ -1,7 +1,8 @@
 //! Rows of results.
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, FailureClass, Incarnation, JobId, JobState, KindName, Role,
+    AgentId, AttemptOutcome, EpochOutcome, EpochState, FailureClass, Incarnation, JobId, JobState,
+    KindName, Role,
 };
 
 use super::super::Place;
@@ -27,9 +28,11 @@ rows! {
         quarantined: bool,
     }
 
-    /// A stored artifact: its item's place, and how many jobs waited for it.
+    /// An artifact that was sent: its item's place, whether its epoch is open and it was stored, and how many jobs
+    /// waited for it.
     Stored {
         place: Big,
+        is_open: bool,
         made_ready: Big,
     }
 
@@ -92,6 +95,52 @@ rows! {
     Copy {
         epoch: Big,
         place: Text<Place>,
+        bytes: Big,
+        generation: Big,
+    }
+
+    /// An epoch.
+    EpochRow {
+        number: Big,
+        generation: Big,
+        state: Text<EpochState>,
+        outcome: Option<Text<EpochOutcome>>,
+        swept: bool,
+        opened_ms: Big,
+        closed_ms: Option<Big>,
+    }
+
+    /// An epoch that retention is to do something about: end it, sweep it, or forget it.
+    DueRow {
+        tenant: String,
+        number: Big,
+        state: Text<EpochState>,
+        outcome: Option<Text<EpochOutcome>>,
+        forget: bool,
+    }
+
+    /// An epoch of a tenant, by its number.
+    NumberRow {
+        tenant: String,
+        number: Big,
+    }
+
+    /// How many epochs are in a state.
+    EpochsRow {
+        state: Text<EpochState>,
+        count: Big,
+    }
+
+    /// Bytes of artifacts by place.
+    KeptRow {
+        rows: Big,
+        objects: Big,
+    }
+
+    /// The object store of the database.
+    StoreRow {
+        identity: String,
+        name: String,
     }
 
     /// The bytes of an artifact.

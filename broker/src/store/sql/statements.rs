@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, Digest, FailureClass, Incarnation, JobId, JobState, KindName,
-    LeaseEpoch, Role, SizeClass,
+    AgentId, AttemptOutcome, Digest, EpochOutcome, FailureClass, Incarnation, JobId, JobState,
+    KindName, LeaseEpoch, Role, SizeClass,
 };
 
 use super::super::{Place, Tenant};
@@ -53,7 +53,6 @@ statements! {
         states: Vec<JobState>,
     } -> Seq;
     Replay<'a> = "replay.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> Seq;
-    EpochDrop<'a> = "epoch_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
 
     // Leases.
     Peek<'a> = "peek.sql" {
@@ -237,8 +236,13 @@ statements! {
         epoch: u64,
         bytes: u64,
         place: Place,
+        generation: u64,
     } -> ();
-    ArtifactExists<'a> = "artifact_exists.sql" { tenant: &'a Tenant, digest: Digest } -> Exists;
+    ArtifactExists<'a> = "artifact_exists.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+    } -> Exists;
     ArtifactCopies<'a> = "artifact_copies.sql" { tenant: &'a Tenant, digest: Digest } -> Copy;
     ArtifactBody<'a> = "artifact_body.sql" {
         tenant: &'a Tenant,
@@ -254,10 +258,70 @@ statements! {
         digests: Vec<Digest>,
         epoch: u64,
     } -> Address;
-    ArtifactObjects<'a> = "artifact_objects.sql" { tenant: &'a Tenant, epoch: u64 } -> Address;
-    ArtifactDrop<'a> = "artifact_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
-    ArtifactShared = "artifact_shared.sql" { epoch: u64 } -> Exists;
-    ArtifactBodyDrop<'a> = "artifact_body_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+
+
+    // Epochs and how long things are kept.
+    EpochStateOf<'a> = "epoch_state.sql" { tenant: &'a Tenant, number: u64 } -> EpochRow;
+    Epochs<'a> = "epochs.sql" { tenant: &'a Tenant, most: i64 } -> EpochRow;
+    EpochOpen<'a> = "epoch_open.sql" { tenant: &'a Tenant, number: u64, most: i64 } -> EpochRow;
+    EpochLock<'a> = "epoch_lock.sql" { tenant: &'a Tenant, number: u64 } -> EpochRow;
+    EpochWanted<'a> = "epoch_wanted.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        states: Vec<JobState>,
+        label: &'a str,
+        value: &'a str,
+    } -> Exists;
+    EpochClose<'a> = "epoch_close.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        outcome: EpochOutcome,
+    } -> ();
+    EpochCancel<'a> = "epoch_cancel.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        states: Vec<JobState>,
+    } -> Seq;
+    EpochEnd<'a> = "epoch_end.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        outcome: EpochOutcome,
+    } -> ();
+    EpochSweepJobs<'a> = "epoch_sweep_jobs.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        most: i64,
+    } -> ();
+    EpochSweepArtifacts<'a> = "epoch_sweep_artifacts.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        most: i64,
+    } -> ();
+    EpochSweepBodies<'a> = "epoch_sweep_bodies.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        most: i64,
+    } -> ();
+    EpochShared<'a> = "epoch_shared.sql" { tenant: &'a Tenant, number: u64 } -> Exists;
+    EpochSwept<'a> = "epoch_swept.sql" { tenant: &'a Tenant, number: u64 } -> ();
+    EpochForget<'a> = "epoch_forget.sql" { tenant: &'a Tenant, number: u64 } -> ();
+    EpochsDue = "epochs_due.sql" {
+        final_seconds: f64,
+        given_up_seconds: f64,
+        grace_seconds: f64,
+        tombstone_seconds: f64,
+        most: i64,
+    } -> DueRow;
+    EpochsSilent = "epochs_silent.sql" { silent_seconds: f64, most: i64 } -> NumberRow;
+    EpochsEarly = "epochs_early.sql" { grace_seconds: f64 } -> NumberRow;
+    EpochsCount = "epochs_count.sql" {} -> EpochsRow;
+    KeptBytes = "kept_bytes.sql" {} -> KeptRow;
+    AgentsForget = "agents_forget.sql" { seconds: f64, most: i64 } -> ();
+    AuditForget = "audit_forget.sql" { seconds: f64, most: i64 } -> ();
+
+    // The object store.
+    ObjectsJoin<'a> = "objects_join.sql" { identity: Option<&'a str>, name: &'a str } -> StoreRow;
+    ObjectsAdopt<'a> = "objects_adopt.sql" { identity: &'a str, name: &'a str } -> ();
 
     // Jobs of Aztec's prover nodes.
     AztecJobs<'a> = "aztec_jobs.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> AztecJobRow;

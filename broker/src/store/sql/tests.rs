@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use rollmill_broker_client::{AttemptOutcome, FailureClass, JobState, Named, Role};
+use rollmill_broker_client::{
+    AttemptOutcome, EpochOutcome, EpochState, FailureClass, JobState, Named, Role,
+};
 use rollmill_broker_testing::TestSchema;
 use sqlx::postgres::{PgTypeInfo, Postgres};
 use sqlx::{Either, Executor as _, SqlSafeStr as _, Type, TypeInfo as _};
@@ -160,6 +162,8 @@ fn every_name_in_a_statement_is_one_of_an_enum() {
         names::<AttemptOutcome>(),
         names::<FailureClass>(),
         names::<Place>(),
+        names::<EpochState>(),
+        names::<EpochOutcome>(),
         BTreeSet::from([
             // Hides a column from the planner.
             "",
@@ -167,6 +171,7 @@ fn every_name_in_a_statement_is_one_of_an_enum() {
             "{}",
             "1 day",
             "_sqlx_migrations",
+            "artifact_body",
             "aztec.%",
             "client backend",
             "server_version",
@@ -200,6 +205,8 @@ async fn every_check_of_a_table_lists_the_names_of_its_enum() {
         ("attempt_failure_class_check", names::<FailureClass>()),
         ("token_role_check", names::<Role>()),
         ("artifact_place_check", names::<Place>()),
+        ("epoch_state_check", names::<EpochState>()),
+        ("epoch_outcome_check", names::<EpochOutcome>()),
     ];
     for (constraint, wanted) in checks {
         let text: String = sqlx::query_scalar(
