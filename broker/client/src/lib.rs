@@ -19,7 +19,7 @@ mod size;
 mod types;
 
 pub use answer::{Answer, Code, Scope};
-pub use client::{Client, Options};
+pub use client::Client;
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
 pub use names::{
