@@ -5,13 +5,13 @@
 //! producer's: the broker knows a job's rank and nothing of what it proves.
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
-//! - [`policy`] what follows each class of failure.
+//! - `rollmill_broker_schedule` what it decides: which agent gets which job, what follows each class of failure
+//!   ([`policy`]), which types of job no live agent can do ([`ability`]).
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
-pub mod ability;
 mod api;
 mod aztec;
 mod broker;
@@ -24,7 +24,6 @@ mod hub;
 mod lane;
 mod lanes;
 pub mod metrics;
-pub mod policy;
 mod sightings;
 pub mod states;
 pub mod store;
@@ -33,3 +32,4 @@ pub use broker::{serve, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;
+pub use rollmill_broker_schedule::{ability, policy};

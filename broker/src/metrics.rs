@@ -6,7 +6,7 @@ use rollmill_broker_client::{AttemptOutcome, Code, FailureClass, QueueView, Unab
 
 use crate::ability::Ability;
 use crate::lane::Name as Lane;
-use crate::store::{Database, Place};
+use crate::store::{Database, Place, Tenant};
 
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
@@ -129,8 +129,8 @@ impl Metrics {
     }
 
     /// Shows the agents seen within a day, those of them within `live`.
-    pub(crate) fn show_agents(&self, agents: &[Ability], live: Duration) {
-        let is_live = |agent: &&Ability| agent.seen_seconds <= live.as_secs_f64();
+    pub(crate) fn show_agents(&self, agents: &[Ability<Tenant>], live: Duration) {
+        let is_live = |agent: &&Ability<Tenant>| agent.seen_seconds <= live.as_secs_f64();
         let found = agents.iter().filter(is_live).count();
         for (state, count) in [("live", found), ("silent", agents.len() - found)] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);

@@ -115,7 +115,7 @@ fn failure_classes() -> String {
     let mut page = "
 ## Failures
 
-A failed attempt has a failure class, which decides what happens to the job (`broker/src/policy.rs`). A dead letter that is replayed
+A failed attempt has a failure class, which decides what happens to the job (`broker/schedule/src/policy.rs`). A dead letter that is replayed
 starts to count again. Pauses vary by a quarter, so that jobs that failed together do not return together.
 
 | class | when | set by | failures until it is a dead letter | pause before the next try |
