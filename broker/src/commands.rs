@@ -47,6 +47,11 @@ pub(crate) enum Request {
         #[command(flatten)]
         output: Output,
     },
+    /// Print how many agents should be there, and which may be stopped
+    Autoscale {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print the newest jobs
     Jobs {
         /// Only jobs in this state [default: all]
@@ -183,6 +188,7 @@ impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("migrate", &["database_url", "data_dir", "postgres_bin"]),
         ("status", &["url", "token"]),
+        ("autoscale", &["url", "token"]),
         ("jobs", &["url", "token"]),
         ("history", &["url", "token"]),
         ("dead-letters", &["url", "token"]),

@@ -13,6 +13,7 @@
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
 mod api;
+mod autoscale;
 mod aztec;
 mod broker;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod error;
 mod hub;
 mod lane;
 mod lanes;
+mod matching;
 pub mod metrics;
 mod sightings;
 pub mod states;

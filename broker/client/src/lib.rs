@@ -11,6 +11,7 @@ mod client;
 mod error;
 mod ids;
 mod names;
+pub mod outlook;
 pub mod routes;
 pub mod shapes;
 mod size;
@@ -23,5 +24,9 @@ pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch
 pub use names::{
     AttemptOutcome, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome, Role,
 };
+pub use outlook::{AutoscaleResponse, EpochView, PoolView};
 pub use size::SizeClass;
 pub use types::*;
+
+/// Every struct of requests and answers, for pages.
+pub const SHAPE_LISTS: &[&[shapes::Shape]] = &[types::SHAPES, outlook::SHAPES];

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::shapes::wire;
 use crate::{
-    AgentId, AttemptOutcome, CompleteOutcome, Digest, FailureClass, Incarnation, JobId, JobState,
-    KindName, LeaseEpoch, RejectOutcome, SizeClass,
+    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochView, FailureClass, Incarnation, JobId,
+    JobState, KindName, LeaseEpoch, RejectOutcome, SizeClass,
 };
 
 /// Most jobs or ids in one request.
@@ -363,7 +363,8 @@ wire! {
         pub lease: LeaseRef,
         /// Digest of the result, uploaded before.
         pub result: Digest,
-        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`.
+        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`. The numbers
+        /// `witness_seconds` and `proving_seconds` of an object are what the broker forecasts by.
         #[serde(default)]
         pub stats: serde_json::Value,
     }
@@ -488,6 +489,9 @@ wire! {
         /// Waiting types of job that no live agent can do. The broker counts every 5 s.
         #[serde(default)]
         pub unable: Vec<UnableView>,
+        /// Epochs with unfinished jobs, the oldest first; at most 1000. The broker counts every 5 s.
+        #[serde(default)]
+        pub epochs: Vec<EpochView>,
     }
 
     /// Jobs of a type in a state.

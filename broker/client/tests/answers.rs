@@ -131,6 +131,7 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("fail", client.fail(&fail).await),
         ("release", client.release(&release).await),
         ("status", client.status().await.map(drop)),
+        ("autoscale", client.autoscale().await.map(drop)),
         ("list", client.list(&ListQuery::default()).await.map(drop)),
         ("history", client.history(&id).await.map(drop)),
         ("replay", client.replay(ids).await.map(drop)),

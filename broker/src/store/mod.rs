@@ -42,7 +42,7 @@ pub use artifacts::{Place, Uploaded};
 pub use aztec::AztecJob;
 pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};
-pub use jobs::Cancelled;
+pub use jobs::{Backlog, Cancelled, queue_of};
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
 pub use rollmill_broker_client::Role;
