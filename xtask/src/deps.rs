@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
+    ("capacity", &["errors", "broker-client", "broker-schedule", "protocol", "service"]),
     (
         "prover-node",
         &[
