@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::ability;
 use crate::api::{self, admission::Admission};
+use crate::autoscale::{self, Outlook};
 use crate::aztec;
 use crate::config::Config;
 use crate::disk::Disk;
@@ -28,7 +29,7 @@ use crate::policy::Next;
 use crate::retention;
 use crate::sightings::Sightings;
 use crate::store::tokens::{Bearer, hash};
-use crate::store::{Store, Tenant};
+use crate::store::{Store, Tenant, queue_of};
 
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) request_failures: Outage,
     /// Waiting types of job that no live agent can do, as of the last count.
     unable: RwLock<Vec<(Tenant, UnableView)>>,
+    /// What is expected of each tenant's epochs, as of the last count.
+    outlooks: RwLock<HashMap<Tenant, Outlook>>,
     bearers: RwLock<HashMap<[u8; 32], Bearer>>,
     /// A token is required.
     closed: AtomicBool,
@@ -134,16 +137,27 @@ impl Shared {
         unable.iter().filter(|(of, _)| of == tenant).map(|(_, view)| view.clone()).collect()
     }
 
+    /// What is expected of the tenant's epochs.
+    pub(crate) fn outlook(&self, tenant: &Tenant) -> Outlook {
+        self.outlooks.read().get(tenant).cloned().unwrap_or_default()
+    }
+
     /// Counts the queue and finds the types of job that no live agent can do; logs when that starts and
     /// ends.
     async fn count_queue(&self) -> Result<(), BrokerError> {
-        let queue = self.store.queue(None).await?;
+        let backlog = self.store.backlog(None).await?;
+        let queue = queue_of(&backlog);
         let agents = self.store.abilities().await?;
         let rules = self.store.rules();
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
         self.metrics.show_agents(&agents, rules.live);
+        let idle = self.dispatcher.idle_agents(rules.live);
+        let work = |kind: &str, version: &str| self.dispatcher.work(kind, version);
+        let outlooks = autoscale::outlooks(&backlog, &agents, &idle, rules.live, work);
+        self.metrics.show_outlooks(outlooks.values());
+        *self.outlooks.write() = outlooks;
         let mut unable = self.unable.write();
         let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
             (a, &x.kind, &x.version, x.class) == (b, &y.kind, &y.version, y.class)
@@ -215,6 +229,7 @@ pub async fn serve(
         aztec: aztec::Settings::of(&process.config),
         request_failures: Outage::default(),
         unable: RwLock::default(),
+        outlooks: RwLock::default(),
         bearers: RwLock::default(),
         closed: AtomicBool::new(false),
     });

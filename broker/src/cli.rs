@@ -7,8 +7,7 @@ use rollmill_broker::embedded::discover;
 use rollmill_broker::store::{Store, Tenant};
 use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::{
-    Answer, AttemptView, Client, ClientError, EpochView, JobId, JobState, JobView, ListQuery,
-    Options, StatusResponse,
+    Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState, JobView, ListQuery, Options, OutlookView, StatusResponse,
 };
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
@@ -66,6 +65,13 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
             match output.json {
                 true => println!("{}", serde_json::to_string(&status)?),
                 false => print_status(&status),
+            }
+        }
+        Request::Autoscale { output } => {
+            let autoscale = client.autoscale().await?;
+            match output.json {
+                true => println!("{}", serde_json::to_string(&autoscale)?),
+                false => print_autoscale(&autoscale),
             }
         }
         Request::Jobs { state, epoch, label, limit, output } => {
@@ -321,6 +327,20 @@ fn print_status(status: &StatusResponse) {
             unable.kind, unable.version, unable.class, unable.jobs, unable.since_seconds
         );
     }
+    for OutlookView { epoch, jobs, finish_in_seconds, deadline_in_seconds, at_risk } in &status.epochs
+    {
+        let finish = match finish_in_seconds {
+            Some(seconds) => format!("in {seconds:.0} s"),
+            None => "unknown, since no live agent can do one of them".to_owned(),
+        };
+        let deadline = deadline_in_seconds.map_or_else(
+            || "no deadline".to_owned(),
+            |seconds| {
+                format!("deadline in {seconds:.0} s{}", if *at_risk { ", AT RISK" } else { "" })
+            },
+        );
+        println!("epoch {epoch}: {jobs} unfinished jobs, expected end {finish}, {deadline}");
+    }
     println!(
         "{:<20} {:<14} {:>5} {:<12} {:>8} {:>10}",
         "TYPE", "VERSION", "CLASS", "STATE", "JOBS", "OLDEST s"
@@ -349,6 +369,30 @@ fn print_status(status: &StatusResponse) {
         );
     }
     println!("\n{} dead letters", status.dead_letters);
+}
+
+fn print_autoscale(autoscale: &AutoscaleResponse) {
+    println!(
+        "{:<14} {:>5} {:>8} {:>10} {:>6} {:>7}  TYPES",
+        "VERSION", "CLASS", "JOBS", "SECONDS", "LIVE", "WANTED"
+    );
+    for pool in &autoscale.pools {
+        let version: String = pool.version.chars().take(14).collect();
+        println!(
+            "{version:<14} {:>5} {:>8} {:>10.0} {:>6} {:>7}  {}{}",
+            pool.class,
+            pool.jobs,
+            pool.seconds,
+            pool.live,
+            pool.wanted,
+            pool.kinds.join(" "),
+            if pool.measured { "" } else { " (durations not measured yet)" }
+        );
+    }
+    println!("\n{} agents wanted, {} live", autoscale.wanted, autoscale.live);
+    for agent in &autoscale.removable {
+        println!("may be stopped: {agent}");
+    }
 }
 
 /// What an agent reported of its device, in a few words; a dash if it reported none.

@@ -52,6 +52,11 @@ pub(crate) enum Request {
         #[command(flatten)]
         output: Output,
     },
+    /// Print how many agents should be there, and which may be stopped
+    Autoscale {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print the newest jobs
     Jobs {
         /// Only jobs in this state [default: all]
@@ -247,6 +252,7 @@ impl rollmill_service::Commands for Commands {
             ],
         ),
         ("status", &["url", "token"]),
+        ("autoscale", &["url", "token"]),
         ("jobs", &["url", "token"]),
         ("history", &["url", "token"]),
         ("epochs", &["url", "token"]),

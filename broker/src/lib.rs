@@ -6,14 +6,15 @@
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
 //! - [`objects`] where the bodies of large artifacts lie.
-//! - [`policy`] what follows each class of failure.
+//! - `rollmill_broker_schedule` what it decides: which agent gets which job, what follows each class of failure
+//!   ([`policy`]), which types of job no live agent can do ([`ability`]).
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
-pub mod ability;
 mod api;
+mod autoscale;
 mod aztec;
 mod broker;
 pub mod config;
@@ -25,9 +26,9 @@ pub mod error;
 mod hub;
 mod lane;
 mod lanes;
+mod matching;
 pub mod metrics;
 pub mod objects;
-pub mod policy;
 mod retention;
 mod sightings;
 pub mod states;
@@ -37,3 +38,4 @@ pub use broker::{serve, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;
+pub use rollmill_broker_schedule::{ability, policy};

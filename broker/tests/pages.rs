@@ -11,7 +11,7 @@ use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteNa
 use rollmill_broker_client::shapes::{Field, Shape};
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FREE_JSON_BYTES_MAX, FailureClass,
-    Incarnation, JobState, KindName, LIST_MAX, Named, RejectOutcome, Role, SHAPES, SizeClass,
+    Incarnation, JobState, KindName, LIST_MAX, Named, RejectOutcome, Role, SHAPE_LISTS, SizeClass,
     WAIT_MS_MAX,
 };
 
@@ -115,7 +115,7 @@ fn failure_classes() -> String {
     let mut page = "
 ## Failures
 
-A failed attempt has a failure class, which decides what happens to the job (`broker/src/policy.rs`). A dead letter that is replayed
+A failed attempt has a failure class, which decides what happens to the job (`broker/schedule/src/policy.rs`). A dead letter that is replayed
 starts to count again. Pauses vary by a quarter, so that jobs that failed together do not return together.
 
 | class | when | set by | failures until it is a dead letter | pause before the next try |
@@ -248,7 +248,7 @@ fn http_page() -> String {
     let mut page = format!(
         "# HTTP API of the broker
 
-<!-- Generated from `routes.rs` and `types.rs` in `broker/client/src`. Do not edit. Write it again with
+<!-- Generated from `routes.rs`, `types.rs` and `outlook.rs` in `broker/client/src`. Do not edit. Write it again with
      `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
@@ -347,7 +347,10 @@ fn form(payload: &str) -> String {
 }
 
 fn link(shape: &str) -> String {
-    assert!(SHAPES.iter().any(|known| known.name == shape), "{shape} is not on the page");
+    assert!(
+        SHAPE_LISTS.iter().copied().flatten().any(|known| known.name == shape),
+        "{shape} is not on the page"
+    );
     format!("[`{shape}`](#{})", shape.to_lowercase())
 }
 
@@ -372,7 +375,7 @@ An optional field can be left out of a request. A field that can be `null` is `n
         AgentId::LENGTH_MAX,
         Incarnation::LENGTH_MAX,
     );
-    for Shape { name, doc, strict, fields } in SHAPES {
+    for Shape { name, doc, strict, fields } in SHAPE_LISTS.iter().copied().flatten() {
         write!(out, "\n### {name}\n\n{}\n\n", prose(doc)).unwrap();
         out.push_str("| field | value | meaning |\n| --- | --- | --- |\n");
         for Field { name, kind, has_default, doc } in *fields {

@@ -43,7 +43,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("broker-client", &["errors", "net"]),
     ("service", &["errors", "net"]),
     ("node", &["errors", "protocol", "plonk", "l1", "node-client", "service"]),
-    ("broker", &["errors", "net", "broker-client", "service"]),
+    ("broker-schedule", &["broker-client"]),
+    ("broker", &["errors", "net", "broker-client", "broker-schedule", "service"]),
     ("broker-testing", &["broker", "broker-client", "service"]),
     (
         "agent",
@@ -67,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
+    ("capacity", &["errors", "broker-client", "broker-schedule", "protocol", "service"]),
     (
         "prover-node",
         &[
@@ -187,7 +189,7 @@ const PEER_FEATURES: &[&str] = &["asm", "parallel"];
 const PEER_CRATES: &[&str] = &["bench", "xtask"];
 
 /// Crates that do no I/O and start no runtime, and the crates that would let them.
-const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits"];
+const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits", "broker-schedule"];
 const IMPURE_CRATES: &[&str] =
     &["tokio", "axum", "reqwest", "sqlx", "redb", "alloy", "object_store", "nix"];
 

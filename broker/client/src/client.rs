@@ -10,12 +10,7 @@ use tokio::task::JoinSet;
 use crate::batches::batches;
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
-    CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest,
-    EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest,
-    HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery,
-    NamedLeaseRequest, NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest,
-    RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
+    AgentId, AutoscaleResponse, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError, CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest, EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -384,6 +379,11 @@ impl Client {
     /// Queue, agents and dead letters at a glance.
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
         self.ask::<routes::Status>(&(), &NoQuery {}).await
+    }
+
+    /// How many agents should be there, and which may be stopped.
+    pub async fn autoscale(&self) -> Result<AutoscaleResponse, ClientError> {
+        self.ask::<routes::Autoscale>(&(), &NoQuery {}).await
     }
 
     /// The newest jobs that match, at most as many as the query's limit.

@@ -13,6 +13,7 @@ mod ids;
 mod limits;
 mod names;
 mod options;
+pub mod outlook;
 pub mod routes;
 pub mod shapes;
 mod size;
@@ -27,5 +28,9 @@ pub use names::{
     RejectOutcome, Role,
 };
 pub use options::Options;
+pub use outlook::{AutoscaleResponse, OutlookView, PoolView};
 pub use size::SizeClass;
 pub use types::*;
+
+/// Every struct of requests and answers, for pages.
+pub const SHAPE_LISTS: &[&[shapes::Shape]] = &[types::SHAPES, outlook::SHAPES];

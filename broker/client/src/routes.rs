@@ -13,12 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, ArtifactsResponse, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse,
-    CloseEpochRequest, Code, CompleteRequest, CompleteResponse, CountResponse, Digest,
-    EnqueueRequest, EpochQuery, EpochView, EpochsResponse, FailRequest, HeartbeatRequest,
-    HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery,
-    NamedLeaseRequest, NamedLeaseResponse, ProgressRequest, RejectRequest, RejectResponse,
-    ReleaseRequest, Role, StatusResponse, WaitRequest, WaitResponse,
+    AgentId, ArtifactsResponse, AutoscaleResponse, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse, CloseEpochRequest, Code, CompleteRequest, CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery, EpochView, EpochsResponse, FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role, StatusResponse, WaitRequest, WaitResponse,
 };
 
 /// Largest JSON body that the broker reads: a full batch of jobs with labels.
@@ -485,6 +480,10 @@ routes! {
 
     /// Return the queue by type and state, the agents and the number of dead letters.
     Status: Get "/v1/status" (()), NoQuery, Empty => Json<StatusResponse>,
+        READERS, Bounded, [];
+
+    /// Return how many agents should be there, and which may be stopped.
+    Autoscale: Get "/v1/autoscale" (()), NoQuery, Empty => Json<AutoscaleResponse>,
         READERS, Bounded, [];
 
     /// Give dead letters a fresh budget of attempts and make them ready. Returns how many.

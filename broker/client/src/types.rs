@@ -10,8 +10,7 @@ pub use crate::limits::{
 };
 use crate::shapes::wire;
 use crate::{
-    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass,
-    Incarnation, JobId, JobState, KindName, LeaseEpoch, RejectOutcome, SizeClass,
+    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass, Incarnation, JobId, JobState, KindName, LeaseEpoch, OutlookView, RejectOutcome, SizeClass,
 };
 
 wire! {
@@ -388,7 +387,8 @@ wire! {
         pub lease: LeaseRef,
         /// Digest of the result, uploaded before.
         pub result: Digest,
-        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`.
+        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`. The numbers
+        /// `witness_seconds` and `proving_seconds` of an object are what the broker forecasts by.
         #[serde(default)]
         pub stats: serde_json::Value,
     }
@@ -515,6 +515,9 @@ wire! {
         /// Waiting types of job that no live agent can do. The broker counts every 5 s.
         #[serde(default)]
         pub unable: Vec<UnableView>,
+        /// Epochs with unfinished jobs, the oldest first; at most 1000. The broker counts every 5 s.
+        #[serde(default)]
+        pub epochs: Vec<OutlookView>,
     }
 
     /// Jobs of a type in a state.

@@ -134,6 +134,7 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("fail", client.fail(&fail).await),
         ("release", client.release(&release).await),
         ("status", client.status().await.map(drop)),
+        ("autoscale", client.autoscale().await.map(drop)),
         ("list", client.list(&ListQuery::default()).await.map(drop)),
         ("list_all", client.list_all(&ListQuery::default()).await.map(drop)),
         ("history", client.history(&id).await.map(drop)),

@@ -60,6 +60,9 @@ pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answe
 pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answer<Complete> {
     let request = call.body;
     check_free_json(&request.stats)?;
+    let (agent, lease) = (request.agent.clone(), request.lease.clone());
+    let seconds = |name: &str| request.stats[name].as_f64();
+    let worked = seconds("witness_seconds").zip(seconds("proving_seconds")).map(|(a, b)| a + b);
     let done = shared.lanes.complete(&call.bearer.tenant, request).await;
     let done = done.inspect_err(|error| {
         if matches!(error, BrokerError::AlreadyRejected { .. }) {
@@ -73,6 +76,7 @@ pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answe
             false => AttemptOutcome::Completed,
         };
         shared.metrics.ended(Ended::With(outcome), 1);
+        shared.dispatcher.completed(&call.bearer.tenant, &agent, &lease, worked);
         shared.hub.became_final();
     }
     Ok(CompleteResponse { outcome: done.outcome })

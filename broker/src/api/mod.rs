@@ -75,6 +75,7 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::Fail => at::<routes::Fail, _, _>(router, agents::fail),
         RouteName::Release => at::<routes::Release, _, _>(router, agents::release),
         RouteName::Status => at::<routes::Status, _, _>(router, operators::status),
+        RouteName::Autoscale => at::<routes::Autoscale, _, _>(router, operators::autoscale),
         RouteName::ReplayDead => at::<routes::ReplayDead, _, _>(router, operators::replay_dead),
         RouteName::DropDead => at::<routes::DropDead, _, _>(router, operators::drop_dead),
         RouteName::Pardon => at::<routes::Pardon, _, _>(router, operators::pardon),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rollmill_broker_client::routes::{DropDead, History, List, Pardon, ReplayDead, Status};
+use rollmill_broker_client::routes::{
+    Autoscale, DropDead, History, List, Pardon, ReplayDead, Status,
+};
 use rollmill_broker_client::{
     CountResponse, HistoryResponse, IdsRequest, JobId, JobsResponse, StatusResponse,
 };
@@ -19,7 +21,12 @@ pub(super) async fn status(shared: Arc<Shared>, call: Call<Status>) -> Answer<St
         agents: store.agents(tenant).await?,
         dead_letters: store.dead_letters(tenant).await?,
         unable: shared.unable(tenant),
+        epochs: shared.outlook(tenant).epochs,
     })
+}
+
+pub(super) async fn autoscale(shared: Arc<Shared>, call: Call<Autoscale>) -> Answer<Autoscale> {
+    Ok(shared.outlook(&call.bearer.tenant).autoscale)
 }
 
 pub(super) async fn list(shared: Arc<Shared>, call: Call<List>) -> Answer<List> {

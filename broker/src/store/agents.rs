@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// What the agents seen within a day and not in quarantine can do, of every tenant.
-    pub async fn abilities(&self) -> Result<Vec<Ability>, BrokerError> {
+    pub async fn abilities(&self) -> Result<Vec<Ability<Tenant>>, BrokerError> {
         let rows = AgentAbilities {}.all(&self.pool).await?;
         let ability = |row: super::sql::AbilityRow| Ability {
             tenant: Tenant(row.tenant),

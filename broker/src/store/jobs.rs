@@ -24,6 +24,36 @@ pub struct Cancelled {
     pub attempts: u64,
 }
 
+/// Unfinished jobs of a type, an epoch and a state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backlog {
+    pub tenant: Tenant,
+    pub epoch: u64,
+    /// The highest of them.
+    pub rank: u32,
+    /// Until their earliest deadline.
+    pub deadline_seconds: Option<f64>,
+    pub view: QueueView,
+}
+
+/// The same without epochs.
+pub fn queue_of(backlog: &[Backlog]) -> Vec<(Tenant, QueueView)> {
+    let mut queue: Vec<(Tenant, QueueView)> = Vec::new();
+    for Backlog { tenant, view, .. } in backlog {
+        let of =
+            |view: &QueueView| (view.kind.clone(), view.version.clone(), view.class, view.state);
+        // Epochs of one type follow each other.
+        match queue.last_mut() {
+            Some((other, last)) if other == tenant && of(last) == of(view) => {
+                last.count += view.count;
+                last.oldest_seconds = last.oldest_seconds.max(view.oldest_seconds);
+            }
+            _ => queue.push((tenant.clone(), view.clone())),
+        }
+    }
+    queue
+}
+
 impl Store {
     /// Adds jobs whose inputs are stored. Returns all in the order given, known ones as they are.
     pub async fn enqueue(
@@ -198,24 +228,32 @@ impl Store {
         Ok(RejectResponse { outcome, agent_quarantined })
     }
 
-    /// Waiting and running jobs by tenant and type; of every tenant when none is given.
-    pub async fn queue(
-        &self,
-        tenant: Option<&Tenant>,
-    ) -> Result<Vec<(Tenant, QueueView)>, BrokerError> {
+    /// Unfinished jobs by tenant, type, epoch and state; of one tenant, or of all.
+    pub async fn backlog(&self, tenant: Option<&Tenant>) -> Result<Vec<Backlog>, BrokerError> {
         let rows = Queue { tenant }.all(&self.pool).await?;
-        let view = |row: QueueRow| {
-            let view = QueueView {
+        let backlog = |row: QueueRow| Backlog {
+            tenant: Tenant(row.tenant),
+            epoch: row.epoch.0,
+            rank: row.rank.0,
+            deadline_seconds: row.deadline_seconds,
+            view: QueueView {
                 kind: row.kind,
                 version: row.version,
                 class: row.class.0,
                 state: row.state.0,
                 count: row.count.0,
                 oldest_seconds: row.oldest_seconds,
-            };
-            (Tenant(row.tenant), view)
+            },
         };
-        Ok(rows.into_iter().map(view).collect())
+        Ok(rows.into_iter().map(backlog).collect())
+    }
+
+    /// Unfinished jobs by tenant, type and state; of one tenant, or of all.
+    pub async fn queue(
+        &self,
+        tenant: Option<&Tenant>,
+    ) -> Result<Vec<(Tenant, QueueView)>, BrokerError> {
+        Ok(queue_of(&self.backlog(tenant).await?))
     }
 
     /// How many dead letters there are.

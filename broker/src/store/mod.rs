@@ -47,7 +47,7 @@ pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};
 pub use epochs::Closed;
 pub use healing::Opened;
-pub use jobs::Cancelled;
+pub use jobs::{Backlog, Cancelled, queue_of};
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
 pub use retention::{Kept, Retention, Retired};

@@ -164,15 +164,18 @@ rows! {
         forgive: bool,
     }
 
-    /// Jobs of a type in a state.
+    /// Jobs of a type and epoch in a state.
     QueueRow {
         tenant: String,
         kind: String,
         version: String,
         class: Size,
         state: Text<JobState>,
+        epoch: Big,
         count: Big,
         oldest_seconds: f64,
+        rank: Rank,
+        deadline_seconds: Option<f64>,
     }
 
     /// A ready job, not locked.

@@ -235,8 +235,8 @@ async fn a_value_that_is_no_name_is_an_error_with_its_column() {
     assert!(error.to_string().contains("rejected"), "{error}");
 
     let sql = "SELECT 'default'::text AS tenant, 'leaf'::text AS kind, 'v1'::text AS version,
-                      0::smallint AS class, 'lost'::text AS state, 1::bigint AS count,
-                      0::float8 AS oldest_seconds";
+                      0::smallint AS class, 'lost'::text AS state, 1::bigint AS epoch, 1::bigint AS count,
+                      0::float8 AS oldest_seconds, 1::bigint AS rank, NULL::float8 AS deadline_seconds";
     let row = sqlx::query(sql).fetch_one(store.pool()).await.unwrap();
     let error = QueueRow::read(&row).unwrap_err();
     assert!(error.to_string().contains("`lost` is no job state"), "{error}");
