@@ -183,6 +183,8 @@ async fn beat(shared: &Shared, client: &Client) {
                     // The agent's next claim meets the same answer and acts on it.
                     Answer::TokenRejected
                     | Answer::Quarantined
+                    | Answer::IdentityTaken
+                    | Answer::UnknownSession
                     | Answer::Incompatible
                     | Answer::UnknownJob
                     | Answer::VersionConflict

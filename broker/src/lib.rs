@@ -23,13 +23,14 @@ pub mod error;
 mod hub;
 mod lane;
 mod lanes;
+mod limits;
 pub mod metrics;
 pub mod policy;
 mod sightings;
 pub mod states;
 pub mod store;
 
-pub use broker::{serve, url_of};
+pub use broker::{OPERATOR_TOKEN_FILE, serve, serve_with_operator, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;

@@ -12,10 +12,10 @@ use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
     AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
     CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest, EpochQuery, ErrorBody,
-    FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest,
-    Incarnation, JobId, JobView, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob,
-    ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX,
-    WaitRequest, WaitResponse,
+    FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, IdsRequest, Incarnation, JobId,
+    JobView, NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest,
+    RejectResponse, ReleaseRequest, SessionRequest, SessionResponse, WAIT_MS_MAX, WaitRequest,
+    WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -349,6 +349,14 @@ impl Client {
 
     // Agents
 
+    /// Opens the agent's session, and ends the one that this installation had.
+    pub async fn open_session(
+        &self,
+        request: &SessionRequest,
+    ) -> Result<SessionResponse, ClientError> {
+        self.post::<routes::OpenSession>(request).await
+    }
+
     /// Waits for a job; `None` when there was none in the time asked for.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Option<Grant>, ClientError> {
         let wait = Duration::from_millis(request.wait_ms);
@@ -387,42 +395,10 @@ impl Client {
         self.post::<routes::Release>(request).await.map(drop)
     }
 
-    // Operators
-
-    /// Queue, agents and dead letters at a glance.
-    pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask::<routes::Status>(&(), &NoQuery {}).await
-    }
-
-    /// The newest jobs that match.
-    pub async fn list(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
-        Ok(self.ask::<routes::List>(&(), query).await?.jobs)
-    }
-
-    /// Every attempt at a job, newest first.
-    pub async fn history(&self, id: &JobId) -> Result<HistoryResponse, ClientError> {
-        self.ask::<routes::History>(id, &NoQuery {}).await
-    }
-
-    /// Gives dead letters a fresh budget and makes them ready; returns how many.
-    pub async fn replay(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count::<routes::ReplayDead>(ids).await
-    }
-
-    /// Cancels dead letters; returns how many.
-    pub async fn drop_dead(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count::<routes::DropDead>(ids).await
-    }
-
-    /// Ends an agent's quarantine; returns 1 if it was in one.
-    pub async fn pardon(&self, agent: &AgentId) -> Result<u64, ClientError> {
-        Ok(self.ask::<routes::Pardon>(agent, &NoQuery {}).await?.count)
-    }
-
     // Transport
 
     /// Sends ids in parts and adds up the counts of the answers.
-    async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
+    pub(crate) async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
     where
         R: Route<
                 Parameter = (),
@@ -439,7 +415,7 @@ impl Client {
     }
 
     /// Calls a route that has only a body.
-    async fn post<R: Route<Parameter = (), Query = NoQuery>>(
+    pub(crate) async fn post<R: Route<Parameter = (), Query = NoQuery>>(
         &self,
         body: &Value<R::Body>,
     ) -> Result<Value<R::Answer>, ClientError> {
@@ -447,7 +423,7 @@ impl Client {
     }
 
     /// Calls a route that has no body.
-    async fn ask<R: Route<Body = routes::Empty>>(
+    pub(crate) async fn ask<R: Route<Body = routes::Empty>>(
         &self,
         parameter: &R::Parameter,
         query: &R::Query,
@@ -457,7 +433,7 @@ impl Client {
 
     /// Calls a route, and repeats the request with a growing pause while the answers are passing.
     /// `read` checks the response; what it rejects may be temporary as well.
-    async fn call<R: Route, A>(
+    pub(crate) async fn call<R: Route, A>(
         &self,
         call: Call<'_, R>,
         wait: Duration,
@@ -540,17 +516,21 @@ impl Client {
 }
 
 /// What a payload carries.
-type Value<P> = <P as Payload>::Value;
+pub(crate) type Value<P> = <P as Payload>::Value;
 
 /// One call of a route.
-struct Call<'a, R: Route> {
+pub(crate) struct Call<'a, R: Route> {
     parameter: &'a R::Parameter,
     query: &'a R::Query,
     body: &'a Value<R::Body>,
 }
 
 impl<'a, R: Route> Call<'a, R> {
-    fn new(parameter: &'a R::Parameter, query: &'a R::Query, body: &'a Value<R::Body>) -> Self {
+    pub(crate) fn new(
+        parameter: &'a R::Parameter,
+        query: &'a R::Query,
+        body: &'a Value<R::Body>,
+    ) -> Self {
         Self { parameter, query, body }
     }
 }

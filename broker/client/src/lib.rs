@@ -5,23 +5,30 @@
 //! content-addressed and lease epochs fence what is out of date, so [`Client`] repeats by itself
 //! while a broker is unavailable or overloaded.
 
+mod access;
 mod answer;
 mod batches;
 mod client;
 mod error;
 mod ids;
 mod names;
+mod operator;
 pub mod routes;
 pub mod shapes;
 mod size;
 mod types;
 
+pub use access::*;
 pub use answer::{Answer, Code};
 pub use client::{Client, Options};
 pub use error::ClientError;
-pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
-pub use names::{
-    AttemptOutcome, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome, Role,
+pub use ids::{
+    AgentId, Digest, IdError, Incarnation, Installation, JobId, KindName, LeaseEpoch, SessionId,
+    TokenLabel,
 };
+pub use names::{
+    AttemptOutcome, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome, Role, TokenState,
+};
+pub use shapes::SHAPES;
 pub use size::SizeClass;
 pub use types::*;

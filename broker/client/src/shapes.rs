@@ -26,6 +26,19 @@ pub struct Field {
     pub doc: &'static str,
 }
 
+/// Every struct of requests and answers.
+pub const SHAPES: &[Shape] = &{
+    const JOBS: &[Shape] = crate::types::SHAPES;
+    const ACCESS: &[Shape] = crate::access::SHAPES;
+    let mut all = [JOBS[0]; JOBS.len() + ACCESS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < JOBS.len() { JOBS[i] } else { ACCESS[i - JOBS.len()] };
+        i += 1;
+    }
+    all
+};
+
 /// Declares the structs of requests and answers with the documentation of each field, which
 /// `docs/http.md` repeats. A field without documentation does not compile.
 macro_rules! wire {
@@ -35,7 +48,7 @@ macro_rules! wire {
         $(#[serde($strict:ident)])?
         pub struct $type:ident {$(
             $(#[doc = $field_doc:literal])+
-            $(#[serde($default:ident)])?
+            $(#[serde($default:ident $(, skip_serializing_if = $skip:literal)?)])?
             pub $field:ident: $kind:ty,
         )+}
     )+) => {
@@ -46,13 +59,13 @@ macro_rules! wire {
             #[serde(expecting = "an object")]
             pub struct $type {$(
                 $(#[doc = $field_doc])+
-                $(#[serde($default)])?
+                $(#[serde($default $(, skip_serializing_if = $skip)?)])?
                 pub $field: $kind,
             )+}
         )+
 
-        /// Every struct of requests and answers.
-        pub const SHAPES: &[$crate::shapes::Shape] = &[$(
+        /// Every struct of this module.
+        pub(crate) const SHAPES: &[$crate::shapes::Shape] = &[$(
             $crate::shapes::Shape {
                 name: stringify!($type),
                 doc: concat!($($doc),+),

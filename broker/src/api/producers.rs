@@ -178,7 +178,7 @@ pub(super) async fn changes(shared: Arc<Shared>, call: Call<Changes>) -> Answer<
 pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Reject> {
     let mut request = call.body;
     request.reason = clean_text(&request.reason);
-    let response = shared.store.reject(&call.bearer.tenant, &request, spread()).await?;
+    let response = shared.store.reject(&*call.bearer, &request, spread()).await?;
     if response.agent_quarantined {
         shared.sightings.doubt();
     }
@@ -199,7 +199,7 @@ pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Re
 
 pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Cancel> {
     check_ids(&call.body.ids)?;
-    let done = shared.store.cancel(&call.bearer.tenant, &call.body.ids).await?;
+    let done = shared.store.cancel(&*call.bearer, &call.body.ids).await?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), done.attempts);
     shared.hub.became_final();
     Ok(CountResponse { count: done.jobs })
@@ -207,8 +207,7 @@ pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Ca
 
 pub(super) async fn drop_epoch(shared: Arc<Shared>, call: Call<DropEpoch>) -> Answer<DropEpoch> {
     let epoch = call.parameter;
-    let count = shared.store.drop_epoch(&call.bearer.tenant, epoch).await?;
-    shared.store.audit(&call.bearer, "drop epoch", &epoch.to_string()).await?;
+    let count = shared.store.drop_epoch(&*call.bearer, epoch).await?;
     shared.hub.became_final();
     Ok(CountResponse { count })
 }
@@ -218,7 +217,7 @@ pub(super) async fn acquire_name(
     call: Call<AcquireName>,
 ) -> Answer<AcquireName> {
     check_name(&call.body)?;
-    shared.store.acquire_name(&call.bearer.tenant, &call.body).await
+    shared.store.acquire_name(&*call.bearer, &call.body).await
 }
 
 pub(super) async fn renew_name(shared: Arc<Shared>, call: Call<RenewName>) -> Answer<RenewName> {
@@ -237,7 +236,7 @@ pub(super) async fn release_name(
 ) -> Answer<ReleaseName> {
     check_name(&call.body)?;
     let fence = fence_of(&call.body)?;
-    shared.store.release_name(&call.bearer.tenant, &call.body, fence).await
+    shared.store.release_name(&*call.bearer, &call.body, fence).await
 }
 
 fn check_name(request: &NamedLeaseRequest) -> Result<(), BrokerError> {

@@ -63,7 +63,7 @@ pub const fn action(route: Route, answer: Answer) -> Action {
     use Action as Do;
     match (answer, route) {
         (Answer::Transient, _) => Do::Retry,
-        (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
+        (Answer::TokenRejected | Answer::Quarantined | Answer::IdentityTaken, _) => Do::AwaitToken,
         // A lease that is not granted is requested again at its own pace.
         (
             Answer::Incompatible
@@ -76,14 +76,16 @@ pub const fn action(route: Route, answer: Answer) -> Action {
             | Answer::TooLarge
             | Answer::LeaseLost
             | Answer::Cancelled
+            | Answer::UnknownSession
             | Answer::RejectedBefore,
             Route::Lease,
         ) => Do::Retry,
-        // Only agents get the last two.
+        // Only agents get the last three.
         (
             Answer::Incompatible
             | Answer::VersionConflict
             | Answer::LeaseLost
+            | Answer::UnknownSession
             | Answer::RejectedBefore,
             _,
         ) => Do::Park,

@@ -72,7 +72,7 @@ impl Health {
                 }
                 state.reason = reason;
             }
-            Answer::TokenRejected | Answer::Quarantined => {
+            Answer::TokenRejected | Answer::Quarantined | Answer::IdentityTaken => {
                 if state.token.is_none() {
                     tracing::error!(error = %reason, "broker token rejected; correct the setting token");
                 }
@@ -89,6 +89,7 @@ impl Health {
             | Answer::TooLarge
             | Answer::LeaseLost
             | Answer::Cancelled
+            | Answer::UnknownSession
             | Answer::RejectedBefore => {
                 state.reached();
                 state.answered = true;

@@ -3,7 +3,8 @@
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -106,13 +107,42 @@ struct At {
 #[derive(Debug)]
 pub(super) struct Progress {
     at: Mutex<At>,
+    /// Somebody has vouched for a request on it.
+    is_known: AtomicBool,
+}
+
+/// The connection that a request came on, as an extension of the request. It keeps nothing open.
+#[derive(Debug, Clone)]
+pub struct Connection(Weak<Progress>);
+
+impl Connection {
+    /// Whether it is open still.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// A request on it came from somebody known: the connection no longer counts among the unknown.
+    pub fn vouch(&self) {
+        if let Some(progress) = self.0.upgrade() {
+            progress.is_known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether both are one connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let at = At { phase: Phase::Idle, since: now, active: now, stalled: None };
-        Self { at: Mutex::new(at) }
+        Self { at: Mutex::new(at), is_known: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     fn at(&self) -> MutexGuard<'_, At> {
@@ -172,7 +202,10 @@ impl Progress {
             Phase::Head => Some((at.since + limits.head, Ended::Head)),
             Phase::Body { received } => {
                 let earned = Duration::from_secs(received / limits.body_bytes_per_second.max(1));
-                Some((at.since + limits.body + earned, Ended::Body))
+                let whole = at.since + limits.body + earned;
+                // What arrived quickly must not buy a long silence.
+                let silent = at.active.max(at.since) + limits.body_silence;
+                Some((whole.min(silent), Ended::Body))
             }
             Phase::Working | Phase::Answering => None,
         };
@@ -310,6 +343,7 @@ async fn answer(
     progress.enter(Phase::Body { received: 0 });
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(ConnectInfo(peer));
+    parts.extensions.insert(Connection(Arc::downgrade(&progress)));
     if body.is_end_stream() {
         progress.body_ended();
     }
