@@ -31,6 +31,14 @@ pub struct Config {
     #[arg(long, value_name = "NAME", help_heading = "Connection")]
     pub name: Option<AgentId>,
 
+    /// File with the random name of this installation [default: $ROLLMILL_CACHE/agent.installation or
+    /// ~/.cache/rollmill/agent.installation]
+    ///
+    /// It is made at the first start. An agent that comes back with it gets back at once what it held; another
+    /// installation under the same name is rejected while this one is alive.
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub installation_file: Option<PathBuf>,
+
     /// Device class: the largest jobs this agent can hold
     #[arg(long, value_name = "N", default_value_t = SizeClass::SMALLEST, value_parser = size_class)]
     #[arg(help_heading = "Jobs")]

@@ -1,15 +1,15 @@
 //! One replica: its background work and its HTTP interface.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use rollmill_broker_client::{AttemptOutcome, UnableView};
+use rollmill_broker_client::{AgentId, AttemptOutcome, Role, UnableView};
 use rollmill_service::{
-    Again, Conditions, HttpLimits, HttpServer, Outage, Process, Retry, Shutdown,
+    Again, Conditions, HttpLimits, HttpServer, Outage, Process, Retry, Shutdown, UnknownLimits,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -24,15 +24,19 @@ use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
+use crate::limits::Usage;
 use crate::metrics::{Ended, Metrics};
 use crate::policy::Next;
 use crate::retention;
 use crate::sightings::Sightings;
-use crate::store::tokens::{Bearer, hash};
+use crate::store::tokens::{Bearer, Naming, hash};
 use crate::store::{Store, Tenant, queue_of};
 
 const SWEEP: Duration = Duration::from_millis(200);
-const TOKENS: Duration = Duration::from_secs(5);
+/// Pause between two readings of the tokens: a revoked one opens no replica 2 s later.
+const TOKENS: Duration = Duration::from_secs(1);
+const _: () =
+    assert!(TOKENS.as_millis() <= 1000, "a reading takes time too, and 2 s is the promise");
 /// Least time between the starts of two rounds of grants.
 const ROUND: Duration = Duration::from_millis(5);
 /// Pause between two writes of the times when agents were seen.
@@ -54,11 +58,18 @@ const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::
 const LIMITS: HttpLimits = HttpLimits {
     connections: 10_000,
     connections_per_peer: 4_096,
+    unknown: Some(UnknownLimits {
+        connections: 128,
+        connections_per_peer: 16,
+        after: Duration::from_secs(1),
+        count_loopback: false,
+    }),
     handshake: Duration::from_secs(10),
     idle: Duration::from_secs(75),
     head: Duration::from_secs(10),
     body: Duration::from_secs(10),
     body_bytes_per_second: 1_024,
+    body_silence: Duration::from_secs(10),
     write_stall: Duration::from_secs(30),
     drain: Duration::from_secs(2),
 };
@@ -83,29 +94,94 @@ pub(crate) struct Shared {
     unable: RwLock<Vec<(Tenant, UnableView)>>,
     /// What is expected of each tenant's epochs, as of the last count.
     outlooks: RwLock<HashMap<Tenant, Outlook>>,
-    bearers: RwLock<HashMap<[u8; 32], Bearer>>,
+    /// What the bearers of tokens have used up.
+    pub(crate) usage: Usage,
+    access: RwLock<Access>,
+    /// The secret of whoever can read the data directory, as a hash.
+    operator: Option<[u8; 32]>,
     /// A token is required.
     closed: AtomicBool,
 }
 
+/// The tokens as last read.
+#[derive(Debug, Default)]
+struct Access {
+    bearers: HashMap<[u8; 32], Arc<Bearer>>,
+    /// Names of agents, and labels of fleets, that belong to a token, by tenant.
+    owned: HashSet<(Tenant, String)>,
+}
+
+impl Access {
+    fn of(read: Vec<([u8; 32], Bearer)>) -> Self {
+        let mut owned = HashSet::new();
+        for (_, bearer) in &read {
+            let name = match &bearer.naming {
+                Naming::One(agent) => agent.as_str(),
+                Naming::Below(label) => label.as_str(),
+                Naming::Given => continue,
+            };
+            owned.insert((bearer.tenant.clone(), name.to_owned()));
+        }
+        let bearers = read.into_iter().map(|(hash, bearer)| (hash, Arc::new(bearer))).collect();
+        Self { bearers, owned }
+    }
+
+    /// Whether the name belongs to another token than one whose agents name themselves.
+    fn owns(&self, tenant: &Tenant, agent: &AgentId) -> bool {
+        let text = agent.as_str();
+        let first = text.split_once('.').map_or(text, |(first, _)| first);
+        self.owned.contains(&(tenant.clone(), first.to_owned()))
+    }
+}
+
+/// The file in the data directory with the secret of [`serve_with_operator`].
+pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
+
 impl Shared {
-    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Bearer, BrokerError> {
-        let bearers = self.bearers.read();
+    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Arc<Bearer>, BrokerError> {
         if !self.closed.load(Ordering::Relaxed) {
             // Loopback only, or `serve` would have refused to start.
-            return Ok(Bearer::loopback());
+            return Ok(Arc::new(Bearer::operator("loopback")));
         }
-        token.and_then(|token| bearers.get(&hash(token))).cloned().ok_or(BrokerError::Unauthorized)
+        let hash = token.map(hash).ok_or(BrokerError::Unauthorized)?;
+        if self.operator == Some(hash) {
+            return Ok(Arc::new(Bearer::operator(OPERATOR_TOKEN_FILE)));
+        }
+        let bearer = self.access.read().bearers.get(&hash).cloned();
+        let bearer = bearer.ok_or(BrokerError::Unauthorized)?;
+        match bearer.suspended {
+            true => Err(BrokerError::TokenSuspended { label: bearer.label.clone() }),
+            false => Ok(bearer),
+        }
+    }
+
+    /// The identity of a bearer's agent that calls itself `given`: see [`Bearer::identity`].
+    pub(crate) fn identity(
+        &self,
+        bearer: &Bearer,
+        given: &AgentId,
+    ) -> Result<AgentId, BrokerError> {
+        let agent = bearer.identity(given)?;
+        match bearer.naming {
+            Naming::Below(_) => self.usage.heard(bearer, &agent, Instant::now()),
+            Naming::Given if bearer.role != Role::Operator => {
+                if self.access.read().owns(&bearer.tenant, &agent) {
+                    return Err(BrokerError::Forbidden);
+                }
+            }
+            Naming::Given | Naming::One(_) => {}
+        }
+        Ok(agent)
     }
 
     /// Reads the valid tokens; returns whether one is required. Revoking the last one does
     /// not make a running replica accept requests without a token.
-    async fn read_tokens(&self) -> Result<bool, BrokerError> {
-        let read: HashMap<_, _> = self.store.bearers().await?.into_iter().collect();
+    pub(crate) async fn read_tokens(&self) -> Result<bool, BrokerError> {
+        let read = self.store.bearers().await?;
         if !read.is_empty() {
             self.closed.store(true, Ordering::Relaxed);
         }
-        *self.bearers.write() = read;
+        *self.access.write() = Access::of(read);
         Ok(self.closed.load(Ordering::Relaxed))
     }
 
@@ -203,6 +279,20 @@ pub async fn serve(
     store: Store,
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
+    serve_with_operator(process, store, listener, None).await
+}
+
+/// As [`serve`], and whoever sends the secret `operator` is an operator of the default tenant, although no token of the
+/// database has it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with_operator(
+    process: &Process<Config>,
+    store: Store,
+    listener: TcpListener,
+    operator: Option<&str>,
+) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
     store.join_objects().await?;
     let (config, registry) = (&process.config, &process.metrics);
@@ -230,7 +320,9 @@ pub async fn serve(
         request_failures: Outage::default(),
         unable: RwLock::default(),
         outlooks: RwLock::default(),
-        bearers: RwLock::default(),
+        usage: Usage::default(),
+        access: RwLock::default(),
+        operator: operator.map(hash),
         closed: AtomicBool::new(false),
     });
     let address = listener.local_addr()?;
@@ -354,6 +446,7 @@ async fn keep_sightings(shared: &Shared) {
             () = tokio::time::sleep(SIGHTINGS) => {}
             () = shared.shutdown.started() => return,
         }
+        shared.usage.tidy(Instant::now());
         let written = shared.sightings.write(&shared.store, shared.store.rules()).await;
         task.report(written, &shared.shutdown).await;
     }
@@ -483,4 +576,35 @@ impl Task {
 /// The address of the listener: the real port where port 0 was asked for.
 pub fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The design's bounds for clients that are slow, silent or unknown.
+    #[test]
+    fn slow_silent_and_unknown_clients_have_bounds() {
+        let ten = Duration::from_secs(10);
+        assert_eq!([LIMITS.head, LIMITS.body, LIMITS.body_silence], [ten; 3]);
+        assert_eq!((LIMITS.idle, LIMITS.body_bytes_per_second), (Duration::from_secs(75), 1_024));
+        let unknown = LIMITS.unknown.expect("there are tokens");
+        assert_eq!((unknown.connections, unknown.connections_per_peer), (128, 16));
+    }
+
+    #[test]
+    fn names_that_belong_to_a_token_are_known_by_tenant() {
+        let bearer = |naming| Bearer { role: Role::Agent, naming, ..Bearer::operator("t") };
+        let read =
+            [Naming::One("gpu-7".parse().unwrap()), Naming::Below("farm".into()), Naming::Given];
+        let read = read.into_iter().enumerate().map(|(n, naming)| ([n as u8; 32], bearer(naming)));
+        let access = Access::of(read.collect());
+        let owns =
+            |tenant: &str, name: &str| access.owns(&Tenant(tenant.into()), &name.parse().unwrap());
+        for name in ["gpu-7", "farm", "farm.a", "farm.a.b", "gpu-7.x"] {
+            assert!(owns("default", name), "{name}");
+            assert!(!owns("other", name), "{name}");
+        }
+        assert!(!owns("default", "t") && !owns("default", "gpu-70") && !owns("default", "x.farm"));
+    }
 }

@@ -4,35 +4,15 @@ use std::sync::Arc;
 
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
-use rollmill_broker::store::{Store, Tenant};
+use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::{
-    Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState, JobView, ListQuery, Options, OutlookView, StatusResponse,
+    Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState,
+    JobView, ListQuery, Options, OutlookView, StatusResponse,
 };
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
-use crate::commands::{DeadLetters, Epochs, Request, State, Tokens};
-
-pub(crate) async fn tokens(store: &Store, command: Tokens) -> Outcome {
-    store.migrate().await?;
-    match command {
-        Tokens::Add { label, role, tenant } => {
-            println!("{}", store.add_token(&label, role.into(), &Tenant(tenant)).await?);
-        }
-        Tokens::Revoke { label } => {
-            if !store.revoke_token(&label).await? {
-                return Err(BrokerError::UnknownToken { label }.into());
-            }
-        }
-        Tokens::List => {
-            for token in store.tokens().await? {
-                let state = if token.revoked { "revoked" } else { "valid" };
-                println!("{}\t{}\t{}\t{state}", token.label, token.role.as_str(), token.tenant.0);
-            }
-        }
-    }
-    Ok(())
-}
+use crate::commands::{DeadLetters, Epochs, Request, State};
 
 /// Asks the running broker.
 pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
@@ -48,7 +28,10 @@ pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
 }
 
 /// A rejected token, with the role that the command needs and the setting that names a token.
-fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service::Failure {
+pub(crate) fn with_role(
+    failure: rollmill_service::Failure,
+    role: &str,
+) -> rollmill_service::Failure {
     match failure.downcast_ref::<ClientError>() {
         Some(ClientError::Rejected { status: 401 | 403, .. }) => {
             format!("{failure}; give --token a token of role {role} (`rollmill-broker tokens add`)")
@@ -297,8 +280,15 @@ fn check_directory(path: &std::path::Path) -> Result<String, String> {
 }
 
 fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
-    let options = Options { patience: std::time::Duration::ZERO, ..Options::default() };
     let token = config.token.as_ref().map(rollmill_service::Secret::reveal);
+    client_with(config, token)
+}
+
+pub(crate) fn client_with(
+    config: &Config,
+    token: Option<&str>,
+) -> Result<Client, rollmill_service::Failure> {
+    let options = Options { patience: std::time::Duration::ZERO, ..Options::default() };
     Ok(Client::new(&config.url(), token, options)?)
 }
 
@@ -327,7 +317,8 @@ fn print_status(status: &StatusResponse) {
             unable.kind, unable.version, unable.class, unable.jobs, unable.since_seconds
         );
     }
-    for OutlookView { epoch, jobs, finish_in_seconds, deadline_in_seconds, at_risk } in &status.epochs
+    for OutlookView { epoch, jobs, finish_in_seconds, deadline_in_seconds, at_risk } in
+        &status.epochs
     {
         let finish = match finish_in_seconds {
             Some(seconds) => format!("in {seconds:.0} s"),
@@ -460,7 +451,7 @@ fn between(start_ms: u64, end_ms: Option<u64>) -> String {
 }
 
 /// A time as `2026-01-31 23:59:59`.
-fn utc(unix_ms: u64) -> String {
+pub(crate) fn utc(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days in years that begin with March, so that a leap day ends its year; eras of 400 years.

@@ -157,9 +157,9 @@ pub enum BrokerError {
     #[error("{}: too many concurrent requests; send it again later", self.code())]
     Overloaded,
 
-    /// The bearer token is missing, unknown or revoked.
+    /// The bearer token is missing, unknown, expired or revoked.
     ///
-    /// Do: Set `--token` to a valid token; `rollmill-broker tokens add` creates one.
+    /// Do: Set `--token` to a valid token; `rollmill-broker tokens add` creates one, `tokens list` shows ends.
     #[error("{}: a valid bearer token is required", self.code())]
     Unauthorized,
 
@@ -212,6 +212,22 @@ pub enum BrokerError {
     #[error("{}: no valid token is labelled {label}; `rollmill-broker tokens list` lists them", self.code())]
     UnknownToken { label: String },
 
+    /// The token to resume is not suspended.
+    ///
+    /// Do: List the tokens with `rollmill-broker tokens list` and correct the label.
+    #[error("{}: token {label} is not suspended; `rollmill-broker tokens list` lists the tokens", self.code())]
+    NotSuspended { label: String },
+
+    /// The file for commands of this machine cannot be written in the data directory.
+    ///
+    /// Do: Correct the rights of the directory, or set `--data-dir` to another one.
+    #[error("{}: cannot write {path}; correct its rights, or set --data-dir to another directory", self.code())]
+    OperatorFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+
     /// Some of the named jobs are not dead letters.
     ///
     /// Do: List them with `rollmill-broker dead-letters list` and correct the ids.
@@ -223,6 +239,34 @@ pub enum BrokerError {
     /// Do: Correct `--data-dir`, or set `--database-url`.
     #[error("{}: there is no private database in {folder}; correct --data-dir, or set --database-url", self.code())]
     NoDatabase { folder: String },
+
+    /// Producers rejected too many results of the agents of this token. It opens the broker again when an operator
+    /// has resumed it.
+    ///
+    /// Do: Find out with `rollmill-broker status` which agents gave wrong results, stop or repair them, and run
+    /// `rollmill-broker tokens resume`.
+    #[error("{}: the token {label} is suspended: too many results of its agents were rejected; an operator can end that with `rollmill-broker tokens resume`", self.code())]
+    TokenSuspended { label: String },
+
+    /// Another installation uses this agent's identity, and was seen a moment ago.
+    ///
+    /// Do: Give each agent a name or a token of its own. After a move to another disk, wait until the old
+    /// installation has been silent for 45 s.
+    #[error("{}: another installation is alive as agent {agent}; give each agent a name or token of its own", self.code())]
+    IdentityTaken { agent: AgentId },
+
+    /// The agent's session was superseded by a newer one, or the broker does not know it.
+    ///
+    /// Do: Nothing: the agent opens another.
+    #[error("{}: the session of agent {agent} is not open here; open another", self.code())]
+    UnknownSession { agent: AgentId },
+
+    /// The token has sent more requests, or opened more connections, than it may.
+    ///
+    /// Do: Wait for the time in `Retry-After`. If it recurs, give the token higher limits: add another with
+    /// `--requests-per-second` or `--connections`.
+    #[error("{}: more {what} than the token may have ({max}); send it again later", self.code())]
+    TooManyRequests { what: &'static str, max: u32, retry_seconds: u64 },
 
     /// No route has this path.
     ///
@@ -329,6 +373,13 @@ rollmill_errors::coded! {
         Self::Corrupt { .. } => "BRK-034",
         Self::Internal { .. } => "BRK-035",
         Self::Bench { .. } => "BRK-036",
+        Self::TokenSuspended { .. } => "BRK-037",
+        Self::IdentityTaken { .. } => "BRK-038",
+        Self::UnknownSession { .. } => "BRK-039",
+        // 040 to 045 are those of the private PostgreSQL.
+        Self::TooManyRequests { .. } => "BRK-046",
+        Self::NotSuspended { .. } => "BRK-047",
+        Self::OperatorFile { .. } => "BRK-048",
         Self::ObjectsAddress { .. } => "BRK-060" usage,
         Self::OtherStore { .. } => "BRK-061",
         Self::EpochClosing { .. } => "BRK-062",
@@ -356,16 +407,24 @@ impl BrokerError {
         match self {
             Self::BadRequest { .. } => 400,
             Self::Unauthorized => 401,
-            Self::Quarantined { .. } | Self::Forbidden => 403,
-            Self::UnknownJob { .. } | Self::UnknownArtifact { .. } | Self::UnknownPath => 404,
+            Self::Quarantined { .. }
+            | Self::Forbidden
+            | Self::TokenSuspended { .. }
+            | Self::IdentityTaken { .. } => 403,
+            Self::UnknownJob { .. }
+            | Self::UnknownArtifact { .. }
+            | Self::UnknownToken { .. }
+            | Self::UnknownPath => 404,
             Self::WrongMethod => 405,
             Self::VersionConflict { .. }
             | Self::LeaseLost { .. }
             | Self::Cancelled { .. }
             | Self::AlreadyRejected { .. }
+            | Self::UnknownSession { .. }
             | Self::EpochClosing { .. } => 409,
             Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,
+            Self::TooManyRequests { .. } => 429,
             Self::NotUploaded { .. } | Self::DigestMismatch { .. } => 422,
             Self::Database { .. }
             | Self::Overloaded

@@ -2,8 +2,8 @@
 
 use axum::body::Bytes;
 use rollmill_broker_client::{
-    ClaimRequest, CompleteRequest, Digest, FailRequest, HeartbeatRequest, JobView, LeaseRef,
-    NewJob, ProgressRequest, ReleaseRequest,
+    CompleteRequest, Digest, FailRequest, HeartbeatRequest, JobView, LeaseRef, NewJob,
+    ProgressRequest, ReleaseRequest,
 };
 use rollmill_service::Shutdown;
 use tokio::sync::Semaphore;
@@ -13,7 +13,7 @@ use crate::error::BrokerError;
 use crate::lane::{Flush, Lane, Name};
 use crate::metrics::Metrics;
 use crate::policy::Next;
-use crate::store::{Beat, Completed, Place, Pulse, Store, Tenant, Upload, Uploaded};
+use crate::store::{Arrival, Beat, Completed, Place, Pulse, Store, Tenant, Upload, Uploaded};
 
 /// See the module.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ macro_rules! flushes {
 flushes! {
     Completions: (Tenant, CompleteRequest) => Option<Completed>, complete_many;
     Releases: (Tenant, ReleaseRequest) => bool, release_many;
-    Sightings: (Tenant, ClaimRequest) => bool, admit_many;
+    Sightings: Arrival => bool, admit_many;
 }
 
 /// One item per request, since a heartbeat may name many leases.
@@ -247,12 +247,8 @@ impl Lanes {
     }
 
     /// Records an agent that asks for work; returns whether it is in quarantine.
-    pub(crate) async fn sight(
-        &self,
-        tenant: &Tenant,
-        request: &ClaimRequest,
-    ) -> Result<bool, BrokerError> {
-        self.sightings.send((tenant.clone(), request.clone())).await
+    pub(crate) async fn sight(&self, arrival: Arrival) -> Result<bool, BrokerError> {
+        self.sightings.send(arrival).await
     }
 
     /// As [`Store::put_artifact`], small ones together with others. `may_open`: the epoch is opened if it never was.

@@ -26,6 +26,7 @@ pub mod error;
 mod hub;
 mod lane;
 mod lanes;
+mod limits;
 mod matching;
 pub mod metrics;
 pub mod objects;
@@ -34,7 +35,7 @@ mod sightings;
 pub mod states;
 pub mod store;
 
-pub use broker::{serve, url_of};
+pub use broker::{OPERATOR_TOKEN_FILE, serve, serve_with_operator, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;

@@ -1,5 +1,6 @@
 //! The broker's process: serve, and look after what is served.
 
+mod access;
 mod bench;
 mod cli;
 mod commands;
@@ -7,11 +8,11 @@ mod commands;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use commands::{Commands, Tokens};
+use commands::Commands;
 use rollmill_broker::embedded::{Options, PrivatePostgres};
 use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Config};
-use rollmill_broker_client::ClientError;
+use rollmill_broker_client::{AuditQuery, ClientError};
 use rollmill_service::{Failure, Outcome, Process, Service};
 use sqlx::postgres::PgConnectOptions;
 
@@ -44,20 +45,10 @@ fn main() -> ExitCode {
                     println!("the database's object store is {name}");
                     Ok(())
                 }
-                Some(Commands::Tokens(command)) => {
-                    let config = &process.config;
-                    // Only `add` creates the database: a token is added before the first start.
-                    if !matches!(command, Tokens::Add { .. })
-                        && config.database_url.is_none()
-                        && !config.data_dir.join("pg").exists()
-                    {
-                        let folder = config.data_dir.display().to_string();
-                        return Err(BrokerError::NoDatabase { folder }.into());
-                    }
-                    let (store, postgres) = open_database(&process.config).await?;
-                    let done = cli::tokens(&store, command).await;
-                    close(store, postgres).await;
-                    done
+                Some(Commands::Tokens(command)) => access::tokens(&process.config, command).await,
+                Some(Commands::Audit { before, limit, output }) => {
+                    let query = AuditQuery { before, limit };
+                    access::audit(&process.config, &query, output.json).await
                 }
                 Some(Commands::Bench(bench)) => bench::run(&process.config, &bench).await,
                 Some(Commands::Doctor) => cli::doctor(&process.config).await,
@@ -79,8 +70,11 @@ async fn serve(process: Process<Config>) -> Outcome {
         None => rollmill_broker::serve(&process, store.clone(), listener).await,
         Some(postgres) => {
             tracing::info!(version = postgres.version(), "private PostgreSQL started");
+            // Nobody else can reach this database while the broker runs.
+            let operator = access::OperatorToken::create(&process.config)?;
+            let secret = Some(operator.secret());
             tokio::select! {
-                served = rollmill_broker::serve(&process, store.clone(), listener) => served,
+                served = rollmill_broker::serve_with_operator(&process, store.clone(), listener, secret) => served,
                 () = postgres.exited() => {
                     let log = process.config.data_dir.join("postgres.log");
                     Err(BrokerError::PostgresEnded { log: log.display().to_string() }.into())

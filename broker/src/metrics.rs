@@ -56,7 +56,7 @@ rollmill_service::metrics! {
         pub agents_wanted: IntGaugeVec[class],
         /// Epochs with unfinished jobs by what is expected of them, `in_time` or `at_risk`; absent while the database is
         /// unavailable.
-        pub epochs: IntGaugeVec[outlook],
+        pub unfinished_epochs: IntGaugeVec[outlook],
         /// Agents not in quarantine by state: `live`, or `silent`, which a broker heard of within a day but not
         /// lately; absent while the database is unavailable.
         pub agents: IntGaugeVec[state],
@@ -167,8 +167,8 @@ impl Metrics {
             // A gauge that exists from the start can be scaled by.
             self.agents_wanted.with_label_values(&[&class.to_string()]).set(0);
         }
-        let [in_time, at_risk] =
-            ["in_time", "at_risk"].map(|outlook| self.epochs.with_label_values(&[outlook]));
+        let [in_time, at_risk] = ["in_time", "at_risk"]
+            .map(|outlook| self.unfinished_epochs.with_label_values(&[outlook]));
         in_time.set(0);
         at_risk.set(0);
         for Outlook { epochs, autoscale } in outlooks {
@@ -191,7 +191,7 @@ impl Metrics {
         self.unable_jobs.reset();
         self.agents.reset();
         self.agents_wanted.reset();
-        self.epochs.reset();
+        self.unfinished_epochs.reset();
     }
 
     pub(crate) fn show_database(&self, database: &Database) {

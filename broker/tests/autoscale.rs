@@ -1,12 +1,10 @@
 //! What a broker says of the agents that it needs, over HTTP.
 
-mod support;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::{self, agent, capability, job};
 use rollmill_broker_client::{ClaimRequest, CompleteRequest, SizeClass};
 use rollmill_broker_testing::TestSchema;
-use support::{agent, capability, job};
 
 /// Goal: agents wanted, the end of an epoch and its risk follow from what is enqueued, what jobs took and who is there.
 #[tokio::test]
@@ -40,6 +38,7 @@ async fn wanted_agents_and_the_risk_of_an_epoch_follow_from_its_deadline() {
         class: SizeClass::SMALLEST,
         wait_ms: 10_000,
         info: serde_json::Value::Null,
+        session: None,
     };
     let grant = client.claim(&asks).await.unwrap().expect("a job is ready");
     let result = client.put_artifact(3, b"proof".to_vec()).await.unwrap();

@@ -1,13 +1,11 @@
 //! Epochs: who opens one, what a closed one takes, and that what is kept is what should be.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Bench, digest, job};
 use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Retention, Retired, Rules, Store, Tenant};
 use rollmill_broker_client::{Digest, EpochOutcome, EpochState, EpochView, JobState, NewJob, Role};
 use rollmill_broker_testing::TestSchema;
-use support::{Bench, digest, job};
 
 const FINAL: EpochOutcome = EpochOutcome::Final;
 

@@ -2,11 +2,11 @@
 
 #[path = "support/s3.rs"]
 mod s3;
-mod support;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::{agent, capability, job};
 use axum::body::Bytes;
 use object_store::path::Path;
 use rollmill_broker::Config;
@@ -15,7 +15,6 @@ use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
 use rollmill_broker_client::{Answer, ClaimRequest, CompleteRequest, Digest, JobState};
 use rollmill_broker_testing::TestSchema;
 use s3::{BUCKET, Fault, KEY, S3, SECRET};
-use support::{agent, capability, job};
 
 fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
@@ -117,8 +116,9 @@ async fn a_directory_conforms() {
 
 /// Credentials come from the environment of a process, so what needs them runs in a child of this program.
 fn in_child(test: &str, environment: &[(&str, &str)]) {
+    let test = format!("objects::{test}");
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
+        .args(["--exact", test.as_str(), "--ignored", "--nocapture"])
         .envs(environment.iter().copied())
         .env("ROLLMILL_TEST_CHILD", "1")
         .output()

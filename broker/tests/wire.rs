@@ -30,6 +30,7 @@ fn request(name: &str, wait: Duration) -> ClaimRequest {
         class: SizeClass::SMALLEST,
         wait_ms: u64::try_from(wait.as_millis()).unwrap(),
         info: serde_json::json!({ "software": "test" }),
+        session: None,
     }
 }
 
@@ -494,6 +495,11 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::Cancelled { id: id.clone() }, Answer::Cancelled),
         (E::AlreadyRejected { id }, Answer::RejectedBefore),
         (E::UnknownPath, Answer::Incompatible),
+        (E::UnknownToken { label: "t".into() }, Answer::Incompatible),
+        (E::TokenSuspended { label: "t".into() }, Answer::TokenRejected),
+        (E::IdentityTaken { agent: agent("a") }, Answer::IdentityTaken),
+        (E::UnknownSession { agent: agent("a") }, Answer::UnknownSession),
+        (E::TooManyRequests { what: "x", max: 1, retry_seconds: 1 }, Answer::Transient),
         (E::WrongMethod, Answer::Incompatible),
         (E::Overloaded, Answer::Transient),
         (E::Unauthorized, Answer::TokenRejected),

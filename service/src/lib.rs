@@ -66,7 +66,8 @@ pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{
-    HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, listen, serve, serve_within,
+    Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, UnknownLimits,
+    listen, serve, serve_within,
 };
 pub use listener::Protection;
 pub use preflight::{Finding, Preflight};

@@ -110,6 +110,8 @@ impl<W: Worker + ?Sized> Agent<W> {
                 | Answer::Incompatible
                 | Answer::TokenRejected
                 | Answer::Quarantined
+                | Answer::IdentityTaken
+                | Answer::UnknownSession
                 | Answer::VersionConflict
                 | Answer::UnknownArtifact
                 | Answer::ArtifactLost

@@ -43,10 +43,20 @@ pub enum Code {
     Objects = 25,
     /// An artifact was stored and its bytes can no longer be read.
     ArtifactLost = 26,
+    /// No valid token has this label.
+    UnknownToken = 28,
     /// No route has this path.
     UnknownPath = 32,
     /// The path has a route, but none of this method.
     WrongMethod = 33,
+    /// Producers rejected too many results of the token's agents.
+    TokenSuspended = 37,
+    /// Another installation uses the agent's identity.
+    IdentityTaken = 38,
+    /// The session was superseded, or the broker does not know it.
+    UnknownSession = 39,
+    /// The token has sent more requests, or has more connections open, than it may.
+    TooManyRequests = 46,
     /// The epoch takes nothing more.
     EpochClosing = 62,
     /// The epoch was deleted, or no producer opened it.
@@ -59,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::Database,
         Self::Request,
         Self::UnknownJob,
@@ -77,8 +87,13 @@ impl Code {
         Self::Forbidden,
         Self::Objects,
         Self::ArtifactLost,
+        Self::UnknownToken,
         Self::UnknownPath,
         Self::WrongMethod,
+        Self::TokenSuspended,
+        Self::IdentityTaken,
+        Self::UnknownSession,
+        Self::TooManyRequests,
         Self::EpochClosing,
         Self::EpochGone,
         Self::EpochsOpen,
@@ -90,14 +105,18 @@ impl Code {
         match self {
             Self::Request => 400,
             Self::Unauthorized => 401,
-            Self::Quarantined | Self::Forbidden => 403,
-            Self::UnknownJob | Self::UnknownArtifact | Self::UnknownPath => 404,
+            Self::Quarantined | Self::Forbidden | Self::TokenSuspended | Self::IdentityTaken => 403,
+            Self::UnknownJob | Self::UnknownArtifact | Self::UnknownToken | Self::UnknownPath => {
+                404
+            }
             Self::WrongMethod => 405,
             Self::VersionConflict
             | Self::LeaseLost
             | Self::Cancelled
             | Self::RejectedBefore
+            | Self::UnknownSession
             | Self::EpochClosing => 409,
+            Self::TooManyRequests => 429,
             Self::ArtifactLost | Self::EpochGone => 410,
             Self::TooLarge => 413,
             Self::NotUploaded | Self::DigestMismatch => 422,
@@ -138,7 +157,7 @@ pub enum Answer {
     /// Client and broker do not understand each other: another version, or a client's bug.
     /// Repeating the request does not help; an upgrade of either side does.
     Incompatible,
-    /// The token is missing, revoked or of another role.
+    /// The token is missing, revoked, expired, suspended or of another role.
     TokenRejected,
     /// This agent is in quarantine until an operator pardons it.
     Quarantined,
@@ -163,6 +182,10 @@ pub enum Answer {
     Cancelled,
     /// The producer has rejected this result, or a result of this agent, for this job.
     RejectedBefore,
+    /// Another installation uses this agent's identity, and is alive.
+    IdentityTaken,
+    /// The broker does not know the agent's session, or a newer one superseded it: open another.
+    UnknownSession,
     /// The epoch takes nothing more, or is deleted. A producer that still needs it opens it again; for an agent the
     /// job is over.
     EpochEnded,
@@ -184,7 +207,7 @@ impl Answer {
     pub const fn scope(self) -> Scope {
         match self {
             Self::Transient => Scope::Broker,
-            Self::TokenRejected | Self::Quarantined => Scope::Client,
+            Self::TokenRejected | Self::Quarantined | Self::IdentityTaken => Scope::Client,
             Self::Incompatible
             | Self::UnknownJob
             | Self::VersionConflict
@@ -196,6 +219,7 @@ impl Answer {
             | Self::LeaseLost
             | Self::Cancelled
             | Self::RejectedBefore
+            | Self::UnknownSession
             | Self::EpochEnded => Scope::Request,
         }
     }
@@ -213,9 +237,13 @@ impl Answer {
             Code::Database
             | Code::Overloaded
             | Code::Objects
+            | Code::TooManyRequests
             | Code::EpochsOpen
             | Code::DiskFull => Self::Transient,
-            Code::Request | Code::UnknownPath | Code::WrongMethod => Self::Incompatible,
+            // Only operators name tokens, and no loop of theirs waits for one.
+            Code::Request | Code::UnknownPath | Code::WrongMethod | Code::UnknownToken => {
+                Self::Incompatible
+            }
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
             Code::NotUploaded => Self::NotUploaded,
@@ -226,8 +254,10 @@ impl Answer {
             Code::Quarantined => Self::Quarantined,
             Code::Cancelled => Self::Cancelled,
             Code::RejectedBefore => Self::RejectedBefore,
-            Code::Unauthorized | Code::Forbidden => Self::TokenRejected,
+            Code::Unauthorized | Code::Forbidden | Code::TokenSuspended => Self::TokenRejected,
             Code::ArtifactLost => Self::ArtifactLost,
+            Code::IdentityTaken => Self::IdentityTaken,
+            Code::UnknownSession => Self::UnknownSession,
             Code::EpochClosing | Code::EpochGone => Self::EpochEnded,
         }
     }

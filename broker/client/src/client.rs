@@ -10,7 +10,12 @@ use tokio::task::JoinSet;
 use crate::batches::batches;
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, AutoscaleResponse, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError, CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest, EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
+    AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
+    CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest,
+    EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest,
+    HeartbeatResponse, IdsRequest, Incarnation, JobId, JobView, NamedLeaseRequest,
+    NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest, RejectResponse,
+    ReleaseRequest, SessionRequest, SessionResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -336,6 +341,14 @@ impl Client {
 
     // Agents
 
+    /// Opens the agent's session, and ends the one that this installation had.
+    pub async fn open_session(
+        &self,
+        request: &SessionRequest,
+    ) -> Result<SessionResponse, ClientError> {
+        self.post::<routes::OpenSession>(request).await
+    }
+
     /// Waits for a job; `None` when there was none in the time asked for.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Option<Grant>, ClientError> {
         let wait = Duration::from_millis(request.wait_ms);
@@ -374,66 +387,10 @@ impl Client {
         self.post::<routes::Release>(request).await.map(drop)
     }
 
-    // Operators
-
-    /// Queue, agents and dead letters at a glance.
-    pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask::<routes::Status>(&(), &NoQuery {}).await
-    }
-
-    /// How many agents should be there, and which may be stopped.
-    pub async fn autoscale(&self) -> Result<AutoscaleResponse, ClientError> {
-        self.ask::<routes::Autoscale>(&(), &NoQuery {}).await
-    }
-
-    /// The newest jobs that match, at most as many as the query's limit.
-    pub async fn list(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
-        Ok(self.ask::<routes::List>(&(), query).await?.jobs)
-    }
-
-    /// All jobs that match, the newest first, in requests of [`BATCH_MAX`] whatever the query's limit is. Jobs that are
-    /// enqueued meanwhile are left out, and one that changes meanwhile is listed as it was.
-    ///
-    /// # Errors
-    /// As [`Self::list`], and [`crate::Answer::UnknownJob`] if the epoch of a listed job is dropped meanwhile.
-    pub async fn list_all(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
-        let (mut query, mut jobs) = (query.clone(), Vec::new());
-        query.limit = u32::try_from(BATCH_MAX).ok();
-        loop {
-            let page = self.list(&query).await?;
-            let is_last = page.len() < BATCH_MAX;
-            query.before = page.last().map(|job| job.id.clone());
-            jobs.extend(page);
-            if is_last {
-                return Ok(jobs);
-            }
-        }
-    }
-
-    /// Every attempt at a job, newest first.
-    pub async fn history(&self, id: &JobId) -> Result<HistoryResponse, ClientError> {
-        self.ask::<routes::History>(id, &NoQuery {}).await
-    }
-
-    /// Gives dead letters a fresh budget and makes them ready; returns how many.
-    pub async fn replay(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count::<routes::ReplayDead>(ids).await
-    }
-
-    /// Cancels dead letters; returns how many.
-    pub async fn drop_dead(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count::<routes::DropDead>(ids).await
-    }
-
-    /// Ends an agent's quarantine; returns 1 if it was in one.
-    pub async fn pardon(&self, agent: &AgentId) -> Result<u64, ClientError> {
-        Ok(self.ask::<routes::Pardon>(agent, &NoQuery {}).await?.count)
-    }
-
     // Transport
 
     /// Sends ids in parts and adds up the counts of the answers.
-    async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
+    pub(crate) async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
     where
         R: Route<
                 Parameter = (),
@@ -450,7 +407,7 @@ impl Client {
     }
 
     /// Calls a route that has only a body.
-    async fn post<R: Route<Parameter = (), Query = NoQuery>>(
+    pub(crate) async fn post<R: Route<Parameter = (), Query = NoQuery>>(
         &self,
         body: &Value<R::Body>,
     ) -> Result<Value<R::Answer>, ClientError> {
@@ -458,7 +415,7 @@ impl Client {
     }
 
     /// Calls a route that has no body.
-    async fn ask<R: Route<Body = routes::Empty>>(
+    pub(crate) async fn ask<R: Route<Body = routes::Empty>>(
         &self,
         parameter: &R::Parameter,
         query: &R::Query,
@@ -468,7 +425,7 @@ impl Client {
 
     /// Calls a route, and repeats the request with a growing pause while the answers are passing.
     /// `read` checks the response; what it rejects may be temporary as well.
-    async fn call<R: Route, A>(
+    pub(crate) async fn call<R: Route, A>(
         &self,
         call: Call<'_, R>,
         wait: Duration,
@@ -538,17 +495,21 @@ impl Client {
 }
 
 /// What a payload carries.
-type Value<P> = <P as Payload>::Value;
+pub(crate) type Value<P> = <P as Payload>::Value;
 
 /// One call of a route.
-struct Call<'a, R: Route> {
+pub(crate) struct Call<'a, R: Route> {
     parameter: &'a R::Parameter,
     query: &'a R::Query,
     body: &'a Value<R::Body>,
 }
 
 impl<'a, R: Route> Call<'a, R> {
-    fn new(parameter: &'a R::Parameter, query: &'a R::Query, body: &'a Value<R::Body>) -> Self {
+    pub(crate) fn new(
+        parameter: &'a R::Parameter,
+        query: &'a R::Query,
+        body: &'a Value<R::Body>,
+    ) -> Self {
         Self { parameter, query, body }
     }
 }

@@ -5,6 +5,7 @@
 //! content-addressed and lease epochs fence what is out of date, so [`Client`] repeats by itself
 //! while a broker is unavailable or overloaded.
 
+mod access;
 mod answer;
 mod batches;
 mod client;
@@ -12,6 +13,7 @@ mod error;
 mod ids;
 mod limits;
 mod names;
+mod operator;
 mod options;
 pub mod outlook;
 pub mod routes;
@@ -19,13 +21,17 @@ pub mod shapes;
 mod size;
 mod types;
 
+pub use access::*;
 pub use answer::{Answer, Code, Scope};
 pub use client::Client;
 pub use error::ClientError;
-pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
+pub use ids::{
+    AgentId, Digest, IdError, Incarnation, Installation, JobId, KindName, LeaseEpoch, SessionId,
+    TokenLabel,
+};
 pub use names::{
     AttemptOutcome, CompleteOutcome, EpochOutcome, EpochState, FailureClass, JobState, Named,
-    RejectOutcome, Role,
+    RejectOutcome, Role, TokenState,
 };
 pub use options::Options;
 pub use outlook::{AutoscaleResponse, OutlookView, PoolView};
@@ -33,4 +39,4 @@ pub use size::SizeClass;
 pub use types::*;
 
 /// Every struct of requests and answers, for pages.
-pub const SHAPE_LISTS: &[&[shapes::Shape]] = &[types::SHAPES, outlook::SHAPES];
+pub const SHAPE_LISTS: &[&[shapes::Shape]] = &[types::SHAPES, outlook::SHAPES, access::SHAPES];

@@ -202,12 +202,26 @@ named! {
     pub enum Role is "role" {
         /// Enqueue, read, reject, cancel, hold names.
         Producer = "producer",
-        /// Claim and report.
+        /// Claim and report, as the one agent that the token names.
         Agent = "agent",
+        /// Claim and report, as any number of agents, which have names below the token's.
+        Fleet = "fleet",
         /// Everything.
         Operator = "operator",
         /// Read only.
         Reader = "reader",
+    }
+
+    /// Whether a token opens the broker.
+    pub enum TokenState is "state of a token" {
+        /// It does.
+        Valid = "valid",
+        /// Not until an operator resumes it: producers rejected too many results of its agents.
+        Suspended = "suspended",
+        /// No longer: its time is over.
+        Expired = "expired",
+        /// No longer: an operator ended it.
+        Revoked = "revoked",
     }
 }
 

@@ -10,7 +10,9 @@ pub use crate::limits::{
 };
 use crate::shapes::wire;
 use crate::{
-    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass, Incarnation, JobId, JobState, KindName, LeaseEpoch, OutlookView, RejectOutcome, SizeClass,
+    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass,
+    Incarnation, JobId, JobState, KindName, LeaseEpoch, OutlookView, RejectOutcome, SessionId,
+    SizeClass,
 };
 
 wire! {
@@ -308,6 +310,10 @@ wire! {
         /// `device` in it `rollmill-broker status` prints `name`, `memory_bytes` and `threads`.
         #[serde(default)]
         pub info: serde_json::Value,
+        /// The agent's session, if it has opened one. The claim is then answered BRK-039 once another session has
+        /// superseded it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub session: Option<SessionId>,
     }
 
     /// What a claim ended with.
@@ -585,7 +591,14 @@ impl ClaimRequest {
     /// itself.
     pub fn new(agent: AgentId, capabilities: Vec<Capability>) -> Self {
         let info = serde_json::Value::Null;
-        Self { agent, capabilities, class: SizeClass::SMALLEST, wait_ms: WAIT_MS_MAX, info }
+        Self {
+            agent,
+            capabilities,
+            class: SizeClass::SMALLEST,
+            wait_ms: WAIT_MS_MAX,
+            info,
+            session: None,
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
-    AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest,
-    EpochOutcome, FailRequest, FailureClass, HeartbeatRequest, Incarnation, JobId, KindName,
-    LeaseEpoch, LeaseRef, ListQuery, NewJob, Options, ProgressRequest, ReleaseRequest, SizeClass,
+    AgentId, Answer, AuditQuery, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest,
+    EpochOutcome, FailRequest, FailureClass, HeartbeatRequest, Incarnation, Installation, JobId,
+    KindName, LeaseEpoch, LeaseRef, ListQuery, NewJob, NewToken, Options, ProgressRequest,
+    ReleaseRequest, Role, Rotation, SessionDevice, SessionRequest, SizeClass, TokenLabel,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,7 +98,21 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: stats.clone(),
+        session: None,
     };
+    let session = SessionRequest {
+        agent: agent.clone(),
+        installation: Installation::random(),
+        replaces: None,
+        capabilities: vec![],
+        class: SizeClass::SMALLEST,
+        software: String::new(),
+        device: SessionDevice::default(),
+        resident_keys: vec![],
+        seconds: Default::default(),
+    };
+    let token = NewToken::new("t", Role::Reader);
+    let label: TokenLabel = "a b".parse().unwrap();
     let beat = HeartbeatRequest { agent: agent.clone(), leases: vec![lease()] };
     let progress = ProgressRequest { agent: agent.clone(), lease: lease(), progress: 0.5 };
     let complete = CompleteRequest { agent: agent.clone(), lease: lease(), result: digest, stats };
@@ -127,6 +142,7 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("acquire_name", client.acquire_name("n", &agent, &start, zero).await.map(drop)),
         ("renew_name", client.renew_name("n", &agent, &start, 1, zero).await.map(drop)),
         ("release_name", client.release_name("n", &agent, &start, 1).await.map(drop)),
+        ("open_session", client.open_session(&session).await.map(drop)),
         ("claim", client.claim(&claim).await.map(drop)),
         ("heartbeat", client.heartbeat(&beat).await.map(drop)),
         ("progress", client.progress(&progress).await),
@@ -141,6 +157,12 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("replay", client.replay(ids).await.map(drop)),
         ("drop_dead", client.drop_dead(ids).await.map(drop)),
         ("pardon", client.pardon(&agent).await.map(drop)),
+        ("tokens", client.tokens().await.map(drop)),
+        ("add_token", client.add_token(&token).await.map(drop)),
+        ("rotate_token", client.rotate_token(&label, &Rotation::default()).await.map(drop)),
+        ("revoke_token", client.revoke_token(&label).await),
+        ("resume_token", client.resume_token(&label).await.map(drop)),
+        ("audit", client.audit(&AuditQuery::default()).await.map(drop)),
     ]
 }
 
@@ -233,6 +255,11 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
             Code::Unauthorized => (401, Answer::TokenRejected),
             Code::Forbidden => (403, Answer::TokenRejected),
             Code::ArtifactLost => (410, Answer::ArtifactLost),
+            Code::UnknownToken => (404, Answer::Incompatible),
+            Code::TokenSuspended => (403, Answer::TokenRejected),
+            Code::IdentityTaken => (403, Answer::IdentityTaken),
+            Code::UnknownSession => (409, Answer::UnknownSession),
+            Code::TooManyRequests => (429, Answer::Transient),
         };
         expect(coded(status, code as u16), meaning).await;
     }

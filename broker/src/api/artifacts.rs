@@ -125,8 +125,13 @@ pub(super) async fn get(shared: Arc<Shared>, request: Request) -> Result<Respons
         Opened::Object(object) => {
             counter.with_label_values(&["out", Place::Object.as_str()]).inc_by(object.bytes());
             let bytes = object.bytes();
-            let reading =
-                Reading { shared, tenant: bearer.tenant, digest, object, hash: Sha256::new() };
+            let reading = Reading {
+                shared,
+                tenant: bearer.tenant.clone(),
+                digest,
+                object,
+                hash: Sha256::new(),
+            };
             (bytes, Body::from_stream(reading.stream()))
         }
     };

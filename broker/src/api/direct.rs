@@ -19,11 +19,11 @@ use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
-fn call<R>(bearer: &Bearer, body: <R::Body as Payload>::Value) -> Call<R>
+fn call<R>(bearer: &Arc<Bearer>, body: <R::Body as Payload>::Value) -> Call<R>
 where
     R: Route<Parameter = (), Query = NoQuery>,
 {
-    Call { bearer: bearer.clone(), parameter: (), query: NoQuery {}, body }
+    Call { bearer: Arc::clone(bearer), parameter: (), query: NoQuery {}, body }
 }
 
 /// What BRK-017 says about a body of Aztec's programs.
@@ -46,7 +46,7 @@ pub(crate) async fn body<'a>(
 /// Stores an artifact and returns its digest.
 pub(crate) async fn put_artifact(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     epoch: u64,
     body: Bytes,
 ) -> Result<Digest, BrokerError> {
@@ -58,7 +58,7 @@ pub(crate) async fn put_artifact(
 /// The bytes of an artifact.
 pub(crate) async fn get_artifact(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     digest: Digest,
 ) -> Result<Bytes, BrokerError> {
     artifacts::fetched(shared, bearer, digest).await
@@ -67,7 +67,7 @@ pub(crate) async fn get_artifact(
 /// Cancels a job.
 pub(crate) async fn cancel(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     id: JobId,
 ) -> Result<(), BrokerError> {
     let call = call(bearer, IdsRequest { ids: vec![id] });
@@ -77,7 +77,7 @@ pub(crate) async fn cancel(
 /// Claims a job.
 pub(crate) async fn claim(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: ClaimRequest,
 ) -> Result<Option<Grant>, BrokerError> {
     Ok(agents::claim(Arc::clone(shared), call(bearer, request)).await?.grant)
@@ -86,7 +86,7 @@ pub(crate) async fn claim(
 /// Extends leases; returns whether all are still held.
 pub(crate) async fn heartbeat(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: HeartbeatRequest,
 ) -> Result<bool, BrokerError> {
     let answer = agents::heartbeat(Arc::clone(shared), call(bearer, request)).await?;
@@ -96,7 +96,7 @@ pub(crate) async fn heartbeat(
 /// Completes a job.
 pub(crate) async fn complete(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: CompleteRequest,
 ) -> Result<CompleteOutcome, BrokerError> {
     Ok(agents::complete(Arc::clone(shared), call(bearer, request)).await?.outcome)
@@ -105,7 +105,7 @@ pub(crate) async fn complete(
 /// Reports a failed attempt.
 pub(crate) async fn fail(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: FailRequest,
 ) -> Result<(), BrokerError> {
     agents::fail(Arc::clone(shared), call(bearer, request)).await.map(drop)
@@ -114,7 +114,7 @@ pub(crate) async fn fail(
 /// Returns a job unharmed.
 pub(crate) async fn release(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: ReleaseRequest,
 ) -> Result<(), BrokerError> {
     agents::release(Arc::clone(shared), call(bearer, request)).await.map(drop)

@@ -3,6 +3,7 @@
 //! That table says what a route takes, who may call it and how large its body may be; [`call`] checks
 //! this before the handler runs.
 
+mod access;
 pub(crate) mod admission;
 mod agents;
 mod artifacts;
@@ -68,6 +69,7 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::AcquireName => at::<routes::AcquireName, _, _>(router, producers::acquire_name),
         RouteName::RenewName => at::<routes::RenewName, _, _>(router, producers::renew_name),
         RouteName::ReleaseName => at::<routes::ReleaseName, _, _>(router, producers::release_name),
+        RouteName::OpenSession => at::<routes::OpenSession, _, _>(router, agents::open_session),
         RouteName::Claim => at::<routes::Claim, _, _>(router, agents::claim),
         RouteName::Heartbeat => at::<routes::Heartbeat, _, _>(router, agents::heartbeat),
         RouteName::Progress => at::<routes::Progress, _, _>(router, agents::progress),
@@ -79,6 +81,12 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::ReplayDead => at::<routes::ReplayDead, _, _>(router, operators::replay_dead),
         RouteName::DropDead => at::<routes::DropDead, _, _>(router, operators::drop_dead),
         RouteName::Pardon => at::<routes::Pardon, _, _>(router, operators::pardon),
+        RouteName::ListTokens => at::<routes::ListTokens, _, _>(router, access::list),
+        RouteName::AddToken => at::<routes::AddToken, _, _>(router, access::add),
+        RouteName::RotateToken => at::<routes::RotateToken, _, _>(router, access::rotate),
+        RouteName::RevokeToken => at::<routes::RevokeToken, _, _>(router, access::revoke),
+        RouteName::ResumeToken => at::<routes::ResumeToken, _, _>(router, access::resume),
+        RouteName::Audit => at::<routes::Audit, _, _>(router, access::audit),
     }
 }
 
@@ -136,8 +144,13 @@ pub(crate) fn error_response(shared: &Shared, error: &BrokerError) -> Response {
     }
     let body = ErrorBody { code: error.code().to_owned(), message: error.message() };
     let mut response = (status, axum::Json(body)).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let retry = match error {
+        BrokerError::TooManyRequests { retry_seconds, .. } => Some(*retry_seconds),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+        _ => None,
+    };
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -151,7 +151,7 @@ pub(super) async fn changes(shared: Arc<Shared>, call: Call<Changes>) -> Answer<
 pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Reject> {
     let mut request = call.body;
     request.reason = clean_text(&request.reason);
-    let response = shared.store.reject(&call.bearer.tenant, &request, spread()).await?;
+    let response = shared.store.reject(&*call.bearer, &request, spread()).await?;
     if response.agent_quarantined {
         shared.sightings.doubt();
     }
@@ -172,7 +172,7 @@ pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Re
 
 pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Cancel> {
     check_ids(&call.body.ids)?;
-    let done = shared.store.cancel(&call.bearer.tenant, &call.body.ids).await?;
+    let done = shared.store.cancel(&*call.bearer, &call.body.ids).await?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), done.attempts);
     shared.metrics.jobs_cancelled_total.inc_by(done.jobs);
     shared.hub.became_final();
@@ -184,9 +184,7 @@ pub(super) async fn epochs(shared: Arc<Shared>, call: Call<Epochs>) -> Answer<Ep
 }
 
 pub(super) async fn open_epoch(shared: Arc<Shared>, call: Call<OpenEpoch>) -> Answer<OpenEpoch> {
-    let opened = shared.store.open_epoch(&call.bearer.tenant, call.parameter).await?;
-    shared.store.audit(&call.bearer, "open epoch", &call.parameter.to_string()).await?;
-    Ok(opened)
+    shared.store.open_epoch(&*call.bearer, call.parameter).await
 }
 
 pub(super) async fn close_epoch(shared: Arc<Shared>, call: Call<CloseEpoch>) -> Answer<CloseEpoch> {
@@ -199,11 +197,9 @@ pub(super) async fn close_epoch(shared: Arc<Shared>, call: Call<CloseEpoch>) -> 
         let label = label.split_once('=').filter(|(name, _)| !name.is_empty());
         label.ok_or_else(|| BrokerError::bad("a label is NAME=VALUE"))
     });
-    let closed = shared.store.close_epoch(&bearer.tenant, epoch, body.outcome, label.transpose()?);
+    let closed = shared.store.close_epoch(&*bearer, epoch, body.outcome, label.transpose()?);
     let closed = closed.await?;
     if let Some(cancelled) = closed.cancelled {
-        let detail = format!("{epoch}: {}", body.outcome);
-        shared.store.audit(&bearer, "close epoch", &detail).await?;
         shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), cancelled.attempts);
         shared.hub.became_final();
     }
@@ -212,8 +208,7 @@ pub(super) async fn close_epoch(shared: Arc<Shared>, call: Call<CloseEpoch>) -> 
 
 pub(super) async fn drop_epoch(shared: Arc<Shared>, call: Call<DropEpoch>) -> Answer<DropEpoch> {
     let epoch = call.parameter;
-    let count = shared.store.drop_epoch(&call.bearer.tenant, epoch).await?;
-    shared.store.audit(&call.bearer, "drop epoch", &epoch.to_string()).await?;
+    let count = shared.store.drop_epoch(&*call.bearer, epoch).await?;
     shared.hub.became_final();
     Ok(CountResponse { count })
 }
@@ -223,7 +218,7 @@ pub(super) async fn acquire_name(
     call: Call<AcquireName>,
 ) -> Answer<AcquireName> {
     check_name(&call.body)?;
-    shared.store.acquire_name(&call.bearer.tenant, &call.body).await
+    shared.store.acquire_name(&*call.bearer, &call.body).await
 }
 
 pub(super) async fn renew_name(shared: Arc<Shared>, call: Call<RenewName>) -> Answer<RenewName> {
@@ -242,7 +237,7 @@ pub(super) async fn release_name(
 ) -> Answer<ReleaseName> {
     check_name(&call.body)?;
     let fence = fence_of(&call.body)?;
-    shared.store.release_name(&call.bearer.tenant, &call.body, fence).await
+    shared.store.release_name(&*call.bearer, &call.body, fence).await
 }
 
 fn check_name(request: &NamedLeaseRequest) -> Result<(), BrokerError> {

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::body::Bytes;
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochState,
-    JobId, JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest,
+    JobId, JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest, SessionId,
 };
 
 use super::sql::{
     AgentAdmitMany, AgentSeenMany, ArtifactPartition, ArtifactPutMany, ArtifactWhole, BeatMany,
-    CompleteMany, EpochStateOf, ReleaseMany, Sighted, View,
+    CompleteMany, EpochStateOf, ReleaseMany, SeenRow, View,
 };
-use super::{Completed, Place, Store, Tenant, Uploaded};
+use super::{Arrival, Completed, Place, Store, Tenant, Uploaded};
 use crate::error::BrokerError;
 
 /// Epochs whose partitions a store remembers; it asks again for others.
@@ -60,6 +60,8 @@ pub struct Sighting {
     pub tenant: Tenant,
     pub agent: AgentId,
     pub quarantined: bool,
+    /// The session that it opened last.
+    pub session: Option<SessionId>,
 }
 
 impl Store {
@@ -139,23 +141,25 @@ impl Store {
     }
 
     /// Records agents that ask for work and what they can do; returns which of them are in quarantine, in order.
-    pub async fn admit_many(
-        &self,
-        requests: &[(Tenant, ClaimRequest)],
-    ) -> Result<Vec<bool>, BrokerError> {
+    pub async fn admit_many(&self, arrivals: &[Arrival]) -> Result<Vec<bool>, BrokerError> {
         // The last word of each agent.
-        let last: BTreeMap<(&str, &AgentId), &(Tenant, ClaimRequest)> =
-            requests.iter().map(|item| ((item.0.as_str(), &item.1.agent), item)).collect();
+        let last: BTreeMap<(&str, &AgentId), &Arrival> = arrivals
+            .iter()
+            .map(|item| ((item.tenant.as_str(), &item.request.agent), item))
+            .collect();
         let able = |request: &ClaimRequest| {
             let able = request.capabilities.iter().map(|c| format!("{}/{}", c.kind, c.version));
             serde_json::Value::from_iter(able).to_string()
         };
+        let requests = || last.values().map(|arrival| &arrival.request);
         let statement = AgentAdmitMany {
-            tenants: last.values().map(|(tenant, _)| tenant).collect(),
-            agents: last.values().map(|(_, request)| &request.agent).collect(),
-            infos: last.values().map(|(_, request)| request.info.to_string()).collect(),
-            sizes: last.values().map(|(_, request)| request.class).collect(),
-            able: last.values().map(|(_, request)| able(request)).collect(),
+            tenants: last.values().map(|arrival| &arrival.tenant).collect(),
+            agents: requests().map(|request| &request.agent).collect(),
+            infos: requests().map(|request| request.info.to_string()).collect(),
+            sizes: requests().map(|request| request.class).collect(),
+            able: requests().map(able).collect(),
+            tokens: last.values().map(|arrival| arrival.token.as_str()).collect(),
+            devices: requests().map(Arrival::device).collect(),
         };
         let rows = self.beats.all(statement).await?;
         let quarantined: BTreeSet<(&str, &AgentId)> = rows
@@ -163,10 +167,10 @@ impl Store {
             .filter(|row| row.quarantined)
             .map(|row| (row.tenant.as_str(), &row.id.0))
             .collect();
-        let is_in = |(tenant, request): &(Tenant, ClaimRequest)| {
-            quarantined.contains(&(tenant.as_str(), &request.agent))
+        let is_in = |arrival: &Arrival| {
+            quarantined.contains(&(arrival.tenant.as_str(), &arrival.request.agent))
         };
-        Ok(requests.iter().map(is_in).collect())
+        Ok(arrivals.iter().map(is_in).collect())
     }
 
     /// Records that agents are alive. Returns those that are known and were free.
@@ -178,10 +182,11 @@ impl Store {
             tenants: agents.iter().map(|(tenant, _)| tenant).collect(),
             agents: agents.iter().map(|(_, agent)| agent).collect(),
         };
-        let sighting = |Sighted { tenant, id, quarantined }| Sighting {
+        let sighting = |SeenRow { tenant, id, quarantined, session }| Sighting {
             tenant: Tenant(tenant),
             agent: id.0,
             quarantined,
+            session: session.map(|session| session.0),
         };
         Ok(self.beats.all(statement).await?.into_iter().map(sighting).collect())
     }

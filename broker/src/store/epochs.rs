@@ -7,6 +7,7 @@ use rollmill_broker_client::{EpochOutcome, EpochState, EpochView, JobState};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::artifacts::epoch_path;
+use super::audit::By;
 use super::sql::{
     AttemptCancel, EpochCancel, EpochClose, EpochEnd, EpochForget, EpochLock, EpochOpen, EpochRow,
     EpochShared, EpochStateOf, EpochSweepArtifacts, EpochSweepBodies, EpochSweepJobs, EpochSwept,
@@ -65,7 +66,7 @@ impl Store {
             Some(EpochState::Open) => Ok(known.map_or(1, |row| row.generation.0)),
             Some(EpochState::Closing) => Err(BrokerError::EpochClosing { epoch }),
             Some(EpochState::Gone) => Err(BrokerError::EpochGone { epoch }),
-            None if may_open => Ok(self.open_epoch(tenant, epoch).await?.generation),
+            None if may_open => Ok(self.open(tenant, epoch, None).await?.generation),
             None => Err(BrokerError::EpochGone { epoch }),
         }
     }
@@ -75,12 +76,34 @@ impl Store {
     ///
     /// # Errors
     /// [`BrokerError::EpochClosing`] while the last generation is being deleted, and [`BrokerError::EpochsOpen`].
-    pub async fn open_epoch(&self, tenant: &Tenant, epoch: u64) -> Result<EpochView, BrokerError> {
+    pub async fn open_epoch<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        epoch: u64,
+    ) -> Result<EpochView, BrokerError> {
+        let by = by.into();
+        self.open(by.tenant, epoch, Some(by)).await
+    }
+
+    /// As [`Self::open_epoch`]. What an upload or a job opens by itself is not recorded.
+    async fn open(
+        &self,
+        tenant: &Tenant,
+        epoch: u64,
+        by: Option<By<'_>>,
+    ) -> Result<EpochView, BrokerError> {
         let most = i64::from(self.rules.epochs_open_max);
         let open = EpochOpen { tenant, number: epoch, most };
-        if let Some(row) = open.optional(&self.pool).await? {
+        let mut tx = self.pool.begin().await?;
+        if let Some(row) = open.optional(&mut *tx).await? {
+            if let Some(by) = by {
+                by.record(&mut tx, "open epoch", &epoch.to_string()).await?;
+            }
+            tx.commit().await?;
             return Ok(view(&row));
         }
+        // Another connection is not waited for while this one is held.
+        tx.rollback().await?;
         match (EpochStateOf { tenant, number: epoch }).optional(&self.pool).await? {
             Some(row) if row.state.0 == EpochState::Open => Ok(view(&row)),
             Some(row) if row.state.0 == EpochState::Gone && !row.swept => {
@@ -95,14 +118,15 @@ impl Store {
     ///
     /// # Errors
     /// [`BrokerError::EpochGone`] when there is no such epoch, or no more.
-    pub async fn close_epoch(
+    pub async fn close_epoch<'a>(
         &self,
-        tenant: &Tenant,
+        by: impl Into<By<'a>>,
         epoch: u64,
         outcome: EpochOutcome,
         label: Option<(&str, &str)>,
     ) -> Result<Closed, BrokerError> {
-        let number = epoch;
+        let by = by.into();
+        let (tenant, number) = (by.tenant, epoch);
         let mut tx = self.pool.begin().await?;
         let row = EpochLock { tenant, number }.optional(&mut *tx).await?;
         let row = row.ok_or(BrokerError::EpochGone { epoch })?;
@@ -118,6 +142,8 @@ impl Store {
             }
         }
         let cancelled = Self::close_locked(&mut tx, tenant, number, outcome).await?;
+        let detail = format!("{epoch}: {outcome}, {} jobs cancelled", cancelled.jobs);
+        by.record(&mut tx, "close epoch", &detail).await?;
         let row = EpochStateOf { tenant, number }.one(&mut *tx).await?;
         tx.commit().await?;
         Ok(Closed { epoch: view(&row), cancelled: Some(cancelled) })
@@ -137,25 +163,33 @@ impl Store {
     }
 
     /// Forgets an epoch at once, as if it had never been; returns how many jobs it had.
-    pub async fn drop_epoch(&self, tenant: &Tenant, epoch: u64) -> Result<u64, BrokerError> {
-        let number = epoch;
-        self.end_epoch(tenant, epoch, EpochOutcome::Operator).await?;
+    /// The record has the entry of the end, since nothing after it can be undone.
+    pub async fn drop_epoch<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        epoch: u64,
+    ) -> Result<u64, BrokerError> {
+        let by = by.into();
+        let (tenant, number) = (by.tenant, epoch);
+        self.end_epoch(by, epoch, EpochOutcome::Operator).await?;
         let jobs = self.sweep_epoch(tenant, epoch).await?;
         EpochForget { tenant, number }.run(&self.pool).await?;
         Ok(jobs)
     }
 
     /// Ends an epoch for good; [`Self::sweep_epoch`] deletes what it has.
-    pub(super) async fn end_epoch(
+    async fn end_epoch(
         &self,
-        tenant: &Tenant,
+        by: By<'_>,
         epoch: u64,
         outcome: EpochOutcome,
     ) -> Result<(), BrokerError> {
-        let number = epoch;
+        let (tenant, number) = (by.tenant, epoch);
         let mut tx = self.pool.begin().await?;
         EpochLock { tenant, number }.optional(&mut *tx).await?;
-        EpochEnd { tenant, number, outcome }.run(&mut *tx).await?;
+        if (EpochEnd { tenant, number, outcome }).run(&mut *tx).await? > 0 {
+            by.record(&mut tx, "drop epoch", &epoch.to_string()).await?;
+        }
         tx.commit().await?;
         self.partitions.lock().remove(&epoch);
         Ok(())

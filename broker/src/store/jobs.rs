@@ -7,10 +7,11 @@ use rollmill_broker_client::{
     RejectRequest, RejectResponse,
 };
 
+use super::audit::{By, named};
 use super::leases::Reopening;
 use super::sql::{
-    AgentCharge, ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel,
-    DeadLetters, Enqueue, Lock, Queue, QueueRow, Replay, Seq, Statement,
+    ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel, DeadLetters, Enqueue,
+    Lock, Queue, QueueRow, Replay, Seq, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -149,48 +150,72 @@ impl Store {
     }
 
     /// Cancels unfinished jobs; returns how many were.
-    pub async fn cancel(&self, tenant: &Tenant, ids: &[JobId]) -> Result<Cancelled, BrokerError> {
+    pub async fn cancel<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        ids: &[JobId],
+    ) -> Result<Cancelled, BrokerError> {
         let unfinished = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
-        self.cancel_where(tenant, ids, unfinished).await
+        self.cancel_where(by.into(), "cancel", ids, unfinished).await
     }
 
     /// Cancels dead letters; returns how many.
-    pub async fn drop_dead(&self, tenant: &Tenant, ids: &[JobId]) -> Result<u64, BrokerError> {
-        Ok(self.cancel_where(tenant, ids, vec![JobState::Dead]).await?.jobs)
+    pub async fn drop_dead<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        ids: &[JobId],
+    ) -> Result<u64, BrokerError> {
+        let dead = vec![JobState::Dead];
+        Ok(self.cancel_where(by.into(), "drop dead letters", ids, dead).await?.jobs)
     }
 
     async fn cancel_where(
         &self,
-        tenant: &Tenant,
+        by: By<'_>,
+        action: &str,
         ids: &[JobId],
         states: Vec<JobState>,
     ) -> Result<Cancelled, BrokerError> {
         let mut tx = self.pool.begin().await?;
-        let cancel = Cancel { tenant, jobs: ids.iter().collect(), states };
+        let cancel = Cancel { tenant: by.tenant, jobs: ids.iter().collect(), states };
         let seqs = seqs(cancel.all(&mut *tx).await?);
         let attempts = AttemptCancel { jobs: &seqs }.run(&mut *tx).await?;
+        if !seqs.is_empty() {
+            by.record(&mut tx, action, &named(seqs.len() as u64, ids)).await?;
+        }
         tx.commit().await?;
         Ok(Cancelled { jobs: seqs.len() as u64, attempts })
     }
 
     /// Renews the budget of dead letters, with every agent, and makes them ready.
-    pub async fn replay(&self, tenant: &Tenant, ids: &[JobId]) -> Result<u64, BrokerError> {
+    pub async fn replay<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        ids: &[JobId],
+    ) -> Result<u64, BrokerError> {
+        let by = by.into();
         let mut tx = self.pool.begin().await?;
-        let replay = Replay { tenant, jobs: ids.iter().collect() };
+        let replay = Replay { tenant: by.tenant, jobs: ids.iter().collect() };
         let seqs = seqs(replay.all(&mut *tx).await?);
         AttemptUncountAll { jobs: &seqs }.run(&mut *tx).await?;
+        if !seqs.is_empty() {
+            let detail = named(seqs.len() as u64, ids);
+            by.record(&mut tx, "replay dead letters", &detail).await?;
+        }
         tx.commit().await?;
         Ok(seqs.len() as u64)
     }
 
     /// Reopens a job whose result its producer rejects, and charges the agent. Where the bytes cannot
     /// be read nobody is charged, since nobody can have checked them.
-    pub async fn reject(
+    pub async fn reject<'a>(
         &self,
-        tenant: &Tenant,
+        by: impl Into<By<'a>>,
         request: &RejectRequest,
         spread: f64,
     ) -> Result<RejectResponse, BrokerError> {
+        let by = by.into();
+        let tenant = by.tenant;
         let mut tx = self.pool.begin().await?;
         let RejectRequest { id, result, reason } = request;
         let job = Lock { tenant, job: id }.optional(&mut *tx).await?;
@@ -201,6 +226,8 @@ impl Store {
         }
         if !self.read(&mut tx, tenant, *result, None).await?.is_whole() {
             Self::reopen_without_blame(&mut tx, &[seq], *result).await?;
+            let detail = format!("{id}: {result}, whose bytes are lost, so nobody is blamed");
+            by.record(&mut tx, "reject", &detail).await?;
             tx.commit().await?;
             return Ok(RejectResponse {
                 outcome: RejectOutcome::Reopened,
@@ -210,22 +237,24 @@ impl Store {
         let agent = job.result_agent.ok_or_else(|| corrupt("a result without its agent"))?.0;
 
         AttemptReject { job: seq, agent: &agent, result: *result, reason }.run(&mut *tx).await?;
-        let rejections_max = i32::try_from(self.rules.rejections_max).unwrap_or(i32::MAX);
-        let charge = AgentCharge { tenant, agent: &agent, rejections_max };
-        let agent_quarantined = charge.one(&mut *tx).await?.quarantined;
+        let blame = self.charge(&mut tx, tenant, &agent).await?;
 
         let (failure, size) = (FailureClass::InvalidProof, job.class.0);
         let count = Self::failures(&mut tx, seq, failure).await?;
         let next = policy::after(Failure { failure, count, size }, spread);
         let reopening = Reopening { seq, failure, message: reason, agent: &agent, size, next };
         Self::reopen(&mut tx, reopening).await?;
+        by.record(&mut tx, "reject", &format!("{id}: {result} by {agent}: {reason}")).await?;
         tx.commit().await?;
+        if let Some(label) = blame.suspended {
+            tracing::warn!(label, "token suspended");
+        }
         let outcome = if next == Next::GiveUp {
             RejectOutcome::DeadLettered
         } else {
             RejectOutcome::Reopened
         };
-        Ok(RejectResponse { outcome, agent_quarantined })
+        Ok(RejectResponse { outcome, agent_quarantined: blame.quarantined })
     }
 
     /// Unfinished jobs by tenant, type, epoch and state; of one tenant, or of all.

@@ -5,6 +5,7 @@
 
 mod agents;
 mod artifacts;
+mod audit;
 mod aztec;
 mod bulk;
 mod changes;
@@ -41,7 +42,9 @@ use sql::{
     ServerVersionOf, Statement,
 };
 
+pub use agents::{Arrival, OpenedSession, Opening};
 pub use artifacts::{NewObject, Place, Uploaded};
+pub use audit::By;
 pub use aztec::AztecJob;
 pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};
@@ -52,7 +55,7 @@ pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
 pub use retention::{Kept, Retention, Retired};
 pub use rollmill_broker_client::Role;
-pub use tokens::TokenView;
+pub use tokens::secret;
 pub use view::Listed;
 
 /// Artifacts up to this size are stored in the database, larger ones in the object store.
@@ -92,6 +95,8 @@ pub struct Rules {
     pub hard_limit: Duration,
     /// Invalid proofs after which an agent is quarantined.
     pub rejections_max: u32,
+    /// Invalid proofs of the agents of one token after which it is suspended.
+    pub token_rejections_max: u32,
     /// An agent that was not seen for this long counts as gone. Above the longest wait of a claim.
     pub live: Duration,
     /// How long every live able agent is excluded from a job before it is forgiven the first time.
@@ -110,6 +115,7 @@ impl Default for Rules {
             lease: Duration::from_secs(30),
             hard_limit: Duration::from_secs(3600),
             rejections_max: 3,
+            token_rejections_max: 10,
             live: Duration::from_secs(45),
             forgive_after: Duration::from_secs(30),
             unable_after: Duration::from_secs(10),

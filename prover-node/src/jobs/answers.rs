@@ -65,14 +65,15 @@ pub const fn action(route: Route, answer: Answer) -> Action {
     use Action as Do;
     match (answer, route) {
         (Answer::Transient, _) => Do::Retry,
-        (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
+        (Answer::TokenRejected | Answer::Quarantined | Answer::IdentityTaken, _) => Do::AwaitToken,
         // A lease that is not granted is requested again at its own pace.
         (_, Route::Lease) => Do::Retry,
-        // Only agents get the last two.
+        // Only agents get the last three.
         (
             Answer::Incompatible
             | Answer::VersionConflict
             | Answer::LeaseLost
+            | Answer::UnknownSession
             | Answer::RejectedBefore,
             _,
         ) => Do::Park,

@@ -14,7 +14,9 @@ use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::routes::{Artifacts, Payload as _};
 use rollmill_broker_client::{
     AgentId, ArtifactsResponse, BATCH_MAX, ChangesRequest, ChangesResponse, ClientError,
-    CountResponse, Digest, EnqueueRequest, EpochOutcome, EpochState, ErrorBody, FailureClass, FailureView, IdsRequest, JobId, JobState, JobView, JobsResponse, ListQuery, NewJob, ROLLUP_LABEL, RejectOutcome, RejectRequest, RejectResponse,
+    CountResponse, Digest, EnqueueRequest, EpochOutcome, EpochState, ErrorBody, FailureClass,
+    FailureView, IdsRequest, JobId, JobState, JobView, JobsResponse, ListQuery, NewJob,
+    ROLLUP_LABEL, RejectOutcome, RejectRequest, RejectResponse,
 };
 use rollmill_prover_node::jobs::Broker;
 use rollmill_prover_node::jobs::answers::Route;

@@ -37,7 +37,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("bench/src/result.rs", 1, "the reason in `BenchError::Foreign`"),
     (
         "broker/client/src/routes.rs",
-        4,
+        5,
         "what is wrong with a part of a path; the broker's code is BRK-010",
     ),
     ("broker/client/src/size.rs", 1, "what serde says of a number that is no class"),

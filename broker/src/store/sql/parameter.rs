@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, Digest, EpochOutcome, EpochState, FailureClass, IdError, Incarnation,
-    JobId, JobState, KindName, LeaseEpoch, Named as _, Role, SizeClass,
+    Installation, JobId, JobState, KindName, LeaseEpoch, Named as _, Role, SessionId, SizeClass,
+    TokenLabel,
 };
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
@@ -49,7 +50,10 @@ macro_rules! texts {
     )+};
 }
 
-texts!(AgentId: as_str, JobId: as_str, KindName: as_str, Incarnation: as_str, Tenant: as_str);
+texts!(
+    AgentId: as_str, JobId: as_str, KindName: as_str, Incarnation: as_str, Installation: as_str,
+    SessionId: as_str, TokenLabel: as_str, Tenant: as_str
+);
 
 macro_rules! names {
     ($($type:ty),+) => {$(
@@ -217,7 +221,7 @@ macro_rules! stored_ids {
     )+};
 }
 
-stored_ids!(AgentId, JobId, KindName, Incarnation);
+stored_ids!(AgentId, JobId, KindName, Incarnation, Installation, SessionId);
 
 macro_rules! stored_names {
     ($($type:ty),+) => {$(

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, Digest, EpochOutcome, FailureClass, Incarnation, JobId, JobState,
-    KindName, LeaseEpoch, Role, SizeClass,
+    AgentId, AttemptOutcome, Digest, EpochOutcome, FailureClass, Incarnation, Installation, JobId,
+    JobState, KindName, LeaseEpoch, Role, SessionId, SizeClass, TokenLabel,
 };
 
 use super::super::{Place, Tenant};
@@ -194,6 +194,8 @@ statements! {
         info: String,
         size: SizeClass,
         able: Vec<String>,
+        token: Option<&'a str>,
+        device: Option<&'a str>,
     } -> Quarantine;
     AgentSeen<'a> = "agent_seen.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
     AgentAdmitMany<'a> = "agent_admit_many.sql" {
@@ -202,17 +204,34 @@ statements! {
         infos: Vec<String>,
         sizes: Vec<SizeClass>,
         able: Vec<String>,
+        tokens: Vec<&'a str>,
+        devices: Vec<Option<&'a str>>,
     } -> Sighted;
     AgentSeenMany<'a> = "agent_seen_many.sql" {
         tenants: Vec<&'a Tenant>,
         agents: Vec<&'a AgentId>,
-    } -> Sighted;
-    AgentPardon<'a> = "agent_pardon.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
+    } -> SeenRow;
+    AgentPardon<'a> = "agent_pardon.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> AgentName;
     AgentCharge<'a> = "agent_charge.sql" {
         tenant: &'a Tenant,
         agent: &'a AgentId,
         rejections_max: i32,
+    } -> Charged;
+    DeviceCharge<'a> = "device_charge.sql" {
+        tenant: &'a Tenant,
+        device: &'a str,
+        rejections_max: i32,
     } -> Quarantine;
+    DeviceAgents<'a> = "device_agents.sql" { tenant: &'a Tenant, device: &'a str } -> ();
+    SessionOpen<'a> = "session_open.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        session: &'a SessionId,
+        installation: &'a Installation,
+        live: Duration,
+        outcome: AttemptOutcome,
+    } -> SessionRow;
+    SessionOf<'a> = "session_of.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> PresentSession;
     AgentQuarantined<'a> = "agent_quarantined.sql" {
         tenant: &'a Tenant,
         agent: &'a AgentId,
@@ -372,10 +391,40 @@ statements! {
         label: &'a str,
         role: Role,
         tenant: &'a Tenant,
+        fleet: bool,
+        agent: Option<&'a AgentId>,
+        valid_seconds: Option<f64>,
+        requests_per_second: Option<i32>,
+        connections: Option<i32>,
     } -> ();
-    TokenRevoke<'a> = "token_revoke.sql" { label: &'a str } -> ();
-    Tokens = "tokens.sql" {} -> TokenRow;
+    TokenRotate<'a> = "token_rotate.sql" {
+        label: &'a TokenLabel,
+        hash: &'a [u8],
+        overlap_seconds: f64,
+        valid_seconds: Option<f64>,
+        tenant: Option<&'a Tenant>,
+    } -> TenantName;
+    TokenRevoke<'a> = "token_revoke.sql" {
+        label: &'a TokenLabel,
+        tenant: Option<&'a Tenant>,
+    } -> TenantName;
+    TokenResume<'a> = "token_resume.sql" {
+        label: &'a TokenLabel,
+        tenant: Option<&'a Tenant>,
+    } -> Resumed;
+    TokenCharge<'a> = "token_charge.sql" {
+        label: &'a str,
+        role: Role,
+        rejections_max: i32,
+        tenant: &'a Tenant,
+    } -> Suspension;
+    Tokens<'a> = "tokens.sql" { tenant: Option<&'a Tenant> } -> TokenRow;
     Bearers = "bearers.sql" {} -> BearerRow;
+    AuditList<'a> = "audit_list.sql" {
+        tenant: Option<&'a Tenant>,
+        before: i64,
+        most: i64,
+    } -> AuditRow;
     Audit<'a> = "audit.sql" {
         tenant: &'a Tenant,
         label: &'a str,

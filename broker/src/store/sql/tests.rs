@@ -208,7 +208,12 @@ async fn every_check_of_a_table_lists_the_names_of_its_enum() {
         ("epoch_state_check", names::<EpochState>()),
         ("epoch_outcome_check", names::<EpochOutcome>()),
     ];
+    // A fleet is stored as agents with a mark, which a release that knows no fleets can read.
+    let stored =
+        |constraint: &str, name: &&str| constraint != "token_role_check" || *name != "fleet";
     for (constraint, wanted) in checks {
+        let wanted: BTreeSet<&str> =
+            wanted.into_iter().filter(|name| stored(constraint, name)).collect();
         let text: String = sqlx::query_scalar(
             "SELECT pg_get_constraintdef(oid) FROM pg_constraint
              WHERE conname = $1 AND connamespace = current_schema()::regnamespace",
