@@ -174,7 +174,7 @@ pub(crate) enum Commands {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Deploy {
     /// TOML file with the facts of the deployment; --sample prints one
-    #[arg(value_name = "FACTS", required_unless_present = "sample")]
+    #[arg(value_name = "FILE", required_unless_present = "sample")]
     pub(crate) facts: Option<PathBuf>,
     /// Print a file of facts with a comment on every key, and exit
     #[arg(long)]
