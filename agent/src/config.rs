@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rollmill_broker_client::{AgentId, SizeClass};
-use rollmill_service::{Common, Conflict, Secret, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Secret, Settings, values};
 
 use crate::devices::{Choice, Fallback};
 
@@ -137,6 +137,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const DEPLOYMENT: &'static [Fact] = &[Fact::identity("chain_id", "chain_id")];
+
     fn check(&self, common: &Common) -> Result<(), Conflict> {
         if self.fallback == Some(Fallback::Off) && self.device.is_accelerator() {
             return Err(Conflict::new(

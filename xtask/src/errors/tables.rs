@@ -56,6 +56,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ),
     ("kernels/src/emulated.rs", 2, "the reason in `CudaError`"),
     ("l1/cli/src/args.rs", 3, PARSER),
+    ("l1/deployment/src/facts.rs", 2, "the reason in `DeployError::Fact`"),
     ("l1/src/client.rs", 1, "the revert reason that the contract gave"),
     ("l1/src/intent.rs", 1, "the reason in `L1Error::IntentFile`, or in `L1Error::Dropped`"),
     ("l1/src/keys.rs", 1, "the reason in `L1Error::Key`"),
