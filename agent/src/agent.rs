@@ -285,13 +285,10 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         let next = match source.answer().scope() {
             Scope::Client => {
-                let remedy = match source.answer() {
-                    Answer::Quarantined => {
-                        format!("an operator can end it with `rollmill-broker pardon {}`", self.id)
-                    }
-                    _ => {
-                        "set --token to a token of role agent (`rollmill-broker tokens add`)".into()
-                    }
+                let remedy = if source.answer() == Answer::Quarantined {
+                    format!("an operator can end it with `rollmill-broker pardon {}`", self.id)
+                } else {
+                    "set --token to a token of role agent (`rollmill-broker tokens add`)".to_owned()
                 };
                 return Err(AgentError::Refused { remedy, source });
             }
