@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rollmill_l1::{BlockProposed, EpochProven, Follower, L1Client, L1Event};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
+use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{Fr, Tx};
 
 use crate::accounts::{self, Accounts};

@@ -343,8 +343,8 @@ mod tests {
                     .map(|other| ([other; 20], format!("http://{}", port(200, other))))
                     .collect();
                 let got = committee.others().iter().map(|peer| (peer.account.0, peer.url.clone()));
-                let trimmed =
-                    got.map(|(account, url)| (account, url.trim_end_matches('/').to_owned()));
+                let trimmed = got
+                    .map(|(account, url)| (account, url.as_str().trim_end_matches('/').to_owned()));
                 assert_eq!(trimmed.collect::<Vec<_>>(), expected);
                 assert_eq!(config.node.tx_sources.len(), usize::from(members - 1));
             }

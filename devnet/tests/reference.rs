@@ -209,6 +209,7 @@ const VALUE_NAMES: &[&str] = &[
     "TEXT",
     "URL",
     "URL,...",
+    "URL[=file:PATH|env:NAME],...",
     "file:PATH|env:NAME",
 ];
 const NUMBERS: &[&str] = &[

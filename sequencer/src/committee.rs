@@ -98,7 +98,7 @@ impl Committee {
             let client = ValidatorClient::new(peer.url.as_str(), token)?;
             Ok((abi::address(peer.account), Member { client, outage: Outage::default() }))
         });
-        let members = members.collect::<Result<_, _>>()?;
+        let members = members.collect::<Result<_, ClientError>>()?;
         Ok(Self {
             signer,
             duties,

@@ -1,8 +1,8 @@
-//! Many artifacts in few requests.
+//! Many artifacts in few requests, and many jobs in few answers.
 
 use bytes::Bytes;
 
-use crate::{BATCH_MAX, routes};
+use crate::{BATCH_MAX, Client, ClientError, JobView, ListQuery, routes};
 
 /// Bodies in requests of at most [`BATCH_MAX`] and [`routes::ARTIFACTS_BYTES_MAX`]; a larger one is alone.
 pub(crate) fn batches(bodies: Vec<Bytes>) -> Vec<Vec<Bytes>> {
@@ -21,6 +21,27 @@ pub(crate) fn batches(bodies: Vec<Bytes>) -> Vec<Vec<Bytes>> {
         }
     }
     all
+}
+
+impl Client {
+    /// All jobs that match, the newest first, in requests of [`BATCH_MAX`] whatever the query's limit is. Jobs that are
+    /// enqueued meanwhile are left out, and one that changes meanwhile is listed as it was.
+    ///
+    /// # Errors
+    /// As [`Self::list`], and [`crate::Answer::UnknownJob`] if the epoch of a listed job is dropped meanwhile.
+    pub async fn list_all(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
+        let (mut query, mut jobs) = (query.clone(), Vec::new());
+        query.limit = u32::try_from(BATCH_MAX).ok();
+        loop {
+            let page = self.list(&query).await?;
+            let is_last = page.len() < BATCH_MAX;
+            query.before = page.last().map(|job| job.id.clone());
+            jobs.extend(page);
+            if is_last {
+                return Ok(jobs);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

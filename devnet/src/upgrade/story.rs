@@ -8,6 +8,7 @@ use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::{EpochProven, TxRequest};
+use rollmill_node::PoolError;
 use rollmill_node_client::ClientError;
 use rollmill_protocol::{EthAddress, Fr, Tx, TxRejection};
 use rollmill_pxe::withdrawal::Withdrawal;
@@ -261,11 +262,13 @@ impl Upgrade<'_> {
     }
 }
 
-/// Whether a node rejected a transaction because it is for another deployment. NODE-021 is any rule of the next block; the
-/// cause is in the text.
+/// Whether a node rejected a transaction because it is for another deployment. The code is that of any rule of the next
+/// block; the cause is in the text.
 fn is_other_version(answer: &ClientError, expected: u64, got: u64) -> bool {
-    let cause = Bare(&TxRejection::WrongVersion { expected, got }).to_string();
-    answer.node_code() == Some("NODE-021") && answer.to_string().ends_with(&cause)
+    let rejection = TxRejection::WrongVersion { expected, got };
+    let cause = Bare(&rejection).to_string();
+    let rejected = PoolError::from(rejection);
+    answer.node_code() == Some(rejected.code()) && answer.to_string().ends_with(&cause)
 }
 
 fn unmet(what: &str, reason: &str) -> Error {

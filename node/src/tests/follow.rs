@@ -10,10 +10,7 @@ use rollmill_service::Shutdown;
 
 use super::support::{self, value};
 use super::{MemoryL1, Proposer, TestNode, dump, open, settings, sync};
-use crate::{
-    Data, L1Event, L1Events, L1Position, L1SourceError, L1Update, NodeError, ProposedBlock,
-    QueryError, follow,
-};
+use crate::{Data, L1Event, L1Position, L1Update, NodeError, ProposedBlock, QueryError, follow};
 
 /// Four blocks on L1, the first two proven.
 pub(super) fn four_blocks() -> (MemoryL1, Proposer) {

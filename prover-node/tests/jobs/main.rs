@@ -384,7 +384,7 @@ async fn unwanted_jobs_are_found_behind_pages_of_wanted_ones() {
     fake.lock().lists = 0;
     assert_eq!(jobs.cancel_unwanted(EPOCH).await.unwrap(), 10);
     let inner = fake.lock();
-    let is_cancelled = |id| inner.jobs[id].state == JobState::Cancelled;
+    let is_cancelled = |id: &JobId| inner.jobs[id].state == JobState::Cancelled;
     assert!(all.iter().all(|(job, ..)| is_cancelled(&job.id)));
     assert_eq!(inner.jobs.values().filter(|job| job.state == JobState::Ready).count(), 2_100);
     // Three pages of jobs that are ready, and an empty one of each other state.

@@ -46,8 +46,15 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("broker/src/embedded/mod.rs", 2, "the reason in `EmbeddedError`"),
     ("broker/src/objects/address.rs", 1, PARSER),
     ("broker/src/store/sql/parameter.rs", 6, "the reason in `BrokerError::Corrupt`"),
+    ("devnet/src/faults.rs", 1, "what a kill did not show, the reason in `Error`"),
     ("devnet/src/options.rs", 1, "a help text to print, no error"),
+    ("devnet/src/tokens.rs", 1, "what does not balance, the reason in `Error`"),
     ("devnet/src/upgrade/mod.rs", 1, "a map whose values are names"),
+    (
+        "devnet/src/upgrade/queue.rs",
+        1,
+        "what two deployments did in one queue, the reason in `Error`",
+    ),
     ("devnet/src/upgrade/story.rs", 1, "what a contract answered, a line of the report"),
     (
         "devnet/src/tampering.rs",
