@@ -26,25 +26,6 @@ impl Client {
         Ok(self.ask::<routes::List>(&(), query).await?.jobs)
     }
 
-    /// All jobs that match, the newest first, in requests of [`BATCH_MAX`] whatever the query's limit is. Jobs that are
-    /// enqueued meanwhile are left out, and one that changes meanwhile is listed as it was.
-    ///
-    /// # Errors
-    /// As [`Self::list`], and [`crate::Answer::UnknownJob`] if the epoch of a listed job is dropped meanwhile.
-    pub async fn list_all(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
-        let (mut query, mut jobs) = (query.clone(), Vec::new());
-        query.limit = u32::try_from(BATCH_MAX).ok();
-        loop {
-            let page = self.list(&query).await?;
-            let is_last = page.len() < BATCH_MAX;
-            query.before = page.last().map(|job| job.id.clone());
-            jobs.extend(page);
-            if is_last {
-                return Ok(jobs);
-            }
-        }
-    }
-
     /// Every attempt at a job, newest first.
     pub async fn history(&self, id: &JobId) -> Result<HistoryResponse, ClientError> {
         self.ask::<routes::History>(id, &NoQuery {}).await
