@@ -155,6 +155,8 @@ async fn a_claim_of_blocks_has_gas_for_every_word() {
     }
     assert!(economics.balance(contracts.rewards).await.unwrap().is_zero());
     let more = simulated().await - before;
-    assert!(more <= claim.gas_spare, "{more} of {}", claim.gas_spare);
-    assert!(more >= claim.gas_spare * 19 / 20, "{more} of {}", claim.gas_spare);
+    // A call within a call leaves 1/64 behind (EIP-150), for which the fifth is enough. A word is 7 % here.
+    let spare = claim.gas_spare;
+    assert!(more <= spare + spare / 50, "{more} of {spare}");
+    assert!(more >= spare - spare / 50, "{more} of {spare}");
 }
