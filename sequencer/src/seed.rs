@@ -169,7 +169,7 @@ fn turn(span: Span, rank: u64) -> u64 {
     let delay = rank.checked_ilog2().map_or(0, |k| {
         // 2^k members have turns before those of this step, and as many have turns within it.
         let before = 1 << k;
-        step * u64::from(k) + step.saturating_mul(rank - before + 1) / before
+        step * u64::from(k) + step.saturating_mul(rank - before + 1).div_ceil(before)
     });
     span.start.saturating_add(delay.min(seconds - seconds.div_ceil(8)))
 }

@@ -33,7 +33,6 @@ pub(crate) const PINS: &[(&str, &str, &str)] = &[
     ("xtask", "num_enum", UNIFIES),
     ("xtask", "rand_chacha", UNIFIES),
     ("xtask", "regex-syntax", UNIFIES),
-    ("xtask", "sha2-next", UNIFIES),
     ("xtask", "spki", UNIFIES),
     ("xtask", "subtle", UNIFIES),
     ("xtask", "winnow", UNIFIES),

@@ -61,6 +61,10 @@ impl Bench {
     /// Leases the first ready job to an agent.
     pub async fn lease(&self, name: &str) -> LeaseRef {
         let seq = self.peek().await[0].seq;
+        // A transaction that failed is rolled back a moment after its error is returned, and a claim passes over what it
+        // holds.
+        let free = sqlx::query("SELECT seq FROM job WHERE seq = $1 FOR UPDATE").bind(seq);
+        free.execute(self.store.pool()).await.unwrap();
         let granted = self.store.claim(&[Match { seq, agent: agent(name) }]).await.unwrap();
         let grant = &granted[0].grant;
         LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch }

@@ -50,11 +50,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("devnet/src/options.rs", 1, "a help text to print, no error"),
     ("devnet/src/tokens.rs", 1, "what does not balance, the reason in `Error`"),
     ("devnet/src/upgrade/mod.rs", 1, "a map whose values are names"),
-    (
-        "devnet/src/upgrade/queue.rs",
-        1,
-        "what two deployments did in one queue, the reason in `Error`",
-    ),
+    ("devnet/src/upgrade/queue.rs", 1, "what one queue shows, the reason in `Error`"),
     ("devnet/src/upgrade/story.rs", 1, "what a contract answered, a line of the report"),
     (
         "devnet/src/tampering.rs",
