@@ -1,7 +1,4 @@
-//! L1 endpoints and beacon nodes behind TLS. The program has one test for each kind of server, and one set of
-//! files for its TLS, as a process has.
-
-use std::sync::OnceLock;
+//! L1 endpoints and beacon nodes behind TLS. One test, since a process has one set of files for its TLS.
 
 use rollmill_l1::L1Client;
 use rollmill_l1::data::{Beacon, BlobSource, BlockIds, WebLimits};
@@ -11,18 +8,6 @@ use rollmill_l1_testing::{Anvil, CHAIN_ID};
 use rollmill_net::{Tls, TlsFiles};
 use rollmill_net_testing::{Authority, Signed};
 use tokio::net::{TcpListener, TcpStream};
-
-/// What the process trusts, and another authority.
-fn authorities() -> &'static (Authority, Authority) {
-    static AUTHORITIES: OnceLock<(Authority, Authority)> = OnceLock::new();
-    AUTHORITIES.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap().keep();
-        let trusted = Authority::new(&dir, "trusted");
-        let files = TlsFiles { ca: Some(trusted.file()), identity: None };
-        assert!(Tls::open(files).unwrap().install());
-        (trusted, Authority::new(&dir, "other"))
-    })
-}
 
 /// A server at `https://localhost`, with this certificate, that passes everything on to `target`, which starts
 /// with `http://`.
@@ -46,8 +31,16 @@ async fn proxy(signed: &Signed, target: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_l1_is_reached_over_tls_if_its_certificate_is_good() {
-    let (trusted, other) = authorities();
+async fn servers_are_reached_over_tls_if_their_certificates_are_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let [trusted, other] = ["trusted", "other"].map(|name| Authority::new(folder.path(), name));
+    let files = TlsFiles { ca: Some(trusted.file()), identity: None };
+    assert!(Tls::open(files).unwrap().install());
+    endpoint_of_l1(&trusted, &other).await;
+    beacon_node(&trusted, &other).await;
+}
+
+async fn endpoint_of_l1(trusted: &Authority, other: &Authority) {
     let anvil = Anvil::start();
     let good = proxy(&trusted.sign("l1", &["localhost"]), &anvil.url).await;
     let client = L1Client::connect(std::slice::from_ref(&good), CHAIN_ID).await.unwrap();
@@ -69,9 +62,7 @@ async fn an_endpoint_of_l1_is_reached_over_tls_if_its_certificate_is_good() {
     L1Client::connect(&[foreign, good], CHAIN_ID).await.unwrap().latest().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_beacon_node_is_reached_over_tls_if_its_certificate_is_good() {
-    let (trusted, other) = authorities();
+async fn beacon_node(trusted: &Authority, other: &Authority) {
     let (blob, hash) = blob(1).await;
     let bytes = blob.as_bytes().to_vec();
     let web = Web::start(move |_| Answer::beacon(&[&bytes])).await;
