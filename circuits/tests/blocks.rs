@@ -1,8 +1,6 @@
 //! BlockRoot, BlockMerge and EpochRoot: they equal their plain twins, and each rule refuses what
 //! breaks it.
 
-mod common;
-
 use rollmill_algebra::Fr;
 use rollmill_circuits::block_merge;
 use rollmill_circuits::block_root::{self, BlockRootWitness};
@@ -15,9 +13,9 @@ use rollmill_protocol::public_inputs::{BlockRangeLayout, EpochRootLayout, TxRang
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use rollmill_protocol::{BlockRange, Circuit, Config, Constants, EpochRoot, Pair, TxRange};
 
-use common::mutate::{Free, Mutator};
-use common::parts::{lay_block_root as root_over, runs};
-use common::{
+use crate::common::mutate::{Free, Mutator};
+use crate::common::parts::{lay_block_root as root_over, runs};
+use crate::common::{
     BlockCase, chain, config, constants, constants_vars, opened, outcome, pair_vars, rows, small,
     value,
 };

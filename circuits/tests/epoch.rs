@@ -3,8 +3,6 @@
 //! `golden/` holds the genesis, the keys and every job's input and output, children before parents. Made by
 //! `cargo run -p rollmill-circuits --example epoch -- KEYS --write circuits/tests/golden 3 0 1`.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::{Circuit, ClientInputs, EpochRoot, Pair};
 use sha2::{Digest, Sha256};
 
-use common::golden;
+use crate::common::golden;
 
 struct Job {
     kind: String,

@@ -1,7 +1,5 @@
 //! Gadgets: what they accept, what they reject, and that they equal their plain twins.
 
-mod common;
-
 use ark_ff::PrimeField;
 use rollmill_algebra::Fr;
 use rollmill_circuits::gadgets::indexed::{EntryWitness, OpenEntry, insert_nullifier};
@@ -18,7 +16,7 @@ use rollmill_protocol::tree::{
     StateRead, Tree, append as native, empty_root, indexed, node_hash,
 };
 
-use common::{outcome, small, value};
+use crate::common::{outcome, small, value};
 
 fn accepts(cell_bits: u32, lay_out: impl Fn(&mut Builder)) -> bool {
     let mut b = Builder::new(0, cell_bits);

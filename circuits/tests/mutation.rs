@@ -4,8 +4,6 @@
 //! gadgets in `curve.rs`. Here it is the nine circuits as they are proven, over the golden epoch, and a
 //! sample of their cells: `ROLLMILL_MUTATION_STEP` makes it finer, `ROLLMILL_SEED` takes another.
 
-mod common;
-
 use std::collections::HashMap;
 
 use rollmill_algebra::Fr;
@@ -15,8 +13,8 @@ use rollmill_plonk::check::check;
 use rollmill_plonk::layout::FixedRow;
 use rollmill_protocol::Circuit;
 
-use common::golden;
-use common::mutate::{Free, Mutator};
+use crate::common::golden;
+use crate::common::mutate::{Free, Mutator};
 
 fn number(variable: &str, default: usize) -> usize {
     let text = std::env::var(variable).ok();

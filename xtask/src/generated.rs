@@ -98,7 +98,7 @@ const ROWS: &[Row] = &[
     Row {
         files: &["plonk/tests/fixtures/solidity/"],
         writer: Writer::Apart(
-            "ROLLMILL_BLESS=1 cargo test -p rollmill-plonk --test solidity",
+            "ROLLMILL_BLESS=1 cargo test -p rollmill-plonk --test all solidity",
             "makes new proofs",
         ),
         compared_by: "`the_solidity_verifier_agrees_with_the_native_one`",
