@@ -50,6 +50,7 @@ impl Lab {
             class: SizeClass::SMALLEST,
             wait_ms: u64::try_from(WAIT.as_millis()).unwrap(),
             info: serde_json::Value::Null,
+            session: None,
         };
         self.client.claim(&request).await.unwrap().expect("a job is ready")
     }
@@ -268,6 +269,7 @@ async fn an_exclusion_that_leaves_nobody_is_forgiven_after_a_while() {
             class: SizeClass::SMALLEST,
             wait_ms: 0,
             info: serde_json::Value::Null,
+            session: None,
         };
         let (store, tenant) = (bench.store.clone(), bench.tenant.clone());
         async move { store.admit(&tenant, &request).await.unwrap() }
@@ -421,6 +423,7 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
         class: SizeClass::new(1).unwrap(),
         wait_ms: 0,
         info: serde_json::Value::Null,
+        session: None,
     };
     assert!(client.claim(&small).await.unwrap().is_none());
     setup.stop().await;

@@ -30,6 +30,7 @@ fn request(name: &str, wait: Duration) -> ClaimRequest {
         class: SizeClass::SMALLEST,
         wait_ms: u64::try_from(wait.as_millis()).unwrap(),
         info: serde_json::json!({ "software": "test" }),
+        session: None,
     }
 }
 
@@ -494,11 +495,20 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::Cancelled { id: id.clone() }, Answer::Cancelled),
         (E::AlreadyRejected { id }, Answer::RejectedBefore),
         (E::UnknownPath, Answer::Incompatible),
+        (E::UnknownToken { label: "t".into() }, Answer::Incompatible),
+        (E::TokenSuspended { label: "t".into() }, Answer::TokenRejected),
+        (E::IdentityTaken { agent: agent("a") }, Answer::IdentityTaken),
+        (E::UnknownSession { agent: agent("a") }, Answer::UnknownSession),
+        (E::TooManyRequests { what: "x", max: 1, retry_seconds: 1 }, Answer::Transient),
         (E::WrongMethod, Answer::Incompatible),
         (E::Overloaded, Answer::Transient),
         (E::Unauthorized, Answer::TokenRejected),
         (E::Forbidden, Answer::TokenRejected),
         (E::Objects { source: "away".into() }, Answer::Transient),
+        (E::EpochClosing { epoch: 7 }, Answer::EpochEnded),
+        (E::EpochGone { epoch: 7 }, Answer::EpochEnded),
+        (E::EpochsOpen { most: 64 }, Answer::Transient),
+        (E::DiskFull { free_percent: 3.0 }, Answer::Transient),
     ];
     for (error, meaning) in &errors {
         assert_eq!(Answer::of(error.status(), Some(error.code())), *meaning, "{error}");

@@ -1,6 +1,7 @@
 //! One call of a route: its caller, parameter, query and body, each read and checked as the table says.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
@@ -8,7 +9,8 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Query, RawPathParams, Request};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use rollmill_broker_client::routes::{BodyLimit, Payload, Route};
+use rollmill_broker_client::routes::{Admission, BodyLimit, Payload, Route};
+use rollmill_service::Connection;
 
 use super::Answer;
 use crate::broker::Shared;
@@ -17,7 +19,7 @@ use crate::store::tokens::Bearer;
 
 /// The arguments of a handler.
 pub(crate) struct Call<R: Route> {
-    pub(crate) bearer: Bearer,
+    pub(crate) bearer: Arc<Bearer>,
     pub(crate) parameter: R::Parameter,
     pub(crate) query: R::Query,
     pub(crate) body: <R::Body as Payload>::Value,
@@ -36,20 +38,7 @@ where
     F: Future<Output = Answer<R>>,
 {
     let (mut parts, body) = request.into_parts();
-    let bearer = bearer_of(&parts, shared)?;
-    bearer.require(R::SPEC.roles)?;
-    let parameter = parameter::<R>(&mut parts).await?;
-    let query = Query::<R::Query>::try_from_uri(&parts.uri);
-    let Query(query) = query.map_err(|error| {
-        // What serde found wrong, after axum's words for it. The query has no secrets.
-        let text = error.body_text();
-        let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        BrokerError::bad(format!("the query cannot be read: {found}"))
-    })?;
-    let limit = Limit::of::<R>(shared);
-    if max_exceeded(&parts, limit) {
-        return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
-    }
+    let Head { bearer, parameter, query, limit } = head::<R>(shared, &mut parts).await?;
     let admission = &shared.admission;
     let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
     let body = read(body, limit).await?;
@@ -62,6 +51,43 @@ where
     // Held until the handler has ended.
     drop((memory, place));
     respond::<R>(&answer)
+}
+
+/// What a request says before its body.
+pub(super) struct Head<R: Route> {
+    pub(super) bearer: Arc<Bearer>,
+    pub(super) parameter: R::Parameter,
+    pub(super) query: R::Query,
+    pub(super) limit: Limit,
+}
+
+/// Reads and checks what a request says before its body: token with its limits and role, parameter, query, announced
+/// length.
+pub(super) async fn head<R: Route>(
+    shared: &Shared,
+    parts: &mut Parts,
+) -> Result<Head<R>, BrokerError> {
+    let bearer = bearer_of(parts, shared)?;
+    let connection = parts.extensions.get::<Connection>();
+    if let Some(connection) = connection {
+        connection.vouch();
+    }
+    let is_urgent = R::SPEC.admission == Admission::Urgent;
+    shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
+    bearer.require(R::SPEC.roles)?;
+    let parameter = parameter::<R>(parts).await?;
+    let query = Query::<R::Query>::try_from_uri(&parts.uri);
+    let Query(query) = query.map_err(|error| {
+        // What serde found wrong, after axum's words for it. The query has no secrets.
+        let text = error.body_text();
+        let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        BrokerError::bad(format!("the query cannot be read: {found}"))
+    })?;
+    let limit = Limit::of::<R>(shared);
+    if max_exceeded(parts, limit) {
+        return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
+    }
+    Ok(Head { bearer, parameter, query, limit })
 }
 
 fn respond<R: Route>(answer: &<R::Answer as Payload>::Value) -> Result<Response, BrokerError> {
@@ -92,7 +118,7 @@ async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerEr
     R::Parameter::read(text).map_err(BrokerError::bad)
 }
 
-fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Bearer, BrokerError> {
+fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Arc<Bearer>, BrokerError> {
     let token = parts
         .headers
         .get(header::AUTHORIZATION)

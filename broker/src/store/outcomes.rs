@@ -6,7 +6,6 @@ use rollmill_broker_client::{
 };
 use sqlx::PgConnection;
 
-use super::healing::Stored;
 use super::leases::{Reopening, lost};
 use super::sql::{
     AgentQuarantined, ArtifactExists, AttemptAdd, AttemptComplete, AttemptDistrusted,
@@ -65,7 +64,11 @@ impl Store {
             }
             return Err(error);
         }
-        if !(ArtifactExists { tenant, digest: result }).one(&mut *tx).await?.found {
+        let epoch = lease.job.epoch();
+        // A result of a closed epoch would be deleted with it: its producer does not want it any more.
+        self.require_open(tenant, epoch, false).await?;
+        let is_there = ArtifactExists { tenant, digest: result, epoch }.one(&mut *tx).await?.found;
+        if !is_there && !self.copy_artifact(tenant, epoch, result).await? {
             return Err(BrokerError::NotUploaded { digest: result });
         }
 
@@ -148,7 +151,7 @@ impl Store {
         let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
         let (seq, size) = (job.seq, job.class.0);
         if failure == FailureClass::InputMissing
-            && matches!(self.read(&mut tx, tenant, lease.job.input()).await?, Stored::Whole(_))
+            && self.read(&mut tx, tenant, lease.job.input(), None).await?.is_whole()
         {
             failure = FailureClass::Transient;
         }

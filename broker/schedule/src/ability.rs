@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use rollmill_broker_client::{JobState, QueueView, SizeClass, UnableView};
 
-use crate::store::Tenant;
-
-/// What an agent that is not in quarantine can do, and when it was last seen.
+/// What an agent of a tenant that is not in quarantine can do, and when it was last seen.
 #[derive(Clone, Debug)]
-pub struct Ability {
-    pub tenant: Tenant,
+pub struct Ability<T> {
+    pub tenant: T,
     /// `type/version`, each.
     pub capabilities: Vec<String>,
     pub class: SizeClass,
@@ -19,17 +17,17 @@ pub struct Ability {
 
 /// Types of waiting jobs that no live agent can do: none of the tenant's agents seen within `live`
 /// has the type and version and is of the class. Reported once it has been so for `after`.
-pub fn unable(
-    queue: &[(Tenant, QueueView)],
-    agents: &[Ability],
+pub fn unable<T: Clone + PartialEq>(
+    queue: &[(T, QueueView)],
+    agents: &[Ability<T>],
     live: Duration,
     after: Duration,
-) -> Vec<(Tenant, UnableView)> {
+) -> Vec<(T, UnableView)> {
     let waits = |view: &QueueView| matches!(view.state, JobState::Ready | JobState::Delayed);
-    let mut found: Vec<(Tenant, UnableView)> = Vec::new();
+    let mut found: Vec<(T, UnableView)> = Vec::new();
     for (tenant, view) in queue.iter().filter(|(_, view)| waits(view)) {
         let wanted = format!("{}/{}", view.kind, view.version);
-        let is_able = |agent: &&Ability| {
+        let is_able = |agent: &&Ability<T>| {
             agent.tenant == *tenant
                 && agent.class >= view.class
                 && agent.capabilities.contains(&wanted)
@@ -44,7 +42,7 @@ pub fn unable(
         if seen <= live.as_secs_f64() || since_seconds < after.as_secs_f64() {
             continue;
         }
-        let same = |(of, other): &&mut (Tenant, UnableView)| {
+        let same = |(of, other): &&mut (T, UnableView)| {
             *of == *tenant
                 && other.kind == view.kind
                 && other.version == view.version
@@ -78,7 +76,12 @@ mod tests {
     const LIVE: Duration = Duration::from_secs(30);
     const AFTER: Duration = Duration::from_secs(10);
 
-    fn queued(kind: &str, class: u8, state: JobState, oldest_seconds: f64) -> (Tenant, QueueView) {
+    fn queued(
+        kind: &str,
+        class: u8,
+        state: JobState,
+        oldest_seconds: f64,
+    ) -> (&'static str, QueueView) {
         let view = QueueView {
             kind: kind.into(),
             version: "v1".into(),
@@ -87,19 +90,22 @@ mod tests {
             count: 2,
             oldest_seconds,
         };
-        (Tenant::default(), view)
+        ("default", view)
     }
 
-    fn agent(capability: &str, class: u8, seen_seconds: f64) -> Ability {
+    fn agent(capability: &str, class: u8, seen_seconds: f64) -> Ability<&'static str> {
         Ability {
-            tenant: Tenant::default(),
+            tenant: "default",
             capabilities: vec![capability.into()],
             class: SizeClass::new(class).unwrap(),
             seen_seconds,
         }
     }
 
-    fn kinds(queue: &[(Tenant, QueueView)], agents: &[Ability]) -> Vec<(String, u8, u64)> {
+    fn kinds(
+        queue: &[(&'static str, QueueView)],
+        agents: &[Ability<&'static str>],
+    ) -> Vec<(String, u8, u64)> {
         let unable = unable(queue, agents, LIVE, AFTER);
         unable.into_iter().map(|(_, view)| (view.kind, view.class.number(), view.jobs)).collect()
     }
@@ -113,7 +119,7 @@ mod tests {
         assert_eq!(kinds(&queue, &[agent("leaf/v2", 3, 1.0)]), found, "another version");
         assert_eq!(kinds(&queue, &[agent("leaf/v1", 0, 1.0)]), found, "too small a class");
         assert_eq!(kinds(&queue, &[agent("leaf/v1", 1, 31.0)]), found, "not live");
-        let foreign = Ability { tenant: Tenant("other".into()), ..agent("leaf/v1", 1, 1.0) };
+        let foreign = Ability { tenant: "other", ..agent("leaf/v1", 1, 1.0) };
         assert_eq!(kinds(&queue, &[foreign]), found, "of another tenant");
         assert_eq!(kinds(&queue, &[agent("leaf/v1", 2, 29.0)]), [], "one is able");
     }

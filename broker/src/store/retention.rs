@@ -1,0 +1,137 @@
+//! What is deleted by itself, and when.
+
+use std::time::Duration;
+
+use rollmill_broker_client::{EpochOutcome, EpochState};
+
+use super::sql::{
+    AgentsForget, AuditForget, EpochForget, EpochsCount, EpochsDue, EpochsEarly, EpochsSilent,
+    KeptBytes, Statement,
+};
+use super::{Store, Tenant};
+use crate::error::BrokerError;
+
+/// Epochs that one round looks after; the next round takes the others.
+const ROUND: i64 = 64;
+/// Rows that one statement deletes of what has no epoch.
+const BATCH: i64 = 1000;
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Epochs whose outcome is final, after they were closed.
+    pub final_epochs: Duration,
+    /// Epochs that were superseded or given up, after they were closed.
+    pub given_up_epochs: Duration,
+    /// Open epochs without a word from their producer, after their last job, result, upload or deadline.
+    pub silent_epochs: Duration,
+    /// The least time between the closing of an epoch and its end.
+    pub grace: Duration,
+    /// How long it is remembered that an epoch is gone.
+    pub tombstones: Duration,
+    /// Agents that were not seen.
+    pub agents: Duration,
+    /// What operators and producers did.
+    pub audit: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            final_epochs: day,
+            given_up_epochs: 3 * day,
+            silent_epochs: 7 * day,
+            grace: Duration::from_secs(600),
+            tombstones: 30 * day,
+            agents: 7 * day,
+            audit: 400 * day,
+        }
+    }
+}
+
+/// What a round of retention did to an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retired {
+    /// Closed it for its silence.
+    Closed { tenant: Tenant, epoch: u64 },
+    /// Deleted all that it had.
+    Dropped { tenant: Tenant, epoch: u64, outcome: EpochOutcome, jobs: u64 },
+}
+
+/// What artifacts take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Bytes of their tables, indexes included.
+    pub rows: u64,
+    /// Bytes of their objects.
+    pub objects: u64,
+}
+
+impl Store {
+    /// One round: closes silent epochs, ends those whose time is over, deletes what they have, and forgets the oldest
+    /// of them, of agents and of the record. If the disk is nearly full, also ends the final epoch that was closed first
+    /// and has had its grace. Every step may be repeated, and by several replicas at once.
+    pub async fn retire(&self, disk_is_low: bool) -> Result<Vec<Retired>, BrokerError> {
+        let keep = self.rules.retention;
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        let mut done = Vec::new();
+        let silent = EpochsSilent { silent_seconds: seconds(keep.silent_epochs), most: ROUND };
+        for row in silent.all(&self.pool).await? {
+            let (tenant, epoch) = (Tenant(row.tenant), row.number.0);
+            let closed = self.close_epoch(&tenant, epoch, EpochOutcome::Silent, None).await;
+            match closed {
+                Ok(_) => done.push(Retired::Closed { tenant, epoch }),
+                // Somebody else was faster.
+                Err(BrokerError::EpochGone { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let due = EpochsDue {
+            final_seconds: seconds(keep.final_epochs),
+            given_up_seconds: seconds(keep.given_up_epochs),
+            grace_seconds: seconds(keep.grace),
+            tombstone_seconds: seconds(keep.tombstones),
+            most: ROUND,
+        };
+        for row in due.all(&self.pool).await? {
+            let (tenant, number) = (Tenant(row.tenant), row.number.0);
+            let outcome = row.outcome.map_or(EpochOutcome::Operator, |outcome| outcome.0);
+            if row.state.0 == EpochState::Closing && !self.end_if_closing(&tenant, number).await? {
+                continue;
+            }
+            let jobs = self.sweep_epoch(&tenant, number).await?;
+            if row.forget {
+                EpochForget { tenant: &tenant, number }.run(&self.pool).await?;
+            } else {
+                done.push(Retired::Dropped { tenant, epoch: number, outcome, jobs });
+            }
+        }
+        if disk_is_low {
+            let early = EpochsEarly { grace_seconds: seconds(keep.grace) };
+            if let Some(row) = early.optional(&self.pool).await? {
+                let (tenant, epoch) = (Tenant(row.tenant), row.number.0);
+                if self.end_if_closing(&tenant, epoch).await? {
+                    let jobs = self.sweep_epoch(&tenant, epoch).await?;
+                    let outcome = EpochOutcome::Final;
+                    done.push(Retired::Dropped { tenant, epoch, outcome, jobs });
+                }
+            }
+        }
+        AgentsForget { seconds: seconds(keep.agents), most: BATCH }.run(&self.pool).await?;
+        AuditForget { seconds: seconds(keep.audit), most: BATCH }.run(&self.pool).await?;
+        Ok(done)
+    }
+
+    /// How many epochs there are in each state; states without any are left out.
+    pub async fn count_epochs(&self) -> Result<Vec<(EpochState, u64)>, BrokerError> {
+        let rows = EpochsCount {}.all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (row.state.0, row.count.0)).collect())
+    }
+
+    /// What artifacts take.
+    pub async fn kept(&self) -> Result<Kept, BrokerError> {
+        let row = KeptBytes {}.one(&self.pool).await?;
+        Ok(Kept { rows: row.rows.0, objects: row.objects.0 })
+    }
+}
