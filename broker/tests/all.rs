@@ -1,6 +1,7 @@
 //! The tests of the broker. One program, since each program links everything that the crate needs.
 
 mod access;
+mod audit;
 mod autoscale;
 mod aztec;
 mod aztec_wire;

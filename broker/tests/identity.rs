@@ -4,36 +4,36 @@ use std::time::Duration;
 
 use crate::support::{self, Bench, agent, capability, digest, job};
 use rollmill_broker::BrokerError;
-use rollmill_broker::store::{Arrival, Match, Opening, Role, Rules, Store, Tenant};
+use rollmill_broker::store::{Arrival, Opening, Role, Rules, Store, Tenant};
 use rollmill_broker_client::{
-    AuditQuery, ClaimRequest, Client, ClientError, CompleteRequest, Digest, HeartbeatRequest,
-    Installation, JobState, LeaseRef, NewToken, RejectRequest, Rotation, SessionDevice, SessionId,
-    SessionRequest, SessionResponse, SizeClass, TokenLabel, TokenSecret, TokenState, TokenView,
+    AuditQuery, ClaimRequest, Client, ClientError, CompleteRequest, HeartbeatRequest, Installation,
+    JobState, LeaseRef, NewToken, Rotation, SessionDevice, SessionId, SessionRequest,
+    SessionResponse, SizeClass, TokenLabel, TokenSecret, TokenState, TokenView,
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 
-fn label(text: &str) -> TokenLabel {
+pub(crate) fn label(text: &str) -> TokenLabel {
     text.parse().unwrap()
 }
 
-fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
     result.unwrap_err().broker_code().unwrap().to_owned()
 }
 
 /// A broker with an operator, and clients of its tokens.
-struct Lab {
-    schema: TestSchema,
-    store: Store,
-    broker: TestBroker,
-    operator: Client,
+pub(crate) struct Lab {
+    pub(crate) schema: TestSchema,
+    pub(crate) store: Store,
+    pub(crate) broker: TestBroker,
+    pub(crate) operator: Client,
 }
 
 impl Lab {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Rules::default()).await
     }
 
-    async fn with(rules: Rules) -> Self {
+    pub(crate) async fn with(rules: Rules) -> Self {
         let schema = TestSchema::with(rules).await;
         let store = schema.store().await;
         let new = often("me", Role::Operator);
@@ -43,18 +43,18 @@ impl Lab {
         Self { schema, store, broker, operator }
     }
 
-    async fn add(&self, name: &str, role: Role) -> Client {
+    pub(crate) async fn add(&self, name: &str, role: Role) -> Client {
         let secret = self.operator.add_token(&often(name, role)).await.unwrap();
         once(&self.broker, &secret.token)
     }
 
-    async fn view(&self, name: &str) -> TokenView {
+    pub(crate) async fn view(&self, name: &str) -> TokenView {
         let tokens = self.operator.tokens().await.unwrap();
         tokens.into_iter().find(|token| token.label == name).unwrap()
     }
 
     /// A ready job of its own input.
-    async fn ready(&self, input: &str) {
+    pub(crate) async fn ready(&self, input: &str) {
         let tenant = Tenant::default();
         let input = input.as_bytes();
         self.store.put_artifact(&tenant, 7, digest(input), input.to_vec()).await.unwrap();
@@ -62,7 +62,7 @@ impl Lab {
     }
 
     /// Lets the client's agent of this name do a job wrongly, and its producer notice.
-    async fn wrong(&self, client: &Client, request: &ClaimRequest, n: usize) {
+    pub(crate) async fn wrong(&self, client: &Client, request: &ClaimRequest, n: usize) {
         self.ready(&format!("wrong {n}")).await;
         let grant = client.claim(request).await.unwrap().expect("a job is ready");
         let body = format!("result {n}").into_bytes();
@@ -75,12 +75,12 @@ impl Lab {
 }
 
 /// A token for tests that ask until something changes.
-fn often(name: &str, role: Role) -> NewToken {
+pub(crate) fn often(name: &str, role: Role) -> NewToken {
     NewToken { requests_per_second: Some(1_000_000), ..NewToken::new(name, role) }
 }
 
 /// A client that tries once.
-fn once(broker: &TestBroker, token: &str) -> Client {
+pub(crate) fn once(broker: &TestBroker, token: &str) -> Client {
     let options = rollmill_broker_client::Options {
         patience: Duration::ZERO,
         timeout: Duration::from_secs(20),
@@ -88,7 +88,7 @@ fn once(broker: &TestBroker, token: &str) -> Client {
     broker.client_with(Some(token)).with_options(options)
 }
 
-fn claim(name: &str) -> ClaimRequest {
+pub(crate) fn claim(name: &str) -> ClaimRequest {
     let mut claim = ClaimRequest::new(agent(name), support::KINDS.map(capability).to_vec());
     claim.wait_ms = 0;
     claim
@@ -446,118 +446,6 @@ async fn a_quarantined_agent_opens_no_session() {
     bench.sql("DELETE FROM agent").await;
     bench.store.open_session(&opening).await.unwrap();
     assert!(bench.store.is_session(tenant, &agent("a"), session).await.unwrap());
-}
-
-/// Goal: each change of an operator or a producer is in the record, with who made it, and what changed nothing is not.
-#[tokio::test]
-async fn each_change_is_in_the_record_with_who_made_it() {
-    let lab = Lab::new().await;
-    let node = lab.add("node", Role::Producer).await;
-    lab.operator
-        .rotate_token(&label("node"), &Rotation { overlap_seconds: 60, valid_seconds: None })
-        .await
-        .unwrap();
-    for input in ["a", "b", "c"] {
-        lab.ready(input).await;
-    }
-    make_changes(&lab, &node).await;
-    let record = lab.operator.audit(&AuditQuery::default()).await.unwrap();
-    let found: Vec<(&str, &str)> = record
-        .entries
-        .iter()
-        .rev()
-        .map(|entry| (entry.by.as_str(), entry.action.as_str()))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("broker", "add token"),
-            ("me", "add token"),
-            ("me", "rotate token"),
-            ("node", "reject"),
-            ("me", "pardon"),
-            ("node", "replay dead letters"),
-            ("node", "drop dead letters"),
-            ("node", "cancel"),
-            ("node", "acquire name"),
-            ("node", "release name"),
-            ("node", "drop epoch"),
-            ("me", "revoke token"),
-        ]
-    );
-    assert!(record.entries.iter().any(|entry| entry.detail.contains("as the test says")));
-    assert_eq!(in_pages(&lab, 5).await, record.entries);
-    let wrong = AuditQuery { before: None, limit: Some(1001) };
-    assert_eq!(code(lab.operator.audit(&wrong).await), "BRK-010");
-}
-
-/// One change of each kind by the producer `node`, with some that change nothing.
-async fn make_changes(lab: &Lab, node: &Client) {
-    let store = &lab.store;
-    let lease = async |name: &str| {
-        let wanted: Vec<_> =
-            support::KINDS.iter().map(|kind| (capability(kind), SizeClass::SMALLEST)).collect();
-        let seq = store.peek(&Tenant::default(), &wanted, 1).await.unwrap()[0].seq;
-        let granted = store.claim(&[Match { seq, agent: agent(name) }]).await.unwrap();
-        granted[0].grant.lease()
-    };
-    let held = lease("a").await;
-    let result = node.put_artifact(7, b"wrong".to_vec()).await.unwrap();
-    let complete = CompleteRequest::new(agent("a"), held.clone(), result);
-    store.complete(&Tenant::default(), &complete).await.unwrap();
-    node.reject(&held.job, result, "as the test says").await.unwrap();
-    sqlx::query("UPDATE agent SET quarantined_at = now()").execute(store.pool()).await.unwrap();
-    lab.operator.pardon(&agent("a")).await.unwrap();
-    sqlx::query("UPDATE job SET state = 'dead', finished_at = now()")
-        .execute(store.pool())
-        .await
-        .unwrap();
-    let input = |text: &str| job(7, "leaf", digest(text.as_bytes())).id;
-    node.replay(&[input("a")]).await.unwrap();
-    node.drop_dead(&[input("b")]).await.unwrap();
-    node.cancel(&[input("a")]).await.unwrap();
-    // Nothing is left to change.
-    node.cancel(&[input("a")]).await.unwrap();
-    node.reject(&held.job, Digest::of(b"another"), "stale").await.unwrap();
-    lab.operator.pardon(&agent("a")).await.unwrap();
-    let (holder, start) = (agent("n"), rollmill_broker_client::Incarnation::random());
-    let ttl = Duration::from_secs(60);
-    let fence = node.acquire_name("submitter", &holder, &start, ttl).await.unwrap().fence;
-    node.renew_name("submitter", &holder, &start, fence, ttl).await.unwrap();
-    node.release_name("submitter", &holder, &start, fence).await.unwrap();
-    node.release_name("submitter", &holder, &start, fence).await.unwrap();
-    node.drop_epoch(7).await.unwrap();
-    lab.operator.revoke_token(&label("node")).await.unwrap();
-}
-
-/// The whole record, read in pages.
-async fn in_pages(lab: &Lab, limit: u32) -> Vec<rollmill_broker_client::AuditView> {
-    let mut paged = Vec::new();
-    let mut query = AuditQuery { before: None, limit: Some(limit) };
-    loop {
-        let page = lab.operator.audit(&query).await.unwrap();
-        query.before = page.entries.last().map(|entry| entry.number);
-        paged.extend(page.entries);
-        if !page.more {
-            return paged;
-        }
-    }
-}
-
-/// Goal: neither a change without its entry nor an entry without its change. Fault: the record cannot be written.
-#[tokio::test]
-async fn a_change_that_cannot_be_recorded_is_not_made() {
-    let bench = Bench::new().await;
-    let id = bench.ready_job(7, "leaf", 1).await.id;
-    bench.sql("ALTER TABLE audit ADD CONSTRAINT full_disk CHECK (false) NOT VALID").await;
-    let (tenant, store) = (&bench.tenant, &bench.store);
-    store.cancel(tenant, std::slice::from_ref(&id)).await.unwrap_err();
-    store.drop_epoch(tenant, 7).await.unwrap_err();
-    store.add_token("t", Role::Reader, tenant).await.unwrap_err();
-    let request = RejectRequest { id, result: digest(b"x"), reason: String::new() };
-    store.reject(tenant, &request, 0.5).await.unwrap();
-    assert_eq!(bench.only_job().await.state, JobState::Ready);
-    assert!(store.tokens(None).await.unwrap().is_empty());
 }
 
 /// Goal: a token that asks too much is told to wait, and nobody else is.
