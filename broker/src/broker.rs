@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::ability;
 use crate::api::{self, admission::Admission};
-use crate::autoscale::{self, Outlook};
+use crate::autoscale::{self, Outlook, Present};
 use crate::aztec;
 use crate::background;
 use crate::config::Config;
@@ -207,8 +207,13 @@ impl Shared {
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
         self.metrics.show_agents(&agents, rules.live);
         let idle = self.dispatcher.idle_agents(rules.live);
-        let work = |kind: &str, version: &str| self.dispatcher.work(kind, version);
-        let outlooks = autoscale::outlooks(&backlog, &agents, &idle, rules.live, work);
+        // After the list: whoever is granted a job in between is busy.
+        let busy = self.store.busy_agents().await?;
+        let work = |tenant: &Tenant, kind: &str, version: &str| {
+            self.dispatcher.work(tenant, kind, version)
+        };
+        let present = Present { agents: &agents, idle: &idle, busy: &busy, live: rules.live };
+        let outlooks = autoscale::outlooks(&backlog, &present, work);
         self.metrics.show_outlooks(outlooks.values());
         *self.outlooks.write() = outlooks;
         let mut unable = self.unable.write();

@@ -162,12 +162,12 @@ impl Dispatcher {
         self.matching.lock().completed(tenant, agent, lease, worked, Instant::now());
     }
 
-    /// What a job of the type takes; whether it was measured here.
-    pub(crate) fn work(&self, kind: &str, version: &str) -> (Work, bool) {
-        self.matching.lock().work(kind, version)
+    /// What a job of the type takes the tenant's agents; whether it was measured here.
+    pub(crate) fn work(&self, tenant: &Tenant, kind: &str, version: &str) -> (Work, bool) {
+        self.matching.lock().work(tenant, kind, version)
     }
 
-    /// Agents that asked here within `live`, with how long they have had no job from here.
+    /// Agents that asked here within `live`, with how long they have been granted nothing here.
     pub(crate) fn idle_agents(&self, live: Duration) -> Vec<IdleAgent> {
         self.matching.lock().idle(live, Instant::now())
     }
@@ -175,10 +175,13 @@ impl Dispatcher {
     async fn grant_all(&self, store: &Store) -> Result<(), BrokerError> {
         loop {
             let mut tenants: Vec<(Tenant, Vec<Arc<WaitingAgent>>)> = Vec::new();
+            let mut places: HashMap<Tenant, usize> = HashMap::new();
             for Waiter { agent, .. } in self.lock().waiting.values() {
-                match tenants.iter_mut().find(|(tenant, _)| *tenant == agent.tenant) {
-                    Some((_, agents)) => agents.push(Arc::clone(agent)),
-                    None => tenants.push((agent.tenant.clone(), vec![Arc::clone(agent)])),
+                if let Some(place) = places.get(&agent.tenant) {
+                    tenants[*place].1.push(Arc::clone(agent));
+                } else {
+                    places.insert(agent.tenant.clone(), tenants.len());
+                    tenants.push((agent.tenant.clone(), vec![Arc::clone(agent)]));
                 }
             }
             let start = Instant::now();

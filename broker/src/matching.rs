@@ -95,11 +95,12 @@ pub(crate) struct Matching {
     clock: f64,
     shares: HashMap<Tenant, Share>,
     agents: HashMap<(Tenant, AgentId), Known>,
-    durations: HashMap<Kind, Samples>,
+    /// By tenant as well: another tenant has other machines, and may say of them what it likes.
+    durations: HashMap<(Tenant, Kind), Samples>,
     running: HashMap<(Tenant, LeaseRef), (Instant, Arc<Kind>)>,
 }
 
-/// An agent that waits here and has had no job for a while.
+/// An agent that asks here, and for how long it has been granted nothing here.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct IdleAgent {
     pub(crate) tenant: Tenant,
@@ -163,32 +164,30 @@ impl Matching {
         let Some((granted, kind)) = self.running.remove(&(tenant.clone(), lease.clone())) else {
             return;
         };
-        if self.durations.len() < KINDS_MAX || self.durations.contains_key(&*kind) {
+        let kind = (tenant.clone(), Arc::unwrap_or_clone(kind));
+        if self.durations.len() < KINDS_MAX || self.durations.contains_key(&kind) {
             let held = now.duration_since(granted).as_secs_f64();
             // An agent cannot have worked for longer than it held the lease.
             let worked = worked.filter(|worked| (0.0..=held).contains(worked));
-            self.durations
-                .entry(Arc::unwrap_or_clone(kind))
-                .or_default()
-                .add(worked.unwrap_or(held));
+            self.durations.entry(kind).or_default().add(worked.unwrap_or(held));
         }
     }
 
-    /// What a job of the type takes; whether it was measured.
-    pub(crate) fn work(&self, kind: &str, version: &str) -> (Work, bool) {
-        let known = self.durations.get(&(kind.to_owned(), version.to_owned()));
-        if let Some(Samples { p50, p95, .. }) = known {
+    /// What a job of the type takes the tenant's agents; whether it was measured.
+    pub(crate) fn work(&self, tenant: &Tenant, kind: &str, version: &str) -> (Work, bool) {
+        let key = (tenant.clone(), (kind.to_owned(), version.to_owned()));
+        if let Some(Samples { p50, p95, .. }) = self.durations.get(&key) {
             return (Work { p50: *p50, p95: *p95, load: LOAD_SECONDS }, true);
         }
-        let all: f64 = self.durations.values().map(|samples| samples.p50).sum();
-        let mean = match self.durations.len() {
-            0 => UNKNOWN_SECONDS,
-            count => all / count as f64,
-        };
+        let measured = self.durations.iter().filter(|((of, _), _)| of == tenant);
+        let (count, all) =
+            measured.fold((0_u32, 0.0), |(count, all), (_, it)| (count + 1, all + it.p50));
+        let mean = if count > 0 { all / f64::from(count) } else { UNKNOWN_SECONDS };
         (Work { p50: mean, p95: mean, load: LOAD_SECONDS }, false)
     }
 
-    /// Agents that asked within `live` and have had no job from here since. Forgets those that are gone.
+    /// Agents that asked within `live`. They may have a job nevertheless: one that another replica granted, or one that
+    /// they prove while they ask for the next. Forgets those that are gone.
     pub(crate) fn idle(&mut self, live: Duration, now: Instant) -> Vec<IdleAgent> {
         self.agents.retain(|_, known| now.duration_since(known.seen) <= live);
         let idle = |((tenant, id), known): (&(Tenant, AgentId), &Known)| IdleAgent {
@@ -206,12 +205,16 @@ impl Matching {
             return Vec::new();
         }
         let names = Names::of(rounds);
-        let works: Vec<Work> =
-            names.kinds.iter().map(|(kind, version)| self.work(kind, version).0).collect();
+        let work = |(tenant, kind, version): &(usize, &str, &str)| {
+            self.work(&rounds[*tenant].tenant, kind, version).0
+        };
+        let works: Vec<Work> = names.kinds.iter().map(work).collect();
         let waiting: Vec<(usize, &Arc<WaitingAgent>)> = each(rounds, |round| &round.agents);
         let resident: Vec<Option<usize>> = waiting
             .iter()
-            .map(|(_, agent)| agent.last.as_ref().and_then(|last| names.kind(&last.0, &last.1)))
+            .map(|(tenant, agent)| {
+                names.kind(*tenant, &agent.last.as_ref()?.0, &agent.last.as_ref()?.1)
+            })
             .collect();
         let candidates: Vec<(usize, &Candidate)> = each(rounds, |round| &round.jobs);
         let excluded = Exclusions::new(&waiting, &candidates);
@@ -237,10 +240,12 @@ impl Matching {
                 Some(Job {
                     key: u64::try_from(job.seq).ok()?,
                     tenant: *tenant,
-                    work: names.kind(&job.kind, &job.version)?,
+                    work: names.kind(*tenant, &job.kind, &job.version)?,
                     class: job.class,
                     epoch: u64::try_from(job.epoch).ok()?,
                     rank: u32::try_from(job.rank).unwrap_or(u32::MAX),
+                    // The round happens at 0.
+                    since: -job.waited_seconds,
                     excluded,
                 })
             })
@@ -321,19 +326,20 @@ impl Exclusions {
     }
 }
 
-/// The types of job that waiting agents can do, by number.
+/// The types of job that waiting agents of each tenant can do, by number.
 struct Names<'a> {
-    kinds: Vec<(&'a str, &'a str)>,
-    places: HashMap<(&'a str, &'a str), usize>,
+    /// Number of the tenant, type, version.
+    kinds: Vec<(usize, &'a str, &'a str)>,
+    places: HashMap<(usize, &'a str, &'a str), usize>,
 }
 
 impl<'a> Names<'a> {
     fn of(rounds: &'a [Round]) -> Self {
         let (mut kinds, mut places) = (Vec::new(), HashMap::new());
-        for round in rounds {
+        for (tenant, round) in rounds.iter().enumerate() {
             for ability in distinct(&round.agents) {
                 for capability in &ability.capabilities {
-                    let kind = (capability.kind.as_str(), capability.version.as_str());
+                    let kind = (tenant, capability.kind.as_str(), capability.version.as_str());
                     places.entry(kind).or_insert_with(|| {
                         kinds.push(kind);
                         kinds.len() - 1
@@ -344,8 +350,8 @@ impl<'a> Names<'a> {
         Self { kinds, places }
     }
 
-    fn kind(&self, kind: &str, version: &str) -> Option<usize> {
-        self.places.get(&(kind, version)).copied()
+    fn kind(&self, tenant: usize, kind: &str, version: &str) -> Option<usize> {
+        self.places.get(&(tenant, kind, version)).copied()
     }
 }
 
@@ -361,8 +367,9 @@ impl Abilities {
         let all = &mut self.all;
         *self.places.entry((tenant, Arc::as_ptr(ability))).or_insert_with(|| {
             let kinds = ability.capabilities.iter();
-            let mut works: Vec<usize> =
-                kinds.filter_map(|c| names.kind(c.kind.as_str(), c.version.as_str())).collect();
+            let mut works: Vec<usize> = kinds
+                .filter_map(|c| names.kind(tenant, c.kind.as_str(), c.version.as_str()))
+                .collect();
             works.sort_unstable();
             works.dedup();
             all.push(schedule::Ability { tenants: vec![tenant], works, class: ability.class });
@@ -426,6 +433,7 @@ mod tests {
             epoch,
             rank,
             excluded: vec![],
+            waited_seconds: 0.0,
         }
     }
 
@@ -516,8 +524,11 @@ mod tests {
         let all = [after(&mut matching, &all[0], "leaf"), after(&mut matching, &all[1], "root")];
         let jobs = || vec![job(1, "root", 7, 1), job(2, "leaf", 7, 1)];
         assert_eq!(decided(&mut matching, &[round(&all, jobs())]), [(1, 2), (2, 1)]);
-        // A lone agent takes the job whose key it has, not the one that waits longer.
+        // A lone agent takes the job whose key it has, not the one that waits longer, unless that waits for very long.
         assert_eq!(decided(&mut matching, &[round(&all[..1], jobs())]), [(2, 1)]);
+        let mut old = jobs();
+        old[0].waited_seconds = 61.0;
+        assert_eq!(decided(&mut matching, &[round(&all[..1], old)]), [(1, 1)]);
         // A higher rank goes before a key in memory.
         let jobs = vec![job(1, "root", 7, 2), job(2, "leaf", 7, 1)];
         assert_eq!(decided(&mut matching, &[round(&all[..1], jobs)]), [(1, 1)]);
@@ -536,8 +547,8 @@ mod tests {
     #[test]
     fn durations_are_those_from_grant_to_result_and_unknown_types_take_the_mean() {
         let (mut matching, start) = (Matching::default(), Instant::now());
-        assert_eq!(matching.work("leaf", "v1").0.p50, UNKNOWN_SECONDS);
         let agent = waiting(1, &["leaf"], 0);
+        assert_eq!(matching.work(&agent.tenant, "leaf", "v1").0.p50, UNKNOWN_SECONDS);
         matching.asks(&agent.tenant, &agent.id, start);
         for seconds in 1..=100 {
             let lease = lease("leaf", seconds);
@@ -552,10 +563,13 @@ mod tests {
             // A repeated completion counts once.
             matching.completed(&agent.tenant, &agent.id, &lease, Some(999.0), end);
         }
-        let (work, is_measured) = matching.work("leaf", "v1");
+        let (work, is_measured) = matching.work(&agent.tenant, "leaf", "v1");
         assert_eq!((work.p50, work.p95, is_measured), (51.0, 96.0, true));
-        let (other, is_measured) = matching.work("root", "v1");
+        let (other, is_measured) = matching.work(&agent.tenant, "root", "v1");
         assert_eq!((other.p50, is_measured), (51.0, false));
+        // Another tenant's agents are other machines.
+        let (foreign, is_measured) = matching.work(&Tenant("b".into()), "leaf", "v1");
+        assert_eq!((foreign.p50, is_measured), (UNKNOWN_SECONDS, false));
     }
 
     #[test]

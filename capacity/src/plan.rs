@@ -284,8 +284,33 @@ mod tests {
         let works = cluster().works(&counts).unwrap();
         assert_eq!(plan_of(&counts).unwrap().nodes.len(), 1999);
         let (seconds, path) = (seconds_of(&counts, &works), path_of(&counts, &works));
-        assert!((2_660.0..2_780.0).contains(&seconds), "{seconds}");
-        assert!((14.0..16.0).contains(&path), "{path}");
+        // Base, merge, block root of two, block merge and root of two of the file, 1,000, 980, 10, 8 and 1 times.
+        let by_hand = 1_441.097 + 980.0 * 1.328_770 + 12.994 + 8.0 * 1.301_559 + 1.291_141;
+        assert!((seconds - by_hand).abs() < 0.01, "{seconds}");
+        // A base, six merges, a block root, three block merges and a root.
+        assert!((path - 15.909).abs() < 0.001, "{path}");
+    }
+
+    /// Rates, jobs, seconds, path and agents, computed apart from this program with the program's default options.
+    const BY_HAND: [(f64, usize, f64, f64, u64); 3] = [
+        (1.0, 1_535, 2_124.1, 14.55, 4),
+        (10.0, 15_359, 21_257.7, 18.46, 34),
+        (100.0, 153_599, 212_588.7, 23.66, 333),
+    ];
+
+    #[test]
+    fn the_agents_for_1_10_and_100_transactions_a_second_are_those_of_a_calculation_by_hand() {
+        let cluster = Cluster { mtbf: Some(86_400.0), ..cluster() };
+        for (rate, jobs, seconds, path, agents) in BY_HAND {
+            let traffic =
+                Traffic { rate, epoch_seconds: 768.0, prove_within: 1_536.0, ..traffic(rate) };
+            let counts = traffic.blocks();
+            let works = cluster.works(&counts).unwrap();
+            assert_eq!(plan_of(&counts).unwrap().nodes.len(), jobs);
+            let (found, longest) = (seconds_of(&counts, &works), path_of(&counts, &works));
+            assert!((found - seconds).abs() < 0.1 && (longest - path).abs() < 0.01, "{rate}");
+            assert_eq!(by_formula(&cluster, &traffic, jobs as u64, found, longest), agents);
+        }
     }
 
     #[test]

@@ -31,8 +31,8 @@ wire! {
         pub id: JobId,
         /// Only agents with this version of the type get the job. Rollmill's is the digest of its circuits.
         pub version: KindName,
-        /// How far the job is from the root. The highest goes first within an epoch; the broker only compares.
-        /// The prover node sends the number of proofs on the path to the root, the job's own included.
+        /// How far the job is from the root. The highest goes first within an epoch. Send the number of jobs that
+        /// must follow each other up to the root, the job's own included: forecasts take it for that.
         #[serde(default)]
         pub rank: u32,
         /// Smallest class of agent that can do the job, 0 to [`SizeClass::LARGEST`]; classes are sizes of memory.

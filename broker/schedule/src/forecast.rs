@@ -16,7 +16,8 @@ pub const IDLE: f64 = 60.0;
 pub struct Forecast {
     /// When its proof is accepted; absent while no live agent can do a job that remains.
     pub finish: Option<f64>,
-    /// The finish lies beyond `submit_by` less [`MARGIN`] of the window, or is absent. Never without a deadline.
+    /// The finish lies beyond `submit_by` less [`MARGIN`] of the window, or is absent. Never without a deadline, and
+    /// never once the epoch is stale.
     pub is_at_risk: bool,
     /// Seconds of work that remain, on an agent of speed 1.
     pub remaining_seconds: f64,
@@ -51,9 +52,8 @@ fn forecast(view: &View<'_>, epoch: &Epoch<'_>, now: f64) -> Forecast {
     let finish = (capacity > 0.0).then(|| {
         finish(now, ahead + remaining_seconds, capacity, epoch.longest_path, epoch.submission)
     });
-    let is_at_risk = epoch
-        .submit_by
-        .is_some_and(|by| finish.is_none_or(|finish| is_late(finish, by, epoch.window)));
+    let is_late = |by| finish.is_none_or(|finish| is_late(finish, by, epoch.window));
+    let is_at_risk = !epoch.is_stale && epoch.submit_by.is_some_and(is_late);
     Forecast { finish, is_at_risk, remaining_seconds }
 }
 
@@ -82,21 +82,24 @@ pub struct Load {
 }
 
 /// Agents of speed 1 wanted for loads, the most urgent first: so many that each load is done in time behind those before
-/// it, with [`HEADROOM`]. At most one for each job, at least one while there is a job, none without.
+/// it, with [`HEADROOM`]. For a load at most one for each job of it and of those before it: a load that is late already
+/// wants nobody for the work of later ones. At least one while there is a job, none without.
 pub fn agents_wanted(loads: &[Load], now: f64) -> u64 {
-    let jobs: u64 = loads.iter().map(|load| load.jobs).sum();
-    let (mut seconds, mut wanted) = (0.0, 1.0_f64);
+    let (mut jobs, mut seconds, mut wanted) = (0_u64, 0.0, 0);
     for load in loads.iter().filter(|load| load.jobs > 0) {
+        jobs = jobs.saturating_add(load.jobs);
         seconds += load.seconds;
+        wanted = wanted.max(1);
         let Some(by) = load.submit_by else { continue };
         let left = by - now - load.longest_path;
-        wanted = wanted.max(match left > 0.0 {
+        let needed = match left > 0.0 {
             true => (HEADROOM * seconds / left).ceil(),
             false => f64::INFINITY,
-        });
+        };
+        // Saturates; the number of jobs is the bound.
+        wanted = wanted.max(jobs.min(needed as u64));
     }
-    // Saturates; the number of jobs is the bound.
-    jobs.min(wanted as u64)
+    wanted
 }
 
 /// A live agent, for [`scale_in`].
@@ -157,6 +160,17 @@ mod tests {
         assert_eq!(agents_wanted(&[first, second], 0.0), 4, "200 s × 1.2 in 60 s");
         let third = load(50, 900.0, 0.0, None);
         assert_eq!(agents_wanted(&[third, second], 0.0), 20, "1,000 s × 1.2 in 60 s");
+    }
+
+    #[test]
+    fn a_load_that_is_late_wants_no_agents_for_the_work_behind_it() {
+        let late = load(3, 6.0, 0.0, Some(-1.0));
+        let rest = load(10_000, 20_000.0, 10.0, Some(40_010.0));
+        assert_eq!(agents_wanted(&[late], 0.0), 3, "one for each job, whatever is left");
+        // 20,006 s × 1.2 in 40,000 s.
+        assert_eq!(agents_wanted(&[late, rest], 0.0), 3);
+        let soon = load(10_000, 20_000.0, 10.0, Some(1_010.0));
+        assert_eq!(agents_wanted(&[late, soon], 0.0), 25, "20,006 s × 1.2 in 1,000 s");
     }
 
     #[test]

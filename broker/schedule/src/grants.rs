@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rollmill_broker_client::SizeClass;
 
+use crate::PATIENCE;
 use crate::view::{Agent, Decisions, Grant, Job, Share, View};
 
 /// The idle agents, those alike together: they differ only in how long they have waited. So a job is compared with kinds
@@ -106,7 +107,7 @@ fn scatter(key: u64, random: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// The jobs of a tenant that are equal but for their type and class: for each of these the jobs, longest waiting first.
+/// The jobs of a tenant that are equal but for their type and class: for each of these the jobs, in the order of their keys.
 type Equals<'a> = BTreeMap<(usize, SizeClass), VecDeque<&'a Job<'a>>>;
 
 /// A tenant's jobs, in the order of epoch and rank.
@@ -120,15 +121,16 @@ impl<'a> Waiting<'a> {
     /// fewer.
     fn next(&mut self, idle: &Idle<'a>) -> Option<(&'a Job<'a>, Choice<'a>)> {
         while let Some(equals) = self.queue.front_mut() {
-            let mut best: Option<(bool, &Job<'_>, Choice<'_>)> = None;
+            let mut best: Option<((f64, u64), &Job<'_>, Choice<'_>)> = None;
             for jobs in equals.values_mut() {
                 while let Some(&job) = jobs.front() {
                     match idle.best(&Wanted { job, not: None }) {
                         None => _ = jobs.pop_front(),
                         Some(choice) => {
-                            let order = (choice.loads, job.key);
-                            if best.is_none_or(|(loads, other, _)| order < (loads, other.key)) {
-                                best = Some((choice.loads, job, choice));
+                            let handicap = if choice.loads { PATIENCE } else { 0.0 };
+                            let order = (job.since + handicap, job.key);
+                            if best.is_none_or(|(other, _, _)| order < other) {
+                                best = Some((order, job, choice));
                             }
                             break;
                         }

@@ -20,6 +20,9 @@ pub use view::{
     Ability, Agent, Decisions, Demand, Epoch, Grant, Job, Lease, Share, Shares, Tenant, View, Work,
 };
 
+/// By how many seconds a job may overtake an equal one that has waited longer, because its key is in memory. Without a
+/// bound, a stream of jobs of one type would keep those of another waiting for ever.
+pub const PATIENCE: f64 = 60.0;
 /// Share of the live agents that may work on second leases at a time.
 pub const SPECULATION_SHARE: f64 = 0.1;
 
@@ -31,8 +34,8 @@ pub const SPECULATION_SHARE: f64 = 0.1;
 /// - **Tenant**: a tenant with an epoch at risk that has less than its reserved share of the agents goes first. Then goes
 ///   the smallest virtual time. A grant adds its expected seconds ÷ weight to it. A tenant that had nothing to do starts
 ///   at the time of the others, so it has saved nothing up.
-/// - **Job**: the oldest epoch, then the highest rank. Among equals one whose key the chosen agent has goes first, then
-///   the one that waits longest.
+/// - **Job**: the oldest epoch, then the highest rank. Among equals the one that waits longest, where a job whose key the
+///   chosen agent lacks counts as [`PATIENCE`] seconds younger.
 /// - **Agent**: the earliest expected finish, which counts the loading of the key; then the one that waits longest.
 /// - **Second leases** go to agents that are idle after that: see [`Decisions::second_leases`].
 pub fn schedule(view: &View<'_>, now: f64, random: u64) -> Decisions {
@@ -40,7 +43,12 @@ pub fn schedule(view: &View<'_>, now: f64, random: u64) -> Decisions {
     let mut decisions = Decisions { shares: view.shares.clone(), ..Decisions::default() };
     rescue::cancel(view, now, &mut decisions);
     let mut idle = grants::Idle::new(view, random);
-    let at_risk: Vec<bool> = forecasts.iter().map(|forecast| forecast.is_at_risk).collect();
+    // What is given up gets neither a reserve nor second leases.
+    let at_risk: Vec<bool> = forecasts
+        .iter()
+        .enumerate()
+        .map(|(place, it)| it.is_at_risk && !decisions.cancelled_epochs.contains(&place))
+        .collect();
     grants::grant(view, &at_risk, &mut idle, &mut decisions);
     rescue::speculate(view, now, &at_risk, &mut idle, &mut decisions);
     decisions

@@ -1,5 +1,9 @@
 //! What is cancelled, and what gets a second lease.
 
+use std::collections::BTreeSet;
+
+use rollmill_broker_client::SizeClass;
+
 use crate::SPECULATION_SHARE;
 use crate::grants::{Idle, Wanted};
 use crate::view::{Decisions, Grant, Job, Lease, View};
@@ -33,13 +37,15 @@ pub(crate) fn speculate<'a>(
 ) {
     let most = (view.live_agents as f64 * SPECULATION_SHARE) as usize;
     let seconds = view.leases.iter().filter(|lease| lease.is_second);
-    let doubled: Vec<u64> = seconds.map(|lease| lease.job.key).collect();
+    let doubled: BTreeSet<u64> = seconds.map(|lease| lease.job.key).collect();
+    // Types of which jobs wait: there an idle agent is idle for another reason.
+    let waiting: BTreeSet<(usize, usize, SizeClass)> = view.jobs.iter().map(kind).collect();
     let mut slow: Vec<(f64, &Lease<'_>)> = view
         .leases
         .iter()
         .filter(|lease| !lease.is_second && !doubled.contains(&lease.job.key))
         .filter(|lease| is_at_risk(view, at_risk, &lease.job))
-        .filter(|lease| !waits(view, &lease.job))
+        .filter(|lease| !waiting.contains(&kind(&lease.job)))
         .filter_map(|lease| {
             let work = view.works[lease.job.work];
             // The agent may have loaded the key first.
@@ -68,14 +74,10 @@ pub(crate) fn speculate<'a>(
 
 fn is_at_risk(view: &View<'_>, at_risk: &[bool], job: &Job<'_>) -> bool {
     let mut epochs = view.epochs.iter().zip(at_risk);
-    epochs.any(|(epoch, at_risk)| {
-        *at_risk && !epoch.is_stale && (epoch.tenant, epoch.number) == (job.tenant, job.epoch)
-    })
+    epochs
+        .any(|(epoch, at_risk)| *at_risk && (epoch.tenant, epoch.number) == (job.tenant, job.epoch))
 }
 
-/// Whether jobs of its type wait, so that an idle agent is idle for another reason.
-fn waits(view: &View<'_>, job: &Job<'_>) -> bool {
-    view.jobs
-        .iter()
-        .any(|other| (other.tenant, other.work, other.class) == (job.tenant, job.work, job.class))
+fn kind(job: &Job<'_>) -> (usize, usize, SizeClass) {
+    (job.tenant, job.work, job.class)
 }

@@ -110,7 +110,7 @@ pub struct Agent<'a> {
 /// A ready job.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Job<'a> {
-    /// The caller's number for it, returned in grants. Smaller ones have waited longer.
+    /// The caller's number for it, returned in grants. Of one type the smaller goes first.
     pub key: u64,
     pub tenant: usize,
     pub work: usize,
@@ -119,6 +119,8 @@ pub struct Job<'a> {
     pub epoch: u64,
     /// The highest goes first within an epoch.
     pub rank: u32,
+    /// Since when it is ready.
+    pub since: f64,
     /// Identities that must not get it.
     pub excluded: &'a [u64],
 }

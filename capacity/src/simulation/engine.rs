@@ -101,6 +101,8 @@ pub(super) struct Job {
     pub(super) class: SizeClass,
     /// Its place in the queue while it is ready.
     queued: Option<u64>,
+    /// Since when it is ready, or was the last time.
+    pub(super) since: f64,
 }
 
 /// What few jobs have.
@@ -187,6 +189,7 @@ impl<'a> Engine<'a> {
             children: node.children,
             class: SizeClass::SMALLEST,
             queued: None,
+            since: 0.0,
         };
         let abilities = SizeClass::LARGEST
             .holds()
@@ -323,7 +326,7 @@ impl<'a> Engine<'a> {
         let key = self.number() << 32 | u64::from(job);
         let state = &mut self.jobs[job as usize];
         if state.queued.is_none() {
-            state.queued = Some(key);
+            (state.queued, state.since) = (Some(key), self.now);
             let queue = self.queues.entry((node.work, state.class)).or_default();
             queue.insert((node.epoch, Reverse(node.rank), key));
             self.want_round();
@@ -408,8 +411,11 @@ impl<'a> Engine<'a> {
         let Some(task) = self.agents[agent].task.take() else { return };
         let (written, job) = (self.written(), task.job);
         self.agents[agent].turn += 1;
-        self.outcome.loading_seconds += task.loading;
-        let seconds = self.now - task.started - task.loading;
+        let all = self.now - task.started;
+        // One that fails early fails while it loads.
+        let loading = all.min(task.loading);
+        self.outcome.loading_seconds += loading;
+        let seconds = all - loading;
         match task.end {
             End::Failure => {
                 self.outcome.wasted_seconds += seconds;

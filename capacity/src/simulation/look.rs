@@ -88,6 +88,7 @@ impl Engine<'_> {
             class: self.jobs[job as usize].class,
             epoch: u64::from(node.epoch),
             rank: node.rank,
+            since: self.jobs[job as usize].since,
             excluded: &trouble.excluded,
         }
     }

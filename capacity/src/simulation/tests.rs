@@ -128,3 +128,19 @@ fn keys_are_loaded_once_by_each_agent_and_again_after_a_crash() {
     setup.resident_keys = 1;
     assert!(run(&setup).loading_seconds >= outcome.loading_seconds);
 }
+
+#[test]
+fn an_attempt_that_fails_while_it_loads_has_loaded_for_no_longer_than_it_lasted() {
+    let mut setup = setup(&[1], 1);
+    setup.works.iter_mut().for_each(|work| work.load = 3.0);
+    setup.faults.transient = 1.0;
+    let loading: Vec<f64> = (0..20)
+        .map(|seed| {
+            setup.seed = seed;
+            run(&setup).loading_seconds
+        })
+        .collect();
+    // Three attempts of four end before the key is loaded, at a moment of their own.
+    assert!(loading.iter().all(|seconds| (0.0..=3.0).contains(seconds)), "{loading:?}");
+    assert!(loading.iter().any(|seconds| *seconds < 3.0), "{loading:?}");
+}

@@ -7,8 +7,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_broker_client::SizeClass;
 use rollmill_broker_schedule::{
-    Ability, Agent, Decisions, Demand, Epoch, Grant, Job, Lease, Share, Shares, Tenant, View, Work,
-    schedule,
+    Ability, Agent, Decisions, Demand, Epoch, Grant, Job, Lease, PATIENCE, Share, Shares, Tenant,
+    View, Work, forecast, schedule,
 };
 
 mod properties;
@@ -154,7 +154,9 @@ impl Scene {
 
     fn job(&self, position: usize) -> Job<'_> {
         let (key, tenant, work, class, epoch, rank) = self.jobs[position];
-        Job { key, tenant, work, class, epoch, rank, excluded: &self.excluded[position] }
+        // In another order than that of the keys, and some longer than the patience of the scheduler.
+        let since = NOW - (key * 37 % 150) as f64;
+        Job { key, tenant, work, class, epoch, rank, since, excluded: &self.excluded[position] }
     }
 
     fn with<T>(&self, f: impl FnOnce(&View<'_>) -> T) -> T {
@@ -235,6 +237,14 @@ fn is_cancelled(view: &View<'_>, decisions: &Decisions, job: &Job<'_>) -> bool {
     })
 }
 
+/// Whether each epoch is at risk and not among the cancelled ones.
+fn at_risk(view: &View<'_>, decisions: &Decisions) -> Vec<bool> {
+    let forecasts = forecast::epochs(view, NOW).into_iter().enumerate();
+    forecasts
+        .map(|(place, it)| it.is_at_risk && !decisions.cancelled_epochs.contains(&place))
+        .collect()
+}
+
 /// Every pair of an open job and an agent without one that is possible.
 fn pairs<'v>(
     view: &View<'v>,
@@ -295,14 +305,14 @@ fn twin(view: &View<'_>, decisions: &Decisions, at_risk: &[bool]) -> (Vec<Grant>
         pairs.retain(|(job, _)| job.tenant == tenant);
         let first = pairs.iter().map(|(job, _)| (job.epoch, std::cmp::Reverse(job.rank))).min();
         pairs.retain(|(job, _)| Some((job.epoch, std::cmp::Reverse(job.rank))) == first);
-        // Of each type and class the one that waits longest.
-        let oldest = |job: &Job<'_>| {
+        // Of each type and class the one with the smallest key.
+        let first = |job: &Job<'_>| {
             pairs.iter().all(|(other, _)| {
                 (other.work, other.class) != (job.work, job.class) || other.key >= job.key
             })
         };
-        let mut best: Option<((bool, u64), &Job<'_>, &Agent<'_>)> = None;
-        for (job, _) in pairs.iter().filter(|(job, _)| oldest(job)) {
+        let mut best: Option<((f64, u64), &Job<'_>, &Agent<'_>)> = None;
+        for (job, _) in pairs.iter().filter(|(job, _)| first(job)) {
             let able = pairs.iter().filter(|(other, _)| other.key == job.key);
             let agent = able
                 .map(|(_, agent)| *agent)
@@ -311,7 +321,8 @@ fn twin(view: &View<'_>, decisions: &Decisions, at_risk: &[bool]) -> (Vec<Grant>
                     key(a).partial_cmp(&key(b)).unwrap()
                 })
                 .unwrap();
-            let order = (!agent.resident.contains(&job.work), job.key);
+            let handicap = if agent.resident.contains(&job.work) { 0.0 } else { PATIENCE };
+            let order = (job.since + handicap, job.key);
             if best.is_none_or(|(other, _, _)| order < other) {
                 best = Some((order, job, agent));
             }

@@ -1,13 +1,15 @@
 //! What holds of every decision, on random clusters. Each failure names its seed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollmill_broker_client::SizeClass;
 use rollmill_broker_schedule::{
-    Ability, Agent, Job, SPECULATION_SHARE, Share, Shares, Tenant, View, Work, forecast, schedule,
+    Ability, Agent, Demand, Epoch, Job, Lease, PATIENCE, SPECULATION_SHARE, Share, Shares, Tenant,
+    View, Work, schedule,
 };
 
-use super::{NOW, Scene, for_scenes, is_cancelled, twin};
+use super::{NOW, Scene, at_risk, for_scenes, is_cancelled, twin};
 
 #[test]
 fn the_fast_scheduler_decides_as_its_plain_twin() {
@@ -19,9 +21,7 @@ fn the_fast_scheduler_decides_as_its_plain_twin() {
         }
         scene.with(|view| {
             let decisions = schedule(view, NOW, seed);
-            let at_risk: Vec<bool> =
-                forecast::epochs(view, NOW).iter().map(|forecast| forecast.is_at_risk).collect();
-            let (grants, shares) = twin(view, &decisions, &at_risk);
+            let (grants, shares) = twin(view, &decisions, &at_risk(view, &decisions));
             assert_eq!(decisions.grants, grants, "seed {seed}: {view:?}");
             assert_eq!(decisions.shares, shares, "seed {seed}");
         });
@@ -90,12 +90,14 @@ fn the_oldest_epoch_goes_first_and_then_the_highest_rank() {
 
 #[test]
 fn second_leases_keep_their_bounds() {
+    let seen = AtomicUsize::new(0);
     for_scenes(|view, decisions| {
         let running = view.leases.iter().filter(|lease| lease.is_second).count();
         let most = (view.live_agents as f64 * SPECULATION_SHARE) as usize;
         let new = decisions.second_leases.len();
+        seen.fetch_add(new, Ordering::Relaxed);
         assert!(new == 0 || running + new <= most, "{running} and {new} of {most}");
-        let forecasts = forecast::epochs(view, NOW);
+        let at_risk = at_risk(view, decisions);
         for grant in &decisions.second_leases {
             let mut of_job = view.leases.iter().filter(|lease| lease.job.key == grant.job);
             let lease = of_job.next().unwrap();
@@ -105,13 +107,13 @@ fn second_leases_keep_their_bounds() {
             assert!(NOW - lease.started > view.works[lease.job.work].p95 / lease.speed);
             let of = |job: &Job<'_>| (job.tenant, job.work, job.class);
             assert!(!view.jobs.iter().any(|job| of(job) == of(&lease.job)), "its type waits");
-            let mut epochs = view.epochs.iter().zip(&forecasts);
-            assert!(epochs.any(|(epoch, forecast)| {
-                (epoch.tenant, epoch.number) == (lease.job.tenant, lease.job.epoch)
-                    && forecast.is_at_risk
+            let mut epochs = view.epochs.iter().zip(&at_risk);
+            assert!(epochs.any(|(epoch, at_risk)| {
+                (epoch.tenant, epoch.number) == (lease.job.tenant, lease.job.epoch) && *at_risk
             }));
         }
     });
+    assert!(seen.into_inner() > 0, "no scene has a second lease");
 }
 
 #[test]
@@ -173,6 +175,7 @@ fn served(weights: [f64; 2], works: &[Work], rounds: usize, shares: &mut Shares)
             class: SizeClass::SMALLEST,
             epoch: 0,
             rank: 0,
+            since: 0.0,
             excluded: &[],
         };
         let jobs = [job(0), job(1)];
@@ -229,22 +232,119 @@ fn a_tenant_at_risk_uses_its_reserve_at_once() {
     for seed in 0..3_000 {
         let scene = Scene::random(seed);
         scene.with(|view| {
-            let Some(first) = schedule(view, NOW, seed).grants.first().copied() else { return };
+            let decisions = schedule(view, NOW, seed);
+            let Some(first) = decisions.grants.first().copied() else { return };
             let of = view.jobs.iter().find(|job| job.key == first.job).unwrap().tenant;
-            let forecasts = forecast::epochs(view, NOW);
+            let at_risk = at_risk(view, &decisions);
             let has_reserve = |number: usize| {
                 let tenant = view.tenants[number];
-                let mut epochs = view.epochs.iter().zip(&forecasts);
-                epochs.any(|(epoch, forecast)| epoch.tenant == number && forecast.is_at_risk)
+                let mut epochs = view.epochs.iter().zip(&at_risk);
+                epochs.any(|(epoch, at_risk)| epoch.tenant == number && *at_risk)
                     && tenant.busy < (tenant.reserved * view.live_agents as f64) as usize
             };
             // Another one with a reserve that is served at all is served before one without.
             if !has_reserve(of) {
-                for grant in schedule(view, NOW, seed).grants {
+                for grant in decisions.grants {
                     let job = view.jobs.iter().find(|job| job.key == grant.job).unwrap();
                     assert!(!has_reserve(job.tenant), "seed {seed}: tenant {}", job.tenant);
                 }
             }
         });
     }
+}
+
+fn agent(key: u64, resident: &[usize]) -> Agent<'_> {
+    Agent { key, identity: key, device: key, ability: 0, speed: 1.0, resident, since: 0.0 }
+}
+
+/// Goal: a stream of jobs whose key the agent has does not keep a job waiting for ever whose key it must load.
+#[test]
+fn a_job_that_needs_loading_is_overtaken_for_the_patience_and_no_longer() {
+    let works = [Work { p50: 1.0, p95: 1.0, load: 2.0 }; 2];
+    let ability = Ability { tenants: vec![0], works: vec![0, 1], class: SizeClass::LARGEST };
+    let job = |key: u64, work: usize, since: f64| Job {
+        key,
+        tenant: 0,
+        work,
+        class: SizeClass::SMALLEST,
+        epoch: 0,
+        rank: 0,
+        since,
+        excluded: &[],
+    };
+    let is_served = |second: &u64| {
+        let jobs = [job(0, 0, 0.0), job(1 + second, 1, *second as f64)];
+        let view = View {
+            tenants: &[Tenant::default()],
+            shares: &Shares::default(),
+            works: &works,
+            abilities: std::slice::from_ref(&ability),
+            agents: &[agent(1, &[1])],
+            jobs: &jobs,
+            leases: &[],
+            epochs: &[],
+            live_agents: 1,
+            capacity: &[1.0],
+        };
+        schedule(&view, *second as f64, 0).grants[0].job == 0
+    };
+    assert_eq!((0..1_000).find(is_served), Some(PATIENCE as u64));
+}
+
+/// Goal: an epoch that is given up reserves no agents and gets no second leases.
+#[test]
+fn a_lost_epoch_takes_nothing_from_the_others() {
+    let works = [Work { p50: 1.0, p95: 1.0, load: 0.0 }; 2];
+    let ability = Ability { tenants: vec![0, 1], works: vec![0, 1], class: SizeClass::LARGEST };
+    let agents = [1, 2, 3].map(|key| agent(key, &[]));
+    let job = |key: u64, tenant: usize, work: usize, epoch: u64| Job {
+        key,
+        tenant,
+        work,
+        class: SizeClass::SMALLEST,
+        epoch,
+        rank: 0,
+        since: 0.0,
+        excluded: &[],
+    };
+    let lease = Lease {
+        job: job(9, 0, 1, 0),
+        identity: 9,
+        device: 9,
+        speed: 1.0,
+        started: NOW - 500.0,
+        is_second: false,
+    };
+    let remaining = [Demand { work: 1, class: SizeClass::SMALLEST, jobs: 1 }];
+    let share = |virtual_seconds| Share { virtual_seconds, is_active: true };
+    let first_and_second_leases = |is_stale: bool, submit_by: f64| {
+        let lost = Epoch {
+            tenant: 0,
+            number: 0,
+            is_stale,
+            submit_by: Some(submit_by),
+            window: 100.0,
+            submission: 5.0,
+            remaining: &remaining,
+            longest_path: 20.0,
+        };
+        let view = View {
+            tenants: &[Tenant { reserved: 1.0, ..Tenant::default() }, Tenant::default()],
+            shares: &Shares { clock: 0.0, of: vec![share(100.0), share(0.0)] },
+            works: &works,
+            abilities: std::slice::from_ref(&ability),
+            agents: &agents,
+            jobs: &[job(0, 0, 0, 1), job(1, 1, 0, 1)],
+            leases: &[lease],
+            epochs: &[lost],
+            live_agents: 10,
+            capacity: &[10.0],
+        };
+        let decisions = schedule(&view, NOW, 0);
+        (decisions.grants[0].job, decisions.second_leases.len())
+    };
+    // At risk it takes its tenant's reserve, although the other tenant has had less.
+    assert_eq!(first_and_second_leases(false, NOW + 15.0), (0, 1));
+    assert_eq!(first_and_second_leases(false, NOW + 5.0), (1, 0), "too late to hope");
+    assert_eq!(first_and_second_leases(true, NOW + 15.0), (1, 0), "nobody wants it");
 }

@@ -73,6 +73,12 @@ rows! {
         seen_seconds: f64,
     }
 
+    /// An agent that holds a lease.
+    HolderRow {
+        tenant: String,
+        agent: Text<AgentId>,
+    }
+
     /// Size and age of what the database holds.
     DatabaseRow {
         bytes: Big,
@@ -187,6 +193,7 @@ rows! {
         epoch: i64,
         rank: i64,
         excluded_agents: Vec<String>,
+        waited_seconds: f64,
     }
 
     /// A job of an Aztec prover node.
