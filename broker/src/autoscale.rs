@@ -1,10 +1,10 @@
 //! What is expected of epochs, and how many agents should be there. A pure function of the queue, of what agents
 //! reported and of what jobs took; the formulas are those of [`rollmill_broker_schedule::forecast`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use rollmill_broker_client::{AutoscaleResponse, OutlookView, PoolView, SizeClass};
+use rollmill_broker_client::{AgentId, AutoscaleResponse, OutlookView, PoolView, SizeClass};
 use rollmill_broker_schedule::Work;
 use rollmill_broker_schedule::forecast::{self, Load, Member};
 
@@ -22,6 +22,18 @@ const EPOCHS_MAX: usize = 1_000;
 pub(crate) struct Outlook {
     pub(crate) epochs: Vec<OutlookView>,
     pub(crate) autoscale: AutoscaleResponse,
+}
+
+/// The agents that are there, as far as anybody knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present<'a> {
+    pub(crate) agents: &'a [Ability<Tenant>],
+    /// Those that ask here, also while they work.
+    pub(crate) idle: &'a [IdleAgent],
+    /// Those that hold a lease of any replica.
+    pub(crate) busy: &'a HashSet<(Tenant, AgentId)>,
+    /// For how long an agent counts that is not heard of.
+    pub(crate) live: Duration,
 }
 
 /// The work that one set of agents can do: a version and a class.
@@ -54,23 +66,26 @@ impl Share {
     }
 }
 
-/// The outlook of each tenant with unfinished jobs or live agents. `work` returns what a job of a type and version takes,
-/// and whether that was measured.
+/// The outlook of each tenant with unfinished jobs or live agents. `work` returns what a job of a type and version takes a
+/// tenant's agents, and whether that was measured.
 pub(crate) fn outlooks(
     backlog: &[Backlog],
-    agents: &[Ability<Tenant>],
-    idle: &[IdleAgent],
-    live: Duration,
-    work: impl Fn(&str, &str) -> (Work, bool),
+    present: &Present<'_>,
+    work: impl Fn(&Tenant, &str, &str) -> (Work, bool),
 ) -> HashMap<Tenant, Outlook> {
+    let live = present.live.as_secs_f64();
     let agents: Vec<&Ability<Tenant>> =
-        agents.iter().filter(|agent| agent.seen_seconds <= live.as_secs_f64()).collect();
+        present.agents.iter().filter(|agent| agent.seen_seconds <= live).collect();
     let mut tenants: BTreeSet<&str> = agents.iter().map(|agent| agent.tenant.0.as_str()).collect();
     tenants.extend(backlog.iter().map(|entry| entry.tenant.0.as_str()));
     let of_tenant = |name: &str| {
         let backlog: Vec<&Backlog> = backlog.iter().filter(|b| b.tenant.0 == name).collect();
         let agents: Vec<_> = agents.iter().copied().filter(|a| a.tenant.0 == name).collect();
-        let idle: Vec<&IdleAgent> = idle.iter().filter(|agent| agent.tenant.0 == name).collect();
+        let is_idle = |agent: &&IdleAgent| {
+            agent.tenant.0 == name
+                && !present.busy.contains(&(agent.tenant.clone(), agent.id.clone()))
+        };
+        let idle: Vec<&IdleAgent> = present.idle.iter().filter(is_idle).collect();
         let pools = pools(&backlog, &agents, &work);
         let wanted = pools.iter().map(|pool| pool.wanted).sum();
         let autoscale = AutoscaleResponse {
@@ -87,13 +102,14 @@ pub(crate) fn outlooks(
 fn pools(
     backlog: &[&Backlog],
     agents: &[&Ability<Tenant>],
-    work: &impl Fn(&str, &str) -> (Work, bool),
+    work: &impl Fn(&Tenant, &str, &str) -> (Work, bool),
 ) -> Vec<PoolView> {
     let mut pools: BTreeMap<Pool<'_>, BTreeMap<u64, Share>> = BTreeMap::new();
     let mut kinds: BTreeMap<Pool<'_>, BTreeMap<&str, bool>> = BTreeMap::new();
     for entry in backlog {
         let pool = (entry.view.version.as_str(), entry.view.class);
-        let (Work { p50, .. }, is_measured) = work(&entry.view.kind, &entry.view.version);
+        let (Work { p50, .. }, is_measured) =
+            work(&entry.tenant, &entry.view.kind, &entry.view.version);
         pools.entry(pool).or_default().entry(entry.epoch).or_default().add(entry, p50);
         kinds.entry(pool).or_default().insert(&entry.view.kind, is_measured);
     }
@@ -101,9 +117,9 @@ fn pools(
         let kinds = &kinds[&pool];
         let (version, class) = pool;
         let loads: Vec<Load> = shares.values().map(load).collect();
+        let names: Vec<String> = kinds.keys().map(|kind| format!("{kind}/{version}")).collect();
         let is_able = |agent: &&&Ability<Tenant>| {
-            let mut names = kinds.keys().map(|kind| format!("{kind}/{version}"));
-            agent.class >= class && names.all(|name| agent.capabilities.contains(&name))
+            agent.class >= class && names.iter().all(|name| agent.capabilities.contains(name))
         };
         PoolView {
             version: version.to_owned(),
@@ -131,18 +147,25 @@ fn load(share: &Share) -> Load {
 fn epochs(
     backlog: &[&Backlog],
     agents: &[&Ability<Tenant>],
-    work: &impl Fn(&str, &str) -> (Work, bool),
+    work: &impl Fn(&Tenant, &str, &str) -> (Work, bool),
 ) -> Vec<OutlookView> {
     let mut epochs: BTreeMap<u64, (Share, usize)> = BTreeMap::new();
+    // Many epochs have the same types, and what agents can do is compared by text.
+    let mut counts: HashMap<(&str, &str, SizeClass), usize> = HashMap::new();
     for entry in backlog {
+        let (kind, version, class) =
+            (entry.view.kind.as_str(), entry.view.version.as_str(), entry.view.class);
+        let count = *counts.entry((kind, version, class)).or_insert_with(|| {
+            let name = format!("{kind}/{version}");
+            let is_able = |agent: &&&Ability<Tenant>| {
+                agent.class >= class && agent.capabilities.contains(&name)
+            };
+            agents.iter().filter(is_able).count()
+        });
         let (share, able) = epochs.entry(entry.epoch).or_insert((Share::default(), usize::MAX));
-        share.add(entry, work(&entry.view.kind, &entry.view.version).0.p50);
-        let name = format!("{}/{}", entry.view.kind, entry.view.version);
-        let is_able = |agent: &&&Ability<Tenant>| {
-            agent.class >= entry.view.class && agent.capabilities.contains(&name)
-        };
+        share.add(entry, work(&entry.tenant, kind, version).0.p50);
         // The type that the fewest can do decides.
-        *able = (*able).min(agents.iter().filter(is_able).count());
+        *able = (*able).min(count);
     }
     // An epoch gets the agents after the older ones.
     let mut ahead = 0.0;
@@ -164,11 +187,7 @@ fn epochs(
     epochs.into_iter().map(view).take(EPOCHS_MAX).collect()
 }
 
-fn removable(
-    idle: &[&IdleAgent],
-    live: usize,
-    wanted: u64,
-) -> Vec<rollmill_broker_client::AgentId> {
+fn removable(idle: &[&IdleAgent], live: usize, wanted: u64) -> Vec<AgentId> {
     let member = |key: u64, agent: Option<&&IdleAgent>| Member {
         key,
         class: SizeClass::SMALLEST,
@@ -221,13 +240,24 @@ mod tests {
     }
 
     /// A leaf takes 2 s and a root 4 s, which nobody measured.
-    fn work(kind: &str, _: &str) -> (Work, bool) {
+    fn work(_: &Tenant, kind: &str, _: &str) -> (Work, bool) {
         let p50 = if kind == "leaf" { 2.0 } else { 4.0 };
         (Work { p50, p95: p50, load: 0.0 }, kind == "leaf")
     }
 
     fn outlook(backlog: &[Backlog], agents: &[Ability<Tenant>], idle: &[IdleAgent]) -> Outlook {
-        outlooks(backlog, agents, idle, LIVE, work).remove(&Tenant::default()).unwrap_or_default()
+        outlook_beside(&[], backlog, agents, idle)
+    }
+
+    fn outlook_beside(
+        busy: &[&str],
+        backlog: &[Backlog],
+        agents: &[Ability<Tenant>],
+        idle: &[IdleAgent],
+    ) -> Outlook {
+        let busy = busy.iter().map(|id| (Tenant::default(), id.parse().unwrap())).collect();
+        let present = Present { agents, idle, busy: &busy, live: LIVE };
+        outlooks(backlog, &present, work).remove(&Tenant::default()).unwrap_or_default()
     }
 
     #[test]
@@ -294,6 +324,9 @@ mod tests {
         };
         let without = outlook(&[], &agents(3), &idle).autoscale;
         assert_eq!((without.wanted, names(without)), (0, vec!["agent-2".into(), "agent-1".into()]));
+        // One that fetches ahead asks while it proves what it holds.
+        let busy = outlook_beside(&["agent-2"], &[], &agents(3), &idle).autoscale;
+        assert_eq!(names(busy), ["agent-1"]);
         // 10 leaves of 2 s in 10 s want three.
         let with = outlook(&[backlog("leaf", 1, 10, 1, Some(72.0))], &agents(3), &idle).autoscale;
         assert_eq!((with.wanted, names(with)), (3, vec![]));

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::{self, agent, capability, job};
+use crate::support::{self, Bench, agent, capability, job};
+use rollmill_broker::store::Tenant;
 use rollmill_broker_client::{ClaimRequest, CompleteRequest, SizeClass};
 use rollmill_broker_testing::TestSchema;
 
@@ -21,10 +22,15 @@ async fn wanted_agents_and_the_risk_of_an_epoch_follow_from_its_deadline() {
         jobs.push(job);
     }
     client.enqueue(jobs).await.unwrap();
-    let mut autoscale = client.autoscale().await.unwrap();
-    while autoscale.pools.is_empty() {
-        autoscale = client.autoscale().await.unwrap();
-    }
+    let counted = async {
+        loop {
+            let autoscale = client.autoscale().await.unwrap();
+            if !autoscale.pools.is_empty() {
+                return autoscale;
+            }
+        }
+    };
+    let autoscale = tokio::time::timeout(Duration::from_secs(60), counted).await.unwrap();
     let pool = &autoscale.pools[0];
     assert_eq!((pool.jobs, pool.wanted, pool.live, pool.measured), (6, 6, 0, false));
     assert_eq!(pool.kinds, ["leaf"]);
@@ -66,4 +72,21 @@ async fn without_jobs_no_agent_is_wanted() {
     let autoscale = broker.client().autoscale().await.unwrap();
     assert_eq!((autoscale.wanted, autoscale.pools.len(), autoscale.removable.len()), (0, 0, 0));
     broker.stop().await;
+}
+
+/// Goal: whoever holds a lease is known to be busy, whichever replica granted it, so that nobody is told to stop it.
+#[tokio::test]
+async fn an_agent_is_busy_while_it_holds_a_lease() {
+    let bench = Bench::new().await;
+    for rank in [1, 2] {
+        bench.ready_job(7, "leaf", rank).await;
+    }
+    assert!(bench.store.busy_agents().await.unwrap().is_empty());
+    let leases = [bench.lease("a").await, bench.lease("a").await];
+    for lease in leases {
+        let busy: Vec<_> = bench.store.busy_agents().await.unwrap().into_iter().collect();
+        assert_eq!(busy, [(Tenant::default(), agent("a"))]);
+        bench.release("a", &lease).await.unwrap();
+    }
+    assert!(bench.store.busy_agents().await.unwrap().is_empty());
 }

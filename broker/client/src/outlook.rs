@@ -36,13 +36,13 @@ wire! {
         pub jobs: u64,
         /// What they take one agent, in seconds.
         pub seconds: f64,
-        /// Whether a job of each type was measured by this broker since it started. It takes the mean of the measured types
-        /// for the others, and 10 s before the first.
+        /// Whether a job of each type was measured by this broker since it started, of this tenant. It takes the mean of the
+        /// measured types for the others, and 10 s before the first.
         pub measured: bool,
         /// Live agents that can do all of the types.
         pub live: u64,
-        /// Agents that should be there, so that each epoch meets its deadline with a fifth to spare: at most one for each job,
-        /// at least one while there is a job.
+        /// Agents that should be there, so that each epoch meets its deadline with a fifth to spare: at most one for each job
+        /// of the epoch and of the older ones, at least one while there is a job.
         pub wanted: u64,
     }
 
@@ -55,8 +55,9 @@ wire! {
         pub live: u64,
         /// One for each version and class with unfinished jobs.
         pub pools: Vec<PoolView>,
-        /// Agents that may be stopped, in this order, while `wanted` others stay: they have waited at the broker that answers
-        /// for 60 s without a job. Those without a key in memory come first, then those that have waited longest.
+        /// Agents that may be stopped, in this order, while `wanted` others stay: they hold no lease, and have waited at the
+        /// broker that answers for 60 s without a job. Those without a key in memory come first, then those that have waited
+        /// longest.
         pub removable: Vec<AgentId>,
     }
 }

@@ -1,5 +1,7 @@
 //! Agents as the broker remembers them: what they are, their sessions, and what is held against them.
 
+use std::collections::HashSet;
+
 use rollmill_broker_client::{
     AgentId, AgentView, AttemptOutcome, ClaimRequest, Installation, Role, SessionId,
 };
@@ -7,8 +9,8 @@ use sqlx::PgConnection;
 
 use super::audit::By;
 use super::sql::{
-    AgentAbilities, AgentAdmit, AgentCharge, AgentPardon, AgentSeen, Agents, DeviceAgents,
-    DeviceCharge, SessionOf, SessionOpen, SessionRow, Statement, TokenCharge,
+    AgentAbilities, AgentAdmit, AgentCharge, AgentPardon, AgentSeen, Agents, AgentsBusy,
+    DeviceAgents, DeviceCharge, SessionOf, SessionOpen, SessionRow, Statement, TokenCharge,
 };
 use super::{Store, Tenant, corrupt};
 use crate::ability::Ability;
@@ -192,6 +194,12 @@ impl Store {
             seen_seconds: row.seen_seconds,
         };
         Ok(rows.into_iter().map(ability).collect())
+    }
+
+    /// Who holds a lease, of every tenant.
+    pub async fn busy_agents(&self) -> Result<HashSet<(Tenant, AgentId)>, BrokerError> {
+        let rows = AgentsBusy {}.all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (Tenant(row.tenant), row.agent.0)).collect())
     }
 
     /// Agents seen within a day, latest first.

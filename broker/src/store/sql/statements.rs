@@ -237,6 +237,7 @@ statements! {
         agent: &'a AgentId,
     } -> Quarantine;
     AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
+    AgentsBusy = "agents_busy.sql" {} -> HolderRow;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
 
     // Artifacts.
