@@ -6,7 +6,9 @@ use std::path::Path;
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
-use rollmill_deployment::{Event, Facts, Journal, Plan, Roots, Simulated, client_key, simulate};
+use rollmill_deployment::{
+    DeployError, Event, Facts, Journal, Plan, Roots, Simulated, client_key, simulate,
+};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{L1Error, parse_key};
 use rollmill_service::{Exit, Failure, Outcome};
@@ -82,7 +84,7 @@ fn read_facts(path: Option<&Path>) -> Result<Facts, Failure> {
     };
     let text = text.map_err(|source| {
         let (action, path) = ("read", path.to_owned());
-        rollmill_deployment::DeployError::File { action, path, source }
+        DeployError::File { action, path, source }
     })?;
     Ok(Facts::parse(&text)?)
 }
@@ -92,12 +94,12 @@ fn read_keys(deploy: &Deploy) -> Result<KeySet, Failure> {
     Ok(load_key_set(&DirStore::new(folder))?)
 }
 
-/// A failure once something was sent: the exit code says that the command must be run again.
-fn unknown_if_sent(error: rollmill_deployment::DeployError, folder: &Path) -> Failure {
+/// A failure after which a transaction may be in no block yet: the exit code says that the same command continues.
+fn unknown_if_sent(error: DeployError, folder: &Path) -> Failure {
+    let is_open = matches!(&error, DeployError::L1(error) if error.is_transient());
+    // Without a journal nothing was sent.
     match Journal::open(folder) {
-        Ok(Some(journal)) if journal.count() > 0 => {
-            Exit { code: SENT_UNKNOWN, failure: error.into() }.into()
-        }
+        Ok(Some(_)) if is_open => Exit { code: SENT_UNKNOWN, failure: error.into() }.into(),
         _ => error.into(),
     }
 }
@@ -163,5 +165,33 @@ fn line(event: Event<'_>) -> String {
             let earlier = if is_earlier { ", by an earlier run" } else { "" };
             format!("{number}/{of} {}{earlier}", step.what)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_deployment::JOURNAL_FILE;
+
+    use super::*;
+
+    /// Goal: a script that runs the command again after exit code 3 ends: only what may still land asks for that.
+    #[test]
+    fn only_a_transaction_that_may_still_land_asks_for_another_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || L1Error::NotIncluded { id: "alpha@0/rollup".into(), blocks: 256 };
+        let asks = |error: DeployError| {
+            let failure = unknown_if_sent(error, folder.path());
+            failure.downcast_ref::<Exit>().is_some_and(|exit| exit.code == SENT_UNKNOWN)
+        };
+        assert!(!asks(open().into()), "nothing was sent");
+        let journal = r#"{"format":1,"chain_id":1,"account":"0x0000000000000000000000000000000000000001",
+                          "first_nonce":0,"l1_start":0,"steps":[]}"#;
+        std::fs::write(folder.path().join(JOURNAL_FILE), journal).unwrap();
+        // The first step of all may be in a pool, although the journal has none yet.
+        assert!(asks(open().into()));
+        let path = folder.path().join(JOURNAL_FILE);
+        assert!(!asks(DeployError::JournalOther { path, what: "account".into() }));
+        let step = "alpha/rollup".to_owned();
+        assert!(!asks(DeployError::WouldRevert { step, why: "no".into() }));
     }
 }

@@ -53,6 +53,13 @@ pub enum DeployError {
     /// Do: Wait until they are included, or use another account.
     #[error("{code}: account {account} has {count} transactions that are in no block yet; wait for them, or use another account", code = self.code())]
     Busy { account: Address, count: u64 },
+    /// A step that nobody knows to be on L1 has another nonce to take than planned. Either it is on L1, sent by a run with
+    /// another file of L1 transactions, or the account sent something else, or this is another chain. Nothing was sent.
+    ///
+    /// Do: Run the command with `--intents` of the earlier run and on the chain of the journal, or deploy anew into another
+    /// folder.
+    #[error("{code}: step {step} is planned for nonce {planned} of account {account}, whose next one is {found}; name the file of the earlier run by --intents, or deploy anew into another folder", code = self.code())]
+    Nonce { step: String, account: Address, planned: u64, found: u64 },
     /// L1 has another value than the facts ask for.
     ///
     /// Do: Do not use this deployment. Check the endpoint, and deploy anew into another folder.
@@ -77,6 +84,7 @@ rollmill_errors::coded! {
         Self::Elsewhere { .. } => "DEP-007",
         Self::Busy { .. } => "DEP-008",
         Self::Differs { .. } => "DEP-009",
+        Self::Nonce { .. } => "DEP-010",
         Self::ClientKey(error) => (error),
         Self::L1(error) => (error),
         Self::Genesis(error) => (error),

@@ -93,9 +93,12 @@ impl Journal {
         self.contents.first_nonce
     }
 
-    /// L1's head before the first step.
+    /// A block of L1 before every step: L1's head when the journal was begun, or an earlier one if a reorg moved a step
+    /// before that.
     pub fn l1_start(&self) -> u64 {
-        self.contents.l1_start
+        let done = self.contents.steps.iter().filter_map(|row| row.done.as_ref());
+        let first = done.map(|done| done.l1_block.saturating_sub(1)).min();
+        first.unwrap_or(u64::MAX).min(self.contents.l1_start)
     }
 
     /// What is known of a step.

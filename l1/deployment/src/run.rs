@@ -8,7 +8,7 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::rpc::types::TransactionRequest;
 use rollmill_l1::alloy::rpc::types::simulate::{SimBlock, SimulatePayload};
-use rollmill_l1::{GAS_LIMIT_MAX, L1Client, L1Error, TxSender};
+use rollmill_l1::{GAS_LIMIT_MAX, L1Client, L1Error, TxReceipt, TxSender, TxStatus};
 use rollmill_service::failpoint;
 
 use crate::journal::Done;
@@ -88,6 +88,7 @@ pub async fn deploy(
     for (i, step) in plan.steps.iter().enumerate() {
         let is_earlier = journal.done(i).is_some();
         if !is_earlier {
+            require_turn(sender, &plan, i).await?;
             let done = send(sender, step, account).await?;
             failpoint!("deploy.mined");
             journal.record(i, done)?;
@@ -95,6 +96,7 @@ pub async fn deploy(
         }
         report(Event::Done { step, number: i + 1, of, is_earlier });
     }
+    settle(sender, &plan, &mut journal).await?;
     verify(client, facts, &plan, &journal).await?;
     let file = DeploymentFile::of(facts, &plan, journal.l1_start());
     let path = file.write(folder, &plan.genesis.to_json(), client_key)?;
@@ -134,6 +136,49 @@ async fn free_nonce(client: &L1Client, account: Address) -> Result<u64, DeployEr
         0 => Ok(included),
         count => Err(DeployError::Busy { account, count }),
     }
+}
+
+/// Requires that a step takes the nonce for which it is planned, and that it cannot be on L1 already: what the sender does
+/// not know it would send, a payment a second time and a contract to another address.
+async fn require_turn(sender: &TxSender, plan: &Plan, step: usize) -> Result<(), DeployError> {
+    let is_known = |step: &Step| match sender.status(&step.request.purpose, 0) {
+        None | Some(TxStatus::Dropped { .. }) => false,
+        Some(TxStatus::Pending { .. } | TxStatus::Included(_) | TxStatus::Lost { .. }) => true,
+    };
+    let Some(this) = plan.steps.get(step).filter(|step| !is_known(step)) else { return Ok(()) };
+    let account = plan.account;
+    let included = nonce_at(sender.client(), account, BlockId::latest()).await?;
+    let sent = nonce_at(sender.client(), account, BlockId::pending()).await?;
+    let planned = plan.first_nonce + step as u64;
+    // A reorg may have dropped steps before this one, which the sender sends again.
+    let before = plan.steps.iter().take(step).rev().take_while(|step| is_known(step)).count();
+    if !(planned - before as u64..=planned).contains(&included) {
+        let step = this.id.clone();
+        return Err(DeployError::Nonce { step, account, planned, found: included });
+    }
+    match sent.saturating_sub(planned) {
+        0 => Ok(()),
+        count => Err(DeployError::Busy { account, count }),
+    }
+}
+
+/// Waits for the steps that a reorg dropped from their blocks meanwhile, and records where each of them is now.
+async fn settle(sender: &TxSender, plan: &Plan, journal: &mut Journal) -> Result<(), DeployError> {
+    sender.tick().await?;
+    for (i, step) in plan.steps.iter().enumerate() {
+        // What has been final for long is no longer known, and stays where it is.
+        let Some(status) = sender.status(&step.request.purpose, 0) else { continue };
+        let is_where = |at: &TxReceipt| {
+            journal
+                .done(i)
+                .is_some_and(|done| (done.tx_hash, done.l1_block) == (at.tx_hash, at.block_number))
+        };
+        if !matches!(&status, TxStatus::Included(at) if is_where(at)) {
+            let done = send(sender, step, plan.account).await?;
+            journal.record(i, done)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sends a step and waits until it is in a block.

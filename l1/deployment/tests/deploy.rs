@@ -10,7 +10,7 @@ use rollmill_deployment::{
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{L1Client, SenderConfig, TxSender, abi};
-use rollmill_l1_testing::{Anvil, constant_contract, root_leaves, signer};
+use rollmill_l1_testing::{Anvil, constant_contract, reorg, root_leaves, signer};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, vk_path, vk_tree};
 use rollmill_protocol::{Circuit, Fr, Genesis};
 use tempfile::TempDir;
@@ -196,4 +196,41 @@ async fn a_journal_belongs_to_its_facts() {
     let error = case.deploy(&facts()).await.unwrap_err();
     assert_eq!(error.code(), "DEP-004", "{error}");
     assert_eq!(nonce(&case.client).await, sent);
+}
+
+/// Fault: the record of a step is lost, and the sender's file is another one. Goal: nothing is paid a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_may_be_on_l1_is_not_sent_again() {
+    let case = Case::new().await;
+    let deployed = case.deploy(&facts()).await.unwrap();
+    let sent = nonce(&case.client).await;
+    let paid = deployed.plan.steps.iter().position(|step| step.id == "alpha/rewards-funds");
+    let text = std::fs::read_to_string(case.out(JOURNAL_FILE)).unwrap();
+    let mut journal: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for row in journal["steps"].as_array_mut().unwrap().iter_mut().skip(paid.unwrap()) {
+        row["done"] = serde_json::Value::Null;
+    }
+    std::fs::write(case.out(JOURNAL_FILE), journal.to_string()).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = sender(&case.client, elsewhere.path()).await;
+    let out = case.folder.path().join("out");
+    let again = deploy(&other, &facts(), &roots(), KEY, &out, &mut |_| {}).await;
+    let error = again.unwrap_err();
+    assert_eq!((error.code(), nonce(&case.client).await), ("DEP-010", sent), "{error}");
+    // With its own file the run is continued, and sends nothing.
+    let again = case.deploy(&facts()).await.unwrap();
+    assert_eq!((again.file, nonce(&case.client).await), (deployed.file, sent));
+}
+
+/// Fault: L1 drops the blocks of the last steps. Goal: the next run waits for them in their new blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_that_a_reorg_drops_come_back() {
+    let case = Case::new().await;
+    let deployed = case.deploy(&facts()).await.unwrap();
+    let steps = deployed.plan.steps.len() as u64;
+    // The bond and the creation of the last contract among them.
+    reorg(&case.client, 6).await;
+    assert_eq!(nonce(&case.client).await, steps - 6);
+    let again = case.deploy(&facts()).await.unwrap();
+    assert_eq!((again.file, nonce(&case.client).await), (deployed.file, steps));
 }
