@@ -39,8 +39,13 @@ systemctl() {
     local act=$1 unit=${!#} pid="$MACHINE/${!#}.pid"
     if [ "$act" = stop ]; then
         kill "$(cat "$pid")"
-        while kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 0.2; done
-        return
+        # One that has ended and that nobody waits for is a zombie, which takes signals.
+        for _ in $(seq 300); do
+            case $(ps -o stat= -p "$(cat "$pid")") in ''|Z*) return ;; esac
+            sleep 0.2
+        done
+        echo "operate: $unit does not stop" >&2
+        return 1
     fi
     local key="KEY_${unit//-/_}"
     ROLLMILL_L1_KEY="${!key:-}" nohup "$unit" --config "$MACHINE/etc/rollmill/$unit.toml" \
@@ -76,6 +81,15 @@ def blocks(text):
     if not out:
         raise Failed(f"{PAGE} has no block to execute")
     return out
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            # The state follows the name in parentheses.
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def free_port():
@@ -158,13 +172,28 @@ class Lab:
         if done.returncode:
             raise Failed(f"the block at line {line} of docs/operate.md failed with {done.returncode}")
 
+    def check_keys(self):
+        """No machine but the first has a private key that is not its own."""
+        for path in glob.glob(os.path.join(self.folder, "m[23]/etc/rollmill/**/*.key"), recursive=True):
+            machine = os.path.relpath(path, self.folder).split(os.sep)[0]
+            if os.path.basename(path) != machine + ".key":
+                raise Failed(f"{machine} has the private key {os.path.basename(path)}")
+
     def stop(self):
+        pids = []
         for path in glob.glob(os.path.join(self.folder, "m?", "*.pid")):
             with open(path, encoding="utf-8") as file:
                 try:
-                    os.kill(int(file.read()), signal.SIGTERM)
-                except (ProcessLookupError, ValueError):
+                    pids.append(int(file.read()))
+                except ValueError:
                     pass
+        # First what they are asked, then what they are made to do.
+        for act in (signal.SIGTERM, signal.SIGKILL):
+            for pid in filter(is_running, pids):
+                os.kill(pid, act)
+            end = time.monotonic() + 60
+            while any(map(is_running, pids)) and time.monotonic() < end:
+                time.sleep(0.2)
         for child in reversed(self.children):
             child.send_signal(signal.SIGINT)
             try:
@@ -178,6 +207,8 @@ def main():
     parser.add_argument("--programs", required=True, metavar="DIR", help="folder of the programs")
     parser.add_argument("--keep", action="store_true", help="keep the folders with their logs")
     arguments = parser.parse_args()
+    # So that what it started ends with it, as after an interrupt.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = tempfile.mkdtemp(prefix="rollmill-operate-")
     lab = Lab(folder, os.path.abspath(arguments.programs))
     try:
@@ -186,6 +217,7 @@ def main():
         lab.start()
         for block in found:
             lab.run(*block)
+        lab.check_keys()
         print(f"operate: {len(found)} blocks succeeded")
         return 0
     except (Failed, OSError, subprocess.SubprocessError) as error:

@@ -1,5 +1,6 @@
 //! Metrics of the broker. They carry no label that grows with the work.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollmill_broker_client::{
@@ -162,24 +163,25 @@ impl Metrics {
     /// Shows how many agents should be there, and how many epochs are at risk.
     pub(crate) fn show_outlooks<'a>(&self, outlooks: impl Iterator<Item = &'a Outlook>) {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.agents_wanted.reset();
-        for class in SizeClass::LARGEST.holds() {
-            // A gauge that exists from the start can be scaled by.
-            self.agents_wanted.with_label_values(&[&class.to_string()]).set(0);
-        }
-        let [in_time, at_risk] = ["in_time", "at_risk"]
-            .map(|outlook| self.unfinished_epochs.with_label_values(&[outlook]));
-        in_time.set(0);
-        at_risk.set(0);
+        // A gauge that exists from the start can be scaled by.
+        let mut wanted: BTreeMap<SizeClass, u64> =
+            SizeClass::LARGEST.holds().map(|class| (class, 0)).collect();
+        let (mut in_time, mut at_risk) = (0, 0);
         for Outlook { epochs, autoscale } in outlooks {
             for pool in &autoscale.pools {
-                let gauge = self.agents_wanted.with_label_values(&[&pool.class.to_string()]);
-                gauge.add(number(pool.wanted));
+                let of_class = wanted.entry(pool.class).or_default();
+                *of_class = of_class.saturating_add(pool.wanted);
             }
             for epoch in epochs {
-                let gauge = if epoch.at_risk { &at_risk } else { &in_time };
-                gauge.inc();
+                *(if epoch.at_risk { &mut at_risk } else { &mut in_time }) += 1;
             }
+        }
+        // Each is set once: who reads in between must not see fewer agents wanted.
+        for (class, agents) in wanted {
+            self.agents_wanted.with_label_values(&[&class.to_string()]).set(number(agents));
+        }
+        for (outlook, epochs) in [("in_time", in_time), ("at_risk", at_risk)] {
+            self.unfinished_epochs.with_label_values(&[outlook]).set(epochs);
         }
     }
 

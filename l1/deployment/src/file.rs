@@ -17,7 +17,7 @@ pub const GENESIS_FILE: &str = "genesis.json";
 const CLIENT_KEY_FILE: &str = "client.key";
 
 const HEAD: &str = "\
-# A Rollmill deployment, as `rollmill-l1 deploy` wrote it. Every program takes it by --deployment FILE.
+# A Rollmill deployment, as `rollmill-l1 deploy` wrote it. Broker, nodes, agents and `rollmill-l1` take it by --deployment.
 # Paths are relative to this file. Nothing in it is secret.
 
 ";
