@@ -174,7 +174,7 @@ class Lab:
 
     def check_keys(self):
         """No machine but the first has a private key that is not its own."""
-        for path in glob.glob(os.path.join(self.folder, "m[23]/etc/rollmill/**/*.key"), recursive=True):
+        for path in glob.glob(os.path.join(self.folder, "m[23]/etc/rollmill/tls/*.key")):
             machine = os.path.relpath(path, self.folder).split(os.sep)[0]
             if os.path.basename(path) != machine + ".key":
                 raise Failed(f"{machine} has the private key {os.path.basename(path)}")

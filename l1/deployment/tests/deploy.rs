@@ -165,6 +165,9 @@ async fn a_trial_sends_nothing() {
     assert_eq!((nonce(&case.client).await, provider.get_block_number().await.unwrap()), (0, 0));
     assert!(provider.get_code_at(plan.addresses.rollup).await.unwrap().is_empty());
 
+    let nothing = simulate(&case.client, account, &[]).await.unwrap();
+    assert_eq!(nothing, Simulated::Gas(vec![]), "the rest of a deployment that is done");
+
     // What only L1 can know: that there is no such token.
     let mut wrong = facts();
     (wrong.token, wrong.governance) = (None, None);
