@@ -41,7 +41,7 @@ systemctl() {
         kill "$(cat "$pid")"
         # One that has ended and that nobody waits for is a zombie, which takes signals.
         for _ in $(seq 300); do
-            case $(ps -o stat= -p "$(cat "$pid")") in ''|Z*) return ;; esac
+            case $(ps -o stat= -p "$(cat "$pid")") in ''|Z*) return 0 ;; esac
             sleep 0.2
         done
         echo "operate: $unit does not stop" >&2
