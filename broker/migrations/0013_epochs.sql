@@ -4,11 +4,16 @@
 --
 -- Invariants  Uploads and enqueues lock their epoch's row FOR KEY SHARE and need it to be open; whoever closes or drops an
 --             epoch locks it FOR UPDATE. So nothing is added to an epoch after it is closed, and no acknowledged byte of an
---             open epoch is dropped. A row that is gone and swept has no job and no artifact left; a later generation
---             begins empty. Only requests of producers open an epoch.
+--             open epoch is dropped. What deletes locks the row FOR SHARE and needs it to be gone, of the same generation
+--             and not swept; so a replica that is late deletes nothing of the next generation. A row that is gone and
+--             swept has no job and no artifact left; a later generation begins empty. A number that was dropped keeps
+--             its row for as long as others, so that no generation comes twice while somebody still works on it.
+--             Only requests of producers open an epoch.
 -- Step        Expand. Older releases do not know the table. They add jobs without looking at it, so a trigger adds the
 --             row of an epoch that has none; what they add to an epoch that is gone is swept with its row.
--- Locks       The trigger locks job for a moment. Reading the epochs of job and artifact locks nothing against writers.
+-- Locks       Reading the epochs of job and artifact locks nothing against writers, and comes first. The index is built
+--             under a lock that lets others read. The trigger locks job until the end: only the unfinished jobs are read
+--             under it, by their index, for those that came while all were read.
 
 CREATE TABLE epoch (
     tenant     text NOT NULL,
@@ -17,6 +22,7 @@ CREATE TABLE epoch (
     state      text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'closing', 'gone')),
     outcome    text CHECK (outcome IN ('final', 'superseded', 'given_up', 'silent', 'operator')),
     counted    boolean NOT NULL DEFAULT true,     -- false: older than this table, and not counted as open
+    forgotten  boolean NOT NULL DEFAULT false,    -- its producer dropped it: the next upload opens it again by itself
     opened_at  timestamptz NOT NULL DEFAULT now(),
     closed_at  timestamptz,
     gone_at    timestamptz,
@@ -40,6 +46,11 @@ END
 $$;
 CREATE TRIGGER job_epoch AFTER INSERT ON job REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION job_epoch();
+
+-- What brokers of the release before added after the epochs were read and before there was the trigger.
+INSERT INTO epoch (tenant, number, counted)
+SELECT DISTINCT tenant, epoch, false FROM job WHERE state IN ('ready', 'delayed', 'input_wanted', 'leased')
+ON CONFLICT (tenant, number) DO NOTHING;
 
 -- What an epoch leaves is vacuumed by number, so that its space serves the next one.
 ALTER TABLE attempt SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollmill_broker_client::EpochState;
-use rollmill_service::Conditions;
+use rollmill_service::{Conditions, Outage};
 
 use crate::background::Task;
 use crate::broker::Shared;
@@ -29,6 +29,8 @@ pub(crate) async fn watch_disk(shared: &Shared, conditions: &Conditions) {
 /// Ends and deletes, round after round. Replicas do this side by side; each step may be repeated.
 pub(crate) async fn retire(shared: &Shared) {
     let mut task = Task::new("retention");
+    // Never ends, so it bounds the log events of epochs that cannot be deleted.
+    let failures = Outage::default();
     loop {
         let round = tokio::select! {
             round = shared.store.retire(shared.disk.require().is_err()) => round,
@@ -49,6 +51,18 @@ pub(crate) async fn retire(shared: &Shared) {
                     tracing::info!(tenant, epoch, outcome, jobs, "epoch deleted");
                     shared.metrics.epochs_dropped_total.with_label_values(&[outcome]).inc();
                     shared.hub.became_final();
+                }
+                Retired::Kept { tenant, epoch, reason: error } => {
+                    if let Some(repeated) = failures.failed() {
+                        let tenant = tenant.as_str();
+                        tracing::warn!(
+                            tenant,
+                            epoch,
+                            error,
+                            repeated,
+                            "epoch not deleted; the next round tries again"
+                        );
+                    }
                 }
             }
         }

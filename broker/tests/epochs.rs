@@ -1,5 +1,7 @@
 //! Epochs: who opens one, what a closed one takes, and that what is kept is what should be.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{Bench, digest, job};
@@ -230,7 +232,9 @@ async fn a_full_disk_ends_final_epochs_early() {
         let epochs: Vec<u64> = done
             .iter()
             .map(|retired| match retired {
-                Retired::Dropped { epoch, .. } | Retired::Closed { epoch, .. } => *epoch,
+                Retired::Dropped { epoch, .. }
+                | Retired::Closed { epoch, .. }
+                | Retired::Kept { epoch, .. } => *epoch,
             })
             .collect();
         assert_eq!(epochs, wanted.into_iter().collect::<Vec<u64>>());
@@ -317,6 +321,81 @@ async fn a_drop_under_uploads_loses_nothing_of_an_open_epoch() {
         let digest = bench.put(7, b"after").await;
         assert_eq!(bench.store.get_artifact(&bench.tenant, digest).await.unwrap(), b"after");
     }
+}
+
+/// Fault: the retention of another replica sweeps an epoch that a producer drops, opens again and fills. What is acknowledged
+/// after the drop is there. Method: many rounds, with a retention that makes no pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_retention_of_another_replica_deletes_nothing_that_came_after_a_drop() {
+    let bench = bench_with(at_once()).await;
+    let (store, tenant) = (&bench.store, &bench.tenant);
+    let (other, is_over) = (bench.schema.store().await, Arc::new(AtomicBool::new(false)));
+    let until = Arc::clone(&is_over);
+    let retention = tokio::spawn(async move {
+        while !until.load(Ordering::Relaxed) {
+            other.retire(false).await.unwrap();
+        }
+    });
+    let large = |n: u8| vec![n; ROW_ARTIFACT_BYTES_MAX + 1];
+    for n in 0..40 {
+        // One that gave way to the other's locks is repeated.
+        while let Err(error) = store.drop_epoch(tenant, 7).await {
+            assert_eq!(error.code(), "BRK-001");
+        }
+        let digests = [bench.put(7, &[n]).await, bench.put(7, &large(n)).await];
+        let jobs = digests.map(|digest| job(7, "leaf", digest));
+        store.enqueue(tenant, &jobs).await.unwrap();
+        for digest in digests {
+            let read = store.get_artifact(tenant, digest).await;
+            assert!(read.is_ok(), "round {n}: {read:?}");
+        }
+        let ids = jobs.map(|job| job.id);
+        assert_eq!(store.jobs(tenant, &ids).await.unwrap().len(), 2, "round {n}");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    retention.await.unwrap();
+}
+
+/// Fault: somebody reads in the table of one epoch and does not end. That epoch stays, and no other waits for it.
+#[tokio::test]
+async fn an_epoch_that_cannot_be_deleted_holds_up_no_other() {
+    let bench = bench_with(at_once()).await;
+    for epoch in [1, 2] {
+        bench.put(epoch, b"x").await;
+        close(&bench, epoch).await;
+    }
+    let mut reader = bench.store.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM artifact_body_1").execute(&mut *reader).await.unwrap();
+    let done = bench.store.retire(false).await.unwrap();
+    let [Retired::Kept { epoch: 1, reason, .. }, Retired::Dropped { epoch: 2, .. }] = &done[..]
+    else {
+        panic!("{done:?}");
+    };
+    assert!(reason.contains("55P03"), "{reason}");
+    reader.rollback().await.unwrap();
+    let done = bench.store.retire(false).await.unwrap();
+    assert!(matches!(done[..], [Retired::Dropped { epoch: 1, .. }]), "{done:?}");
+}
+
+/// Goal: a number that was dropped is another generation from then on, so that what is on its way to the one before goes
+/// nowhere. Fault: an upload that took long ends after the drop.
+#[tokio::test]
+async fn what_was_on_its_way_when_an_epoch_was_dropped_is_not_of_the_next_one() {
+    let bench = Bench::new().await;
+    let (store, tenant) = (&bench.store, &bench.tenant);
+    let body = vec![3; ROW_ARTIFACT_BYTES_MAX + 1];
+    let mut slow = store.write_object(tenant, 7, digest(&body), true).await.unwrap();
+    slow.write.put(body.clone().into()).await.unwrap();
+    store.drop_epoch(tenant, 7).await.unwrap();
+    assert!(store.epochs(tenant).await.unwrap().is_empty(), "as if it had never been");
+    bench.put(7, b"of the next one").await;
+    assert_eq!(store.epochs(tenant).await.unwrap()[0].generation, 2);
+    assert_eq!(code(store.end_object(slow).await), "BRK-062");
+    assert_eq!(code(store.get_artifact(tenant, digest(&body)).await), "BRK-014");
+    // An agent opens none that was dropped.
+    store.drop_epoch(tenant, 7).await.unwrap();
+    assert_eq!(code(store.require_open(tenant, 7, false).await), "BRK-063");
+    assert_eq!(store.require_open(tenant, 7, true).await.unwrap(), 3);
 }
 
 /// Fault: a replica dies between the end of an epoch and the deletion of its objects. The next round deletes the rest.

@@ -9,8 +9,8 @@ WHERE (SELECT count(*) FROM epoch WHERE tenant = $1 AND state = 'open' AND count
 ON CONFLICT (tenant, number) DO UPDATE
 SET state = 'open', outcome = NULL, counted = true,
     generation = epoch.generation + CASE WHEN epoch.state = 'gone' THEN 1 ELSE 0 END,
-    opened_at = now(), closed_at = NULL, gone_at = NULL, swept_at = NULL
+    forgotten = false, opened_at = now(), closed_at = NULL, gone_at = NULL, swept_at = NULL
 WHERE epoch.state = 'closing' OR epoch.swept_at IS NOT NULL
-RETURNING number, generation, state, outcome, swept_at IS NOT NULL AS swept,
+RETURNING number, generation, state, outcome, swept_at IS NOT NULL AS swept, forgotten,
           (extract(epoch FROM opened_at) * 1000)::bigint AS opened_ms,
           (extract(epoch FROM closed_at) * 1000)::bigint AS closed_ms

@@ -6,7 +6,7 @@
 --   $4 tombstone_seconds
 --   $5 most
 SELECT tenant, number, state, outcome,
-       swept_at IS NOT NULL AND gone_at < now() - make_interval(secs => $4) AS forget
+       state = 'gone' AND gone_at < now() - make_interval(secs => $4) AS forget
 FROM epoch
 WHERE (state = 'closing' AND closed_at < now() - make_interval(secs => greatest($3::float8, CASE outcome
            WHEN 'final' THEN $1::float8 WHEN 'superseded' THEN $2::float8 WHEN 'given_up' THEN $2::float8

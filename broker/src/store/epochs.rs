@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::artifacts::epoch_path;
 use super::audit::By;
 use super::sql::{
-    AttemptCancel, EpochCancel, EpochClose, EpochEnd, EpochForget, EpochLock, EpochOpen, EpochRow,
+    AttemptCancel, EpochCancel, EpochClose, EpochEnd, EpochGone, EpochLock, EpochOpen, EpochRow,
     EpochShared, EpochStateOf, EpochSweepArtifacts, EpochSweepBodies, EpochSweepJobs, EpochSwept,
     EpochWanted, Epochs, Statement,
 };
@@ -18,6 +18,9 @@ use crate::error::BrokerError;
 
 /// Rows that one statement deletes: short enough that what waits for their locks does not notice.
 const SWEEP: i64 = 1000;
+
+/// How often a request that drops an epoch sweeps it before the retention has to go on.
+const PASSES: usize = 10;
 
 /// Epochs in one answer.
 const EPOCHS: i64 = 1000;
@@ -32,6 +35,15 @@ pub struct Closed {
     pub epoch: EpochView,
     /// What was cancelled with it; [`None`] if it was not open, or stays so.
     pub cancelled: Option<Cancelled>,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    /// Jobs that it deleted.
+    pub(super) jobs: u64,
+    /// Nothing is left, and nobody else found that before.
+    pub(super) is_done: bool,
 }
 
 fn unfinished() -> Vec<JobState> {
@@ -50,8 +62,8 @@ fn view(row: &EpochRow) -> EpochView {
 }
 
 impl Store {
-    /// Requires an epoch to be open, and returns its generation. One that never was is opened if `may_open`: only
-    /// producers open epochs, or an agent could make any number of them.
+    /// Requires an epoch to be open, and returns its generation. One that never was, or that was dropped, is opened if
+    /// `may_open`: only producers open epochs, or an agent could make any number of them.
     ///
     /// # Errors
     /// [`BrokerError::EpochClosing`], [`BrokerError::EpochGone`], or [`BrokerError::EpochsOpen`].
@@ -62,12 +74,17 @@ impl Store {
         may_open: bool,
     ) -> Result<u64, BrokerError> {
         let known = EpochStateOf { tenant, number: epoch }.optional(&self.pool).await?;
-        match known.as_ref().map(|row| row.state.0) {
-            Some(EpochState::Open) => Ok(known.map_or(1, |row| row.generation.0)),
-            Some(EpochState::Closing) => Err(BrokerError::EpochClosing { epoch }),
-            Some(EpochState::Gone) => Err(BrokerError::EpochGone { epoch }),
-            None if may_open => Ok(self.open(tenant, epoch, None).await?.generation),
-            None => Err(BrokerError::EpochGone { epoch }),
+        if let Some(row) = &known {
+            match row.state.0 {
+                EpochState::Open => return Ok(row.generation.0),
+                EpochState::Closing => return Err(BrokerError::EpochClosing { epoch }),
+                EpochState::Gone if row.forgotten => {}
+                EpochState::Gone => return Err(BrokerError::EpochGone { epoch }),
+            }
+        }
+        match may_open {
+            true => Ok(self.open(tenant, epoch, None).await?.generation),
+            false => Err(BrokerError::EpochGone { epoch }),
         }
     }
 
@@ -162,7 +179,8 @@ impl Store {
         Ok(Cancelled { jobs: seqs.len() as u64, attempts })
     }
 
-    /// Forgets an epoch at once, as if it had never been; returns how many jobs it had.
+    /// Forgets an epoch at once, as if it had never been; returns how many jobs it had. The next upload of a producer opens
+    /// it again, as another generation.
     /// The record has the entry of the end, since nothing after it can be undone.
     pub async fn drop_epoch<'a>(
         &self,
@@ -171,23 +189,30 @@ impl Store {
     ) -> Result<u64, BrokerError> {
         let by = by.into();
         let (tenant, number) = (by.tenant, epoch);
-        self.end_epoch(by, epoch, EpochOutcome::Operator).await?;
-        let jobs = self.sweep_epoch(tenant, epoch).await?;
-        EpochForget { tenant, number }.run(&self.pool).await?;
+        self.end_epoch(by, epoch).await?;
+        let mut jobs = 0;
+        for _ in 0..PASSES {
+            jobs += self.sweep_epoch(tenant, epoch).await?.jobs;
+            let left = EpochStateOf { tenant, number }.optional(&self.pool).await?;
+            // What another replica was deleting meanwhile is waited for, lock by lock.
+            if left.is_none_or(|row| row.state.0 != EpochState::Gone || row.swept) {
+                break;
+            }
+        }
         Ok(jobs)
     }
 
-    /// Ends an epoch for good; [`Self::sweep_epoch`] deletes what it has.
-    async fn end_epoch(
-        &self,
-        by: By<'_>,
-        epoch: u64,
-        outcome: EpochOutcome,
-    ) -> Result<(), BrokerError> {
+    /// Ends an epoch because its producer asks for that; [`Self::sweep_epoch`] deletes what it has.
+    async fn end_epoch(&self, by: By<'_>, epoch: u64) -> Result<(), BrokerError> {
         let (tenant, number) = (by.tenant, epoch);
         let mut tx = self.pool.begin().await?;
-        EpochLock { tenant, number }.optional(&mut *tx).await?;
-        if (EpochEnd { tenant, number, outcome }).run(&mut *tx).await? > 0 {
+        let Some(row) = EpochLock { tenant, number }.optional(&mut *tx).await? else {
+            return Ok(());
+        };
+        let (outcome, forgotten) = (EpochOutcome::Operator, true);
+        EpochEnd { tenant, number, outcome, forgotten }.run(&mut *tx).await?;
+        // Whoever repeats a request that broke off changes nothing more.
+        if row.state.0 != EpochState::Gone || !row.forgotten {
             by.record(&mut tx, "drop epoch", &epoch.to_string()).await?;
         }
         tx.commit().await?;
@@ -195,56 +220,78 @@ impl Store {
         Ok(())
     }
 
-    /// Ends an epoch that is still closing; returns whether it was, since its producer may have opened it again.
-    pub(super) async fn end_if_closing(
+    /// Ends an epoch that is in this state still; returns whether it was, since its producer may have opened it again. One
+    /// that is gone already is swept again.
+    pub(super) async fn end_if(
         &self,
         tenant: &Tenant,
         epoch: u64,
+        state: EpochState,
     ) -> Result<bool, BrokerError> {
         let number = epoch;
         let mut tx = self.pool.begin().await?;
         let row = EpochLock { tenant, number }.optional(&mut *tx).await?;
-        if row.is_none_or(|row| row.state.0 != EpochState::Closing) {
+        if row.is_none_or(|row| row.state.0 != state) {
             return Ok(false);
         }
-        EpochEnd { tenant, number, outcome: EpochOutcome::Operator }.run(&mut *tx).await?;
+        let (outcome, forgotten) = (EpochOutcome::Operator, false);
+        EpochEnd { tenant, number, outcome, forgotten }.run(&mut *tx).await?;
         tx.commit().await?;
         self.partitions.lock().remove(&epoch);
         Ok(true)
     }
 
     /// Deletes all that an ended epoch has: jobs with their attempts first, so that no job is left whose input is gone;
-    /// then artifacts, rows before bytes. May be repeated, and by several replicas at once. Returns how many jobs.
+    /// then artifacts, rows before bytes. May be repeated, and by several replicas at once: each statement deletes only
+    /// while the epoch is gone and of the generation that was found, and objects lie in a folder of their generation.
     pub(super) async fn sweep_epoch(
         &self,
         tenant: &Tenant,
         epoch: u64,
-    ) -> Result<u64, BrokerError> {
+    ) -> Result<Swept, BrokerError> {
         let (number, most) = (epoch, SWEEP);
+        let known = EpochStateOf { tenant, number }.optional(&self.pool).await?;
+        let known = known.filter(|row| row.state.0 == EpochState::Gone && !row.swept);
+        let Some(generation) = known.map(|row| row.generation.0) else {
+            return Ok(Swept::default());
+        };
         let mut jobs = 0;
         loop {
-            let deleted = EpochSweepJobs { tenant, number, most }.run(&self.pool).await?;
+            let sweep = EpochSweepJobs { tenant, number, generation, most };
+            let deleted = sweep.run(&self.pool).await?;
             jobs += deleted;
             if deleted == 0 {
                 break;
             }
         }
-        while (EpochSweepArtifacts { tenant, number, most }).run(&self.pool).await? > 0 {}
-        self.sweep_bodies(tenant, epoch).await?;
-        // Of every generation.
-        let known = EpochStateOf { tenant, number }.optional(&self.pool).await?;
-        for generation in 1..=known.map_or(1, |row| row.generation.0) {
+        loop {
+            let sweep = EpochSweepArtifacts { tenant, number, generation, most };
+            if sweep.run(&self.pool).await? == 0 {
+                break;
+            }
+        }
+        self.sweep_bodies(tenant, epoch, generation).await?;
+        // What a slow upload to an earlier generation left, too.
+        for generation in 1..=generation {
             self.objects.delete_below(&epoch_path(tenant, epoch, generation)).await?;
         }
-        EpochSwept { tenant, number }.run(&self.pool).await?;
-        Ok(jobs)
+        let is_done = EpochSwept { tenant, number, generation }.run(&self.pool).await? > 0;
+        Ok(Swept { jobs, is_done })
     }
 
     /// Drops the partition of an epoch's bodies, which leaves no dead row; if other tenants have bodies in it, deletes
     /// those of this one.
-    async fn sweep_bodies(&self, tenant: &Tenant, epoch: u64) -> Result<(), BrokerError> {
+    async fn sweep_bodies(
+        &self,
+        tenant: &Tenant,
+        epoch: u64,
+        generation: u64,
+    ) -> Result<(), BrokerError> {
         let (number, most) = (epoch, SWEEP);
         let mut tx = self.pool.begin().await?;
+        if (EpochGone { tenant, number, generation }).optional(&mut *tx).await?.is_none() {
+            return Ok(());
+        }
         // Without this an upload of another tenant could come between the look and the drop.
         for statement in [LOCK_WAIT, "LOCK TABLE ONLY artifact_body IN ACCESS EXCLUSIVE MODE"] {
             sqlx::raw_sql(statement).execute(&mut *tx).await?;
@@ -257,13 +304,86 @@ impl Store {
             return Ok(());
         }
         tx.rollback().await?;
-        while (EpochSweepBodies { tenant, number, most }).run(&self.pool).await? > 0 {}
-        Ok(())
+        loop {
+            let sweep = EpochSweepBodies { tenant, number, generation, most };
+            if sweep.run(&self.pool).await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// The newest epochs of a tenant.
     pub async fn epochs(&self, tenant: &Tenant) -> Result<Vec<EpochView>, BrokerError> {
         let rows = Epochs { tenant, most: EPOCHS }.all(&self.pool).await?;
         Ok(rows.iter().map(view).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_testing::TestSchema;
+    use sqlx::PgPool;
+
+    use super::*;
+
+    /// Epoch 7 in its second generation, with a job, an artifact and its body.
+    async fn fill(pool: &PgPool) {
+        for text in [
+            "SELECT artifact_body_partition(7)",
+            "INSERT INTO epoch (tenant, number, generation) VALUES ('default', 7, 2)",
+            "INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input)
+             VALUES ('default', 'j', 'leaf', 'v1', 7, 0, 0, '\\x00')",
+            "INSERT INTO artifact (tenant, digest, epoch, bytes, place) VALUES ('default', sha256('a'), 7, 1, 'row')",
+            "INSERT INTO artifact_body (tenant, digest, epoch, body) VALUES ('default', sha256('a'), 7, 'a')",
+        ] {
+            sqlx::query(text).execute(pool).await.unwrap();
+        }
+    }
+
+    const GONE: &str =
+        "UPDATE epoch SET state = 'gone', outcome = 'final', closed_at = now(), gone_at = now()";
+
+    /// Rows that each step of a sweep changes.
+    async fn sweep(pool: &PgPool, generation: u64) -> [u64; 4] {
+        let (tenant, number, most) = (&Tenant::default(), 7, SWEEP);
+        [
+            EpochSweepJobs { tenant, number, generation, most }.run(pool).await.unwrap(),
+            EpochSweepArtifacts { tenant, number, generation, most }.run(pool).await.unwrap(),
+            EpochSweepBodies { tenant, number, generation, most }.run(pool).await.unwrap(),
+            EpochSwept { tenant, number, generation }.run(pool).await.unwrap(),
+        ]
+    }
+
+    /// Fault: a replica sweeps an epoch that was opened again since it looked. It deletes nothing.
+    #[tokio::test]
+    async fn a_sweep_that_is_late_deletes_nothing_of_the_next_generation() {
+        let store = TestSchema::new().await.store().await;
+        let pool = store.pool();
+        fill(pool).await;
+        assert_eq!(sweep(pool, 2).await, [0; 4], "it is open");
+        sqlx::query(GONE).execute(pool).await.unwrap();
+        assert_eq!(sweep(pool, 1).await, [0; 4], "it has another generation");
+        assert_eq!(sweep(pool, 2).await, [1; 4]);
+        assert_eq!(sweep(pool, 2).await, [0; 4], "it is swept");
+    }
+
+    /// Fault: one replica finds nothing more to delete while another still deletes. The epoch is not swept before that is
+    /// done, or its next generation would begin with what is left.
+    #[tokio::test]
+    async fn an_epoch_is_swept_only_once_nothing_is_left_of_it() {
+        let store = TestSchema::new().await.store().await;
+        let pool = store.pool();
+        fill(pool).await;
+        sqlx::query(GONE).execute(pool).await.unwrap();
+        let (tenant, number, generation) = (&Tenant::default(), 7, 2);
+        for table in ["job", "artifact", "artifact_body"] {
+            let mut other = pool.begin().await.unwrap();
+            let delete = AssertSqlSafe(format!("DELETE FROM {table}"));
+            assert_eq!(sqlx::query(delete).execute(&mut *other).await.unwrap().rows_affected(), 1);
+            let swept = EpochSwept { tenant, number, generation };
+            assert_eq!(swept.run(pool).await.unwrap(), 0, "{table} is being deleted");
+            other.commit().await.unwrap();
+        }
+        assert_eq!(EpochSwept { tenant, number, generation }.run(pool).await.unwrap(), 1);
     }
 }

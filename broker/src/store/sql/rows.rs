@@ -112,6 +112,7 @@ rows! {
         state: Text<EpochState>,
         outcome: Option<Text<EpochOutcome>>,
         swept: bool,
+        forgotten: bool,
         opened_ms: Big,
         closed_ms: Option<Big>,
     }

@@ -306,25 +306,34 @@ statements! {
         tenant: &'a Tenant,
         number: u64,
         outcome: EpochOutcome,
+        forgotten: bool,
     } -> ();
+    EpochGone<'a> = "epoch_gone.sql" { tenant: &'a Tenant, number: u64, generation: u64 } -> Exists;
     EpochSweepJobs<'a> = "epoch_sweep_jobs.sql" {
         tenant: &'a Tenant,
         number: u64,
+        generation: u64,
         most: i64,
     } -> ();
     EpochSweepArtifacts<'a> = "epoch_sweep_artifacts.sql" {
         tenant: &'a Tenant,
         number: u64,
+        generation: u64,
         most: i64,
     } -> ();
     EpochSweepBodies<'a> = "epoch_sweep_bodies.sql" {
         tenant: &'a Tenant,
         number: u64,
+        generation: u64,
         most: i64,
     } -> ();
     EpochShared<'a> = "epoch_shared.sql" { tenant: &'a Tenant, number: u64 } -> Exists;
-    EpochSwept<'a> = "epoch_swept.sql" { tenant: &'a Tenant, number: u64 } -> ();
-    EpochForget<'a> = "epoch_forget.sql" { tenant: &'a Tenant, number: u64 } -> ();
+    EpochSwept<'a> = "epoch_swept.sql" { tenant: &'a Tenant, number: u64, generation: u64 } -> ();
+    EpochForget<'a> = "epoch_forget.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        tombstone_seconds: f64,
+    } -> ();
     EpochsDue = "epochs_due.sql" {
         final_seconds: f64,
         given_up_seconds: f64,
