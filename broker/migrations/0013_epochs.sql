@@ -37,6 +37,9 @@ CREATE INDEX epoch_state ON epoch (state, tenant, number);
 INSERT INTO epoch (tenant, number, counted)
 SELECT tenant, epoch, false FROM job UNION SELECT tenant, epoch, false FROM artifact;
 
+-- Serves sql/kept_bytes.sql: the objects alone, and of those the size alone.
+CREATE INDEX artifact_object ON artifact (bytes) WHERE place = 'object';
+
 CREATE FUNCTION job_epoch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO epoch (tenant, number) SELECT DISTINCT tenant, epoch FROM added ORDER BY tenant, epoch

@@ -59,6 +59,8 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("session_open.sql", &["agent_pkey", "job_held", "job_pkey", "attempt_job"]),
     ("session_of.sql", &["agent_pkey"]),
     ("audit_list.sql", &["audit_pkey"]),
+    ("audit_forget.sql", &["audit_pkey"]),
+    ("kept_bytes.sql", &["artifact_object"]),
 ];
 
 /// Statements with their values, and the most pages that one run may touch with [`LARGE`] rows: a few for each row that it
@@ -103,6 +105,8 @@ const RUNS: &[(&str, &[&str], u64)] = &[
     ),
     ("changes.sql", &["'default'", "7", "NULL", "NULL", "0", "-1", "1000"], 6_000),
     ("audit_list.sql", &["'default'", "9000000000", "100"], 100),
+    ("audit_forget.sql", &["86400", "100"], 500),
+    ("kept_bytes.sql", &[], 1_500),
     ("session_open.sql", &["'default'", "'agent-1'", "'s'", "'i'", "45000", "'released'"], 200),
     ("overdue.sql", &["20"], 500),
     ("promote.sql", &["20"], 1_000),
@@ -224,6 +228,9 @@ async fn fill(pool: &PgPool, rows: i64) {
 
 /// Values as constants: EXECUTE takes no query as a value.
 async fn constants(connection: &mut PgConnection, values: &[&str]) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
     let each: Vec<String> =
         values.iter().map(|value| format!("quote_nullable(({value})::text)")).collect();
     let text = format!("SELECT concat_ws(', ', {})", each.join(", "));
