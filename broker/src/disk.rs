@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::statvfs::statvfs;
+use rollmill_broker_client::Role;
 
 use crate::error::BrokerError;
 
@@ -35,6 +36,16 @@ impl Disk {
         let low = space.and_then(|(free, size)| shortage(free, size, self.min_percent));
         self.low.store(low.unwrap_or(100.0).to_bits(), Ordering::Relaxed);
         self.require()
+    }
+
+    /// Rejects an upload while there is too little space, unless it may be a result: a job that is done is what lets an
+    /// epoch end, and so what makes space. Whoever needs no token, or may do everything, may be an agent; its jobs are
+    /// rejected all the same.
+    pub(crate) fn require_for(&self, role: Role) -> Result<(), BrokerError> {
+        match role {
+            Role::Producer => self.require(),
+            Role::Agent | Role::Fleet | Role::Operator | Role::Reader => Ok(()),
+        }
     }
 
     /// Rejects what needs space while there is too little.
@@ -83,6 +94,10 @@ mod tests {
         disk.look().unwrap();
         disk.low.store(3.5_f64.to_bits(), Ordering::Relaxed);
         assert_eq!(disk.require().unwrap_err().code(), "BRK-065");
+        assert_eq!(disk.require_for(Role::Producer).unwrap_err().code(), "BRK-065");
+        for role in [Role::Agent, Role::Fleet] {
+            disk.require_for(role).expect("a result is taken");
+        }
         disk.look().unwrap();
         disk.require().unwrap();
     }

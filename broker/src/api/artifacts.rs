@@ -28,7 +28,7 @@ pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Respons
     let (mut parts, body) = request.into_parts();
     let Head { bearer, parameter: digest, query, limit } =
         call::head::<PutArtifact>(&shared, &mut parts).await?;
-    shared.disk.require()?;
+    shared.disk.require_for(bearer.role)?;
     let admission = PutArtifact::SPEC.admission;
     let bounded = limit.max.min(UPLOAD_BYTES);
     let memory = shared.admission.memory(admission, &parts, bounded)?;
