@@ -139,14 +139,12 @@ impl Shared {
         given: &AgentId,
     ) -> Result<AgentId, BrokerError> {
         let agent = bearer.identity(given)?;
-        match bearer.naming {
-            Naming::Below(_) => self.usage.heard(bearer, &agent, Instant::now()),
-            Naming::Given if bearer.role != Role::Operator => {
-                if self.access.read().owns(&bearer.tenant, &agent) {
-                    return Err(BrokerError::Forbidden);
-                }
-            }
-            Naming::Given | Naming::One(_) => {}
+        let is_free = bearer.naming == Naming::Given && bearer.role != Role::Operator;
+        if is_free && self.access.read().owns(&bearer.tenant, &agent) {
+            return Err(BrokerError::Forbidden);
+        }
+        if bearer.is_of_several() {
+            self.usage.heard(bearer, &agent, Instant::now());
         }
         Ok(agent)
     }

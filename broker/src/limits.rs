@@ -1,13 +1,14 @@
 //! What the bearer of a token may use up at this replica: requests per second, and open connections.
 //!
-//! Time is a parameter. Nothing here grows without a bound: there is an entry for each token that was used, and one for
-//! each agent of a fleet, of which there are at most [`AGENTS_MAX`].
+//! Time is a parameter. Nothing here grows without a bound: there is an entry for each token that was used, and in it one
+//! for each agent of a token of several, of which there are at most [`AGENTS_MAX`]. Names are the agents' own invention, so
+//! the bound is each token's: those of one token leave the others theirs.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rollmill_broker_client::{AgentId, Role};
+use rollmill_broker_client::AgentId;
 use rollmill_service::Connection;
 
 use crate::error::BrokerError;
@@ -15,11 +16,11 @@ use crate::store::tokens::Bearer;
 
 /// Requests that may come at once, in seconds of the rate.
 const BURST_SECONDS: f64 = 2.0;
-/// An agent of a fleet counts for this long after its last request.
+/// An agent of several counts for this long after its last request.
 const AGENT_COUNTS: Duration = Duration::from_secs(60);
-/// Most agents of fleets that are counted.
-const AGENTS_MAX: usize = 20_000;
-/// Connections that a token may have whatever its limit says, so that a fleet's first agents get in.
+/// Most agents of a token that are counted.
+const AGENTS_MAX: usize = 10_000;
+/// Connections that a token of several agents may have whatever its limit says, so that the first ones get in.
 const CONNECTIONS_MIN: usize = 64;
 
 /// What one token has used.
@@ -29,7 +30,7 @@ struct Used {
     left: f64,
     at: Instant,
     connections: Vec<Connection>,
-    /// Agents of a fleet, and when each was last heard.
+    /// Agents of a token of several, and when each was last heard.
     agents: HashMap<AgentId, Instant>,
 }
 
@@ -40,8 +41,9 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Counts a request of the bearer on this connection. An urgent one counts, and is never one too many: it keeps a
-    /// lease or a result, and the number of connections bounds how many there are.
+    /// Counts a request of the bearer on this connection; returns whether the connection is within the limits. An urgent
+    /// request counts, and is never one too many, on whatever connection: it keeps a lease or a result. One that came on
+    /// a connection beyond the limit leaves it among those that nobody vouches for, which have a bound of their own.
     ///
     /// # Errors
     /// [`BrokerError::TooManyRequests`] if it is one too many, or if the connection is.
@@ -51,8 +53,8 @@ impl Usage {
         connection: Option<&Connection>,
         is_urgent: bool,
         now: Instant,
-    ) -> Result<(), BrokerError> {
-        let Some(limits) = bearer.limits else { return Ok(()) };
+    ) -> Result<bool, BrokerError> {
+        let Some(limits) = bearer.limits else { return Ok(true) };
         let mut tokens = self.tokens.lock();
         let used = tokens.entry(bearer.label.clone()).or_insert_with(|| Used {
             left: f64::INFINITY,
@@ -60,30 +62,29 @@ impl Usage {
             connections: Vec::new(),
             agents: HashMap::new(),
         });
-        let agents = match bearer.role {
-            Role::Fleet => u32::try_from(used.agents.len()).unwrap_or(u32::MAX).max(1),
-            _ => 1,
+        let agents = match bearer.is_of_several() {
+            true => u32::try_from(used.agents.len()).unwrap_or(u32::MAX).max(1),
+            false => 1,
         };
         let per_second = limits.requests_per_second.saturating_mul(agents);
         used.take(per_second, is_urgent, now)?;
-        match connection {
-            Some(connection) => {
-                let max = limits.connections.saturating_mul(agents);
-                let least = if bearer.role == Role::Fleet { CONNECTIONS_MIN } else { 0 };
-                used.connect(connection, (max as usize).max(least))
-            }
-            None => Ok(()),
+        let Some(connection) = connection else { return Ok(true) };
+        let max = limits.connections.saturating_mul(agents);
+        let least = if bearer.is_of_several() { CONNECTIONS_MIN } else { 0 };
+        match used.connect(connection, (max as usize).max(least)) {
+            Ok(()) => Ok(true),
+            Err(_) if is_urgent => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// An agent of a fleet sent a request: the fleet's limits grow with its agents.
-    pub(crate) fn heard(&self, fleet: &Bearer, agent: &AgentId, now: Instant) {
+    /// An agent of several under one token sent a request: the token's limits grow with its agents.
+    pub(crate) fn heard(&self, bearer: &Bearer, agent: &AgentId, now: Instant) {
         let mut tokens = self.tokens.lock();
-        let all: usize = tokens.values().map(|used| used.agents.len()).sum();
-        let Some(used) = tokens.get_mut(&fleet.label) else { return };
+        let Some(used) = tokens.get_mut(&bearer.label) else { return };
         if let Some(heard) = used.agents.get_mut(agent) {
             *heard = now;
-        } else if all < AGENTS_MAX {
+        } else if used.agents.len() < AGENTS_MAX {
             used.agents.insert(agent.clone(), now);
         }
     }
@@ -138,8 +139,35 @@ impl Used {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use axum::{Extension, Router};
+    use rollmill_broker_client::Role;
+    use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, listen, serve_within};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpStream;
+
     use super::*;
-    use crate::store::tokens::Limits;
+    use crate::store::tokens::{Limits, Naming};
+
+    /// Connections as a server has them, each with its client's end.
+    async fn connections(count: usize) -> Vec<(Connection, TcpStream)> {
+        let (seen, mut held) = tokio::sync::mpsc::unbounded_channel();
+        let show = move |Extension(connection): Extension<Connection>| async move {
+            let _ = seen.send(connection);
+        };
+        let listener = listen("127.0.0.1:0", "--listen").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(show));
+        let (limits, metrics) = (HttpLimits::default(), HttpMetrics::new("test"));
+        tokio::spawn(serve_within(listener, router, limits, metrics, Shutdown::new()));
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            all.push((held.recv().await.unwrap(), stream));
+        }
+        all
+    }
 
     fn bearer(role: Role, requests_per_second: u32) -> Bearer {
         let limits = Some(Limits { requests_per_second, connections: 4 });
@@ -177,6 +205,55 @@ mod tests {
         let much_later = later + Duration::from_secs(50);
         usage.tidy(much_later);
         assert_eq!(served(&usage, &fleet, much_later), 20, "two of three fell silent");
+    }
+
+    /// Fault: an upgrade of a cluster whose agents share a token of the role agent, as they did before there were fleets.
+    #[test]
+    fn agents_of_a_token_from_before_fleets_have_the_limits_of_each() {
+        let (usage, start) = (Usage::default(), Instant::now());
+        let old = Bearer { naming: Naming::Given, ..bearer(Role::Agent, 10) };
+        let one = Bearer { naming: Naming::One("a".parse().unwrap()), ..bearer(Role::Agent, 10) };
+        assert_eq!((served(&usage, &old, start), one.is_of_several()), (20, false));
+        for name in ["a", "b", "c"] {
+            usage.heard(&old, &name.parse().unwrap(), start);
+        }
+        assert_eq!(served(&usage, &old, start + Duration::from_secs(30)), 60);
+    }
+
+    /// Fault: a fleet makes up names without end. The agents of another are counted all the same.
+    #[test]
+    fn the_names_of_one_fleet_leave_another_its_own() {
+        let (usage, start) = (Usage::default(), Instant::now());
+        let (busy, other) = (bearer(Role::Fleet, 1), bearer(Role::Fleet, 10));
+        let other = Bearer { label: "other".into(), ..other };
+        for fleet in [&busy, &other] {
+            usage.request(fleet, None, false, start).unwrap();
+        }
+        for n in 0..2 * AGENTS_MAX {
+            usage.heard(&busy, &format!("t.{n}").parse().unwrap(), start);
+        }
+        assert_eq!(usage.tokens.lock()["t"].agents.len(), AGENTS_MAX);
+        for n in 0..3 {
+            usage.heard(&other, &format!("other.{n}").parse().unwrap(), start);
+        }
+        assert_eq!(served(&usage, &other, start + Duration::from_secs(30)), 60);
+    }
+
+    /// Goal: no heartbeat and no result is refused for the number of connections; and a connection beyond it is not taken
+    /// for one of somebody known, or one token could open all that there are.
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_serves_what_is_urgent_and_is_not_vouched_for() {
+        let (usage, agent, now) = (Usage::default(), bearer(Role::Agent, 1000), Instant::now());
+        let limits = Some(Limits { requests_per_second: 1000, connections: 2 });
+        let naming = Naming::One("a".parse().unwrap());
+        let agent = Bearer { limits, naming, ..agent };
+        let held = connections(3).await;
+        let ask = |n: usize, is_urgent| usage.request(&agent, Some(&held[n].0), is_urgent, now);
+        assert!(ask(0, false).unwrap() && ask(1, true).unwrap());
+        let error = ask(2, false).unwrap_err();
+        assert!(matches!(error, BrokerError::TooManyRequests { max: 2, .. }), "{error}");
+        assert!(!ask(2, true).unwrap());
+        assert!(ask(0, false).unwrap(), "the first ones stay within");
     }
 
     #[test]

@@ -69,11 +69,11 @@ pub(super) async fn head<R: Route>(
 ) -> Result<Head<R>, BrokerError> {
     let bearer = bearer_of(parts, shared)?;
     let connection = parts.extensions.get::<Connection>();
-    if let Some(connection) = connection {
+    let is_urgent = R::SPEC.admission == Admission::Urgent;
+    let is_within = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
+    if let Some(connection) = connection.filter(|_| is_within) {
         connection.vouch();
     }
-    let is_urgent = R::SPEC.admission == Admission::Urgent;
-    shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
     bearer.require(R::SPEC.roles)?;
     let parameter = parameter::<R>(parts).await?;
     let query = Query::<R::Query>::try_from_uri(&parts.uri);

@@ -25,7 +25,7 @@ const PRODUCER_REQUESTS: u32 = 2_000;
 const CONNECTIONS: u32 = 64;
 const FLEET_CONNECTIONS: u32 = 4;
 
-/// What the bearer of a token may use up at one replica; for a fleet, each of its agents.
+/// What the bearer of a token may use up at one replica; for a token of several agents, each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) requests_per_second: u32,
@@ -86,6 +86,11 @@ impl Bearer {
     /// Whether an upload of the bearer opens its epoch. One of an agent does not.
     pub(crate) fn opens_epochs(&self) -> bool {
         matches!(self.role, Role::Producer | Role::Operator)
+    }
+
+    /// Whether several agents share the token: a fleet, and agents of a token of a release before fleets.
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.role == Role::Fleet || (self.role == Role::Agent && self.naming == Naming::Given)
     }
 
     /// Rejects a bearer with none of these roles. An operator may do everything.
@@ -363,7 +368,11 @@ impl Store {
                 (_, Some(agent)) => Naming::One(agent.0),
                 (_, None) => Naming::Given,
             };
-            let of_role = Limits::of(role);
+            let of_role = Limits::of(match (role, &naming) {
+                // Several share it: see [`Bearer::is_of_several`].
+                (Role::Agent, Naming::Given) => Role::Fleet,
+                (role, _) => role,
+            });
             let limits = Limits {
                 requests_per_second: row
                     .requests_per_second
