@@ -11,9 +11,9 @@
 --             Only requests of producers open an epoch.
 -- Step        Expand. Older releases do not know the table. They add jobs without looking at it, so a trigger adds the
 --             row of an epoch that has none; what they add to an epoch that is gone is swept with its row.
--- Locks       Reading the epochs of job and artifact locks nothing against writers, and comes first. The index is built
---             under a lock that lets others read. The trigger locks job until the end: only the unfinished jobs are read
---             under it, by their index, for those that came while all were read.
+-- Locks       Reading the epochs of job and artifact locks nothing against writers, and comes first. The trigger locks job
+--             until the end: only the unfinished jobs are read under it, by their index, for those that came while all
+--             were read.
 
 CREATE TABLE epoch (
     tenant     text NOT NULL,
@@ -37,8 +37,11 @@ CREATE INDEX epoch_state ON epoch (state, tenant, number);
 INSERT INTO epoch (tenant, number, counted)
 SELECT tenant, epoch, false FROM job UNION SELECT tenant, epoch, false FROM artifact;
 
--- Serves sql/kept_bytes.sql: the objects alone, and of those the size alone.
-CREATE INDEX artifact_object ON artifact (bytes) WHERE place = 'object';
+-- What an epoch leaves is vacuumed by number, so that its space serves the next one.
+ALTER TABLE attempt SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000,
+                         autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE artifact SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000,
+                          autovacuum_analyze_scale_factor = 0.02);
 
 CREATE FUNCTION job_epoch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -54,9 +57,3 @@ CREATE TRIGGER job_epoch AFTER INSERT ON job REFERENCING NEW TABLE AS added
 INSERT INTO epoch (tenant, number, counted)
 SELECT DISTINCT tenant, epoch, false FROM job WHERE state IN ('ready', 'delayed', 'input_wanted', 'leased')
 ON CONFLICT (tenant, number) DO NOTHING;
-
--- What an epoch leaves is vacuumed by number, so that its space serves the next one.
-ALTER TABLE attempt SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000,
-                         autovacuum_analyze_scale_factor = 0.02);
-ALTER TABLE artifact SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000,
-                          autovacuum_analyze_scale_factor = 0.02);

@@ -8,8 +8,8 @@
 --             installation where it did; both are NULL for agents of a release without sessions.
 -- Step        Expand: a release before this one runs on this schema. It ignores ends, limits, suspensions and the
 --             secret before a rotation.
--- Locks       Adding columns locks each table for a moment. The tables are small: one row a token, and one an agent. The
---             index of leased jobs is built under a lock that lets others read; it holds leased jobs only.
+-- Locks       Adding columns locks each table until the end of the migration. The tables are small, one row a token and one
+--             an agent, and nothing here reads another. The index of leased jobs follows in migrations of its own.
 
 ALTER TABLE token
     ADD COLUMN fleet               boolean NOT NULL DEFAULT false,
@@ -19,7 +19,8 @@ ALTER TABLE token
     ADD COLUMN connections         integer,     -- NULL: as the role has
     ADD COLUMN previous_hash       bytea,
     ADD COLUMN previous_until      timestamptz,
-    ADD COLUMN rejected            integer NOT NULL DEFAULT 0, -- results of its agents, since it was last resumed
+    ADD COLUMN rejected            integer NOT NULL DEFAULT 0, -- results of its agents, without a day between two
+    ADD COLUMN rejected_at         timestamptz, -- the last of them
     ADD COLUMN suspended_at        timestamptz;
 
 ALTER TABLE agent
@@ -31,11 +32,6 @@ ALTER TABLE agent
 
 -- Serves sql/device_agents.sql and sql/agent_pardon.sql.
 CREATE INDEX agent_device ON agent (device) WHERE device IS NOT NULL;
-
--- Serves sql/session_open.sql, which hides the tenant from the planner, and sql/agents.sql. The index before began with the
--- tenant, see 0007.
-CREATE INDEX job_held ON job (lease_holder) WHERE state = 'leased';
-DROP INDEX job_holder;
 
 -- A device, whatever its agents are called.
 CREATE TABLE device (

@@ -251,7 +251,11 @@ impl Store {
     /// Brings the schema up to date. Brokers that start together take turns.
     pub async fn migrate(&self) -> Result<(), BrokerError> {
         self.check_release().await?;
-        let migrated = MIGRATOR.run(&self.pool).await;
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
+        let pool = pool.connect_with(unhurried(&self.pool.connect_options())).await;
+        let pool = pool.map_err(|error| BrokerError::from(error).at(&self.target))?;
+        let migrated = MIGRATOR.run(&pool).await;
+        pool.close().await;
         migrated.map_err(|error| BrokerError::from(error).at(&self.target))
     }
 
@@ -347,6 +351,41 @@ impl Store {
     }
 }
 
+/// For migrations: no limit for a statement, since an index of a large table takes minutes and other brokers wait for it;
+/// and plans as they are best.
+fn unhurried(options: &PgConnectOptions) -> PgConnectOptions {
+    // The last of two values counts.
+    options.clone().options([
+        ("statement_timeout", "0"),
+        ("enable_seqscan", "on"),
+        ("plan_cache_mode", "auto"),
+    ])
+}
+
 fn corrupt(what: &str) -> BrokerError {
     BrokerError::Corrupt { what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_testing::TestSchema;
+
+    use super::*;
+
+    /// Fault: a database with so many jobs that a step of a migration takes longer than any statement of a broker may.
+    #[tokio::test]
+    async fn a_migration_has_all_the_time_that_it_needs() {
+        let options = TestSchema::new().await.connect_options();
+        let hurried = options.options([("statement_timeout", "30s"), ("enable_seqscan", "off")]);
+        for (options, wanted) in [(hurried.clone(), "30s off"), (unhurried(&hurried), "0 on")] {
+            let mut connection = PgConnection::connect_with(&options).await.unwrap();
+            let shown: String = sqlx::query_scalar(
+                "SELECT current_setting('statement_timeout') || ' ' || current_setting('enable_seqscan')",
+            )
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+            assert_eq!(shown, wanted);
+        }
+    }
 }
