@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use rollmill_broker::store::{By, Store, Tenant, secret};
+use rollmill_broker::store::{By, DATABASE, Store, Tenant, secret};
 use rollmill_broker::{BrokerError, Config, OPERATOR_TOKEN_FILE};
 use rollmill_broker_client::{
     AuditQuery, AuditView, Client, ClientError, Rotation, TokenLabel, TokenSecret, TokenState,
@@ -15,9 +15,6 @@ use rollmill_service::{Failure, Outcome, Secret};
 
 use crate::cli::{client_with, utc, with_role};
 use crate::commands::{Tokens, days};
-
-/// Label in the record for a command that works on the database.
-const DATABASE: &str = "database";
 
 /// The secret of whoever can read the data directory, in a file there while a broker runs. It opens no other broker, and
 /// none after this one has ended.

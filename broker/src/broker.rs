@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use rollmill_broker_client::{AgentId, Role, UnableView};
 use rollmill_service::{HttpLimits, HttpServer, Outage, Process, Shutdown, UnknownLimits};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::ability;
@@ -27,6 +28,7 @@ use crate::limits::Usage;
 use crate::metrics::Metrics;
 use crate::policy::Next;
 use crate::sightings::Sightings;
+use crate::store::audit::LOOPBACK;
 use crate::store::tokens::{Bearer, Naming, hash};
 use crate::store::{Store, Tenant, queue_of};
 
@@ -74,6 +76,10 @@ pub(crate) struct Shared {
     /// What the bearers of tokens have used up.
     pub(crate) usage: Usage,
     access: RwLock<Access>,
+    /// How often the tokens were found to be others.
+    token_changes: watch::Sender<u64>,
+    /// Held while they are read: an older reading must not replace a newer one.
+    token_reading: tokio::sync::Mutex<()>,
     /// The secret of whoever can read the data directory, as a hash.
     operator: Option<[u8; 32]>,
     /// A token is required.
@@ -81,7 +87,7 @@ pub(crate) struct Shared {
 }
 
 /// The tokens as last read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Access {
     bearers: HashMap<[u8; 32], Arc<Bearer>>,
     /// Names of agents, and labels of fleets, that belong to a token, by tenant.
@@ -118,7 +124,7 @@ impl Shared {
     pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Arc<Bearer>, BrokerError> {
         if !self.closed.load(Ordering::Relaxed) {
             // Loopback only, or `serve` would have refused to start.
-            return Ok(Arc::new(Bearer::operator("loopback")));
+            return Ok(Arc::new(Bearer::operator(LOOPBACK)));
         }
         let hash = token.map(hash).ok_or(BrokerError::Unauthorized)?;
         if self.operator == Some(hash) {
@@ -149,15 +155,57 @@ impl Shared {
         Ok(agent)
     }
 
-    /// Reads the valid tokens; returns whether one is required. Revoking the last one does
-    /// not make a running replica accept requests without a token.
+    /// Reads the valid tokens; returns whether one is required. When the last one has ended or was revoked, the broker
+    /// does not accept requests without a token, nor does one that starts then.
     pub(crate) async fn read_tokens(&self) -> Result<bool, BrokerError> {
+        let _reading = self.token_reading.lock().await;
         let read = self.store.bearers().await?;
-        if !read.is_empty() {
-            self.closed.store(true, Ordering::Relaxed);
+        let is_closed = !read.is_empty()
+            || self.closed.load(Ordering::Relaxed)
+            || self.store.has_tokens().await?;
+        self.closed.store(is_closed, Ordering::Relaxed);
+        let access = Access::of(read);
+        let is_news = {
+            let mut present = self.access.write();
+            let is_news = *present != access;
+            *present = access;
+            is_news
+        };
+        if is_news {
+            self.token_changes.send_modify(|count| *count += 1);
         }
-        *self.access.write() = Access::of(read);
-        Ok(self.closed.load(Ordering::Relaxed))
+        Ok(is_closed)
+    }
+
+    /// Reads the tokens after one was changed. What was changed stays so if that fails, and its secret has to reach who
+    /// asked for it; the next reading, a moment later, finds it.
+    pub(crate) async fn follow_tokens(&self) {
+        if let Err(error) = self.read_tokens().await {
+            let error = rollmill_service::one_line(&error);
+            tracing::warn!(error, "changed token not read yet");
+        }
+    }
+
+    /// Says so where nobody can get in until there is a token again.
+    fn warn_without_tokens(&self) {
+        let is_closed = self.closed.load(Ordering::Relaxed);
+        if is_closed && self.operator.is_none() && self.access.read().bearers.is_empty() {
+            tracing::warn!("no token is valid; add one with `rollmill-broker tokens add`");
+        }
+    }
+
+    /// Waits until the token opens the broker no more, and returns why: for requests that last longer than a token may.
+    pub(crate) async fn until_closed_to(&self, token: Option<&str>) -> BrokerError {
+        let mut changes = self.token_changes.subscribe();
+        loop {
+            if let Err(error) = self.bearer(token) {
+                return error;
+            }
+            // The sender is this replica's own.
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     pub(crate) fn count_next(&self, next: Next) {
@@ -302,6 +350,8 @@ pub async fn serve_with_operator(
         outlooks: RwLock::default(),
         usage: Usage::default(),
         access: RwLock::default(),
+        token_changes: watch::Sender::new(0),
+        token_reading: tokio::sync::Mutex::default(),
         operator: operator.map(hash),
         closed: AtomicBool::new(false),
     });
@@ -309,6 +359,7 @@ pub async fn serve_with_operator(
     if !shared.read_tokens().await? && !address.ip().is_loopback() {
         return Err(BrokerError::OpenToAll { address: address.to_string() }.into());
     }
+    shared.warn_without_tokens();
 
     let mut tasks = background::start(&shared, &process.conditions, channel);
     tracing::info!(%address, "serving");

@@ -24,4 +24,5 @@ mod routes;
 mod states;
 mod support;
 mod tls;
+mod tokens;
 mod wire;

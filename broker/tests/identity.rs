@@ -95,9 +95,17 @@ pub(crate) fn claim(name: &str) -> ClaimRequest {
 }
 
 /// Waits until a condition holds: replicas read the tokens every second.
-async fn soon(mut holds: impl AsyncFnMut() -> bool) {
-    while !holds().await {
-        tokio::task::yield_now().await;
+#[track_caller]
+pub(crate) fn soon(mut holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let until = async {
+            while !holds().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        let held = tokio::time::timeout(Duration::from_secs(60), until).await;
+        assert!(held.is_ok(), "{caller}: it did not come to hold");
     }
 }
 

@@ -104,7 +104,7 @@ wire! {
         /// As set; null for that of the role.
         #[serde(default)]
         pub connections: Option<u32>,
-        /// Results of its agents that producers rejected, since it was last resumed.
+        /// Results of its agents that producers rejected, since it was last resumed or a day passed without one.
         pub rejected: u32,
     }
 

@@ -20,7 +20,7 @@ pub(super) async fn list(shared: Arc<Shared>, call: Call<ListTokens>) -> Answer<
 pub(super) async fn add(shared: Arc<Shared>, call: Call<AddToken>) -> Answer<AddToken> {
     require_tenant(&call.bearer, &call.body)?;
     let secret = shared.store.create_token(&*call.bearer, &call.body).await?;
-    shared.read_tokens().await?;
+    shared.follow_tokens().await;
     Ok(secret)
 }
 
@@ -35,21 +35,21 @@ fn require_tenant(bearer: &Bearer, new: &NewToken) -> Result<(), BrokerError> {
 pub(super) async fn rotate(shared: Arc<Shared>, call: Call<RotateToken>) -> Answer<RotateToken> {
     let (bearer, label) = (&*call.bearer, &call.parameter);
     let secret = shared.store.rotate_token(bearer, bearer.scope(), label, &call.body).await?;
-    shared.read_tokens().await?;
+    shared.follow_tokens().await;
     Ok(secret)
 }
 
 pub(super) async fn revoke(shared: Arc<Shared>, call: Call<RevokeToken>) -> Answer<RevokeToken> {
     let bearer = &*call.bearer;
     shared.store.revoke_token(bearer, bearer.scope(), &call.parameter).await?;
-    shared.read_tokens().await?;
+    shared.follow_tokens().await;
     Ok(CountResponse { count: 1 })
 }
 
 pub(super) async fn resume(shared: Arc<Shared>, call: Call<ResumeToken>) -> Answer<ResumeToken> {
     let bearer = &*call.bearer;
     let resumed = shared.store.resume_token(bearer, bearer.scope(), &call.parameter).await?;
-    shared.read_tokens().await?;
+    shared.follow_tokens().await;
     Ok(CountResponse { count: u64::from(resumed) })
 }
 

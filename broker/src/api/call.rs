@@ -47,7 +47,15 @@ where
     let body = R::Body::decode(body)
         .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
     let place = admission.place(R::SPEC.admission).await?;
-    let answer = handler(Arc::clone(shared), Call { bearer, parameter, query, body }).await?;
+    let handled = handler(Arc::clone(shared), Call { bearer, parameter, query, body });
+    let answer = match R::SPEC.admission {
+        // It may wait for longer than its token is valid. What it was granted meanwhile it gives back.
+        Admission::LongPoll => tokio::select! {
+            answer = handled => answer?,
+            error = shared.until_closed_to(token_of(&parts)) => return Err(error),
+        },
+        Admission::Bounded | Admission::Urgent => handled.await?,
+    };
     // Held until the handler has ended.
     drop((memory, place));
     respond::<R>(&answer)
@@ -67,7 +75,7 @@ pub(super) async fn head<R: Route>(
     shared: &Shared,
     parts: &mut Parts,
 ) -> Result<Head<R>, BrokerError> {
-    let bearer = bearer_of(parts, shared)?;
+    let bearer = shared.bearer(token_of(parts))?;
     let connection = parts.extensions.get::<Connection>();
     let is_urgent = R::SPEC.admission == Admission::Urgent;
     let is_within = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
@@ -118,13 +126,9 @@ async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerEr
     R::Parameter::read(text).map_err(BrokerError::bad)
 }
 
-fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Arc<Bearer>, BrokerError> {
-    let token = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    shared.bearer(token)
+fn token_of(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?;
+    value.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// What BRK-017 says about an artifact.

@@ -150,7 +150,12 @@ async fn serve(
     };
     let place = shared.admission.place(admission(&calls)).await?;
     let wait = (calls.len() == 1).then_some(shared.aztec.wait);
-    let answers = match session.answer_all(calls, wait).await {
+    let answered = tokio::select! {
+        answered = session.answer_all(calls, wait) => answered,
+        // A wait for a job may last longer than the token.
+        error = shared.until_closed_to(Some(token)) => Err(error),
+    };
+    let answers = match answered {
         Ok(answers) => answers,
         Err(error) => {
             session.take_back_grants().await;

@@ -8,10 +8,17 @@ use sqlx::PgConnection;
 
 use super::sql::{Audit, AuditList, AuditRow, Statement};
 use super::{Store, Tenant};
+use crate::broker::OPERATOR_TOKEN_FILE;
 use crate::error::BrokerError;
 
 /// Label in the record for what a broker does by itself.
 const BROKER: &str = "broker";
+/// Label in the record for a command that works on the database.
+pub const DATABASE: &str = "database";
+/// Label in the record for a caller that needs no token.
+pub(crate) const LOOPBACK: &str = "loopback";
+/// Labels that no token has, or what its bearer does would look like what the broker does.
+pub(super) const RESERVED: [&str; 4] = [BROKER, DATABASE, LOOPBACK, OPERATOR_TOKEN_FILE];
 /// Ids that one entry names.
 const IDS_MAX: usize = 20;
 

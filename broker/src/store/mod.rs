@@ -5,7 +5,7 @@
 
 mod agents;
 mod artifacts;
-mod audit;
+pub(crate) mod audit;
 mod aztec;
 mod bulk;
 mod changes;
@@ -44,7 +44,7 @@ use sql::{
 
 pub use agents::{Arrival, OpenedSession, Opening};
 pub use artifacts::{NewObject, Place, Uploaded};
-pub use audit::By;
+pub use audit::{By, DATABASE};
 pub use aztec::AztecJob;
 pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};

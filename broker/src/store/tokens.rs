@@ -8,10 +8,10 @@ use rollmill_broker_client::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::audit::By;
+use super::audit::{By, RESERVED};
 use super::sql::{
     BearerRow, Bearers, Statement, TokenAdd, TokenResume, TokenRevoke, TokenRotate, TokenRow,
-    Tokens,
+    Tokens, TokensAny,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -171,6 +171,9 @@ fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
     }
     if label.bytes().all(|b| b == b'.') {
         return wrong("the label has more than dots".to_owned());
+    }
+    if RESERVED.contains(&label.as_str()) {
+        return wrong(format!("the label {label} stands for the broker itself in the record"));
     }
     let tenant = tenant.clone().map_or_else(|| own.clone(), Tenant);
     if !is_name(tenant.as_str(), LABEL_MAX) {
@@ -356,6 +359,11 @@ impl Store {
             rejected: row.rejected.0,
         };
         Ok(Tokens { tenant }.all(&self.pool).await?.into_iter().map(view).collect())
+    }
+
+    /// Whether a token was ever made. Once it was, requests need one, also when all have ended since.
+    pub(crate) async fn has_tokens(&self) -> Result<bool, BrokerError> {
+        Ok(TokensAny {}.one(&self.pool).await?.found)
     }
 
     /// The valid secrets' hashes and bearers, read together so that a check costs no query.

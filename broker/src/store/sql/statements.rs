@@ -428,6 +428,7 @@ statements! {
         rejections_max: i32,
         tenant: &'a Tenant,
     } -> Suspension;
+    TokensAny = "tokens_any.sql" {} -> Exists;
     Tokens<'a> = "tokens.sql" { tenant: Option<&'a Tenant> } -> TokenRow;
     Bearers = "bearers.sql" {} -> BearerRow;
     AuditList<'a> = "audit_list.sql" {
