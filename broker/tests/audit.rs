@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::identity::{Lab, code, label};
 use crate::support::{self, Bench, agent, capability, digest, job};
-use rollmill_broker::store::{Match, Role, Tenant};
+use rollmill_broker::store::{Match, Retention, Role, Rules, Tenant};
 use rollmill_broker_client::{
-    AuditQuery, Client, CompleteRequest, Digest, JobState, RejectRequest, Rotation, SizeClass,
+    AuditQuery, Client, CompleteRequest, Digest, EpochOutcome, JobState, RejectRequest, Rotation,
+    SizeClass,
 };
+use rollmill_broker_testing::TestSchema;
 
 /// Goal: each change of an operator or a producer is in the record, with who made it, and what changed nothing is not.
 #[tokio::test]
@@ -103,6 +105,30 @@ async fn in_pages(lab: &Lab, limit: u32) -> Vec<rollmill_broker_client::AuditVie
             return paged;
         }
     }
+}
+
+/// Goal: what the broker deletes by itself is in the record as well, once, and so is a request that is repeated.
+#[tokio::test]
+async fn what_the_retention_deletes_is_in_the_record() {
+    let zero = Duration::ZERO;
+    let retention = Retention { final_epochs: zero, grace: zero, ..Retention::default() };
+    let schema = TestSchema::with(Rules { retention, ..Rules::default() }).await;
+    let (store, tenant) = (schema.store().await, Tenant::default());
+    for epoch in [7, 8] {
+        store.open_epoch(&tenant, epoch).await.unwrap();
+    }
+    store.close_epoch(&tenant, 7, EpochOutcome::Final, None).await.unwrap();
+    for _ in 0..2 {
+        store.retire(false).await.unwrap();
+        store.drop_epoch(&tenant, 8).await.unwrap();
+    }
+    let record = store.audit(None, &AuditQuery::default()).await.unwrap().entries;
+    let dropped: Vec<&str> = record
+        .iter()
+        .filter(|entry| (entry.by.as_str(), entry.action.as_str()) == ("broker", "drop epoch"))
+        .map(|entry| entry.detail.as_str())
+        .collect();
+    assert_eq!(dropped, ["8", "7: final, and its time is over"]);
 }
 
 /// Goal: neither a change without its entry nor an entry without its change. Fault: the record cannot be written.

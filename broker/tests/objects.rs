@@ -12,7 +12,7 @@ use object_store::path::Path;
 use rollmill_broker::Config;
 use rollmill_broker::objects::{Found, Objects, PART_BYTES, object_store};
 use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
-use rollmill_broker_client::{Answer, ClaimRequest, CompleteRequest, Digest, JobState};
+use rollmill_broker_client::{Answer, AuditQuery, ClaimRequest, CompleteRequest, Digest, JobState};
 use rollmill_broker_testing::TestSchema;
 use s3::{BUCKET, Fault, KEY, S3, SECRET};
 
@@ -272,6 +272,33 @@ async fn a_replica_with_another_store_is_refused() {
     other.adopt_objects().await.unwrap();
     other.join_objects().await.unwrap();
     assert_eq!(first.probe_objects().await.unwrap_err().code(), "BRK-061");
+    let record = other.audit(None, &AuditQuery::default()).await.unwrap().entries;
+    assert_eq!(
+        (record[0].by.as_str(), record[0].action.as_str()),
+        ("database", "adopt object store")
+    );
+}
+
+/// Fault: two databases over one store. Both have folders of the same names, and each would delete the other's artifacts. The
+/// second does not serve, and leaves the choice open. Brokers of one database that start at once are no such case.
+#[tokio::test]
+async fn a_store_of_another_database_is_refused() {
+    let (mine, others) = (TestSchema::new().await, TestSchema::new().await);
+    let (first, second) = (mine.store().await, mine.store().await);
+    let (a, b) = tokio::join!(first.join_objects(), second.join_objects());
+    a.unwrap();
+    b.unwrap();
+    let objects = || Objects::in_directory(mine.objects()).unwrap();
+    let other = others.store_with(objects()).await;
+    let error = other.join_objects().await.unwrap_err();
+    assert_eq!(error.code(), "BRK-066", "{error}");
+    assert!(error.to_string().contains(&mine.objects().display().to_string()), "{error}");
+    // With a store of its own it serves.
+    others.store().await.join_objects().await.unwrap();
+    // Or its database was lost, and the artifacts are its own.
+    let lost = TestSchema::new().await.store_with(objects()).await;
+    lost.adopt_objects().await.unwrap();
+    lost.join_objects().await.unwrap();
 }
 
 /// Goal: one upload of a large body costs two parts of memory, not its length. Method: a body beyond the limit is rejected

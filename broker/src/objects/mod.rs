@@ -199,10 +199,17 @@ impl Objects {
     /// # Errors
     /// As [`Self::identity`].
     pub async fn identify(&self) -> Result<Uuid, BrokerError> {
+        self.identify_as(Uuid::new_v4()).await
+    }
+
+    /// As [`Self::identify`], with this identity if it has none.
+    ///
+    /// # Errors
+    /// As [`Self::identity`].
+    pub async fn identify_as(&self, wanted: Uuid) -> Result<Uuid, BrokerError> {
         if let Some(identity) = self.identity().await? {
             return Ok(identity);
         }
-        let wanted = Uuid::new_v4();
         let payload = PutPayload::from(format!("{wanted}\n").into_bytes());
         let path = Path::from(IDENTITY);
         let put = self.store.put_opts(&path, payload, PutMode::Create.into());

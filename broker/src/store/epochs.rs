@@ -231,11 +231,14 @@ impl Store {
         let number = epoch;
         let mut tx = self.pool.begin().await?;
         let row = EpochLock { tenant, number }.optional(&mut *tx).await?;
-        if row.is_none_or(|row| row.state.0 != state) {
-            return Ok(false);
-        }
+        let Some(row) = row.filter(|row| row.state.0 == state) else { return Ok(false) };
         let (outcome, forgotten) = (EpochOutcome::Operator, false);
         EpochEnd { tenant, number, outcome, forgotten }.run(&mut *tx).await?;
+        if state == EpochState::Closing {
+            let outcome = row.outcome.map_or(outcome, |outcome| outcome.0);
+            let detail = format!("{epoch}: {outcome}, and its time is over");
+            By::from(tenant).record(&mut tx, "drop epoch", &detail).await?;
+        }
         tx.commit().await?;
         self.partitions.lock().remove(&epoch);
         Ok(true)

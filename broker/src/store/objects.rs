@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::Store;
+use super::audit::{By, DATABASE};
 use super::sql::{ObjectsAdopt, ObjectsJoin, Statement};
+use super::{Store, Tenant};
 use crate::error::BrokerError;
 use crate::objects::Objects;
 
@@ -14,35 +15,37 @@ impl Store {
     }
 
     /// Requires that the object store is the one of the database. The first broker of a database registers its
-    /// store, and gives it an identity if it has none. Two replicas with a directory each would both accept artifacts
-    /// that the other cannot read.
+    /// store, and gives it an identity. Two replicas with a directory each would both accept artifacts that the other
+    /// cannot read; and two databases over one store would delete each other's, since both have folders of the same names.
     ///
     /// # Errors
-    /// [`BrokerError::OtherStore`] for another store, one that was emptied included, and
-    /// [`BrokerError::Objects`] when the store does not answer.
+    /// [`BrokerError::OtherStore`] for another store, one that was emptied included, [`BrokerError::ForeignStore`] for one
+    /// that another database has used, and [`BrokerError::Objects`] when the store does not answer.
     pub async fn join_objects(&self) -> Result<(), BrokerError> {
-        let found = self.objects.identity().await?;
-        let registered = ObjectsJoin { identity: None, name: self.objects.name() };
-        let registered = registered.optional(&self.pool).await?;
-        let registered = match registered {
-            Some(row) => row,
-            None => {
-                let identity = self.objects.identify().await?.to_string();
-                let name = self.objects.name();
-                let join = ObjectsJoin { identity: Some(&identity), name };
-                let Some(row) = join.optional(&self.pool).await? else {
-                    return Err(BrokerError::Internal {
-                        reason: "the object store was not registered".into(),
-                    });
-                };
-                return self.require_store(
-                    Some(self.objects.identify().await?),
-                    &row.identity,
-                    row.name,
-                );
-            }
-        };
-        self.require_store(found, &registered.identity, registered.name)
+        let name = self.objects.name();
+        // The database first: whoever registers a store has given it its identity by the time that shows here.
+        let registered = ObjectsJoin { identity: None, name }.optional(&self.pool).await?;
+        if let Some(row) = registered {
+            let found = self.objects.identity().await?;
+            return self.require_store(found, &row.identity, row.name);
+        }
+        let wanted = Uuid::new_v4();
+        let text = wanted.to_string();
+        let mut tx = self.pool.begin().await?;
+        // Another broker that does this waits here until this one is done.
+        let row = ObjectsJoin { identity: Some(&text), name }.one(&mut *tx).await?;
+        if row.identity != text {
+            tx.rollback().await?;
+            let found = self.objects.identity().await?;
+            return self.require_store(found, &row.identity, row.name);
+        }
+        let found = self.objects.identify_as(wanted).await?;
+        if found != wanted {
+            let (store, found) = (name.to_owned(), found.to_string());
+            return Err(BrokerError::ForeignStore { store, found });
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Requires that the object store still is the one that [`Self::join_objects`] found.
@@ -65,8 +68,13 @@ impl Store {
     /// [`BrokerError::Objects`] when the store does not answer.
     pub async fn adopt_objects(&self) -> Result<(), BrokerError> {
         let identity = self.objects.identify().await?.to_string();
-        let name = self.objects.name();
-        ObjectsAdopt { identity: &identity, name }.run(&self.pool).await.map(drop)
+        let (name, tenant) = (self.objects.name(), Tenant::default());
+        let mut tx = self.pool.begin().await?;
+        ObjectsAdopt { identity: &identity, name }.run(&mut *tx).await?;
+        let by = By { tenant: &tenant, label: DATABASE };
+        by.record(&mut tx, "adopt object store", &format!("{name}, identity {identity}")).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     fn require_store(
