@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Bench, digest, job};
+use crate::support::{Bench, agent, digest, job};
 use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Retention, Retired, Rules, Store, Tenant};
-use rollmill_broker_client::{Digest, EpochOutcome, EpochState, EpochView, JobState, NewJob, Role};
+use rollmill_broker_client::{
+    CompleteRequest, Digest, EpochOutcome, EpochState, EpochView, JobState, NewJob, Role,
+};
 use rollmill_broker_testing::TestSchema;
 
 const FINAL: EpochOutcome = EpochOutcome::Final;
@@ -286,6 +288,48 @@ async fn what_a_job_names_is_copied_into_its_epoch() {
         store.drop_epoch(tenant, 2).await.unwrap();
         assert_eq!(code(store.get_artifact(tenant, input).await), "BRK-014");
     }
+}
+
+/// Fault: a result has to be copied into the job's epoch, which is being closed. Whoever closes it waits for the job, so the
+/// copy must not wait for the epoch while it holds the job.
+#[tokio::test]
+async fn a_result_that_is_copied_waits_without_its_job() {
+    let bench = Bench::new().await;
+    bench.ready_job(2, "leaf", 0).await;
+    let lease = bench.lease("a").await;
+    let result = bench.put(1, b"of another epoch").await;
+    let mut closing = bench.store.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM epoch WHERE number = 2 FOR UPDATE")
+        .execute(&mut *closing)
+        .await
+        .unwrap();
+    let (store, tenant) = (bench.store.clone(), bench.tenant.clone());
+    let request = CompleteRequest::new(agent("a"), lease.clone(), result);
+    let completing = tokio::spawn(async move { store.complete(&tenant, &request).await });
+    let blocked = async {
+        loop {
+            // Within a transaction the view keeps what the first look found.
+            sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *closing).await.unwrap();
+            let found: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+                                WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])",
+            )
+            .fetch_one(&mut *closing)
+            .await
+            .unwrap();
+            if found {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), blocked).await.unwrap();
+    sqlx::query("SELECT FROM job FOR UPDATE NOWAIT")
+        .execute(&mut *closing)
+        .await
+        .expect("the job is free");
+    closing.rollback().await.unwrap();
+    completing.await.unwrap().unwrap();
+    assert_eq!(bench.view(&lease).await.state, JobState::Done);
 }
 
 /// Fault: an epoch is dropped while others upload to it and enqueue. Whatever was acknowledged after the drop is there;

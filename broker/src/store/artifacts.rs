@@ -50,18 +50,29 @@ impl Store {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
         }
         if Place::of(body.len()) == Place::Row {
-            let upload = Upload { tenant: tenant.clone(), epoch, digest, body: body.into() };
-            let upload = std::slice::from_ref(&upload);
-            if let Some(done) = self.put_many(upload).await?.into_iter().flatten().next() {
-                return Ok(done);
-            }
-            self.require_open(tenant, epoch, true).await?;
-            let again = self.put_many(upload).await?.into_iter().flatten().next();
-            return again.ok_or(BrokerError::EpochClosing { epoch });
+            return self.put_row(tenant, (epoch, true), digest, body).await;
         }
         let mut object = self.write_object(tenant, epoch, digest, true).await?;
         object.write.put(body.into()).await?;
         self.end_object(object).await
+    }
+
+    /// Stores a small artifact whose digest was checked. `may_open`: the epoch is opened if it never was.
+    async fn put_row(
+        &self,
+        tenant: &Tenant,
+        (epoch, may_open): (u64, bool),
+        digest: Digest,
+        body: Vec<u8>,
+    ) -> Result<Uploaded, BrokerError> {
+        let upload = Upload { tenant: tenant.clone(), epoch, digest, body: body.into() };
+        let upload = std::slice::from_ref(&upload);
+        if let Some(done) = self.put_many(upload).await?.into_iter().flatten().next() {
+            return Ok(done);
+        }
+        self.require_open(tenant, epoch, may_open).await?;
+        let again = self.put_many(upload).await?.into_iter().flatten().next();
+        again.ok_or(BrokerError::EpochClosing { epoch })
     }
 
     /// Starts to store a large artifact under `digest` for `epoch`. It is stored by [`Self::end_object`]. An epoch that
@@ -99,13 +110,9 @@ impl Store {
         epoch: u64,
         digest: Digest,
     ) -> Result<bool, BrokerError> {
-        let stored = {
-            let mut connection = self.pool.acquire().await?;
-            self.read(&mut connection, tenant, digest, None).await?
-        };
-        match stored {
+        match self.read_apart(tenant, digest, None).await? {
             Stored::Row(body) => {
-                self.put_artifact(tenant, epoch, digest, body).await?;
+                self.put_row(tenant, (epoch, false), digest, body).await?;
             }
             Stored::Object { path, bytes } => {
                 let generation = self.require_open(tenant, epoch, false).await?;

@@ -50,6 +50,16 @@ fn unfinished() -> Vec<JobState> {
     JobState::ALL.into_iter().filter(|state| !state.is_final()).collect()
 }
 
+/// The generation of an epoch that is open.
+fn generation(epoch: u64, row: Option<&EpochRow>) -> Result<u64, BrokerError> {
+    let row = row.ok_or(BrokerError::EpochGone { epoch })?;
+    match row.state.0 {
+        EpochState::Open => Ok(row.generation.0),
+        EpochState::Closing => Err(BrokerError::EpochClosing { epoch }),
+        EpochState::Gone => Err(BrokerError::EpochGone { epoch }),
+    }
+}
+
 fn view(row: &EpochRow) -> EpochView {
     EpochView {
         epoch: row.number.0,
@@ -74,18 +84,23 @@ impl Store {
         may_open: bool,
     ) -> Result<u64, BrokerError> {
         let known = EpochStateOf { tenant, number: epoch }.optional(&self.pool).await?;
-        if let Some(row) = &known {
-            match row.state.0 {
-                EpochState::Open => return Ok(row.generation.0),
-                EpochState::Closing => return Err(BrokerError::EpochClosing { epoch }),
-                EpochState::Gone if row.forgotten => {}
-                EpochState::Gone => return Err(BrokerError::EpochGone { epoch }),
+        let is_new = known.as_ref().is_none_or(|row| row.forgotten);
+        match generation(epoch, known.as_ref()) {
+            Err(BrokerError::EpochGone { .. }) if may_open && is_new => {
+                Ok(self.open(tenant, epoch, None).await?.generation)
             }
+            found => found,
         }
-        match may_open {
-            true => Ok(self.open(tenant, epoch, None).await?.generation),
-            false => Err(BrokerError::EpochGone { epoch }),
-        }
+    }
+
+    /// As [`Self::require_open`], in a transaction; opens none.
+    pub(super) async fn require_open_in(
+        tx: &mut PgConnection,
+        tenant: &Tenant,
+        epoch: u64,
+    ) -> Result<(), BrokerError> {
+        let known = EpochStateOf { tenant, number: epoch }.optional(tx).await?;
+        generation(epoch, known.as_ref()).map(drop)
     }
 
     /// Opens an epoch: a new one, one that is closing again, or one that is gone as a new generation. Two that are opened

@@ -5,6 +5,7 @@
 //! since the same bytes may well have been right. An input that cannot be read is requested from
 //! its producer. Blame needs bytes that were read whole.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as ObjectPath;
 use rollmill_broker_client::{Digest, FailureClass, JobId, JobState, JobView};
 use sqlx::PgConnection;
@@ -12,7 +13,7 @@ use sqlx::PgConnection;
 use super::artifacts::object_path;
 use super::sql::{
     ArtifactBody, ArtifactCopies, ArtifactEpochs, ArtifactNewest, ArtifactWhole, AttemptResultLost,
-    Forgive, LockResult, PastDeadline, ReopenLost, Statement,
+    Copy as ArtifactCopy, Forgive, LockResult, PastDeadline, ReopenLost, Statement,
 };
 use super::{Place, Store, Tenant};
 use crate::error::BrokerError;
@@ -20,6 +21,9 @@ use crate::objects::{Download, Found};
 
 /// Artifacts whose objects are checked before they are served; beyond, the check is forgotten.
 const SUSPECTS_MAX: usize = 4096;
+
+/// Objects of one request that are read at a time.
+const READS: usize = 8;
 
 /// What is stored under a digest.
 pub(super) enum Stored {
@@ -79,10 +83,7 @@ impl Store {
                 }
             }
         }
-        let stored = {
-            let mut connection = self.pool.acquire().await?;
-            self.read(&mut connection, tenant, digest, None).await?
-        };
+        let stored = self.read_apart(tenant, digest, None).await?;
         if let Some(opened) = self.opened(tenant, digest, &stored).await? {
             return Ok(opened);
         }
@@ -208,10 +209,7 @@ impl Store {
         if results.is_empty() {
             return Ok(0);
         }
-        let lost = {
-            let mut connection = self.pool.acquire().await?;
-            self.unreadable(&mut connection, tenant, results).await?
-        };
+        let lost = self.unreadable(tenant, results).await?;
         let mut reopened = 0;
         for digest in lost {
             reopened += self.reopen_lost(tenant, digest).await?.err().unwrap_or(0);
@@ -234,55 +232,89 @@ impl Store {
         let mut copies = ArtifactCopies { tenant, digest }.all(&mut *connection).await?;
         copies.retain(|copy| only.is_none_or(|epoch| epoch == copy.epoch.0));
         for copy in &copies {
-            let epoch = copy.epoch.0;
-            match copy.place.0 {
-                Place::Object => {
-                    let path = object_path(tenant, epoch, copy.generation.0, digest);
-                    if self.objects.check(&path, digest).await? == Found::Whole {
-                        return Ok(Stored::Object { path, bytes: copy.bytes.0 });
-                    }
-                }
+            let body = match copy.place.0 {
+                Place::Object => None,
                 Place::Row => {
-                    let body = ArtifactBody { tenant, digest, epoch };
-                    let body = body.optional(&mut *connection).await?.map(|row| row.body);
-                    if let Some(body) = body.filter(|body| Digest::of(body) == digest) {
-                        return Ok(Stored::Row(body));
-                    }
+                    let body = ArtifactBody { tenant, digest, epoch: copy.epoch.0 };
+                    body.optional(&mut *connection).await?.map(|row| row.body)
                 }
+            };
+            if let Some(stored) = self.whole(tenant, digest, copy, body).await? {
+                return Ok(stored);
             }
         }
         Ok(if copies.is_empty() { Stored::Absent } else { Stored::Damaged })
     }
 
+    /// As [`Self::read`], without a connection while an object is read: that may take long, and there are few.
+    pub(super) async fn read_apart(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        only: Option<u64>,
+    ) -> Result<Stored, BrokerError> {
+        let mut copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+        copies.retain(|copy| only.is_none_or(|epoch| epoch == copy.epoch.0));
+        for copy in &copies {
+            let body = match copy.place.0 {
+                Place::Object => None,
+                Place::Row => {
+                    let body = ArtifactBody { tenant, digest, epoch: copy.epoch.0 };
+                    body.optional(&self.pool).await?.map(|row| row.body)
+                }
+            };
+            if let Some(stored) = self.whole(tenant, digest, copy, body).await? {
+                return Ok(stored);
+            }
+        }
+        Ok(if copies.is_empty() { Stored::Absent } else { Stored::Damaged })
+    }
+
+    /// A copy, with its body if that lies in the database, if its bytes have the digest.
+    async fn whole(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        copy: &ArtifactCopy,
+        body: Option<Vec<u8>>,
+    ) -> Result<Option<Stored>, BrokerError> {
+        if copy.place.0 == Place::Row {
+            let body = body.filter(|body| Digest::of(body) == digest);
+            return Ok(body.map(Stored::Row));
+        }
+        let path = object_path(tenant, copy.epoch.0, copy.generation.0, digest);
+        let found = self.objects.check(&path, digest).await?;
+        let stored = Stored::Object { path, bytes: copy.bytes.0 };
+        Ok((found == Found::Whole).then_some(stored))
+    }
+
     /// Those of `digests` of which no copy can be read. Rows are checked by the database, in one
-    /// statement per epoch; objects are read.
+    /// statement per epoch; objects are read, a few at a time.
     pub(super) async fn unreadable(
         &self,
-        connection: &mut PgConnection,
         tenant: &Tenant,
         mut digests: Vec<Digest>,
     ) -> Result<Vec<Digest>, BrokerError> {
         digests.sort_unstable();
         digests.dedup();
-        if digests.is_empty() {
-            return Ok(digests);
-        }
         let known = ArtifactEpochs { tenant, digests: digests.clone() };
-        for row in known.all(&mut *connection).await? {
+        for row in known.all(&self.pool).await? {
             if digests.is_empty() {
                 return Ok(digests);
             }
             let whole = ArtifactWhole { tenant, digests: digests.clone(), epoch: row.epoch.0 };
-            let whole = whole.all(&mut *connection).await?;
+            let whole = whole.all(&self.pool).await?;
             digests.retain(|digest| !whole.iter().any(|row| row.digest.0 == *digest));
         }
-        let mut lost = Vec::new();
-        for digest in digests {
-            if !self.read(connection, tenant, digest, None).await?.is_whole() {
-                lost.push(digest);
-            }
-        }
-        Ok(lost)
+        let looks: Vec<_> = digests.iter().map(|digest| self.lost(tenant, *digest)).collect();
+        let lost: Vec<_> = stream::iter(looks).buffered(READS).try_collect().await?;
+        Ok(lost.into_iter().flatten().collect())
+    }
+
+    /// The digest, if no copy of it can be read.
+    async fn lost(&self, tenant: &Tenant, digest: Digest) -> Result<Option<Digest>, BrokerError> {
+        let stored = self.read_apart(tenant, digest, None).await?;
+        Ok((!stored.is_whole()).then_some(digest))
     }
 
     /// Makes dead letters of the jobs that wait beyond their deadline; returns how many.

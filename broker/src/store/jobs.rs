@@ -137,10 +137,7 @@ impl Store {
                 digests.remove(&row.digest.0);
             }
             for digest in digests {
-                let own = {
-                    let mut connection = self.pool.acquire().await?;
-                    self.read(&mut connection, tenant, digest, Some(epoch)).await?
-                };
+                let own = self.read_apart(tenant, digest, Some(epoch)).await?;
                 if !own.is_whole() && !self.copy_artifact(tenant, epoch, digest).await? {
                     return Err(BrokerError::NotUploaded { digest });
                 }
