@@ -12,7 +12,7 @@ use crate::broker::{Shared, spread};
 use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
-use crate::retention;
+use crate::{overview, retention};
 
 const SWEEP: Duration = Duration::from_millis(200);
 /// Pause between two readings of the tokens: a revoked one opens no replica 2 s later.
@@ -49,6 +49,8 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
         retention::watch_disk(&shared, &of_disk).await;
     });
     spawn(&mut tasks, shared, |shared| async move { retention::retire(&shared).await });
+    let of_all = conditions.clone();
+    spawn(&mut tasks, shared, |shared| async move { overview::keep(&shared, &of_all).await });
     spawn(&mut tasks, shared, |shared| async move { probe(&shared, &conditions).await });
     spawn(&mut tasks, shared, |shared| async move {
         dispatch(&shared).await;

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
-use rollmill_broker_client::{AgentId, Role, UnableView};
+use rollmill_broker_client::{AgentId, QueueView, Role, UnableView};
 use rollmill_service::{HttpLimits, HttpServer, Outage, Process, Shutdown, UnknownLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +26,7 @@ use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::limits::Usage;
 use crate::metrics::Metrics;
+use crate::overview::{Counted, Overviews};
 use crate::policy::Next;
 use crate::sightings::Sightings;
 use crate::store::audit::LOOPBACK;
@@ -73,6 +74,10 @@ pub(crate) struct Shared {
     unable: RwLock<Vec<(Tenant, UnableView)>>,
     /// What is expected of each tenant's epochs, as of the last count.
     outlooks: RwLock<HashMap<Tenant, Outlook>>,
+    /// The queue, as of the last count.
+    queue: RwLock<Option<QueueCount>>,
+    /// What the web page shows.
+    pub(crate) overviews: Overviews,
     /// What the bearers of tokens have used up.
     pub(crate) usage: Usage,
     access: RwLock<Access>,
@@ -84,6 +89,13 @@ pub(crate) struct Shared {
     operator: Option<[u8; 32]>,
     /// A token is required.
     closed: AtomicBool,
+}
+
+/// The queue of every tenant.
+#[derive(Debug)]
+struct QueueCount {
+    at: SystemTime,
+    entries: Vec<(Tenant, QueueView)>,
 }
 
 /// The tokens as last read.
@@ -122,11 +134,16 @@ pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 
 impl Shared {
     pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Arc<Bearer>, BrokerError> {
+        self.bearer_of(token.map(hash))
+    }
+
+    /// As [`Self::bearer`], by the hash of the token.
+    pub(crate) fn bearer_of(&self, hash: Option<[u8; 32]>) -> Result<Arc<Bearer>, BrokerError> {
         if !self.closed.load(Ordering::Relaxed) {
             // Loopback only, or `serve` would have refused to start.
             return Ok(Arc::new(Bearer::operator(LOOPBACK)));
         }
-        let hash = token.map(hash).ok_or(BrokerError::Unauthorized)?;
+        let hash = hash.ok_or(BrokerError::Unauthorized)?;
         if self.operator == Some(hash) {
             return Ok(Arc::new(Bearer::operator(OPERATOR_TOKEN_FILE)));
         }
@@ -241,10 +258,24 @@ impl Shared {
         self.outlooks.read().get(tenant).cloned().unwrap_or_default()
     }
 
+    /// What was counted last of the tenant's jobs.
+    pub(crate) fn counted(&self, tenant: &Tenant) -> Counted {
+        let counted = self.queue.read();
+        let Some(QueueCount { at, entries }) = &*counted else { return Counted::default() };
+        let own = entries.iter().filter(|(of, _)| of == tenant);
+        Counted {
+            at: at.duration_since(UNIX_EPOCH).ok().map(|age| age.as_secs_f64()),
+            queue: own.map(|(_, view)| view.clone()).collect(),
+            unable: self.unable(tenant),
+            outlook: self.outlook(tenant),
+        }
+    }
+
     /// Counts the queue and finds the types of job that no live agent can do; logs when that starts and
     /// ends.
     pub(crate) async fn count_queue(&self) -> Result<(), BrokerError> {
         let backlog = self.store.backlog(None).await?;
+        let at = SystemTime::now();
         let queue = queue_of(&backlog);
         let agents = self.store.abilities().await?;
         let rules = self.store.rules();
@@ -261,6 +292,8 @@ impl Shared {
         let present = Present { agents: &agents, idle: &idle, busy: &busy, live: rules.live };
         let outlooks = autoscale::outlooks(&backlog, &present, work);
         self.metrics.show_outlooks(outlooks.values());
+        // Held until the end, so that whoever reads all of it reads one count.
+        let mut counted = self.queue.write();
         *self.outlooks.write() = outlooks;
         let mut unable = self.unable.write();
         let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
@@ -288,6 +321,7 @@ impl Shared {
             );
         }
         *unable = found;
+        *counted = Some(QueueCount { at, entries: queue });
         Ok(())
     }
 }
@@ -348,6 +382,8 @@ pub async fn serve_with_operator(
         request_failures: Outage::default(),
         unable: RwLock::default(),
         outlooks: RwLock::default(),
+        queue: RwLock::default(),
+        overviews: Overviews::default(),
         usage: Usage::default(),
         access: RwLock::default(),
         token_changes: watch::Sender::new(0),

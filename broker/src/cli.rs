@@ -6,6 +6,7 @@ use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
 use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Target};
+use rollmill_broker_client::overview::device_of;
 use rollmill_broker_client::{
     Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState,
     JobView, ListQuery, Options, OutlookView, StatusResponse,
@@ -356,7 +357,7 @@ fn print_status(status: &StatusResponse) {
             agent.leases,
             agent.last_seen_seconds,
             agent.rejected,
-            device(&agent.info)
+            device_of(&agent.info).as_deref().unwrap_or("-")
         );
     }
     println!("\n{} dead letters", status.dead_letters);
@@ -384,18 +385,6 @@ fn print_autoscale(autoscale: &AutoscaleResponse) {
     for agent in &autoscale.removable {
         println!("may be stopped: {agent}");
     }
-}
-
-/// What an agent reported of its device, in a few words; a dash if it reported none.
-fn device(info: &serde_json::Value) -> String {
-    let device = &info["device"];
-    let Some(name) = device["name"].as_str().filter(|name| !name.is_empty()) else {
-        return "-".into();
-    };
-    let threads = device["threads"].as_u64().map(|n| format!(", {n} threads"));
-    let memory = device["memory_bytes"].as_u64().map(|n| format!(", {} GiB", n >> 30));
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    clean(format!("{name}{}{}", memory.unwrap_or_default(), threads.unwrap_or_default()))
 }
 
 fn print_jobs(jobs: &[JobView], json: bool) -> Outcome {

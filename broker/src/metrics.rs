@@ -69,6 +69,10 @@ rollmill_service::metrics! {
         /// Age of the oldest open transaction, which keeps dead rows from being removed; absent while the database
         /// is unavailable.
         pub database_oldest_snapshot_seconds: GaugeVec,
+        /// Open streams of events, one for each open web page.
+        pub event_streams: IntGauge,
+        /// Duration of a reading for the web page: one a second and tenant, while somebody looks.
+        pub overview_seconds: Histogram(SECONDS),
         /// Agents that wait for a job.
         pub waiting_agents: IntGauge,
         /// Time from the moment when job and agent are both available to the grant.

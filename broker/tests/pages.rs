@@ -10,9 +10,9 @@ use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::shapes::{Field, Shape};
 use rollmill_broker_client::{
-    AUDIT_MAX, AgentId, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, EpochOutcome, EpochState,
-    FREE_JSON_BYTES_MAX, FailureClass, Incarnation, JobState, KindName, LIST_MAX, Named,
-    RejectOutcome, Role, SHAPE_LISTS, SizeClass, TokenState, WAIT_MS_MAX,
+    AUDIT_MAX, AgentId, AgentState, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, EpochOutcome,
+    EpochState, FREE_JSON_BYTES_MAX, FailureClass, Incarnation, JobState, KindName, LIST_MAX,
+    Named, RejectOutcome, Role, SHAPE_LISTS, Severity, SizeClass, TokenState, WAIT_MS_MAX,
 };
 
 /// Compares a page in `docs/` with what is generated, or writes it.
@@ -248,7 +248,7 @@ fn http_page() -> String {
     let mut page = format!(
         "# HTTP API of the broker
 
-<!-- Generated from `routes.rs`, `types.rs`, `access.rs` and `outlook.rs` in `broker/client/src`. Do not edit. Write it again with
+<!-- Generated from `routes.rs`, `types.rs`, `access.rs`, `outlook.rs` and `overview.rs` in `broker/client/src`. Do not edit. Write it again with
      `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
@@ -257,7 +257,7 @@ Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-b
 - A request carries its token in the header `Authorization: Bearer TOKEN`. A broker without tokens listens on loopback only and
   treats every caller as an operator of the tenant `default`. The token names the tenant; jobs, artifacts and names of another
   tenant do not exist for it.
-- Bodies are JSON, except artifacts, which are bytes. The broker rejects unknown fields of a request; a client must ignore unknown
+- Bodies are JSON, except artifacts, which are bytes, and the stream of events. The broker rejects unknown fields of a request; a client must ignore unknown
   fields of an answer. [Types](#types) lists the fields.
 - A POST with a body needs the header `Content-Type: application/json`. Over plain HTTP the request's `Host` must be a name of the
   broker. [TLS](book/tls.md#pages-in-a-browser) has the rules, which answer with SVC-012 to SVC-014.
@@ -305,6 +305,8 @@ Any route can answer with {}; an error of the broker itself is answered with 500
     page.push_str(&names::<EpochOutcome>());
     page.push_str(&names::<Role>());
     page.push_str(&names::<TokenState>());
+    page.push_str(&names::<AgentState>());
+    page.push_str(&names::<Severity>());
     page
 }
 
@@ -346,6 +348,12 @@ fn form(payload: &str) -> String {
         "Artifacts" => {
             "artifacts after each other, each after its length as 4 bytes, the most significant first".to_owned()
         }
+        "OverviewEvents" => format!(
+            "server-sent events: `caller` once, with a {}; then `overview`, at once and after each change, with an {}; a comment \
+             after 15 s without an event. The stream ends when the broker stops, and when the token no longer opens it",
+            link("CallerView"),
+            link("Overview")
+        ),
         json => link(json.trim_start_matches("Json<").trim_end_matches('>').trim()),
     }
 }
@@ -411,6 +419,8 @@ fn value(kind: &str) -> String {
         ("EpochOutcome", EpochOutcome::WHAT),
         ("Role", Role::WHAT),
         ("TokenState", TokenState::WHAT),
+        ("AgentState", AgentState::WHAT),
+        ("Severity", Severity::WHAT),
     ];
     if let Some((_, what)) = enums.iter().find(|(name, _)| *name == kind) {
         return format!("[{what}](#names)");
@@ -428,6 +438,7 @@ fn value(kind: &str) -> String {
         "SessionId" => "session",
         "Installation" => "installation",
         "BTreeMap<String,f64>" => "object of numbers",
+        "BTreeMap<String,u64>" => "object of integers",
         "BTreeMap<String,String>" => "object of strings",
         "serde_json::Value" => "any JSON",
         shape => return link(shape),

@@ -16,6 +16,7 @@ mod names;
 mod operator;
 mod options;
 pub mod outlook;
+pub mod overview;
 pub mod routes;
 pub mod shapes;
 mod size;
@@ -31,15 +32,20 @@ pub use ids::{
     TokenLabel,
 };
 pub use names::{
-    AttemptOutcome, CompleteOutcome, EpochOutcome, EpochState, FailureClass, JobState, Named,
-    RejectOutcome, Role, TokenState,
+    AgentState, AttemptOutcome, CompleteOutcome, EpochOutcome, EpochState, FailureClass, JobState,
+    Named, RejectOutcome, Role, Severity, TokenState,
 };
 pub use options::Options;
 pub use outlook::{AutoscaleResponse, OutlookView, PoolView};
+pub use overview::{
+    AgentOverview, AgentsOverview, CallerView, DeadLetterOverview, DeadLettersOverview,
+    EpochOverview, EventsQuery, Followed, HeadlineView, KindOverview, Overview, OverviewEvents,
+    QueueOverview,
+};
 pub use size::SizeClass;
 pub use status::{AgentView, QueueView, StatusResponse};
 pub use types::*;
 
 /// Every struct of requests and answers, for pages.
 pub const SHAPE_LISTS: &[&[shapes::Shape]] =
-    &[types::SHAPES, status::SHAPES, outlook::SHAPES, access::SHAPES];
+    &[types::SHAPES, status::SHAPES, outlook::SHAPES, overview::SHAPES, access::SHAPES];

@@ -223,6 +223,32 @@ named! {
         /// No longer: an operator ended it.
         Revoked = "revoked",
     }
+
+    /// How a sentence about the cluster is meant.
+    pub enum Severity is "severity" {
+        /// Work is lost, or will be, unless somebody acts.
+        Trouble = "trouble",
+        /// Something waits for an operator, or has little to spare.
+        Warning = "warning",
+        /// Nobody needs to act.
+        Good = "good",
+    }
+
+    /// What an agent does, those first that need an operator.
+    pub enum AgentState is "state of an agent" {
+        /// It gets no job until an operator pardons it.
+        Quarantined = "quarantined",
+        /// It was heard until a moment ago, and is no longer.
+        Silent = "silent",
+        /// It is live, and a producer has rejected a result of it since it was last pardoned.
+        Suspect = "suspect",
+        /// It is live and works on a job.
+        Working = "working",
+        /// It is live and waits for a job.
+        Idle = "idle",
+        /// It has not been heard for 10 minutes; most likely somebody stopped it.
+        Gone = "gone",
+    }
 }
 
 impl JobState {

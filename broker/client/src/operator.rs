@@ -5,15 +5,28 @@ use std::time::Duration;
 use crate::client::Call;
 use crate::routes::{self, NoQuery};
 use crate::{
-    AgentId, AuditQuery, AuditResponse, AutoscaleResponse, Client, ClientError, HistoryResponse,
-    JobId, JobView, ListQuery, NewToken, Rotation, StatusResponse, TokenLabel, TokenSecret,
-    TokenView,
+    AgentId, AuditQuery, AuditResponse, AutoscaleResponse, Client, ClientError, EventsQuery,
+    HistoryResponse, JobId, JobView, ListQuery, NewToken, Overview, Rotation, StatusResponse,
+    TokenLabel, TokenSecret, TokenView,
 };
 
 impl Client {
     /// Queue, agents and dead letters at a glance.
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
         self.ask::<routes::Status>(&(), &NoQuery {}).await
+    }
+
+    /// What the broker's web page shows now.
+    pub async fn overview(&self) -> Result<Overview, ClientError> {
+        let query = EventsQuery { overviews: Some(1) };
+        let call = Call::<routes::Events>::new(&(), &query, &());
+        self.call(call, Duration::ZERO, |mut followed| {
+            followed.overviews.pop().ok_or_else(|| ClientError::Answer {
+                url: self.url().to_owned(),
+                source: "it ends before its first overview".into(),
+            })
+        })
+        .await
     }
 
     /// How many agents should be there, and which may be stopped.

@@ -16,10 +16,11 @@ use crate::{
     AgentId, ArtifactsResponse, AuditQuery, AuditResponse, AutoscaleResponse, ChangesRequest,
     ChangesResponse, ClaimRequest, ClaimResponse, CloseEpochRequest, Code, CompleteRequest,
     CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery, EpochView, EpochsResponse,
-    FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId,
-    JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewToken, ProgressRequest,
-    RejectRequest, RejectResponse, ReleaseRequest, Role, Rotation, SessionRequest, SessionResponse,
-    StatusResponse, TokenLabel, TokenSecret, TokensResponse, WaitRequest, WaitResponse,
+    EventsQuery, FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError,
+    IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewToken,
+    OverviewEvents, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role, Rotation,
+    SessionRequest, SessionResponse, StatusResponse, TokenLabel, TokenSecret, TokensResponse,
+    WaitRequest, WaitResponse,
 };
 
 /// Largest JSON body that the broker reads: a full batch of jobs with labels.
@@ -517,6 +518,10 @@ routes! {
     /// Return how many agents should be there, and which may be stopped.
     Autoscale: Get "/v1/autoscale" (()), NoQuery, Empty => Json<AutoscaleResponse>,
         READERS, Bounded, [];
+
+    /// Follow what the broker's web page shows: epochs, agents, queue and dead letters, as server-sent events.
+    Events: Get "/v1/events" (()), EventsQuery, Empty => OverviewEvents,
+        READERS, LongPoll, [];
 
     /// Give dead letters a fresh budget of attempts and make them ready. Returns how many.
     ReplayDead: Post "/v1/dead-letters/replay" (()), NoQuery, Json<IdsRequest> => Json<CountResponse>,

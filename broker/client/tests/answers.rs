@@ -164,6 +164,7 @@ async fn operators_routes(
     vec![
         ("status", client.status().await.map(drop)),
         ("autoscale", client.autoscale().await.map(drop)),
+        ("overview", client.overview().await.map(drop)),
         ("list", client.list(&ListQuery::default()).await.map(drop)),
         ("list_all", client.list_all(&ListQuery::default()).await.map(drop)),
         ("history", client.history(id).await.map(drop)),

@@ -75,7 +75,7 @@ pub(super) async fn head<R: Route>(
     shared: &Shared,
     parts: &mut Parts,
 ) -> Result<Head<R>, BrokerError> {
-    let bearer = shared.bearer(token_of(parts))?;
+    let bearer = shared.bearer(token(parts))?;
     let connection = parts.extensions.get::<Connection>();
     let is_urgent = R::SPEC.admission == Admission::Urgent;
     let is_within = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
@@ -126,9 +126,9 @@ async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerEr
     R::Parameter::read(text).map_err(BrokerError::bad)
 }
 
-fn token_of(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(header::AUTHORIZATION)?;
-    value.to_str().ok()?.strip_prefix("Bearer ")
+/// The token of a request, whether or not it opens anything.
+pub(super) fn token(parts: &Parts) -> Option<&str> {
+    parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// What BRK-017 says about an artifact.

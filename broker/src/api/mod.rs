@@ -9,6 +9,7 @@ mod agents;
 mod artifacts;
 mod call;
 pub(crate) mod direct;
+mod events;
 mod operators;
 mod producers;
 
@@ -78,6 +79,7 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::Release => at::<routes::Release, _, _>(router, agents::release),
         RouteName::Status => at::<routes::Status, _, _>(router, operators::status),
         RouteName::Autoscale => at::<routes::Autoscale, _, _>(router, operators::autoscale),
+        RouteName::Events => streamed::<routes::Events, _, _>(router, events::follow),
         RouteName::ReplayDead => at::<routes::ReplayDead, _, _>(router, operators::replay_dead),
         RouteName::DropDead => at::<routes::DropDead, _, _>(router, operators::drop_dead),
         RouteName::Pardon => at::<routes::Pardon, _, _>(router, operators::pardon),

@@ -30,6 +30,8 @@ pub fn request(route: RouteName) -> (String, Vec<u8>) {
         }
         RouteName::Enqueue => format!(r#"{{"jobs":[{{"id":"{id}","version":"v1"}}]}}"#),
         RouteName::Query | RouteName::Cancel | RouteName::ReplayDead | RouteName::DropDead => ids,
+        // Without an end the stream has none.
+        RouteName::Events => return (format!("{path}?overviews=1"), Vec::new()),
         RouteName::Wait => format!(r#"{{"ids":["{id}"],"wait_ms":0}}"#),
         RouteName::Changes => r#"{"wait_ms":0}"#.to_owned(),
         RouteName::Reject => format!(r#"{{"id":"{id}","result":"{digest}","reason":"r"}}"#),

@@ -61,6 +61,9 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("audit_list.sql", &["audit_pkey"]),
     ("audit_forget.sql", &["audit_pkey"]),
     ("kept_bytes.sql", &["artifact_object"]),
+    ("overview_agents.sql", &["job_held"]),
+    ("overview_dead.sql", &["job_dead"]),
+    ("overview_jobs.sql", &["job_of_epoch"]),
 ];
 
 /// Statements with their values, and the most pages that one run may touch with [`LARGE`] rows: a few for each row that it
@@ -112,6 +115,7 @@ const RUNS: &[(&str, &[&str], u64)] = &[
     ("promote.sql", &["20"], 1_000),
     ("epoch_sweep_jobs.sql", &["'default'", "7", "1", "100"], 8_000),
     ("epoch_sweep_artifacts.sql", &["'default'", "7", "1", "100"], 2_000),
+    ("overview_agents.sql", &["'default'", "45000", "600000", "100"], 1_000),
     ("epoch_wanted.sql", &["'default'", "7", "'{leased}'", "'rollup'", "'x'"], 12_000),
 ];
 

@@ -97,6 +97,39 @@ rows! {
         leases: Rank,
     }
 
+    /// An agent in the overview, with how many there are of each kind.
+    OverviewAgent {
+        id: Text<AgentId>,
+        info: Option<String>,
+        rejected: Int,
+        quarantined: bool,
+        live: bool,
+        gone: bool,
+        seen_seconds: Big,
+        leases: Rank,
+        all_count: Big,
+        live_count: Big,
+        silent_count: Big,
+        quarantined_count: Big,
+    }
+
+    /// A dead letter in the overview, with how many there are.
+    OverviewDead {
+        id: Text<JobId>,
+        failure_class: Option<Text<FailureClass>>,
+        failure_message: Option<String>,
+        dead_seconds: Option<Big>,
+        all_count: Big,
+    }
+
+    /// Jobs of an open epoch in the overview.
+    OverviewJobs {
+        epoch: Big,
+        kind: Option<String>,
+        state: Option<Text<JobState>>,
+        count: Big,
+    }
+
     /// Where a copy of an artifact lies.
     Copy {
         epoch: Big,

@@ -240,6 +240,20 @@ statements! {
     AgentsBusy = "agents_busy.sql" {} -> HolderRow;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
 
+    // The overview.
+    AgentsInOverview<'a> = "overview_agents.sql" {
+        tenant: &'a Tenant,
+        live: Duration,
+        gone: Duration,
+        most: i64,
+    } -> OverviewAgent;
+    DeadInOverview<'a> = "overview_dead.sql" { tenant: &'a Tenant, most: i64 } -> OverviewDead;
+    JobsInOverview<'a> = "overview_jobs.sql" {
+        tenant: &'a Tenant,
+        epochs: i64,
+        most: i64,
+    } -> OverviewJobs;
+
     // Artifacts.
     ArtifactPartition = "artifact_partition.sql" { epoch: u64 } -> ();
     ArtifactPutMany<'a> = "artifact_put_many.sql" {
