@@ -11,7 +11,7 @@
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
-//! - `overview` what operators follow.
+//! - `page` the web page, and `overview` what it shows.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
 mod api;
@@ -33,6 +33,7 @@ mod matching;
 pub mod metrics;
 pub mod objects;
 mod overview;
+mod page;
 mod retention;
 mod sightings;
 pub mod states;

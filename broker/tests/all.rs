@@ -16,6 +16,7 @@ mod identity;
 mod lanes;
 mod leftovers;
 mod objects;
+mod page;
 mod pages;
 mod plan;
 mod process;

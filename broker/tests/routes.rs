@@ -62,7 +62,8 @@ async fn each_rejection_has_one_code_and_is_counted_by_it() {
     let requests = [
         (404, "BRK-032", http.get(format!("{url}/v1/nothing"))),
         (404, "BRK-032", http.post(format!("{url}/v1/dead-letters/burn"))),
-        (404, "BRK-032", http.get(format!("{url}/"))),
+        (404, "BRK-032", http.get(format!("{url}/page.html"))),
+        (405, "BRK-033", http.post(format!("{url}/"))),
         (405, "BRK-033", http.delete(format!("{url}/v1/jobs"))),
         (405, "BRK-033", http.get(format!("{url}/v1/claim"))),
         (400, "BRK-010", http.get(format!("{url}/v1/artifacts/zz"))),

@@ -23,9 +23,9 @@ use axum::routing::{MethodFilter, on};
 use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
 use rollmill_broker_client::{BATCH_MAX, ErrorBody, FREE_JSON_BYTES_MAX, JobId, WAIT_MS_MAX};
 
-use crate::aztec;
 use crate::broker::Shared;
 use crate::error::BrokerError;
+use crate::{aztec, page};
 use call::Call;
 
 /// What a handler returns.
@@ -37,6 +37,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .iter()
         .fold(Router::new(), |router, route| mount(router, *route))
         .merge(aztec::router(&shared.aztec))
+        .merge(page::router())
         .fallback(|State(shared): State<Arc<Shared>>| async move {
             error_response(&shared, &BrokerError::UnknownPath)
         })
