@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos soak upgrade rules live operate aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos soak upgrade rules live operate page aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,9 @@ live: build ## Scrape a running network, execute every query of the dashboards, 
 
 operate: build ## Execute the commands of docs/operate.md on three folders of this machine; some minutes
 	@python3 deploy/operate.py --programs $(TARGET)/debug $(ARGS)
+
+page: build ## Open the broker's web page in headless Chromium (Debian's chromium) and take screenshots; writes target/page
+	@python3 deploy/page.py --broker $(TARGET)/debug/rollmill-broker --out $(TARGET)/page $(ARGS)
 
 aztec: build ## Run Aztec's own facades and agents, versions 4 and 5, against the broker (4 minutes); installs 700 MB of npm packages first
 	cd broker/aztec-test/v4 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund
