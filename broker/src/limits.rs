@@ -5,12 +5,15 @@
 //! the bound is each token's: those of one token leave the others theirs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rollmill_broker_client::AgentId;
 use rollmill_service::Connection;
+use tokio::sync::Semaphore;
 
+use crate::api::admission;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
@@ -32,6 +35,17 @@ struct Used {
     connections: Vec<Connection>,
     /// Agents of a token of several, and when each was last heard.
     agents: HashMap<AgentId, Instant>,
+    /// What it may have of the memory for bodies, and of that for urgent ones.
+    shares: [Arc<Semaphore>; 2],
+}
+
+/// What a request may use.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Its connection is within the limits.
+    pub(crate) is_within: bool,
+    /// What its token may have of the memory for bodies; [`None`] for all of it.
+    pub(crate) share: Option<Arc<Semaphore>>,
 }
 
 /// See the module.
@@ -41,7 +55,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Counts a request of the bearer on this connection; returns whether the connection is within the limits. An urgent
+    /// Counts a request of the bearer on this connection; returns what it may use. An urgent
     /// request counts, and is never one too many, on whatever connection: it keeps a lease or a result. One that came on
     /// a connection beyond the limit leaves it among those that nobody vouches for, which have a bound of their own.
     ///
@@ -53,14 +67,17 @@ impl Usage {
         connection: Option<&Connection>,
         is_urgent: bool,
         now: Instant,
-    ) -> Result<bool, BrokerError> {
-        let Some(limits) = bearer.limits else { return Ok(true) };
+    ) -> Result<Admitted, BrokerError> {
+        let Some(limits) = bearer.limits else {
+            return Ok(Admitted { is_within: true, share: None });
+        };
         let mut tokens = self.tokens.lock();
         let used = tokens.entry(bearer.label.clone()).or_insert_with(|| Used {
             left: f64::INFINITY,
             at: now,
             connections: Vec::new(),
             agents: HashMap::new(),
+            shares: [false, true].map(|is_urgent| Arc::new(admission::share(is_urgent))),
         });
         let agents = match bearer.is_of_several() {
             true => u32::try_from(used.agents.len()).unwrap_or(u32::MAX).max(1),
@@ -68,12 +85,15 @@ impl Usage {
         };
         let per_second = limits.requests_per_second.saturating_mul(agents);
         used.take(per_second, is_urgent, now)?;
-        let Some(connection) = connection else { return Ok(true) };
+        let share = Some(Arc::clone(&used.shares[usize::from(is_urgent)]));
+        let Some(connection) = connection else {
+            return Ok(Admitted { is_within: true, share });
+        };
         let max = limits.connections.saturating_mul(agents);
         let least = if bearer.is_of_several() { CONNECTIONS_MIN } else { 0 };
         match used.connect(connection, (max as usize).max(least)) {
-            Ok(()) => Ok(true),
-            Err(_) if is_urgent => Ok(false),
+            Ok(()) => Ok(Admitted { is_within: true, share }),
+            Err(_) if is_urgent => Ok(Admitted { is_within: false, share }),
             Err(error) => Err(error),
         }
     }
@@ -95,7 +115,8 @@ impl Usage {
             used.agents.retain(|_, heard| now.saturating_duration_since(*heard) < AGENT_COUNTS);
             used.connections.retain(Connection::is_open);
             let is_idle = now.saturating_duration_since(used.at) >= AGENT_COUNTS;
-            !(is_idle && used.agents.is_empty() && used.connections.is_empty())
+            let holds = used.shares.iter().any(|share| Arc::strong_count(share) > 1);
+            !(is_idle && used.agents.is_empty() && used.connections.is_empty()) || holds
         });
     }
 }
@@ -248,7 +269,10 @@ mod tests {
         let naming = Naming::One("a".parse().unwrap());
         let agent = Bearer { limits, naming, ..agent };
         let held = connections(3).await;
-        let ask = |n: usize, is_urgent| usage.request(&agent, Some(&held[n].0), is_urgent, now);
+        let ask = |n: usize, is_urgent| {
+            let admitted = usage.request(&agent, Some(&held[n].0), is_urgent, now)?;
+            Ok::<_, BrokerError>(admitted.is_within)
+        };
         assert!(ask(0, false).unwrap() && ask(1, true).unwrap());
         let error = ask(2, false).unwrap_err();
         assert!(matches!(error, BrokerError::TooManyRequests { max: 2, .. }), "{error}");

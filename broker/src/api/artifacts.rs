@@ -20,18 +20,18 @@ use crate::objects::{Download, PART_BYTES};
 use crate::store::tokens::Bearer;
 use crate::store::{Opened, Place, ROW_ARTIFACT_BYTES_MAX, Tenant, Uploaded};
 
-/// Most memory of one upload: what is collected before its place is known, or else the two parts of
+/// Most memory of one upload, which takes it as it arrives: what is collected before its place is known, or else the two parts of
 /// [`crate::objects::Write`].
 const UPLOAD_BYTES: usize = ROW_ARTIFACT_BYTES_MAX + 2 * PART_BYTES;
 
 pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Response, BrokerError> {
     let (mut parts, body) = request.into_parts();
-    let Head { bearer, parameter: digest, query, limit } =
+    let Head { bearer, parameter: digest, query, limit, share } =
         call::head::<PutArtifact>(&shared, &mut parts).await?;
     shared.disk.require_for(bearer.role)?;
     let admission = PutArtifact::SPEC.admission;
     let bounded = limit.max.min(UPLOAD_BYTES);
-    let memory = shared.admission.memory(admission, &parts, bounded)?;
+    let mut memory = shared.admission.memory(admission, &parts, bounded, share)?;
     let mut body = body.into_data_stream();
     // Until it is longer than a small one may be.
     let mut start: Vec<u8> =
@@ -47,6 +47,7 @@ pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Respons
         if start.len() > limit.max {
             return Err(too_large());
         }
+        memory.grow(start.len())?;
     }
     let mut bytes = start.len();
     if is_whole {
@@ -64,6 +65,7 @@ pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Respons
         if bytes > limit.max {
             return Err(too_large());
         }
+        memory.grow(bytes)?;
         object.write.put(more).await?;
     }
     let place = shared.admission.place(admission).await?;

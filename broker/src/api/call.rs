@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{DefaultBodyLimit, FromRequest, Query, RawPathParams, Request};
+use axum::extract::{Query, RawPathParams, Request};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use rollmill_broker_client::routes::{Admission, BodyLimit, Payload, Route};
 use rollmill_service::Connection;
+use tokio::sync::Semaphore;
 
 use super::Answer;
+use super::admission::Memory;
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
@@ -38,12 +40,10 @@ where
     F: Future<Output = Answer<R>>,
 {
     let (mut parts, body) = request.into_parts();
-    let Head { bearer, parameter, query, limit } = head::<R>(shared, &mut parts).await?;
+    let Head { bearer, parameter, query, limit, share } = head::<R>(shared, &mut parts).await?;
     let admission = &shared.admission;
-    let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
-    let body = read(body, limit).await?;
-    // A long poll would keep what its body did not need.
-    let memory = memory.map(|memory| super::admission::trim(memory, body.len()));
+    let mut memory = admission.memory(R::SPEC.admission, &parts, limit.max, share)?;
+    let body = read(body, limit, &mut memory).await?;
     let body = R::Body::decode(body)
         .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
     let place = admission.place(R::SPEC.admission).await?;
@@ -67,6 +67,8 @@ pub(super) struct Head<R: Route> {
     pub(super) parameter: R::Parameter,
     pub(super) query: R::Query,
     pub(super) limit: Limit,
+    /// What its token may have of the memory for bodies.
+    pub(super) share: Option<Arc<Semaphore>>,
 }
 
 /// Reads and checks what a request says before its body: token with its limits and role, parameter, query, announced
@@ -78,8 +80,8 @@ pub(super) async fn head<R: Route>(
     let bearer = shared.bearer(token(parts))?;
     let connection = parts.extensions.get::<Connection>();
     let is_urgent = R::SPEC.admission == Admission::Urgent;
-    let is_within = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
-    if let Some(connection) = connection.filter(|_| is_within) {
+    let admitted = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
+    if let Some(connection) = connection.filter(|_| admitted.is_within) {
         connection.vouch();
     }
     bearer.require(R::SPEC.roles)?;
@@ -95,7 +97,7 @@ pub(super) async fn head<R: Route>(
     if max_exceeded(parts, limit) {
         return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
     }
-    Ok(Head { bearer, parameter, query, limit })
+    Ok(Head { bearer, parameter, query, limit, share: admitted.share })
 }
 
 fn respond<R: Route>(answer: &<R::Answer as Payload>::Value) -> Result<Response, BrokerError> {
@@ -156,17 +158,31 @@ fn max_exceeded(parts: &Parts, limit: Limit) -> bool {
     limit.max > 0 && super::admission::length(parts).is_some_and(|length| length > limit.max)
 }
 
-pub(super) async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
+/// Reads a body as a whole; `memory` grows with it.
+pub(super) async fn read(
+    body: Body,
+    Limit { what, max }: Limit,
+    memory: &mut Memory<'_>,
+) -> Result<Bytes, BrokerError> {
     if max == 0 {
         // The route has no body; what came with it is ignored.
         return Ok(Bytes::new());
     }
-    let mut request = Request::new(body);
-    DefaultBodyLimit::max(max).apply(&mut request);
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            BrokerError::TooLarge { what, max }
+    let mut body = body.into_data_stream();
+    let (mut parts, mut length) = (Vec::new(), 0);
+    while let Some(part) = body.next().await {
+        let part: Bytes = part.map_err(|_| {
+            BrokerError::bad("the connection broke off before the body was complete")
+        })?;
+        length += part.len();
+        if length > max {
+            return Err(BrokerError::TooLarge { what, max });
         }
-        _ => BrokerError::bad("the connection broke off before the body was complete"),
-    })
+        memory.grow(length)?;
+        parts.push(part);
+    }
+    match <[Bytes; 1]>::try_from(parts) {
+        Ok([whole]) => Ok(whole),
+        Err(parts) => Ok(parts.concat().into()),
+    }
 }

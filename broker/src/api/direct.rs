@@ -29,7 +29,7 @@ where
 /// What BRK-017 says about a body of Aztec's programs.
 pub(crate) const BODY: &str = "the size of the body in bytes (setting `aztec_body_bytes_max`)";
 
-/// Reads a body of at most `max` bytes; the memory for it is taken before, and held by the permit.
+/// Reads a body of at most `max` bytes; the memory for it is taken as it arrives, and held by the permit.
 pub(crate) async fn body<'a>(
     shared: &'a Shared,
     parts: &Parts,
@@ -39,8 +39,9 @@ pub(crate) async fn body<'a>(
     if super::admission::length(parts).is_some_and(|length| length > max) {
         return Err(BrokerError::TooLarge { what: BODY, max });
     }
-    let memory = shared.admission.memory(routes::Admission::Bounded, parts, max)?;
-    Ok((call::read(body, call::Limit { what: BODY, max }).await?, memory))
+    let mut memory = shared.admission.memory(routes::Admission::Bounded, parts, max, None)?;
+    let body = call::read(body, call::Limit { what: BODY, max }, &mut memory).await?;
+    Ok((body, memory.into_permit()))
 }
 
 /// Stores an artifact and returns its digest.
