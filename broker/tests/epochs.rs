@@ -267,6 +267,69 @@ async fn another_producers_unfinished_jobs_keep_an_epoch_open() {
     assert_eq!((again.epoch.outcome, again.cancelled), (Some(FINAL), None));
 }
 
+/// Goal: closing an epoch of many jobs keeps nobody waiting. Fault: somebody holds one of its jobs; uploads are answered all the
+/// same. And whoever closed it dies before all jobs are cancelled; the retention cancels the rest.
+#[tokio::test]
+async fn an_epoch_is_closed_before_its_jobs_are_cancelled() {
+    let bench = Bench::new().await;
+    let (store, tenant) = (&bench.store, &bench.tenant);
+    for epoch in [7, 8] {
+        store.open_epoch(tenant, epoch).await.unwrap();
+    }
+    bench
+        .sql(
+            "INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input)
+             SELECT 'default', gen_random_uuid()::text, 'leaf', 'v1', 7 + n % 2, 0, 0, sha256(n::text::bytea)
+             FROM generate_series(1, 5000) AS n",
+        )
+        .await;
+    let mut held = store.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM job WHERE epoch = 7 ORDER BY seq DESC LIMIT 1 FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let closing = {
+        let (store, tenant) = (store.clone(), tenant.clone());
+        tokio::spawn(async move { store.close_epoch(&tenant, 7, FINAL, None).await })
+    };
+    until_blocked(&mut held).await;
+    assert_eq!(
+        code(store.put_artifact(tenant, 7, digest(b"late"), b"late".to_vec()).await),
+        "BRK-062"
+    );
+    held.rollback().await.unwrap();
+    let closed = closing.await.unwrap().unwrap();
+    assert_eq!((closed.epoch.state, closed.cancelled.unwrap().jobs), (EpochState::Closing, 2500));
+
+    bench
+        .sql("UPDATE epoch SET state = 'closing', outcome = 'final', closed_at = now() WHERE number = 8")
+        .await;
+    assert_eq!(store.retire(false).await.unwrap(), []);
+    let left = "job WHERE state <> 'cancelled'";
+    assert_eq!(count(&bench, left).await, 0);
+}
+
+/// Waits until somebody waits for this connection.
+async fn until_blocked(connection: &mut sqlx::PgConnection) {
+    let blocked = async {
+        loop {
+            // Within a transaction the view keeps what the first look found.
+            sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *connection).await.unwrap();
+            let found: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+                                WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])",
+            )
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+            if found {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), blocked).await.unwrap();
+}
+
 /// Fault: an artifact of one epoch is named by a job of another, and the first is dropped. The other has a copy of its own,
 /// small or large, input or result.
 #[tokio::test]
@@ -306,23 +369,7 @@ async fn a_result_that_is_copied_waits_without_its_job() {
     let (store, tenant) = (bench.store.clone(), bench.tenant.clone());
     let request = CompleteRequest::new(agent("a"), lease.clone(), result);
     let completing = tokio::spawn(async move { store.complete(&tenant, &request).await });
-    let blocked = async {
-        loop {
-            // Within a transaction the view keeps what the first look found.
-            sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *closing).await.unwrap();
-            let found: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
-                                WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])",
-            )
-            .fetch_one(&mut *closing)
-            .await
-            .unwrap();
-            if found {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), blocked).await.unwrap();
+    until_blocked(&mut closing).await;
     sqlx::query("SELECT FROM job FOR UPDATE NOWAIT")
         .execute(&mut *closing)
         .await

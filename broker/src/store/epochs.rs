@@ -16,7 +16,7 @@ use super::sql::{
 use super::{Cancelled, Store, Tenant};
 use crate::error::BrokerError;
 
-/// Rows that one statement deletes: short enough that what waits for their locks does not notice.
+/// Rows that one statement deletes or cancels: short enough that what waits for their locks does not notice.
 const SWEEP: i64 = 1000;
 
 /// How often a request that drops an epoch sweeps it before the retention has to go on.
@@ -146,7 +146,7 @@ impl Store {
     }
 
     /// Closes an epoch: it takes nothing more, and its unfinished jobs are cancelled. With a label, one that has unfinished
-    /// jobs without it stays open. Closing it again changes nothing.
+    /// jobs without it stays open. Closing it again changes nothing, unless jobs are left to be cancelled.
     ///
     /// # Errors
     /// [`BrokerError::EpochGone`] when there is no such epoch, or no more.
@@ -162,36 +162,48 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let row = EpochLock { tenant, number }.optional(&mut *tx).await?;
         let row = row.ok_or(BrokerError::EpochGone { epoch })?;
-        match row.state.0 {
-            EpochState::Gone => return Err(BrokerError::EpochGone { epoch }),
-            EpochState::Closing => return Ok(Closed { epoch: view(&row), cancelled: None }),
-            EpochState::Open => {}
+        let was_open = row.state.0 == EpochState::Open;
+        if row.state.0 == EpochState::Gone {
+            return Err(BrokerError::EpochGone { epoch });
         }
-        if let Some((label, value)) = label {
+        if was_open && let Some((label, value)) = label {
             let wanted = EpochWanted { tenant, number, states: unfinished(), label, value };
             if wanted.one(&mut *tx).await?.found {
                 return Ok(Closed { epoch: view(&row), cancelled: None });
             }
         }
-        let cancelled = Self::close_locked(&mut tx, tenant, number, outcome).await?;
-        let detail = format!("{epoch}: {outcome}, {} jobs cancelled", cancelled.jobs);
-        by.record(&mut tx, "close epoch", &detail).await?;
+        if was_open {
+            EpochClose { tenant, number, outcome }.run(&mut *tx).await?;
+            by.record(&mut tx, "close epoch", &format!("{epoch}: {outcome}")).await?;
+        }
         let row = EpochStateOf { tenant, number }.one(&mut *tx).await?;
+        // Before the jobs: who waits for the lock of one would keep uploads waiting for that of the epoch.
         tx.commit().await?;
-        Ok(Closed { epoch: view(&row), cancelled: Some(cancelled) })
+        let cancelled = self.cancel_closing(tenant, epoch).await?;
+        let is_news = was_open || cancelled.jobs > 0;
+        Ok(Closed { epoch: view(&row), cancelled: is_news.then_some(cancelled) })
     }
 
-    async fn close_locked(
-        tx: &mut PgConnection,
+    /// Cancels what an epoch that is closing has unfinished, a part at a time: an epoch may have more jobs than one
+    /// statement has time for. May be repeated, and by several replicas at once.
+    pub(super) async fn cancel_closing(
+        &self,
         tenant: &Tenant,
-        number: u64,
-        outcome: EpochOutcome,
+        epoch: u64,
     ) -> Result<Cancelled, BrokerError> {
-        EpochClose { tenant, number, outcome }.run(&mut *tx).await?;
-        let cancel = EpochCancel { tenant, number, states: unfinished() };
-        let seqs: Vec<i64> = cancel.all(&mut *tx).await?.iter().map(|row| row.seq).collect();
-        let attempts = AttemptCancel { jobs: &seqs }.run(&mut *tx).await?;
-        Ok(Cancelled { jobs: seqs.len() as u64, attempts })
+        let (number, most) = (epoch, SWEEP);
+        let mut all = Cancelled { jobs: 0, attempts: 0 };
+        loop {
+            let mut tx = self.pool.begin().await?;
+            let cancel = EpochCancel { tenant, number, states: unfinished(), most };
+            let seqs: Vec<i64> = cancel.all(&mut *tx).await?.iter().map(|row| row.seq).collect();
+            if seqs.is_empty() {
+                return Ok(all);
+            }
+            all.attempts += AttemptCancel { jobs: &seqs }.run(&mut *tx).await?;
+            tx.commit().await?;
+            all.jobs += seqs.len() as u64;
+        }
     }
 
     /// Forgets an epoch at once, as if it had never been; returns how many jobs it had. The next upload of a producer opens

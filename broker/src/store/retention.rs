@@ -6,7 +6,7 @@ use rollmill_broker_client::{EpochOutcome, EpochState};
 
 use super::sql::{
     AgentsForget, AuditForget, DueRow, EpochForget, EpochsCount, EpochsDue, EpochsEarly,
-    EpochsSilent, KeptBytes, Statement,
+    EpochsSilent, EpochsUnfinished, KeptBytes, Statement,
 };
 use super::{Store, Tenant};
 use crate::database;
@@ -94,7 +94,7 @@ fn kept(
 }
 
 impl Store {
-    /// One round: closes silent epochs, ends those whose time is over, deletes what they have, and forgets the oldest
+    /// One round: closes silent epochs, cancels what closing ones have left, ends those whose time is over, deletes what they have, and forgets the oldest
     /// of them, of agents and of the record. If the disk is nearly full, also ends the final epoch that was closed first
     /// and has had its grace. Every step may be repeated, and by several replicas at once.
     ///
@@ -108,6 +108,11 @@ impl Store {
             let (tenant, epoch) = (Tenant(row.tenant), row.number.0);
             let closed = self.close_silent(&tenant, epoch).await;
             done.extend(kept(&tenant, epoch, closed)?);
+        }
+        for row in (EpochsUnfinished { most: ROUND }).all(&self.pool).await? {
+            let (tenant, epoch) = (Tenant(row.tenant), row.number.0);
+            let cancelled = self.cancel_closing(&tenant, epoch).await;
+            done.extend(kept(&tenant, epoch, cancelled.map(|_| None))?);
         }
         let due = EpochsDue {
             final_seconds: seconds(keep.final_epochs),

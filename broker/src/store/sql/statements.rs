@@ -315,7 +315,9 @@ statements! {
         tenant: &'a Tenant,
         number: u64,
         states: Vec<JobState>,
+        most: i64,
     } -> Seq;
+    EpochsUnfinished = "epochs_unfinished.sql" { most: i64 } -> NumberRow;
     EpochEnd<'a> = "epoch_end.sql" {
         tenant: &'a Tenant,
         number: u64,
