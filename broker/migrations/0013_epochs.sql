@@ -4,16 +4,16 @@
 --
 -- Invariants  Uploads and enqueues lock their epoch's row FOR KEY SHARE and need it to be open; whoever closes or drops an
 --             epoch locks it FOR UPDATE. So nothing is added to an epoch after it is closed, and no acknowledged byte of an
---             open epoch is dropped. What deletes locks the row FOR SHARE and needs it to be gone, of the same generation
---             and not swept; so a replica that is late deletes nothing of the next generation. A row that is gone and
---             swept has no job and no artifact left; a later generation begins empty. A number that was dropped keeps
---             its row for as long as others, so that no generation comes twice while somebody still works on it.
---             Only requests of producers open an epoch.
+--             open epoch is dropped. What deletes locks the row FOR SHARE and needs it to be gone, of the same
+--             generation and not swept; so a replica that is late deletes nothing of the next generation. A row that is
+--             gone and swept has no job and no artifact left; a later generation begins empty. A number that was
+--             dropped keeps its row for as long as others, so that no generation comes twice while somebody still works
+--             on it. Only requests of producers open an epoch.
 -- Step        Expand. Older releases do not know the table. They add jobs without looking at it, so a trigger adds the
 --             row of an epoch that has none; what they add to an epoch that is gone is swept with its row.
--- Locks       Reading the epochs of job and artifact locks nothing against writers, and comes first. The trigger locks job
---             until the end: only the unfinished jobs are read under it, by their index, for those that came while all
---             were read.
+-- Locks       Reading the epochs of job and artifact locks nothing against writers, and comes first. The trigger locks
+--             job until the end: only the unfinished jobs are read under it, by their index, for those that came while
+--             all were read.
 
 CREATE TABLE epoch (
     tenant     text NOT NULL,

@@ -8,8 +8,8 @@
 --             installation where it did; both are NULL for agents of a release without sessions.
 -- Step        Expand: a release before this one runs on this schema. It ignores ends, limits, suspensions and the
 --             secret before a rotation.
--- Locks       Adding columns locks each table until the end of the migration. The tables are small, one row a token and one
---             an agent, and nothing here reads another. The index of leased jobs follows in migrations of its own.
+-- Locks       Adding columns locks each table until the end of the migration. The tables are small, one row a token and
+--             one an agent, and nothing here reads another. The index of leased jobs follows in migrations of its own.
 
 ALTER TABLE token
     ADD COLUMN fleet               boolean NOT NULL DEFAULT false,

@@ -194,11 +194,11 @@ pub enum BrokerError {
     #[error("{}: the object store {store} has the identity {found}, and the database's artifacts lie in {name} with the identity {registered}; correct object_store, or run `rollmill-broker adopt-store` if that store is lost", self.code())]
     OtherStore { store: String, found: String, registered: String, name: String },
 
-    /// The object store has an identity that this database does not know: another database has artifacts in it, and each
-    /// would delete what the other has in folders of the same names.
+    /// The object store has an identity that this database does not know: another database has artifacts in it, and
+    /// each would delete what the other has in folders of the same names.
     ///
-    /// Do: Set `object_store` to a store or folder of its own for each database. If the artifacts are those of this database,
-    /// which was lost, stop the brokers and run `rollmill-broker adopt-store`.
+    /// Do: Set `object_store` to a store or folder of its own for each database. If the artifacts are those of this
+    /// database, which was lost, stop the brokers and run `rollmill-broker adopt-store`.
     #[error("{}: the object store {store} with the identity {found} belongs to another database; set object_store to a store or folder of its own, or run `rollmill-broker adopt-store` if that database is lost", self.code())]
     ForeignStore { store: String, found: String },
 

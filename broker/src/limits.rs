@@ -1,8 +1,8 @@
 //! What the bearer of a token may use up at this replica: requests per second, and open connections.
 //!
-//! Time is a parameter. Nothing here grows without a bound: there is an entry for each token that was used, and in it one
-//! for each agent of a token of several, of which there are at most [`AGENTS_MAX`]. Names are the agents' own invention, so
-//! the bound is each token's: those of one token leave the others theirs.
+//! Time is a parameter. Nothing here grows without a bound: there is an entry for each token that was used, and in it
+//! one for each agent of a token of several, of which there are at most [`AGENTS_MAX`]. Names are the agents' own
+//! invention, so the bound is each token's: those of one token leave the others theirs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,8 +56,8 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// Counts a request of the bearer on this connection; returns what it may use. An urgent
-    /// request counts, and is never one too many, on whatever connection: it keeps a lease or a result. One that came on
-    /// a connection beyond the limit leaves it among those that nobody vouches for, which have a bound of their own.
+    /// request counts, and is never one too many, on whatever connection: it keeps a lease or a result. One that came
+    /// on a connection beyond the limit leaves it among those that nobody vouches for, which have a bound of their own.
     ///
     /// # Errors
     /// [`BrokerError::TooManyRequests`] if it is one too many, or if the connection is.
@@ -228,7 +228,8 @@ mod tests {
         assert_eq!(served(&usage, &fleet, much_later), 20, "two of three fell silent");
     }
 
-    /// Fault: an upgrade of a cluster whose agents share a token of the role agent, as they did before there were fleets.
+    /// Fault: an upgrade of a cluster whose agents share a token of the role agent, as they did before there were
+    /// fleets.
     #[test]
     fn agents_of_a_token_from_before_fleets_have_the_limits_of_each() {
         let (usage, start) = (Usage::default(), Instant::now());
@@ -260,8 +261,8 @@ mod tests {
         assert_eq!(served(&usage, &other, start + Duration::from_secs(30)), 60);
     }
 
-    /// Goal: no heartbeat and no result is refused for the number of connections; and a connection beyond it is not taken
-    /// for one of somebody known, or one token could open all that there are.
+    /// Goal: no heartbeat and no result is refused for the number of connections; and a connection beyond it is not
+    /// taken for one of somebody known, or one token could open all that there are.
     #[tokio::test]
     async fn a_connection_beyond_the_limit_serves_what_is_urgent_and_is_not_vouched_for() {
         let (usage, agent, now) = (Usage::default(), bearer(Role::Agent, 1000), Instant::now());

@@ -267,8 +267,8 @@ async fn another_producers_unfinished_jobs_keep_an_epoch_open() {
     assert_eq!((again.epoch.outcome, again.cancelled), (Some(FINAL), None));
 }
 
-/// Goal: closing an epoch of many jobs keeps nobody waiting. Fault: somebody holds one of its jobs; uploads are answered all the
-/// same. And whoever closed it dies before all jobs are cancelled; the retention cancels the rest.
+/// Goal: closing an epoch of many jobs keeps nobody waiting. Fault: somebody holds one of its jobs; uploads are
+/// answered all the same. And whoever closed it dies before all jobs are cancelled; the retention cancels the rest.
 #[tokio::test]
 async fn an_epoch_is_closed_before_its_jobs_are_cancelled() {
     let bench = Bench::new().await;
@@ -353,8 +353,8 @@ async fn what_a_job_names_is_copied_into_its_epoch() {
     }
 }
 
-/// Fault: a result has to be copied into the job's epoch, which is being closed. Whoever closes it waits for the job, so the
-/// copy must not wait for the epoch while it holds the job.
+/// Fault: a result has to be copied into the job's epoch, which is being closed. Whoever closes it waits for the job,
+/// so the copy must not wait for the epoch while it holds the job.
 #[tokio::test]
 async fn a_result_that_is_copied_waits_without_its_job() {
     let bench = Bench::new().await;
@@ -414,8 +414,8 @@ async fn a_drop_under_uploads_loses_nothing_of_an_open_epoch() {
     }
 }
 
-/// Fault: the retention of another replica sweeps an epoch that a producer drops, opens again and fills. What is acknowledged
-/// after the drop is there. Method: many rounds, with a retention that makes no pause.
+/// Fault: the retention of another replica sweeps an epoch that a producer drops, opens again and fills. What is
+/// acknowledged after the drop is there. Method: many rounds, with a retention that makes no pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_retention_of_another_replica_deletes_nothing_that_came_after_a_drop() {
     let bench = bench_with(at_once()).await;
@@ -468,8 +468,8 @@ async fn an_epoch_that_cannot_be_deleted_holds_up_no_other() {
     assert!(matches!(done[..], [Retired::Dropped { epoch: 1, .. }]), "{done:?}");
 }
 
-/// Goal: a number that was dropped is another generation from then on, so that what is on its way to the one before goes
-/// nowhere. Fault: an upload that took long ends after the drop.
+/// Goal: a number that was dropped is another generation from then on, so that what is on its way to the one before
+/// goes nowhere. Fault: an upload that took long ends after the drop.
 #[tokio::test]
 async fn what_was_on_its_way_when_an_epoch_was_dropped_is_not_of_the_next_one() {
     let bench = Bench::new().await;

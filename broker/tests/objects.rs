@@ -279,8 +279,9 @@ async fn a_replica_with_another_store_is_refused() {
     );
 }
 
-/// Fault: two databases over one store. Both have folders of the same names, and each would delete the other's artifacts. The
-/// second does not serve, and leaves the choice open. Brokers of one database that start at once are no such case.
+/// Fault: two databases over one store. Both have folders of the same names, and each would delete the other's
+/// artifacts. The second does not serve, and leaves the choice open. Brokers of one database that start at once are no
+/// such case.
 #[tokio::test]
 async fn a_store_of_another_database_is_refused() {
     let (mine, others) = (TestSchema::new().await, TestSchema::new().await);

@@ -47,8 +47,8 @@ async fn a_broker_whose_tokens_have_all_ended_stays_closed_when_it_starts_again(
     }
 }
 
-/// Fault: the tokens cannot be read at the moment when one is changed. The change is made, and its secret reaches who asked
-/// for it: nobody could read it again.
+/// Fault: the tokens cannot be read at the moment when one is changed. The change is made, and its secret reaches who
+/// asked for it: nobody could read it again.
 #[tokio::test]
 async fn a_secret_is_answered_although_the_tokens_cannot_be_read() {
     let lab = Lab::new().await;

@@ -1,10 +1,10 @@
 //! Which requests are served, and when: a request takes a place only once its body has arrived.
 //!
 //! A body may take its sender a long time, so it is read before the request takes one of the places
-//! that bound the work in progress; it takes memory from a budget as it arrives, so that a slow sender holds no more than
-//! it has sent, and one token no more than half of the budget. What keeps
-//! leases and results alive has memory of its own and waits in the flush lanes, whatever else is asked for.
-//! Others wait a moment for a place and are then answered 503.
+//! that bound the work in progress; it takes memory from a budget as it arrives, so that a slow sender holds no more
+//! than it has sent, and one token no more than half of the budget. What keeps leases and results alive has memory of
+//! its own and waits in the flush lanes, whatever else is asked for. Others wait a moment for a place and are then
+//! answered 503.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,7 +184,8 @@ mod tests {
         assert_eq!(large.unwrap_err().code(), "BRK-022");
     }
 
-    /// Fault: one token's agents send as much as they can, and send it slowly, as heartbeats too. Those of others get in.
+    /// Fault: one token's agents send as much as they can, and send it slowly, as heartbeats too. Those of others get
+    /// in.
     #[test]
     fn one_token_leaves_memory_for_the_others() {
         let admission = Admission::new(1);

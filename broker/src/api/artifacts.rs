@@ -20,8 +20,8 @@ use crate::objects::{Download, PART_BYTES};
 use crate::store::tokens::Bearer;
 use crate::store::{Opened, Place, ROW_ARTIFACT_BYTES_MAX, Tenant, Uploaded};
 
-/// Most memory of one upload, which takes it as it arrives: what is collected before its place is known, or else the two parts of
-/// [`crate::objects::Write`].
+/// Most memory of one upload, which takes it as it arrives: what is collected before its place is known, or else the
+/// two parts of [`crate::objects::Write`].
 const UPLOAD_BYTES: usize = ROW_ARTIFACT_BYTES_MAX + 2 * PART_BYTES;
 
 pub(super) async fn put(shared: Arc<Shared>, request: Request) -> Result<Response, BrokerError> {

@@ -1,5 +1,5 @@
--- audit_forget.sql: forgets the oldest records of what operators and producers did. It looks at the first ones only: where they
--- are young, so is the rest.
+-- audit_forget.sql: forgets the oldest records of what operators and producers did. It looks at the first ones only:
+-- where they are young, so is the rest.
 --   $1 seconds
 --   $2 most
 DELETE FROM audit

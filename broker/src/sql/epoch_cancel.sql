@@ -1,5 +1,5 @@
--- epoch_cancel.sql: cancels unfinished jobs of an epoch that is closing, so that none follows. While the lock is held it cannot be
--- opened again; uploads do not wait for it.
+-- epoch_cancel.sql: cancels unfinished jobs of an epoch that is closing, so that none follows. While the lock is held
+-- it cannot be opened again; uploads do not wait for it.
 --   $1 tenant
 --   $2 number
 --   $3 states

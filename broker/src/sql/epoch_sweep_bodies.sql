@@ -1,5 +1,5 @@
--- epoch_sweep_bodies.sql: deletes bodies of one tenant in an epoch that is gone and that others use as well. The lock is that of
--- epoch_sweep_jobs.sql.
+-- epoch_sweep_bodies.sql: deletes bodies of one tenant in an epoch that is gone and that others use as well. The lock
+-- is that of epoch_sweep_jobs.sql.
 --   $1 tenant
 --   $2 number
 --   $3 generation

@@ -1,5 +1,5 @@
--- epoch_sweep_jobs.sql: deletes jobs of an epoch that is gone, and by the foreign key their attempts. While the lock is held
--- the epoch cannot be opened again, so that a replica that is late deletes nothing of the next generation.
+-- epoch_sweep_jobs.sql: deletes jobs of an epoch that is gone, and by the foreign key their attempts. While the lock is
+-- held the epoch cannot be opened again, so that a replica that is late deletes nothing of the next generation.
 --   $1 tenant
 --   $2 number
 --   $3 generation

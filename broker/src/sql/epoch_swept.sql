@@ -1,5 +1,5 @@
--- epoch_swept.sql: records that nothing is left of an epoch that is gone, if that is so: what another replica is deleting just
--- now is still there. Of the replicas that delete it one does this.
+-- epoch_swept.sql: records that nothing is left of an epoch that is gone, if that is so: what another replica is
+-- deleting just now is still there. Of the replicas that delete it one does this.
 --   $1 tenant
 --   $2 number
 --   $3 generation

@@ -1,5 +1,5 @@
--- token_charge.sql: counts a wrong proof against the token of its agent, and suspends it at the last one allowed. After a
--- day without one the count begins anew, or a large farm would be suspended in time for what single cards did over
+-- token_charge.sql: counts a wrong proof against the token of its agent, and suspends it at the last one allowed. After
+-- a day without one the count begins anew, or a large farm would be suspended in time for what single cards did over
 -- years. A token that does more than prove is not charged.
 --   $1 label
 --   $2 role

@@ -206,9 +206,9 @@ impl Store {
         }
     }
 
-    /// Forgets an epoch at once, as if it had never been; returns how many jobs it had. The next upload of a producer opens
-    /// it again, as another generation.
-    /// The record has the entry of the end, since nothing after it can be undone.
+    /// Forgets an epoch at once, as if it had never been; returns how many jobs it had. The next upload of a producer
+    /// opens it again, as another generation. The record has the entry of the end, since nothing after it can be
+    /// undone.
     pub async fn drop_epoch<'a>(
         &self,
         by: impl Into<By<'a>>,
@@ -247,8 +247,8 @@ impl Store {
         Ok(())
     }
 
-    /// Ends an epoch that is in this state still; returns whether it was, since its producer may have opened it again. One
-    /// that is gone already is swept again.
+    /// Ends an epoch that is in this state still; returns whether it was, since its producer may have opened it again.
+    /// One that is gone already is swept again.
     pub(super) async fn end_if(
         &self,
         tenant: &Tenant,
@@ -397,8 +397,8 @@ mod tests {
         assert_eq!(sweep(pool, 2).await, [0; 4], "it is swept");
     }
 
-    /// Fault: one replica finds nothing more to delete while another still deletes. The epoch is not swept before that is
-    /// done, or its next generation would begin with what is left.
+    /// Fault: one replica finds nothing more to delete while another still deletes. The epoch is not swept before that
+    /// is done, or its next generation would begin with what is left.
     #[tokio::test]
     async fn an_epoch_is_swept_only_once_nothing_is_left_of_it() {
         let store = TestSchema::new().await.store().await;

@@ -353,8 +353,8 @@ impl Store {
     }
 }
 
-/// For migrations: no limit for a statement, since an index of a large table takes minutes and other brokers wait for it;
-/// and plans as they are best.
+/// For migrations: no limit for a statement, since an index of a large table takes minutes and other brokers wait for
+/// it; and plans as they are best.
 fn unhurried(options: &PgConnectOptions) -> PgConnectOptions {
     // The last of two values counts.
     options.clone().options([

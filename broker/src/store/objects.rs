@@ -16,11 +16,12 @@ impl Store {
 
     /// Requires that the object store is the one of the database. The first broker of a database registers its
     /// store, and gives it an identity. Two replicas with a directory each would both accept artifacts that the other
-    /// cannot read; and two databases over one store would delete each other's, since both have folders of the same names.
+    /// cannot read; and two databases over one store would delete each other's, since both have folders of the same
+    /// names.
     ///
     /// # Errors
-    /// [`BrokerError::OtherStore`] for another store, one that was emptied included, [`BrokerError::ForeignStore`] for one
-    /// that another database has used, and [`BrokerError::Objects`] when the store does not answer.
+    /// [`BrokerError::OtherStore`] for another store, one that was emptied included, [`BrokerError::ForeignStore`] for
+    /// one that another database has used, and [`BrokerError::Objects`] when the store does not answer.
     pub async fn join_objects(&self) -> Result<(), BrokerError> {
         let name = self.objects.name();
         // The database first: whoever registers a store has given it its identity by the time that shows here.

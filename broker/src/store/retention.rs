@@ -94,9 +94,10 @@ fn kept(
 }
 
 impl Store {
-    /// One round: closes silent epochs, cancels what closing ones have left, ends those whose time is over, deletes what they have, and forgets the oldest
-    /// of them, of agents and of the record. If the disk is nearly full, also ends the final epoch that was closed first
-    /// and has had its grace. Every step may be repeated, and by several replicas at once.
+    /// One round: closes silent epochs, cancels what closing ones have left, ends those whose time is over, deletes
+    /// what they have, and forgets the oldest of them, of agents and of the record. If the disk is nearly full, also
+    /// ends the final epoch that was closed first and has had its grace. Every step may be repeated, and by several
+    /// replicas at once.
     ///
     /// # Errors
     /// When the database is away. What one epoch cannot do is in the answer, so that it holds up no other.
