@@ -52,7 +52,7 @@ where
         // It may wait for longer than its token is valid. What it was granted meanwhile it gives back.
         Admission::LongPoll => tokio::select! {
             answer = handled => answer?,
-            error = shared.until_closed_to(token_of(&parts)) => return Err(error),
+            error = shared.until_closed_to(token(&parts)) => return Err(error),
         },
         Admission::Bounded | Admission::Urgent => handled.await?,
     };
