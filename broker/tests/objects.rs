@@ -39,9 +39,12 @@ async fn write(
 ) -> Result<u64, String> {
     let mut write = objects.write(path.clone());
     for chunk in bytes.chunks(700_000) {
-        write.put(Bytes::copy_from_slice(chunk)).await.map_err(|error| error.to_string())?;
+        write
+            .put(Bytes::copy_from_slice(chunk))
+            .await
+            .map_err(|error| format!("{error}: {error:?}"))?;
     }
-    write.finish(digest).await.map_err(|error| error.to_string())
+    write.finish(digest).await.map_err(|error| format!("{error}: {error:?}"))
 }
 
 async fn read(objects: &Objects, path: &Path) -> Option<Vec<u8>> {
