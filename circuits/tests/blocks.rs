@@ -397,7 +397,7 @@ fn epoch(children: &[BlockRangeLayout<Fr>], slots_per_epoch: u64) -> Builder {
     let constants = Constants { config_hash: config.hash(), ..constants() };
     // Ranges of a deployment with this number of slots; other changes stay.
     let children = children.iter().cloned().map(|mut child| {
-        if child.constants.config_hash == common::config().hash() {
+        if child.constants.config_hash == crate::common::config().hash() {
             child.constants.config_hash = constants.config_hash;
         }
         child
@@ -528,7 +528,7 @@ fn a_single_run_that_breaks_a_rule_is_rejected() {
 fn rows_of_a_block_that_do_not_fit_64_bits_are_rejected() {
     for (charged, good) in [(u64::MAX / 4, true), (u64::MAX, false)] {
         let is_rejected = rejected(2, |r, w| {
-            let mut leaves = common::leaves();
+            let mut leaves = crate::common::leaves();
             leaves[Circuit::TxBase as usize].charged_rows = charged;
             let tree = rollmill_protocol::vk_tree::vk_tree(&leaves);
             w.block.constants.vk_root = tree[VK_TREE_HEIGHT][0];

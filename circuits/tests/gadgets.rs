@@ -439,7 +439,7 @@ fn an_entry_is_set_or_added_as_its_twins_do_it() {
         assert_eq!((b.value(before), b.value(after.count)), (u(value), u(count + added)), "{key}");
         let (layout, witness) = b.finish(None).unwrap();
         assert_eq!(check(&layout, &witness), Ok(()), "{key}");
-        common::mutate::Mutator::new(layout, witness).run(1);
+        crate::common::mutate::Mutator::new(layout, witness).run(1);
     }
 }
 
@@ -519,8 +519,11 @@ fn a_changed_cell_of_an_insertion_is_rejected() {
         b.set_public(1, after.count);
         let (layout, witness) = b.finish(None).unwrap();
         assert_eq!(check(&layout, &witness), Ok(()));
-        let free = common::mutate::Mutator::new(layout, witness).run(1);
+        let free = crate::common::mutate::Mutator::new(layout, witness).run(1);
         // is_zero(key) of an absent key, is_zero(next_key) of the last leaf.
-        assert!(free.get(&common::mutate::Free::InverseOfZero).is_none_or(|n| *n <= 2), "{free:?}");
+        assert!(
+            free.get(&crate::common::mutate::Free::InverseOfZero).is_none_or(|n| *n <= 2),
+            "{free:?}"
+        );
     }
 }

@@ -65,7 +65,7 @@ fn two_txs() -> BlockCase {
 }
 
 fn constants(set: &KeySet) -> Constants {
-    set.constants(common::CHAIN_ID, common::version(), &config(), prover())
+    set.constants(crate::common::CHAIN_ID, crate::common::version(), &config(), prover())
 }
 
 fn base_input(set: &KeySet, case: &BlockCase, tx: &Tx, transition: &TxTransition) -> Vec<u8> {

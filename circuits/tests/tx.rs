@@ -164,7 +164,7 @@ fn a_deposit_is_claimed_once_and_by_its_owner_only() {
     assert!(rejected_effects(|w| w.transition.effects.claim = None), "without its nullifier");
     assert!(rejected_effects(|w| w.body.effects.claim_index += 1));
     assert!(rejected_effects(|w| w.body.effects.claim_amount += 1));
-    assert!(rejected_effects(|w| w.body.effects.fee_payer = common::account(5)));
+    assert!(rejected_effects(|w| w.body.effects.fee_payer = crate::common::account(5)));
     assert!(rejected(|w, _| w.transition.effects.claim.as_mut().unwrap().path[3] = value(9, 1)));
     // The same claim over the tree after it: its nullifier is there.
     assert!(rejected(|w, _| {

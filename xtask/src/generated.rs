@@ -237,6 +237,7 @@ impl Writer {
             Self::Apart(command, _) => {
                 let (_, rest) = command.split_once("cargo test -p rollmill-")?;
                 let (package, file) = rest.split_once(" --test ")?;
+                let file = file.strip_prefix("all ").unwrap_or(file);
                 Some(format!("{package}/tests/{file}.rs"))
             }
             Self::Gen | Self::Npm(_) | Self::Hand(_) => None,

@@ -225,7 +225,9 @@ pub(crate) fn run(
     }
     let needed: BTreeSet<(&str, &str)> = chosen
         .iter()
-        .flat_map(|(_, programs)| programs.iter().map(|program| (program.package, program.binary())))
+        .flat_map(|(_, programs)| {
+            programs.iter().map(|program| (program.package, program.binary()))
+        })
         .collect();
     let built = build(root, &needed)?;
     let started = Instant::now();
