@@ -9,6 +9,7 @@
 //! - `rollmill_broker_schedule` what it decides: which agent gets which job, what follows each class of failure
 //!   ([`policy`]), which types of job no live agent can do ([`ability`]).
 //! - [`states`] how jobs move between states: the table behind the state diagram.
+//! - [`openapi`] the description of the HTTP interface for programs.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
@@ -31,6 +32,7 @@ mod limits;
 mod matching;
 pub mod metrics;
 pub mod objects;
+pub mod openapi;
 mod retention;
 mod sightings;
 pub mod states;

@@ -7,9 +7,10 @@ use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Query, RawPathParams, Request};
-use axum::http::{HeaderValue, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use rollmill_broker_client::routes::{Admission, BodyLimit, Payload, Route};
+use rollmill_broker_client::routes::{Admission, BodyLimit, Content, Payload, Route};
+use rollmill_broker_client::rules::{At, Described};
 use rollmill_service::Connection;
 
 use super::Answer;
@@ -39,6 +40,7 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let Head { bearer, parameter, query, limit } = head::<R>(shared, &mut parts).await?;
+    require_content_type::<R>(&parts)?;
     let admission = &shared.admission;
     let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
     let body = read(body, limit).await?;
@@ -46,6 +48,7 @@ where
     let memory = memory.map(|memory| super::admission::trim(memory, body.len()));
     let body = R::Body::decode(body)
         .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
+    R::Body::check(&body)?;
     let place = admission.place(R::SPEC.admission).await?;
     let answer = handler(Arc::clone(shared), Call { bearer, parameter, query, body }).await?;
     // Held until the handler has ended.
@@ -83,6 +86,7 @@ pub(super) async fn head<R: Route>(
         let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
         BrokerError::bad(format!("the query cannot be read: {found}"))
     })?;
+    query.check(&At::TOP)?;
     let limit = Limit::of::<R>(shared);
     if max_exceeded(parts, limit) {
         return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
@@ -116,6 +120,21 @@ async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerEr
         .map_err(|error| BrokerError::bad(format!("the path cannot be read: {error}")))?;
     let text = params.iter().next().map(|(_, value)| value);
     R::Parameter::read(text).map_err(BrokerError::bad)
+}
+
+/// Rejects what says that it is no JSON where JSON is expected. Bytes may come as any type.
+fn require_content_type<R: Route>(parts: &Parts) -> Result<(), BrokerError> {
+    if !matches!(R::SPEC.body_form, Content::Json(_)) || is_json(&parts.headers) {
+        return Ok(());
+    }
+    Err(BrokerError::bad("the content type is application/json"))
+}
+
+/// Whether the body says that it is JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
 fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Arc<Bearer>, BrokerError> {
