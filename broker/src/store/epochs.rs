@@ -3,7 +3,8 @@
 //! Uploads and enqueues hold their epoch's row FOR KEY SHARE while they write, and need it to be open. Closing takes it
 //! FOR UPDATE, so it waits for what is under way and nothing comes after it.
 
-use rollmill_broker_client::{EpochOutcome, EpochState, EpochView, JobState};
+use rollmill_broker_client::{EpochOutcome, EpochState, EpochView};
+use rollmill_broker_rules::decide::unfinished;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::artifacts::epoch_path;
@@ -32,10 +33,6 @@ pub struct Closed {
     pub epoch: EpochView,
     /// What was cancelled with it; [`None`] if it was not open, or stays so.
     pub cancelled: Option<Cancelled>,
-}
-
-fn unfinished() -> Vec<JobState> {
-    JobState::ALL.into_iter().filter(|state| !state.is_final()).collect()
 }
 
 fn view(row: &EpochRow) -> EpochView {
