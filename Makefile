@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos upgrade rules live aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos soak upgrade rules live operate page aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,12 @@ chaos: build ## Ten minutes of faults of every kind, then a kill of the submitte
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
 
+MINUTES ?= 60
+
+soak: build ## Run epochs that are closed and deleted, and fail if memory, disk or database grow; MINUTES=60; writes target/soak.md
+	@$(TARGET)/debug/rollmill-broker bench --soak-minutes $(MINUTES) --jobs 2000 --agents 50 --artifact-bytes 2048 > $(TARGET)/soak.md; \
+	status=$$?; cat $(TARGET)/soak.md; exit $$status
+
 upgrade: build ## Run two deployments on one broker, and let a vote move the network from one to the other
 	@$(TARGET)/debug/rollmill-devnet upgrade $(ARGS)
 
@@ -59,6 +65,12 @@ rules: setup ## Check the configuration of Prometheus and test the alert rules
 
 live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 20 min
 	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet
+
+operate: build ## Execute the commands of docs/operate.md on three folders of this machine; some minutes
+	@python3 deploy/operate.py --programs $(TARGET)/debug $(ARGS)
+
+page: build ## Open the broker's web page in headless Chromium (Debian's chromium) and take screenshots; writes target/page
+	@python3 deploy/page.py --broker $(TARGET)/debug/rollmill-broker --out $(TARGET)/page $(ARGS)
 
 aztec: build ## Run Aztec's own facades and agents, versions 4 and 5, against the broker (4 minutes); installs 700 MB of npm packages first
 	cd broker/aztec-test/v4 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund

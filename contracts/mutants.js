@@ -7,7 +7,7 @@
 //                                  or names a test that is not there; runs nothing
 //   node mutants.js --refresh      write the page anew with the outcomes that it has; runs nothing
 //   node mutants.js --write        write each outcome into the page as soon as it is known
-//   node mutants.js --only N,M     run these, whatever ran before
+//   node mutants.js --only N,M     run these, whatever ran before; with --write, the page keeps the outcomes of the others
 //
 // All mutants are compiled at once, in a copy outside of the sources: each is a condition that the address of the
 // block's producer switches, which no contract reads and forge takes from its command line. The run begins
@@ -18,21 +18,29 @@ const fs = require("fs");
 const os = require("os");
 const path = require("path");
 const { spawnSync } = require("child_process");
-const { edited, mutantsOf } = require("./mutations.js");
+const { edited, mutantsOf, verifierMutantsOf } = require("./mutations.js");
 
 const PAGE = "docs/book/contract-mutants.md";
 const ROOT = path.join(__dirname, "..");
 // What a run needs besides src/ and test/, and the folders above that the tests read.
-const CONFIG = ["foundry.toml", "forge.js", "solcw.js", "package.json"];
+const CONFIG = ["foundry.toml", "forge.js", "solcw.js", "package.json", "package-lock.json"];
 const READ_ABOVE = ["protocol", "circuits"];
-// Generated: the switches of `solidity` in mutants.md take out their checks where they are generated.
-const OTHERS_SOURCES = ["EpochRoot1Verifier.sol", "EpochRoot2Verifier.sol"];
+// The files that the tests read there.
+const READ = ["protocol/tests/vectors/protocol2.json", "circuits/tests/golden/09-epoch_root_2.output"];
+// Generated: only the calls of precompiles have mutants here, and only in the verifier that tests have a proof for. The
+// other one must have the same calls.
+const GENERATED = "EpochRoot2Verifier.sol";
+const WITHOUT_PROOF = "EpochRoot1Verifier.sol";
 // Tests that compare figures, and Poseidon2's own, whose library has one check, which others reach.
 const LEFT_OUT = ["Gas.t.sol", "poseidon2/Poseidon2.t.sol", "poseidon2/Poseidon2Twin.sol"];
 // The invariants' random histories take longest and hold what the other tests hold.
 const SLOW = "InvariantTest";
 // The library as a contract for tests; its check has a switch, so it reads the block.
 const HASHER = "test/poseidon2/Hasher.sol";
+// The tests that deploy the contracts themselves. What breaks every deployment fails the `setUp` of the others, which
+// says nothing about a contract, so that these run as well.
+const DEPLOY_TESTS = "^DeployTest$";
+const IS_SET_UP = /\.setUp`?$/;
 // Contracts of tests that run first for a contract, because they are about it. If none notices, all run.
 const OWN_TESTS = {
   Formats: "ParametersTest|ProposeTest",
@@ -46,6 +54,7 @@ const OWN_TESTS = {
   FixedCommittee: "CommitteeTest",
   Quorum: "CommitteeTest",
   Staking: "StakingTest|AccessTest|ReentrancyTest",
+  EpochRoot2Verifier: "VerifierTest",
   AztToken: "AccessTest|GovernanceTest",
   Deployments: "AccessTest|GovernanceTest",
   Registry: "AccessTest|GovernanceTest|ParametersTest",
@@ -58,15 +67,19 @@ const HARMLESS = {
     "no message of such a transaction is ever consumed, so its bit is 0",
   "Rewards.claimBlocks always earned[i] != 0": "adds 0 to what a member earned; the check saves a write",
   "Staking._remove always a.index != last": "the last member takes its own place",
+  "EpochRoot2Verifier.verify never exponentiation failed":
+    "what it returns is multiplied with what it should invert, and compared with 1",
 };
 const SURVIVED = "survived";
 const UNKNOWN = "not run";
 const REASON = "harmless: ";
+const ONLY_SET_UP = "no test notices its loss but a setUp that fails; write one in DeployTest";
 const SECONDS_MAX = 900;
 
 function main(argv) {
   const options = parse(argv);
   const mutants = all();
+  requireTwins();
   for (const name of Object.keys(HARMLESS)) {
     if (!mutants.some((mutant) => mutant.name === name)) fail(`HARMLESS names ${name}, and there is no such mutant`);
   }
@@ -107,7 +120,9 @@ function all() {
   const names = new Map();
   for (const file of files("src")) {
     const source = fs.readFileSync(path.join(__dirname, file), "utf8");
-    for (const mutant of OTHERS_SOURCES.includes(path.basename(file)) ? [] : mutantsOf(source)) {
+    const base = path.basename(file);
+    const found = base === WITHOUT_PROOF ? [] : (base === GENERATED ? verifierMutantsOf : mutantsOf)(source);
+    for (const mutant of found) {
       const contract = path.basename(file, ".sol");
       const plain = `${contract}.${mutant.within} ${mutant.what}`;
       const times = (names.get(plain) ?? 0) + 1;
@@ -117,6 +132,17 @@ function all() {
     }
   }
   return mutants;
+}
+
+// Both verifiers are written from one template.
+function requireTwins() {
+  const [one, other] = [GENERATED, WITHOUT_PROOF].map((file) => {
+    const source = fs.readFileSync(path.join(__dirname, "src", file), "utf8");
+    const lines = source.split("\n");
+    const caps = lines.filter((line) => /^\s*uint256 private constant GAS_\w+ = /.test(line));
+    return [...caps, ...verifierMutantsOf(source).map((mutant) => lines[mutant.line - 1])].join("\n");
+  });
+  if (one !== other) fail(`${GENERATED} and ${WITHOUT_PROOF} call precompiles in other ways:\n${one}\n\n${other}`);
 }
 
 function place(mutant) {
@@ -167,6 +193,7 @@ function run(options, mutants, old, page) {
     if (HARMLESS[mutant.name] !== undefined && outcome !== SURVIVED) {
       findings.push(`${mutant.name}: ${outcome} notices its loss, so it is not harmless`);
     }
+    if (IS_SET_UP.test(outcome)) findings.push(`${mutant.name}: ${ONLY_SET_UP}`);
     if (HARMLESS[mutant.name] === undefined && outcome === SURVIVED) {
       findings.push(`${mutant.name}: no test notices its loss; write one, or say in HARMLESS why it is harmless`);
     }
@@ -186,8 +213,8 @@ function build(mutants) {
   const wanted = new Map();
   for (const file of [...files("src"), ...files("test")]) {
     const source = fs.readFileSync(path.join(__dirname, file), "utf8");
-    const left = OTHERS_SOURCES.includes(path.basename(file)) || LEFT_OUT.includes(file.replace(/^test\//, ""));
-    if (!left) wanted.set(file, edited(source, mutants.filter((mutant) => mutant.file === file)));
+    if (LEFT_OUT.includes(file.replace(/^test\//, ""))) continue;
+    wanted.set(file, edited(source, mutants.filter((mutant) => mutant.file === file)));
   }
   wanted.set(HASHER, wanted.get(HASHER).replace(/\bpure\b/g, "view"));
   wanted.set("src/Mutants.sol", GUARD);
@@ -195,6 +222,8 @@ function build(mutants) {
   // A switch makes a function read the block, and what is left out leaves things unused.
   wanted.set("foundry.toml", wanted.get("foundry.toml").replace(/^deny = .*$/m, 'deny = "never"'));
   for (const [file, source] of [...wanted].sort()) hash.update(`${file}\n${source}\n`);
+  for (const file of inputs()) hash.update(`${file}\n`).update(fs.readFileSync(path.join(ROOT, file)));
+  for (const tool of [["forge.js", "--version"], ["solcw.js", "--version"]]) hash.update(printed(tool));
 
   for (const folder of ["src", "test"]) remove(path.join(copy, folder), copy, wanted);
   for (const [file, source] of wanted) {
@@ -211,6 +240,24 @@ function build(mutants) {
   const built = spawnSync(process.execPath, ["forge.js", "build"], { cwd: copy, encoding: "utf8" });
   if (built.status !== 0) fail(`the mutants do not compile:\n${built.stdout}${built.stderr}`);
   return { copy, digest: hash.digest("hex") };
+}
+
+// What tests read besides their sources.
+function inputs() {
+  for (const file of files("test")) {
+    for (const [, at] of fs.readFileSync(path.join(__dirname, file), "utf8").matchAll(/"\.\.\/([\w./-]+\.\w+)"/g)) {
+      if (!at.endsWith(".sol") && !READ.includes(at)) fail(`${file} reads ${at}, which READ does not name`);
+    }
+  }
+  const artifacts = fs.readdirSync(path.join(__dirname, "artifacts")).sort();
+  return [...READ, ...artifacts.map((file) => `contracts/artifacts/${file}`)];
+}
+
+// What a program of this folder prints.
+function printed(args) {
+  const done = spawnSync(process.execPath, args, { cwd: __dirname, encoding: "utf8" });
+  if (done.status !== 0) fail(`${args.join(" ")} failed:\n${done.stderr}`);
+  return done.stdout;
 }
 
 function remove(folder, copy, wanted) {
@@ -247,7 +294,8 @@ abstract contract ReentrancyGuardTransient {
 }
 `;
 
-// The test that notices the mutant: the one that did the last time, one about the contract, any.
+// The test that notices the mutant: the one that did the last time, one about the contract, any. Only if there is no
+// test, a `setUp`.
 function noticed(copy, mutant, row) {
   const last = /^`(\w+)\.(\w+)`$/.exec(row ?? "");
   const exact = last === null ? null : ["--match-contract", `^${last[1]}$`, "--match-test", `^${last[2]}\\(`];
@@ -255,7 +303,9 @@ function noticed(copy, mutant, row) {
   const passes = [exact, own === undefined ? null : ["--match-contract", own], []];
   for (const filter of passes.filter((filter) => filter !== null)) {
     const failed = forge(copy, mutant.number, filter, filter === exact);
-    if (failed !== null) return failed;
+    if (failed === null) continue;
+    if (!IS_SET_UP.test(failed)) return failed;
+    return forge(copy, mutant.number, ["--match-contract", DEPLOY_TESTS]) ?? failed;
   }
   return null;
 }
@@ -326,9 +376,10 @@ const INTRODUCTION = `# Mutants of the contracts
 
 Written by \`node mutants.js --write\` in \`contracts\`, part of \`make mutants\`; do not edit. \`make test\` compares it with the
 sources. Each row is one check or one step of a contract: a condition that never holds or always does, a modifier, a call, an
-event or an assignment that is left out. The tests of behaviour run until one fails, and the row names it; \`setUp\` means that the
-contracts could not even be deployed. Gas figures and the invariants' random histories do not run, since other tests must notice.
-The tables of [Mutants](mutants.md) are about the proof system.
+event or an assignment that is left out. Of a generated verifier it is the cap on a precompile's gas, or that its failure counts;
+its other checks are in [Mutants](mutants.md), whose tables are about the proof system. The tests of behaviour run until one fails, and
+the row names it. That contracts cannot even be deployed does not count: then a test must fail that deploys them itself. Gas figures and
+the invariants' random histories do not run, since other tests must notice.
 
 | contract | mutants | noticed | harmless | survived or not run |
 | --- | ---: | ---: | ---: | ---: |
@@ -350,6 +401,7 @@ function check(page, mutants, old) {
   for (const mutant of mutants) {
     const outcome = old.get(mutant.name);
     const test = /^`\w+\.(\w+)`$/.exec(outcome ?? "");
+    if (IS_SET_UP.test(outcome ?? "")) findings.push(`${mutant.name}: ${ONLY_SET_UP}`);
     const why = HARMLESS[mutant.name];
     if (outcome === undefined || outcome === UNKNOWN) findings.push(`${mutant.name} has not run`);
     else if (outcome === SURVIVED) findings.push(`no test notices the loss of ${mutant.name}`);

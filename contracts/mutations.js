@@ -11,8 +11,18 @@ const BY_HAND = {
     ["(SET_LAG + 1) * EPOCH_SECONDS", "SET_LAG * EPOCH_SECONDS", "an exit is final an epoch earlier"],
     [">= SET_MIN", ">= 1", "a set of one is enough"],
   ],
+  BlobAvailability: [["gas: GAS", "gas: gasleft()", "no cap on the gas of the precompile"]],
   Rewards: [["TOKEN.balanceOf(address(this)) - feesOwed", "TOKEN.balanceOf(address(this))", "fees pay for proofs"]],
   Quorum: [["size * 2 / 3 + 1", "size * 2 / 3", "a quorum of one signature less"]],
+};
+
+// The same of a generated verifier. Its other checks have switches where it is generated: the set `solidity` of
+// docs/book/mutants.md.
+const PRECOMPILES = {
+  GAS_MUL: ["combine", "multiplication"],
+  GAS_ADD: ["combine", "addition"],
+  GAS_POWER: ["verify", "exponentiation"],
+  GAS_PAIRING: ["verify", "pairing"],
 };
 
 const LEAVES = /^\s*\{?\s*(revert|return|continue|break)\b/;
@@ -147,7 +157,7 @@ function byHand(context) {
   for (const [text, instead, what] of BY_HAND[name?.[1]] ?? []) {
     const start = context.code.indexOf(text);
     if (start < 0 || context.code.indexOf(text, start + 1) >= 0) throw new Error(`${name[1]} does not have ${text} once`);
-    const operator = /^[<>]= /.exec(text)?.[0] ?? "";
+    const operator = /^(?:[<>]=|gas:) /.exec(text)?.[0] ?? "";
     const [from, other] = [start + operator.length, instead.slice(operator.length)];
     // The bracket that an argument list ends with stays outside.
     const more = text.endsWith(")") && !text.includes("(" + text.slice(0, -1)) && unbalanced(text) ? 1 : 0;
@@ -158,6 +168,22 @@ function byHand(context) {
 
 function unbalanced(text) {
   return text.split("(").length !== text.split(")").length;
+}
+
+// Of each call of a precompile: no cap on its gas, and a failure that counts as a success.
+function verifierMutantsOf(source) {
+  const code = blanked(source);
+  const context = { code, source, mutants: [] };
+  for (const [cap, [within, name]] of Object.entries(PRECOMPILES)) {
+    const calls = [...code.matchAll(new RegExp(`\\bstaticcall\\(${cap},`, "g"))];
+    if (calls.length !== 1) throw new Error(`a verifier calls with ${cap} once, not ${calls.length} times`);
+    const [start, open] = [calls[0].index, calls[0].index + "staticcall".length];
+    add(context, open + 1, open + 1 + cap.length, `no ${cap}`, "or(mul(eq(coinbase(), #), gas()), ", ")");
+    add(context, start, closing(code, open) + 1, `never ${name} failed`, "or(eq(coinbase(), #), ", ")");
+    // Both have the name of the last function before them, and the code of `verify` comes after its functions.
+    context.mutants.slice(-2).forEach((mutant) => (mutant.within = within));
+  }
+  return context.mutants.sort((a, b) => a.start - b.start);
 }
 
 function never(context, start, end) {
@@ -202,7 +228,8 @@ function edited(source, mutants) {
     last = edit.at;
   }
   text += source.slice(last);
-  if (mutants.length === 0) return text;
+  // What a verifier's interface calls pure stays so.
+  if (mutants.length === 0 || /^\s*contract \w+ is IVerifier /m.test(code)) return text;
   return text
     .replace(/\bpure\b/g, "view")
     .replace(/import \{ReentrancyGuardTransient\} from "[^"]*";/, 'import {ReentrancyGuardTransient} from "src/Mutants.sol";');
@@ -309,4 +336,4 @@ function shown(context, start, end) {
   return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX - 1)}…`;
 }
 
-module.exports = { edited, mutantsOf };
+module.exports = { edited, mutantsOf, verifierMutantsOf };

@@ -6,6 +6,7 @@
 //! verified. A verified proof goes to the spool and is offered from there until a broker takes it, so
 //! that an absent broker costs no proof; see [`crate::spool`].
 
+mod claim;
 mod error;
 mod offer;
 
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
-    AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant,
-    HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest, Scope, SizeClass,
+    AgentId, Answer, Capability, Client, FailRequest, FailureClass, Grant, Installation, JobId,
+    LeaseRef, Options, ReleaseRequest, SizeClass,
 };
 use rollmill_service::{Backoff, Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -27,11 +28,11 @@ use crate::config::Config;
 use crate::heartbeat::{Cancel, Heartbeat};
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::session::Sessions;
 use crate::spool::{Spool, Verdict};
 use crate::warm::{self, Idle};
 use crate::worker::{WorkError, WorkOutput, Worker};
 
-const CLAIM_WAIT: Duration = Duration::from_secs(20);
 /// Pause after a request that got no answer that counts; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ pub struct Agent<W: ?Sized> {
     /// Held while the agent serves.
     spool_lock: Option<std::fs::File>,
     heartbeat: Heartbeat,
+    sessions: Sessions,
     id: AgentId,
     capabilities: Vec<Capability>,
     class: SizeClass,
@@ -162,6 +164,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             spool,
             spool_lock,
             heartbeat,
+            sessions: Sessions::default(),
             id,
             capabilities,
             class: config.class,
@@ -178,6 +181,13 @@ impl<W: Worker + ?Sized> Agent<W> {
             device_gone: Notify::new(),
             leaving: Shutdown::new(),
         })
+    }
+
+    /// The agent of an installation: it opens sessions, so that a restart gets back at once what it held before. Without
+    /// one, what it held expires.
+    pub fn installed(mut self, installation: Option<Installation>) -> Self {
+        self.sessions = Sessions::of(installation);
+        self
     }
 
     /// Works until `shutdown`. The job on the device may finish within the drain limit and is then
@@ -250,89 +260,6 @@ impl<W: Worker + ?Sized> Agent<W> {
         tracing::info!("no further jobs");
         let lost = agent.lost.lock().take();
         lost.map_or(end, |reason| Err(AgentError::DeviceLost { reason }))
-    }
-
-    /// Asks for a job once. None if there was none in time, the broker cannot be reached, the spool is
-    /// full, or the agent is to stop. `retry` has the pauses after requests that failed.
-    async fn claim(
-        &self,
-        shutdown: &Shutdown,
-        retry: &mut Backoff,
-    ) -> Result<Option<Grant>, AgentError> {
-        if shutdown.is_started() {
-            return Ok(None);
-        }
-        if !self.spool.has_space() {
-            self.wait_for_spool(shutdown).await;
-            return Ok(None);
-        }
-        if !self.link.is_up() {
-            self.greet().await;
-        }
-        rollmill_service::failpoint!("agent.before_claim");
-        let request = self.claim_request();
-        let claimed = tokio::select! {
-            claimed = self.once.claim(&request) => claimed,
-            () = shutdown.started() => return Ok(None),
-        };
-        let source = match claimed {
-            Ok(grant) => {
-                self.link.reached();
-                retry.reset();
-                return Ok(grant);
-            }
-            Err(source) => source,
-        };
-        let next = match source.answer().scope() {
-            Scope::Client => {
-                let remedy = if source.answer() == Answer::Quarantined {
-                    format!("an operator can end it with `rollmill-broker pardon {}`", self.id)
-                } else {
-                    "set --token to a token of role agent (`rollmill-broker tokens add`)".to_owned()
-                };
-                return Err(AgentError::Refused { remedy, source });
-            }
-            Scope::Broker => {
-                self.link.failed(&source);
-                retry.pause()
-            }
-            // Nothing that a claim is answered with, or of another release. An upgrade of either
-            // side changes it.
-            Scope::Request => {
-                self.link.differs(&source);
-                let pause = Backoff::steady(INCOMPATIBLE).pause();
-                let (error, retry_seconds) = (one_line(&source), pause.as_secs_f64());
-                tracing::error!(error, retry_seconds, "broker incompatible with this agent");
-                pause
-            }
-        };
-        shutdown.within(next).await;
-        Ok(None)
-    }
-
-    /// Asks the broker for nothing. A claim is answered when there is a job, so that before the first one
-    /// and after an outage nobody would know for a while whether the broker is there.
-    async fn greet(&self) {
-        let nothing = HeartbeatRequest { agent: self.id.clone(), leases: Vec::new() };
-        match self.once.heartbeat(&nothing).await {
-            Ok(_) => self.link.reached(),
-            Err(error) if error.answer() == Answer::Transient => self.link.failed(&error),
-            // The claim is answered with the same, and acts on it.
-            Err(_) => {}
-        }
-    }
-
-    fn claim_request(&self) -> ClaimRequest {
-        ClaimRequest {
-            agent: self.id.clone(),
-            capabilities: self.capabilities.clone(),
-            class: self.class,
-            wait_ms: u64::try_from(CLAIM_WAIT.as_millis()).unwrap_or(u64::MAX),
-            info: serde_json::json!({
-                "software": concat!("rollmill-agent ", env!("CARGO_PKG_VERSION")),
-                "device": self.worker.device(),
-            }),
-        }
     }
 
     /// Does a job. `slot` is its place among the held jobs, released when its proof is generated.
@@ -431,10 +358,10 @@ impl<W: Worker + ?Sized> Agent<W> {
                     return Err(self.fail(lease, class, &one_line(&error)).await);
                 }
                 // The next claim ends the agent.
-                Answer::TokenRejected | Answer::Quarantined => {
+                Answer::TokenRejected | Answer::Quarantined | Answer::IdentityTaken => {
                     return Err(self.release(lease).await);
                 }
-                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob => {
+                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob | Answer::EpochEnded => {
                     return Err(End::Lost);
                 }
                 Answer::Incompatible
@@ -442,6 +369,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 | Answer::NotUploaded
                 | Answer::DigestMismatch
                 | Answer::TooLarge
+                | Answer::UnknownSession
                 | Answer::RejectedBefore => {
                     let class = FailureClass::Transient;
                     return Err(self.fail(lease, class, &one_line(&error)).await);

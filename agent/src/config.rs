@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rollmill_broker_client::{AgentId, SizeClass};
-use rollmill_service::{Common, Conflict, Secret, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Secret, Settings, values};
 
 use crate::devices::{Choice, Fallback};
 
@@ -30,6 +30,14 @@ pub struct Config {
     /// Name of this agent, unique and stable over restarts [default: host name and process id]
     #[arg(long, value_name = "NAME", help_heading = "Connection")]
     pub name: Option<AgentId>,
+
+    /// File with the random name of this installation [default: $ROLLMILL_CACHE/agent.installation or
+    /// ~/.cache/rollmill/agent.installation]
+    ///
+    /// It is made at the first start. An agent that comes back with it gets back at once what it held; another
+    /// installation under the same name is rejected while this one is alive.
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub installation_file: Option<PathBuf>,
 
     /// Device class: the largest jobs this agent can hold
     #[arg(long, value_name = "N", default_value_t = SizeClass::SMALLEST, value_parser = size_class)]
@@ -129,6 +137,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const DEPLOYMENT: &'static [Fact] = &[Fact::identity("chain_id", "chain_id")];
+
     fn check(&self, common: &Common) -> Result<(), Conflict> {
         if self.fallback == Some(Fallback::Off) && self.device.is_accelerator() {
             return Err(Conflict::new(

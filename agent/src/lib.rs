@@ -12,6 +12,7 @@
 //! - [`accelerator`] the device that the settings choose, opened.
 //! - [`srs`] the structured reference string as files.
 //! - [`preflight`] what it needs, checked at its start.
+//! - [`session`] where the agent is installed, and its session with the broker.
 //! - [`heartbeat`] heartbeats from a separate thread, so that a busy machine does not appear dead.
 
 pub mod accelerator;
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod nvml;
 pub mod preflight;
 pub mod prover;
+pub mod session;
 mod spool;
 pub mod srs;
 mod warm;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use rollmill_agent::prover::CheckedSrs;
-use rollmill_agent::{Agent, Config, accelerator, card, preflight, prover, srs};
+use rollmill_agent::{Agent, Config, accelerator, card, preflight, prover, session, srs};
 use rollmill_broker_client::ClientError;
 use rollmill_service::{Outcome, Process, Service};
 
@@ -95,7 +95,8 @@ async fn serve(process: Process<Config>, checked: CheckedSrs) -> Outcome {
     if let Some(uuid) = opened.uuid {
         card::export(&process.metrics, &uuid)?;
     }
-    let agent = Agent::new(&process, opened.worker)?;
+    let installation = session::installation(process.config.installation_file.as_deref());
+    let agent = Agent::new(&process, opened.worker)?.installed(installation);
     // Ready only now: a process that cannot prove must not appear healthy.
     process.ready();
     agent.serve(&process.shutdown).await?;

@@ -102,7 +102,8 @@ async fn broker_of(config: &Config) -> Finding {
     };
     let todo = match error.answer() {
         Answer::Quarantined => {
-            format!("An operator can end it with `rollmill-broker pardon {}`", config.agent_id())
+            "An operator can end it with `rollmill-broker pardon` and the name of the message"
+                .to_owned()
         }
         _ => error.advice(Role::Agent),
     };

@@ -245,6 +245,10 @@ impl<D: Device + 'static> Worker for Prover<D> {
         self.report.clone()
     }
 
+    fn resident_keys(&self) -> Vec<String> {
+        self.keys.resident().into_iter().map(|circuit| circuit.name().to_owned()).collect()
+    }
+
     fn prefetch(&self) -> usize {
         self.prefetch
     }

@@ -23,6 +23,11 @@ pub trait Worker: Send + Sync + 'static {
         DeviceReport::default()
     }
 
+    /// Types of job whose keys are loaded, for the broker's operator.
+    fn resident_keys(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Jobs to prepare while one is on the device, by default: none for a device whose proofs take
     /// every core that would prepare them.
     fn prefetch(&self) -> usize {

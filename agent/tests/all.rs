@@ -7,6 +7,7 @@ mod commands;
 mod devices;
 mod faults;
 mod r#loop;
+mod sessions;
 
 #[path = "common/worker.rs"]
 mod worker;

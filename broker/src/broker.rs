@@ -1,59 +1,55 @@
 //! One replica: its background work and its HTTP interface.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
-use rollmill_broker_client::{AttemptOutcome, UnableView};
-use rollmill_service::{
-    Again, Conditions, HttpLimits, HttpServer, Outage, Process, Retry, Shutdown,
-};
+use rollmill_broker_client::{AgentId, QueueView, Role, UnableView};
+use rollmill_service::{HttpLimits, HttpServer, Outage, Process, Shutdown, UnknownLimits};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::ability;
 use crate::api::{self, admission::Admission};
+use crate::autoscale::{self, Outlook, Present};
 use crate::aztec;
+use crate::background;
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, POLL};
+use crate::disk::Disk;
+use crate::dispatch::Dispatcher;
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
-use crate::metrics::{Ended, Metrics};
+use crate::limits::Usage;
+use crate::metrics::Metrics;
+use crate::overview::{Counted, Overviews};
 use crate::policy::Next;
 use crate::sightings::Sightings;
-use crate::store::tokens::{Bearer, hash};
-use crate::store::{Store, Tenant};
-
-const SWEEP: Duration = Duration::from_millis(200);
-const TOKENS: Duration = Duration::from_secs(5);
-/// Least time between the starts of two rounds of grants.
-const ROUND: Duration = Duration::from_millis(5);
-/// Pause between two writes of the times when agents were seen.
-const SIGHTINGS: Duration = Duration::from_secs(5);
-/// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
-const QUEUE: Duration = Duration::from_secs(5);
-/// Pause between two readings of the database's size, which asks the file system for every table.
-const SIZE: Duration = Duration::from_secs(30);
-/// Pause between two probes of the database, and the longest that one may take.
-const PROBE: Duration = Duration::from_secs(1);
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// First and longest pause of a background task after a failure.
-const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+use crate::store::audit::LOOPBACK;
+use crate::store::tokens::{Bearer, Naming, hash};
+use crate::store::{Store, Tenant, queue_of};
 
 /// Bounds of the listener. An agent has a few connections and many agents may share an address; the
 /// memory of their bodies has a bound of its own.
 const LIMITS: HttpLimits = HttpLimits {
     connections: 10_000,
     connections_per_peer: 4_096,
+    unknown: Some(UnknownLimits {
+        connections: 128,
+        connections_per_peer: 16,
+        after: Duration::from_secs(1),
+        count_loopback: false,
+    }),
     handshake: Duration::from_secs(10),
     idle: Duration::from_secs(75),
     head: Duration::from_secs(10),
     body: Duration::from_secs(10),
     body_bytes_per_second: 1_024,
+    body_silence: Duration::from_secs(10),
     write_stall: Duration::from_secs(30),
     drain: Duration::from_secs(2),
 };
@@ -70,35 +66,163 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
+    pub(crate) disk: Disk,
     pub(crate) aztec: aztec::Settings,
     /// Requests that failed through no fault of the client. Never ends, so it bounds their log events.
     pub(crate) request_failures: Outage,
     /// Waiting types of job that no live agent can do, as of the last count.
     unable: RwLock<Vec<(Tenant, UnableView)>>,
-    bearers: RwLock<HashMap<[u8; 32], Bearer>>,
+    /// What is expected of each tenant's epochs, as of the last count.
+    outlooks: RwLock<HashMap<Tenant, Outlook>>,
+    /// The queue, as of the last count.
+    queue: RwLock<Option<QueueCount>>,
+    /// What the web page shows.
+    pub(crate) overviews: Overviews,
+    /// What the bearers of tokens have used up.
+    pub(crate) usage: Usage,
+    access: RwLock<Access>,
+    /// How often the tokens were found to be others.
+    token_changes: watch::Sender<u64>,
+    /// Held while they are read: an older reading must not replace a newer one.
+    token_reading: tokio::sync::Mutex<()>,
+    /// The secret of whoever can read the data directory, as a hash.
+    operator: Option<[u8; 32]>,
     /// A token is required.
     closed: AtomicBool,
 }
 
-impl Shared {
-    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Bearer, BrokerError> {
-        let bearers = self.bearers.read();
-        if !self.closed.load(Ordering::Relaxed) {
-            // Loopback only, or `serve` would have refused to start.
-            return Ok(Bearer::loopback());
+/// The queue of every tenant.
+#[derive(Debug)]
+struct QueueCount {
+    at: SystemTime,
+    entries: Vec<(Tenant, QueueView)>,
+}
+
+/// The tokens as last read.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Access {
+    bearers: HashMap<[u8; 32], Arc<Bearer>>,
+    /// Names of agents, and labels of fleets, that belong to a token, by tenant.
+    owned: HashSet<(Tenant, String)>,
+}
+
+impl Access {
+    fn of(read: Vec<([u8; 32], Bearer)>) -> Self {
+        let mut owned = HashSet::new();
+        for (_, bearer) in &read {
+            let name = match &bearer.naming {
+                Naming::One(agent) => agent.as_str(),
+                Naming::Below(label) => label.as_str(),
+                Naming::Given => continue,
+            };
+            owned.insert((bearer.tenant.clone(), name.to_owned()));
         }
-        token.and_then(|token| bearers.get(&hash(token))).cloned().ok_or(BrokerError::Unauthorized)
+        let bearers = read.into_iter().map(|(hash, bearer)| (hash, Arc::new(bearer))).collect();
+        Self { bearers, owned }
     }
 
-    /// Reads the valid tokens; returns whether one is required. Revoking the last one does
-    /// not make a running replica accept requests without a token.
-    async fn read_tokens(&self) -> Result<bool, BrokerError> {
-        let read: HashMap<_, _> = self.store.bearers().await?.into_iter().collect();
-        if !read.is_empty() {
-            self.closed.store(true, Ordering::Relaxed);
+    /// Whether the name belongs to another token than one whose agents name themselves.
+    fn owns(&self, tenant: &Tenant, agent: &AgentId) -> bool {
+        let text = agent.as_str();
+        let first = text.split_once('.').map_or(text, |(first, _)| first);
+        self.owned.contains(&(tenant.clone(), first.to_owned()))
+    }
+}
+
+/// The file in the data directory with the secret of [`serve_with_operator`].
+pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
+
+impl Shared {
+    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Arc<Bearer>, BrokerError> {
+        self.bearer_of(token.map(hash))
+    }
+
+    /// As [`Self::bearer`], by the hash of the token.
+    pub(crate) fn bearer_of(&self, hash: Option<[u8; 32]>) -> Result<Arc<Bearer>, BrokerError> {
+        if !self.closed.load(Ordering::Relaxed) {
+            // Loopback only, or `serve` would have refused to start.
+            return Ok(Arc::new(Bearer::operator(LOOPBACK)));
         }
-        *self.bearers.write() = read;
-        Ok(self.closed.load(Ordering::Relaxed))
+        let hash = hash.ok_or(BrokerError::Unauthorized)?;
+        if self.operator == Some(hash) {
+            return Ok(Arc::new(Bearer::operator(OPERATOR_TOKEN_FILE)));
+        }
+        let bearer = self.access.read().bearers.get(&hash).cloned();
+        let bearer = bearer.ok_or(BrokerError::Unauthorized)?;
+        match bearer.suspended {
+            true => Err(BrokerError::TokenSuspended { label: bearer.label.clone() }),
+            false => Ok(bearer),
+        }
+    }
+
+    /// The identity of a bearer's agent that calls itself `given`: see [`Bearer::identity`].
+    pub(crate) fn identity(
+        &self,
+        bearer: &Bearer,
+        given: &AgentId,
+    ) -> Result<AgentId, BrokerError> {
+        let agent = bearer.identity(given)?;
+        let is_free = bearer.naming == Naming::Given && bearer.role != Role::Operator;
+        if is_free && self.access.read().owns(&bearer.tenant, &agent) {
+            return Err(BrokerError::Forbidden);
+        }
+        if bearer.is_of_several() {
+            self.usage.heard(bearer, &agent, Instant::now());
+        }
+        Ok(agent)
+    }
+
+    /// Reads the valid tokens; returns whether one is required. When the last one has ended or was revoked, the broker
+    /// does not accept requests without a token, nor does one that starts then.
+    pub(crate) async fn read_tokens(&self) -> Result<bool, BrokerError> {
+        let _reading = self.token_reading.lock().await;
+        let read = self.store.bearers().await?;
+        let is_closed = !read.is_empty()
+            || self.closed.load(Ordering::Relaxed)
+            || self.store.has_tokens().await?;
+        self.closed.store(is_closed, Ordering::Relaxed);
+        let access = Access::of(read);
+        let is_news = {
+            let mut present = self.access.write();
+            let is_news = *present != access;
+            *present = access;
+            is_news
+        };
+        if is_news {
+            self.token_changes.send_modify(|count| *count += 1);
+        }
+        Ok(is_closed)
+    }
+
+    /// Reads the tokens after one was changed. What was changed stays so if that fails, and its secret has to reach who
+    /// asked for it; the next reading, a moment later, finds it.
+    pub(crate) async fn follow_tokens(&self) {
+        if let Err(error) = self.read_tokens().await {
+            let error = rollmill_service::one_line(&error);
+            tracing::warn!(error, "changed token not read yet");
+        }
+    }
+
+    /// Says so where nobody can get in until there is a token again.
+    fn warn_without_tokens(&self) {
+        let is_closed = self.closed.load(Ordering::Relaxed);
+        if is_closed && self.operator.is_none() && self.access.read().bearers.is_empty() {
+            tracing::warn!("no token is valid; add one with `rollmill-broker tokens add`");
+        }
+    }
+
+    /// Waits until the token opens the broker no more, and returns why: for requests that last longer than a token may.
+    pub(crate) async fn until_closed_to(&self, token: Option<&str>) -> BrokerError {
+        let mut changes = self.token_changes.subscribe();
+        loop {
+            if let Err(error) = self.bearer(token) {
+                return error;
+            }
+            // The sender is this replica's own.
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     pub(crate) fn count_next(&self, next: Next) {
@@ -129,16 +253,48 @@ impl Shared {
         unable.iter().filter(|(of, _)| of == tenant).map(|(_, view)| view.clone()).collect()
     }
 
+    /// What is expected of the tenant's epochs.
+    pub(crate) fn outlook(&self, tenant: &Tenant) -> Outlook {
+        self.outlooks.read().get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// What was counted last of the tenant's jobs.
+    pub(crate) fn counted(&self, tenant: &Tenant) -> Counted {
+        let counted = self.queue.read();
+        let Some(QueueCount { at, entries }) = &*counted else { return Counted::default() };
+        let own = entries.iter().filter(|(of, _)| of == tenant);
+        Counted {
+            at: at.duration_since(UNIX_EPOCH).ok().map(|age| age.as_secs_f64()),
+            queue: own.map(|(_, view)| view.clone()).collect(),
+            unable: self.unable(tenant),
+            outlook: self.outlook(tenant),
+        }
+    }
+
     /// Counts the queue and finds the types of job that no live agent can do; logs when that starts and
     /// ends.
-    async fn count_queue(&self) -> Result<(), BrokerError> {
-        let queue = self.store.queue(None).await?;
+    pub(crate) async fn count_queue(&self) -> Result<(), BrokerError> {
+        let backlog = self.store.backlog(None).await?;
+        let at = SystemTime::now();
+        let queue = queue_of(&backlog);
         let agents = self.store.abilities().await?;
         let rules = self.store.rules();
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
         self.metrics.show_agents(&agents, rules.live);
+        let idle = self.dispatcher.idle_agents(rules.live);
+        // After the list: whoever is granted a job in between is busy.
+        let busy = self.store.busy_agents().await?;
+        let work = |tenant: &Tenant, kind: &str, version: &str| {
+            self.dispatcher.work(tenant, kind, version)
+        };
+        let present = Present { agents: &agents, idle: &idle, busy: &busy, live: rules.live };
+        let outlooks = autoscale::outlooks(&backlog, &present, work);
+        self.metrics.show_outlooks(outlooks.values());
+        // Held until the end, so that whoever reads all of it reads one count.
+        let mut counted = self.queue.write();
+        *self.outlooks.write() = outlooks;
         let mut unable = self.unable.write();
         let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
             (a, &x.kind, &x.version, x.class) == (b, &y.kind, &y.version, y.class)
@@ -165,6 +321,7 @@ impl Shared {
             );
         }
         *unable = found;
+        *counted = Some(QueueCount { at, entries: queue });
         Ok(())
     }
 }
@@ -184,7 +341,22 @@ pub async fn serve(
     store: Store,
     listener: TcpListener,
 ) -> Result<(), rollmill_service::Failure> {
+    serve_with_operator(process, store, listener, None).await
+}
+
+/// As [`serve`], and whoever sends the secret `operator` is an operator of the default tenant, although no token of the
+/// database has it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with_operator(
+    process: &Process<Config>,
+    store: Store,
+    listener: TcpListener,
+    operator: Option<&str>,
+) -> Result<(), rollmill_service::Failure> {
     store.check().await?;
+    store.join_objects().await?;
     let (config, registry) = (&process.config, &process.metrics);
     let protection = config.listener.protection();
     let server = HttpServer::open("broker", &config.listen, LIMITS, &protection, registry)?;
@@ -205,40 +377,27 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),
+        disk: Disk::new(&process.config.data_dir, process.config.disk_free_min_percent),
         aztec: aztec::Settings::of(&process.config),
         request_failures: Outage::default(),
         unable: RwLock::default(),
-        bearers: RwLock::default(),
+        outlooks: RwLock::default(),
+        queue: RwLock::default(),
+        overviews: Overviews::default(),
+        usage: Usage::default(),
+        access: RwLock::default(),
+        token_changes: watch::Sender::new(0),
+        token_reading: tokio::sync::Mutex::default(),
+        operator: operator.map(hash),
         closed: AtomicBool::new(false),
     });
     let address = listener.local_addr()?;
     if !shared.read_tokens().await? && !address.ip().is_loopback() {
         return Err(BrokerError::OpenToAll { address: address.to_string() }.into());
     }
+    shared.warn_without_tokens();
 
-    let mut tasks = JoinSet::new();
-    let conditions = process.conditions.clone();
-    conditions.set("database", Ok(()));
-    spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
-    spawn(&mut tasks, &shared, |shared| async move {
-        dispatch(&shared).await;
-        shared.dispatcher.end();
-    });
-    spawn(&mut tasks, &shared, |shared| async move { sweep(&shared).await });
-    spawn(&mut tasks, &shared, |shared| async move { keep_tokens(&shared).await });
-    spawn(&mut tasks, &shared, |shared| async move { keep_queue(&shared).await });
-    spawn(&mut tasks, &shared, |shared| async move { keep_database(&shared).await });
-    spawn(&mut tasks, &shared, |shared| async move { keep_sightings(&shared).await });
-    spawn(&mut tasks, &shared, |shared| async move { aztec::drop_old_epochs(&shared).await });
-    let names = [channel.clone(), channel];
-    let [tell, hear] = names;
-    spawn(&mut tasks, &shared, |shared| async move {
-        shared.hub.notify_replicas(&shared.store, &tell, &shared.shutdown).await;
-    });
-    spawn(&mut tasks, &shared, |shared| async move {
-        shared.hub.listen_to_replicas(&shared.store, &hear, &shared.shutdown).await;
-    });
-
+    let mut tasks = background::start(&shared, &process.conditions, channel);
     tracing::info!(%address, "serving");
     process.ready();
     let served = server.serve(listener, api::router(shared), shutdown.clone()).await;
@@ -247,189 +406,38 @@ pub async fn serve(
     Ok(served?)
 }
 
-fn spawn<F: Future<Output = ()> + Send + 'static>(
-    tasks: &mut JoinSet<()>,
-    shared: &Arc<Shared>,
-    body: impl FnOnce(Arc<Shared>) -> F,
-) {
-    tasks.spawn(body(shared.clone()));
-}
-
-async fn dispatch(shared: &Shared) {
-    let mut task = Task::new("dispatch");
-    while !shared.shutdown.is_started() {
-        tokio::select! {
-            () = shared.hub.ready.notified() => {}
-            () = tokio::time::sleep(POLL) => {}
-            () = shared.shutdown.started() => return,
-        }
-        let start = tokio::time::Instant::now();
-        let granted = shared.dispatcher.round(&shared.store).await;
-        task.report(granted, &shared.shutdown).await;
-        // Agents and jobs that come meanwhile are matched together.
-        tokio::time::sleep_until(start + ROUND).await;
-    }
-}
-
-/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats: those leases
-/// expired through no fault of their agents.
-async fn sweep(shared: &Shared) {
-    let patience = tokio::time::Instant::now() + shared.store.rules().lease;
-    let [mut promotion, mut deadlines, mut expiry] =
-        ["promotion", "deadlines", "expiry"].map(Task::new);
-    while !shared.shutdown.is_started() {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = shared.shutdown.started() => return,
-        }
-        let promoted = shared.store.promote().await;
-        if promotion.report(promoted, &shared.shutdown).await.is_some_and(|ready| ready > 0) {
-            shared.hub.became_ready();
-        }
-        let late = shared.store.past_deadline().await;
-        let dead = deadlines.report(late, &shared.shutdown).await.unwrap_or(0);
-        if dead > 0 {
-            shared.metrics.dead_letters_total.inc_by(dead);
-            shared.hub.became_final();
-        }
-        if tokio::time::Instant::now() < patience {
-            continue;
-        }
-        let expired = shared.store.expire(spread()).await;
-        let expired = expiry.report(expired, &shared.shutdown).await;
-        for (_, next) in expired.into_iter().flatten() {
-            shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
-            shared.count_next(next);
-        }
-    }
-}
-
-async fn keep_tokens(shared: &Shared) {
-    let mut task = Task::new("tokens");
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(TOKENS) => {}
-            () = shared.shutdown.started() => return,
-        }
-        let read = shared.read_tokens().await;
-        task.report(read, &shared.shutdown).await;
-    }
-}
-
-async fn keep_sightings(shared: &Shared) {
-    let mut task = Task::new("sightings");
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SIGHTINGS) => {}
-            () = shared.shutdown.started() => return,
-        }
-        let written = shared.sightings.write(&shared.store, shared.store.rules()).await;
-        task.report(written, &shared.shutdown).await;
-    }
-}
-
-async fn keep_queue(shared: &Shared) {
-    let [mut count, mut forgiveness] = ["queue", "forgiveness"].map(Task::new);
-    loop {
-        let counted = shared.count_queue().await;
-        if counted.is_err() {
-            shared.metrics.forget_queue();
-        }
-        count.report(counted, &shared.shutdown).await;
-        let forgiven = shared.store.forgive().await;
-        let forgiven = forgiveness.report(forgiven, &shared.shutdown).await.unwrap_or_default();
-        if !forgiven.is_empty() {
-            shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
-            shared.hub.became_ready();
-        }
-        tokio::select! {
-            () = tokio::time::sleep(QUEUE) => {}
-            () = shared.shutdown.started() => return,
-        }
-    }
-}
-
-/// Shows the size of the database.
-async fn keep_database(shared: &Shared) {
-    let mut task = Task::new("database size");
-    shared.metrics.forget_database();
-    loop {
-        let read = shared.store.database().await;
-        match &read {
-            Ok(database) => shared.metrics.show_database(database),
-            Err(_) => shared.metrics.forget_database(),
-        }
-        task.report(read, &shared.shutdown).await;
-        tokio::select! {
-            () = tokio::time::sleep(SIZE) => {}
-            () = shared.shutdown.started() => return,
-        }
-    }
-}
-
-/// Keeps the condition `database`: a statement on the table of jobs is answered in time. It takes a
-/// connection like any other, so an exhausted pool or a locked table shows too.
-async fn probe(shared: &Shared, conditions: &Conditions) {
-    while !shared.shutdown.is_started() {
-        let probed = tokio::time::timeout(PROBE_LIMIT, shared.store.probe()).await;
-        conditions.set(
-            "database",
-            match probed {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(rollmill_service::one_line(&error)),
-                Err(_) => Err(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
-            },
-        );
-        tokio::select! {
-            () = tokio::time::sleep(PROBE) => {}
-            () = shared.shutdown.started() => return,
-        }
-    }
-}
-
-/// One background task, which runs again after a failure.
-pub(crate) struct Task {
-    name: &'static str,
-    retry: Retry,
-}
-
-impl Task {
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, retry: Retry::new(TASK_PAUSE.0, TASK_PAUSE.1) }
-    }
-
-    /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and
-    /// returns `None`.
-    pub(crate) async fn report<T>(
-        &mut self,
-        done: Result<T, BrokerError>,
-        shutdown: &Shutdown,
-    ) -> Option<T> {
-        let task = self.name;
-        let error = match done {
-            Ok(value) => {
-                self.retry.succeeded(|wait_seconds| {
-                    tracing::info!(task, wait_seconds, "background task recovered");
-                });
-                return Some(value);
-            }
-            Err(error) => rollmill_service::one_line(&error),
-        };
-        let log = |Again { repeated, retry_seconds }| {
-            tracing::warn!(
-                task,
-                error,
-                repeated,
-                retry_seconds,
-                "background task failed; retrying"
-            );
-        };
-        self.retry.failed(shutdown.started(), log).await;
-        None
-    }
-}
-
 /// The address of the listener: the real port where port 0 was asked for.
 pub fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The design's bounds for clients that are slow, silent or unknown.
+    #[test]
+    fn slow_silent_and_unknown_clients_have_bounds() {
+        let ten = Duration::from_secs(10);
+        assert_eq!([LIMITS.head, LIMITS.body, LIMITS.body_silence], [ten; 3]);
+        assert_eq!((LIMITS.idle, LIMITS.body_bytes_per_second), (Duration::from_secs(75), 1_024));
+        let unknown = LIMITS.unknown.expect("there are tokens");
+        assert_eq!((unknown.connections, unknown.connections_per_peer), (128, 16));
+    }
+
+    #[test]
+    fn names_that_belong_to_a_token_are_known_by_tenant() {
+        let bearer = |naming| Bearer { role: Role::Agent, naming, ..Bearer::operator("t") };
+        let read =
+            [Naming::One("gpu-7".parse().unwrap()), Naming::Below("farm".into()), Naming::Given];
+        let read = read.into_iter().enumerate().map(|(n, naming)| ([n as u8; 32], bearer(naming)));
+        let access = Access::of(read.collect());
+        let owns =
+            |tenant: &str, name: &str| access.owns(&Tenant(tenant.into()), &name.parse().unwrap());
+        for name in ["gpu-7", "farm", "farm.a", "farm.a.b", "gpu-7.x"] {
+            assert!(owns("default", name), "{name}");
+            assert!(!owns("other", name), "{name}");
+        }
+        assert!(!owns("default", "t") && !owns("default", "gpu-70") && !owns("default", "x.farm"));
+    }
 }

@@ -4,42 +4,23 @@ use std::sync::Arc;
 
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
-use rollmill_broker::store::{Store, Tenant};
+use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Target};
+use rollmill_broker_client::overview::device_of;
 use rollmill_broker_client::{
-    Answer, AttemptView, Client, ClientError, JobId, JobState, JobView, ListQuery, Options,
-    StatusResponse,
+    Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState,
+    JobView, ListQuery, Options, OutlookView, StatusResponse,
 };
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
-use crate::commands::{DeadLetters, Request, State, Tokens};
-
-pub(crate) async fn tokens(store: &Store, command: Tokens) -> Outcome {
-    store.migrate().await?;
-    match command {
-        Tokens::Add { label, role, tenant } => {
-            println!("{}", store.add_token(&label, role.into(), &Tenant(tenant)).await?);
-        }
-        Tokens::Revoke { label } => {
-            if !store.revoke_token(&label).await? {
-                return Err(BrokerError::UnknownToken { label }.into());
-            }
-        }
-        Tokens::List => {
-            for token in store.tokens().await? {
-                let state = if token.revoked { "revoked" } else { "valid" };
-                println!("{}\t{}\t{}\t{state}", token.label, token.role.as_str(), token.tenant.0);
-            }
-        }
-    }
-    Ok(())
-}
+use crate::commands::{DeadLetters, Epochs, Request, State};
 
 /// Asks the running broker.
 pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
     let role = match &request {
         Request::Pardon { .. } => "operator",
-        Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
+        Request::Epochs(Epochs::Close { .. } | Epochs::Open { .. })
+        | Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
             "producer or operator"
         }
         _ => "reader, producer or operator",
@@ -48,7 +29,10 @@ pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
 }
 
 /// A rejected token, with the role that the command needs and the setting that names a token.
-fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service::Failure {
+pub(crate) fn with_role(
+    failure: rollmill_service::Failure,
+    role: &str,
+) -> rollmill_service::Failure {
     match failure.downcast_ref::<ClientError>() {
         Some(ClientError::Rejected { status: 401 | 403, .. }) => {
             format!("{failure}; give --token a token of role {role} (`rollmill-broker tokens add`)")
@@ -67,6 +51,13 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
                 false => print_status(&status),
             }
         }
+        Request::Autoscale { output } => {
+            let autoscale = client.autoscale().await?;
+            match output.json {
+                true => println!("{}", serde_json::to_string(&autoscale)?),
+                false => print_autoscale(&autoscale),
+            }
+        }
         Request::Jobs { state, epoch, label, limit, output } => {
             let state = state.map(|State(state)| state);
             let query = ListQuery { state, epoch, label, limit, before: None };
@@ -83,6 +74,15 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
             if client.pardon(&agent).await? == 0 {
                 return Err(BrokerError::NotQuarantined { agent }.into());
             }
+        }
+        Request::Epochs(Epochs::List { output }) => {
+            print_epochs(&client.epochs().await?, output.json)?
+        }
+        Request::Epochs(Epochs::Close { epoch, outcome }) => {
+            print_epochs(&[client.close_epoch(epoch, outcome.into(), None).await?], false)?;
+        }
+        Request::Epochs(Epochs::Open { epoch }) => {
+            print_epochs(&[client.open_epoch(epoch).await?], false)?;
         }
         Request::DeadLetters(command) => dead_letters(client, command).await?,
     }
@@ -162,7 +162,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
             } else if !config.data_dir.join("pg").exists() {
                 line("database", Ok("private, made at the first start".into()));
             } else {
-                match super::open(config).await {
+                match super::open_database(config).await {
                     Err(error) => line("database", Err(one_line(error.as_ref()))),
                     Ok((store, postgres)) => {
                         line("database", Ok("private, reachable".into()));
@@ -281,9 +281,34 @@ fn check_directory(path: &std::path::Path) -> Result<String, String> {
 }
 
 fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
-    let options = Options { patience: std::time::Duration::ZERO, ..Options::default() };
     let token = config.token.as_ref().map(rollmill_service::Secret::reveal);
+    client_with(config, token)
+}
+
+pub(crate) fn client_with(
+    config: &Config,
+    token: Option<&str>,
+) -> Result<Client, rollmill_service::Failure> {
+    let options = Options { patience: std::time::Duration::ZERO, ..Options::default() };
     Ok(Client::new(&config.url(), token, options)?)
+}
+
+fn print_epochs(epochs: &[EpochView], json: bool) -> Outcome {
+    if json {
+        println!("{}", serde_json::to_string(epochs)?);
+        return Ok(());
+    }
+    println!(
+        "{:<12} {:>10} {:<8} {:<11} {:<19}",
+        "EPOCH", "GENERATION", "STATE", "OUTCOME", "CLOSED"
+    );
+    for view in epochs {
+        let outcome = view.outcome.map_or("-", |outcome| outcome.as_str());
+        let closed = view.closed_unix_ms.map_or_else(|| "-".to_owned(), utc);
+        let EpochView { epoch, generation, state, .. } = view;
+        println!("{epoch:<12} {generation:>10} {:<8} {outcome:<11} {closed:<19}", state.as_str());
+    }
+    Ok(())
 }
 
 fn print_status(status: &StatusResponse) {
@@ -292,6 +317,21 @@ fn print_status(status: &StatusResponse) {
             "no live agent can do {} of version {} (class {}): {} jobs, for {:.0} s",
             unable.kind, unable.version, unable.class, unable.jobs, unable.since_seconds
         );
+    }
+    for OutlookView { epoch, jobs, finish_in_seconds, deadline_in_seconds, at_risk } in
+        &status.epochs
+    {
+        let finish = match finish_in_seconds {
+            Some(seconds) => format!("in {seconds:.0} s"),
+            None => "unknown, since no live agent can do one of them".to_owned(),
+        };
+        let deadline = deadline_in_seconds.map_or_else(
+            || "no deadline".to_owned(),
+            |seconds| {
+                format!("deadline in {seconds:.0} s{}", if *at_risk { ", AT RISK" } else { "" })
+            },
+        );
+        println!("epoch {epoch}: {jobs} unfinished jobs, expected end {finish}, {deadline}");
     }
     println!(
         "{:<20} {:<14} {:>5} {:<12} {:>8} {:>10}",
@@ -317,22 +357,34 @@ fn print_status(status: &StatusResponse) {
             agent.leases,
             agent.last_seen_seconds,
             agent.rejected,
-            device(&agent.info)
+            device_of(&agent.info).as_deref().unwrap_or("-")
         );
     }
     println!("\n{} dead letters", status.dead_letters);
 }
 
-/// What an agent reported of its device, in a few words; a dash if it reported none.
-fn device(info: &serde_json::Value) -> String {
-    let device = &info["device"];
-    let Some(name) = device["name"].as_str().filter(|name| !name.is_empty()) else {
-        return "-".into();
-    };
-    let threads = device["threads"].as_u64().map(|n| format!(", {n} threads"));
-    let memory = device["memory_bytes"].as_u64().map(|n| format!(", {} GiB", n >> 30));
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    clean(format!("{name}{}{}", memory.unwrap_or_default(), threads.unwrap_or_default()))
+fn print_autoscale(autoscale: &AutoscaleResponse) {
+    println!(
+        "{:<14} {:>5} {:>8} {:>10} {:>6} {:>7}  TYPES",
+        "VERSION", "CLASS", "JOBS", "SECONDS", "LIVE", "WANTED"
+    );
+    for pool in &autoscale.pools {
+        let version: String = pool.version.chars().take(14).collect();
+        println!(
+            "{version:<14} {:>5} {:>8} {:>10.0} {:>6} {:>7}  {}{}",
+            pool.class,
+            pool.jobs,
+            pool.seconds,
+            pool.live,
+            pool.wanted,
+            pool.kinds.join(" "),
+            if pool.measured { "" } else { " (durations not measured yet)" }
+        );
+    }
+    println!("\n{} agents wanted, {} live", autoscale.wanted, autoscale.live);
+    for agent in &autoscale.removable {
+        println!("may be stopped: {agent}");
+    }
 }
 
 fn print_jobs(jobs: &[JobView], json: bool) -> Outcome {
@@ -388,7 +440,7 @@ fn between(start_ms: u64, end_ms: Option<u64>) -> String {
 }
 
 /// A time as `2026-01-31 23:59:59`.
-fn utc(unix_ms: u64) -> String {
+pub(crate) fn utc(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days in years that begin with March, so that a leap day ends its year; eras of 400 years.

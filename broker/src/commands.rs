@@ -1,7 +1,10 @@
 //! The broker's subcommands, as clap knows them.
 
 use clap::{Args, Subcommand, ValueEnum};
-use rollmill_broker_client::{AgentId, BATCH_MAX, JobId, JobState, Role};
+use rollmill_broker_client::{
+    AUDIT_MAX, AgentId, BATCH_MAX, EpochOutcome, JobId, JobState, OVERLAP_SECONDS_MAX, Role,
+    TOKEN_LIMIT_MAX, TokenLabel, VALIDITY_SECONDS_MAX,
+};
 use rollmill_service::values;
 
 /// The largest number that the database holds.
@@ -20,13 +23,29 @@ pub(crate) enum Commands {
     Serve,
     /// Create or upgrade the database schema
     Migrate,
+    /// Use the object store of the settings for the database, in place of one that is lost
+    ///
+    /// Works on the database: stop every broker of it first. Artifacts that the new store does not have are lost; jobs
+    /// that need them are made again.
+    AdoptStore,
     #[command(flatten)]
     Ask(Request),
-    /// Add, list or revoke access tokens
+    /// Add, list, rotate, revoke or resume access tokens
     ///
-    /// These commands work on the database. Stop a broker with a private PostgreSQL first.
+    /// These commands ask the broker that runs in the data directory, or the one at `--url`, and else work on the database.
     #[command(subcommand)]
     Tokens(Tokens),
+    /// Print who changed what, the newest first
+    Audit {
+        /// Only entries before this number, as the last line says [default: all]
+        #[arg(long, value_name = "NUMBER", value_parser = values::whole(1..=EPOCH_MAX))]
+        before: Option<u64>,
+        /// Maximum number of entries [default: 100]
+        #[arg(long, value_name = "N", value_parser = values::whole(1..=AUDIT_MAX))]
+        limit: Option<u32>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Measure brokers with fake agents
     ///
     /// Starts brokers of this program over a private PostgreSQL in a temporary directory, enqueues jobs,
@@ -44,6 +63,11 @@ pub(crate) enum Commands {
 pub(crate) enum Request {
     /// Print queue, agents and the number of dead letters
     Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print how many agents should be there, and which may be stopped
+    Autoscale {
         #[command(flatten)]
         output: Output,
     },
@@ -72,6 +96,9 @@ pub(crate) enum Request {
         #[command(flatten)]
         output: Output,
     },
+    /// List, close or open epochs
+    #[command(subcommand)]
+    Epochs(Epochs),
     /// List, replay or drop dead-lettered jobs
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -80,6 +107,51 @@ pub(crate) enum Request {
         /// Name of the agent, as `rollmill-broker status` prints it
         agent: AgentId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Epochs {
+    /// Print the newest epochs and their states
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Close an epoch: cancel its unfinished jobs, and delete it after the time that its outcome keeps it
+    Close {
+        /// Number of the epoch
+        #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
+        epoch: u64,
+        /// Why it is closed
+        #[arg(long, value_enum, default_value_t = Why::GivenUp)]
+        outcome: Why,
+    },
+    /// Open an epoch that is closing or gone
+    Open {
+        /// Number of the epoch
+        #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
+        epoch: u64,
+    },
+}
+
+/// Why somebody closes an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Why {
+    /// All that it was for is final
+    Final,
+    /// Somebody else's result made its own worthless
+    Superseded,
+    /// It is not wanted any more
+    GivenUp,
+}
+
+impl From<Why> for EpochOutcome {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Final => Self::Final,
+            Why::Superseded => Self::Superseded,
+            Why::GivenUp => Self::GivenUp,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,24 +177,82 @@ pub(crate) enum DeadLetters {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tokens {
-    /// Create a token and print it once
-    Add {
-        /// Label to list and revoke the token by
-        label: String,
-        /// What the bearer may do
-        #[arg(value_enum)]
-        role: RoleName,
-        /// Tenant whose jobs the bearer sees
-        #[arg(default_value = "default", value_parser = tenant)]
-        tenant: String,
+    /// Create a token and print its secret once
+    Add(NewToken),
+    /// Print tokens: label, role, tenant, state, agent and end
+    List {
+        #[command(flatten)]
+        output: Output,
     },
-    /// Print tokens: label, role, tenant and state
-    List,
+    /// Give a token another secret and print it once
+    Rotate {
+        /// Label of the token
+        label: TokenLabel,
+        /// How long the secret before stays valid
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        #[arg(value_parser = values::whole(0..=OVERLAP_SECONDS_MAX))]
+        overlap_seconds: u64,
+        /// End the token after this many days [default: as before]
+        #[arg(long, value_name = "DAYS", value_parser = values::whole(1..=DAYS_MAX))]
+        valid_days: Option<u64>,
+    },
     /// Revoke a token
     Revoke {
         /// Label of the token
-        label: String,
+        label: TokenLabel,
     },
+    /// End the suspension of a token
+    Resume {
+        /// Label of the token
+        label: TokenLabel,
+    },
+}
+
+/// Longest validity of a token, in days.
+const DAYS_MAX: u64 = VALIDITY_SECONDS_MAX / 86_400;
+
+#[derive(Debug, Args)]
+pub(crate) struct NewToken {
+    /// Label to list, rotate and revoke the token by
+    label: String,
+    /// What the bearer may do
+    #[arg(value_enum)]
+    role: RoleName,
+    /// Tenant whose jobs the bearer sees
+    #[arg(default_value = "default", value_parser = tenant)]
+    tenant: String,
+    /// Name of the agent, for the role agent [default: the label]
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentId>,
+    /// End the token after this many days [default: no end]
+    #[arg(long, value_name = "DAYS", value_parser = values::whole(1..=DAYS_MAX))]
+    valid_days: Option<u64>,
+    /// Requests per second at each broker; for a fleet those of each agent [default: 50, producers 2000]
+    #[arg(long, value_name = "N", value_parser = values::whole(1..=TOKEN_LIMIT_MAX))]
+    requests_per_second: Option<u32>,
+    /// Open connections at each broker; for a fleet those of each agent [default: 64, fleets 4]
+    #[arg(long, value_name = "N", value_parser = values::whole(1..=TOKEN_LIMIT_MAX))]
+    connections: Option<u32>,
+}
+
+/// Days as seconds.
+pub(crate) fn days(days: Option<u64>) -> Option<u64> {
+    days.map(|days| days.saturating_mul(86_400))
+}
+
+impl NewToken {
+    /// As the broker takes it.
+    pub(crate) fn to_wire(&self) -> rollmill_broker_client::NewToken {
+        rollmill_broker_client::NewToken {
+            label: self.label.clone(),
+            role: self.role.into(),
+            tenant: Some(self.tenant.clone()),
+            agent: self.agent.clone(),
+            valid_seconds: days(self.valid_days),
+            requests_per_second: self.requests_per_second,
+            connections: self.connections,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -160,8 +290,10 @@ impl ValueEnum for State {
 pub(crate) enum RoleName {
     /// Enqueue, read, reject and cancel jobs: for prover nodes
     Producer,
-    /// Claim jobs and report results: for agents
+    /// Claim jobs and report results, as one agent
     Agent,
+    /// Claim jobs and report results, as any number of agents
+    Fleet,
     /// Everything
     Operator,
     /// Read only
@@ -173,6 +305,7 @@ impl From<RoleName> for Role {
         match name {
             RoleName::Producer => Self::Producer,
             RoleName::Agent => Self::Agent,
+            RoleName::Fleet => Self::Fleet,
             RoleName::Operator => Self::Operator,
             RoleName::Reader => Self::Reader,
         }
@@ -182,12 +315,26 @@ impl From<RoleName> for Role {
 impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("migrate", &["database_url", "data_dir", "postgres_bin"]),
+        (
+            "adopt-store",
+            &[
+                "database_url",
+                "data_dir",
+                "postgres_bin",
+                "object_store",
+                "object_store_endpoint",
+                "object_store_region",
+            ],
+        ),
         ("status", &["url", "token"]),
+        ("autoscale", &["url", "token"]),
         ("jobs", &["url", "token"]),
         ("history", &["url", "token"]),
+        ("epochs", &["url", "token"]),
         ("dead-letters", &["url", "token"]),
         ("pardon", &["url", "token"]),
-        ("tokens", &["database_url", "data_dir", "postgres_bin"]),
+        ("tokens", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
+        ("audit", &["url", "token", "data_dir"]),
         ("bench", &["url", "token", "requests_max", "database_url", "postgres_bin"]),
         ("doctor", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
     ];

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
-use crate::store::Rules;
+use crate::error::BrokerError;
+use crate::objects::{self, Address, Objects};
+use crate::store::{Retention, Rules};
 
 rollmill_service::listener_settings! {
     /// Settings that protect the address of the HTTP API.
@@ -45,13 +47,29 @@ pub struct Config {
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Storage")]
     pub database_url: Option<Secret>,
 
-    /// Directory of the private PostgreSQL and of large artifacts
+    /// Directory of the private PostgreSQL and, unless `object_store` names another place, of large artifacts
     #[arg(long, value_name = "DIR", default_value = "var/broker", help_heading = "Storage")]
     pub data_dir: PathBuf,
 
     /// Directory with `initdb` and `postgres` [default: search PATH and known locations]
     #[arg(long, value_name = "DIR", help_heading = "Storage")]
     pub postgres_bin: Option<PathBuf>,
+
+    /// Where large artifacts are stored: file:///DIRECTORY, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER
+    /// [default: the folder `artifacts` in `data_dir`]
+    ///
+    /// Every replica of a broker needs the same store. Credentials of a bucket come from the usual environment variables,
+    /// such as AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or GOOGLE_SERVICE_ACCOUNT.
+    #[arg(long, value_name = "URL", value_parser = objects::object_store, help_heading = "Storage")]
+    pub object_store: Option<Address>,
+
+    /// URL of a server that speaks S3, other than Amazon's [default: AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Storage")]
+    pub object_store_endpoint: Option<String>,
+
+    /// Region of the bucket [default: AWS_REGION, or us-east-1]
+    #[arg(long, value_name = "NAME", help_heading = "Storage")]
+    pub object_store_region: Option<String>,
 
     /// Size of the largest artifact that is accepted
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, help_heading = "Storage")]
@@ -74,6 +92,54 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Jobs")]
     #[arg(value_parser = values::whole(1..=1_000_000_u32))]
     pub rejections_max: u32,
+
+    /// How long a final epoch is kept after its producer closed it
+    #[arg(long, value_name = "SECONDS", default_value_t = 86400, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub keep_final_seconds: u64,
+
+    /// How long an epoch is kept that was superseded or given up, after its producer closed it
+    #[arg(long, value_name = "SECONDS", default_value_t = 259200, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub keep_given_up_seconds: u64,
+
+    /// How long an open epoch is kept without a word from its producer, after its last job, result, upload
+    /// or deadline
+    #[arg(long, value_name = "SECONDS", default_value_t = 604800, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(1..=3_155_760_000_u64))]
+    pub keep_silent_seconds: u64,
+
+    /// Least time between the closing of an epoch and its deletion; until then its producer can open it again
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub epoch_grace_seconds: u64,
+
+    /// How long the broker remembers that an epoch is gone
+    #[arg(long, value_name = "SECONDS", default_value_t = 2592000, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
+    pub tombstone_seconds: u64,
+
+    /// How long an agent is kept that is not seen; one in quarantine stays
+    #[arg(long, value_name = "SECONDS", default_value_t = 604800, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(3600..=3_155_760_000_u64))]
+    pub keep_agents_seconds: u64,
+
+    /// How long the record of what operators and producers did is kept
+    #[arg(long, value_name = "SECONDS", default_value_t = 34560000, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(3600..=3_155_760_000_u64))]
+    pub keep_audit_seconds: u64,
+
+    /// Most epochs that a tenant may have open
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(1..=10_000_u32))]
+    pub epochs_open_max: u32,
+
+    /// Take no artifacts and jobs while less of the disk of `data_dir` is free, and less than 64 GiB; 0: never
+    ///
+    /// Final epochs are then deleted early.
+    #[arg(long, value_name = "PERCENT", default_value_t = 15, help_heading = "Retention")]
+    #[arg(value_parser = values::whole(0..=90_u32))]
+    pub disk_free_min_percent: u32,
 
     /// Token in whose name `POST /` serves Aztec's provers that cannot have a path in their URL
     /// [default: off]
@@ -112,6 +178,19 @@ impl Default for Config {
 impl Settings for Config {
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         self.listener.check()?;
+        let is_bucket =
+            self.object_store.as_ref().is_some_and(|at| at.as_str().starts_with("s3://"));
+        for (name, is_set) in [
+            ("object_store_endpoint", self.object_store_endpoint.is_some()),
+            ("object_store_region", self.object_store_region.is_some()),
+        ] {
+            if is_set && !is_bucket {
+                return Err(Conflict::new(
+                    &[name, "object_store"],
+                    "only a store in a bucket of S3 has it; set object_store to s3://BUCKET/FOLDER, or leave it out",
+                ));
+            }
+        }
         match self.lease_seconds > self.hard_limit_seconds {
             true => Err(Conflict::new(
                 &["lease_seconds", "hard_limit_seconds"],
@@ -129,7 +208,31 @@ impl Config {
             lease: Duration::from_secs(self.lease_seconds),
             hard_limit: Duration::from_secs(self.hard_limit_seconds),
             rejections_max: self.rejections_max,
+            epochs_open_max: self.epochs_open_max,
+            retention: Retention {
+                final_epochs: Duration::from_secs(self.keep_final_seconds),
+                given_up_epochs: Duration::from_secs(self.keep_given_up_seconds),
+                silent_epochs: Duration::from_secs(self.keep_silent_seconds),
+                grace: Duration::from_secs(self.epoch_grace_seconds),
+                tombstones: Duration::from_secs(self.tombstone_seconds),
+                agents: Duration::from_secs(self.keep_agents_seconds),
+                audit: Duration::from_secs(self.keep_audit_seconds),
+            },
             ..Rules::default()
+        }
+    }
+
+    /// Opens the object store. A bucket is not contacted yet.
+    ///
+    /// # Errors
+    /// [`BrokerError::ObjectsAddress`] for settings that make no store, and [`BrokerError::Objects`] when the
+    /// directory cannot be created.
+    pub fn objects(&self) -> Result<Objects, BrokerError> {
+        let (endpoint, region) =
+            (self.object_store_endpoint.as_deref(), self.object_store_region.as_deref());
+        match &self.object_store {
+            Some(address) => address.open(endpoint, region),
+            None => Objects::in_directory(&self.data_dir.join("artifacts")),
         }
     }
 

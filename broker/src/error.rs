@@ -157,9 +157,9 @@ pub enum BrokerError {
     #[error("{}: too many concurrent requests; send it again later", self.code())]
     Overloaded,
 
-    /// The bearer token is missing, unknown or revoked.
+    /// The bearer token is missing, unknown, expired or revoked.
     ///
-    /// Do: Set `--token` to a valid token; `rollmill-broker tokens add` creates one.
+    /// Do: Set `--token` to a valid token; `rollmill-broker tokens add` creates one, `tokens list` shows ends.
     #[error("{}: a valid bearer token is required", self.code())]
     Unauthorized,
 
@@ -169,14 +169,38 @@ pub enum BrokerError {
     #[error("{}: the token's role does not allow this request", self.code())]
     Forbidden,
 
-    /// The artifact store failed.
+    /// The object store, which holds large artifacts, failed or does not answer.
     ///
-    /// Do: Check the database and its disk. Requests succeed again when it is back.
-    #[error("{}: the artifact store failed; check the database and its disk", self.code())]
+    /// Do: Check the store of the setting `object_store`, its disk and the way to it. Requests succeed again when
+    /// it is back.
+    #[error("{}: the object store failed; check the store of the setting object_store", self.code())]
     Objects {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+
+    /// The settings of the object store, with the environment of the process, do not make a store.
+    ///
+    /// Do: Correct what the message names. Credentials of a bucket come from environment variables such as
+    /// `AWS_ACCESS_KEY_ID` and `GOOGLE_SERVICE_ACCOUNT`.
+    #[error("{}: the object store {url} cannot be used: {reason}; correct object_store or the environment variables of its credentials", self.code())]
+    ObjectsAddress { url: String, reason: String },
+
+    /// The object store is not the one that the database's artifacts lie in. Each replica of a broker needs the same
+    /// store, so this one does not serve.
+    ///
+    /// Do: Set `object_store` to the store that the message names. If that store is lost for good, stop the brokers
+    /// and run `rollmill-broker adopt-store`: jobs whose artifacts are lost are made again.
+    #[error("{}: the object store {store} has the identity {found}, and the database's artifacts lie in {name} with the identity {registered}; correct object_store, or run `rollmill-broker adopt-store` if that store is lost", self.code())]
+    OtherStore { store: String, found: String, registered: String, name: String },
+
+    /// The object store has an identity that this database does not know: another database has artifacts in it, and
+    /// each would delete what the other has in folders of the same names.
+    ///
+    /// Do: Set `object_store` to a store or folder of its own for each database. If the artifacts are those of this
+    /// database, which was lost, stop the brokers and run `rollmill-broker adopt-store`.
+    #[error("{}: the object store {store} with the identity {found} belongs to another database; set object_store to a store or folder of its own, or run `rollmill-broker adopt-store` if that database is lost", self.code())]
+    ForeignStore { store: String, found: String },
 
     /// The listen address is reachable from other machines, and no token is required.
     ///
@@ -196,6 +220,22 @@ pub enum BrokerError {
     #[error("{}: no valid token is labelled {label}; `rollmill-broker tokens list` lists them", self.code())]
     UnknownToken { label: String },
 
+    /// The token to resume is not suspended.
+    ///
+    /// Do: List the tokens with `rollmill-broker tokens list` and correct the label.
+    #[error("{}: token {label} is not suspended; `rollmill-broker tokens list` lists the tokens", self.code())]
+    NotSuspended { label: String },
+
+    /// The file for commands of this machine cannot be written in the data directory.
+    ///
+    /// Do: Correct the rights of the directory, or set `--data-dir` to another one.
+    #[error("{}: cannot write {path}; correct its rights, or set --data-dir to another directory", self.code())]
+    OperatorFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+
     /// Some of the named jobs are not dead letters.
     ///
     /// Do: List them with `rollmill-broker dead-letters list` and correct the ids.
@@ -207,6 +247,34 @@ pub enum BrokerError {
     /// Do: Correct `--data-dir`, or set `--database-url`.
     #[error("{}: there is no private database in {folder}; correct --data-dir, or set --database-url", self.code())]
     NoDatabase { folder: String },
+
+    /// Producers rejected too many results of the agents of this token. It opens the broker again when an operator
+    /// has resumed it.
+    ///
+    /// Do: Find out with `rollmill-broker status` which agents gave wrong results, stop or repair them, and run
+    /// `rollmill-broker tokens resume`.
+    #[error("{}: the token {label} is suspended: too many results of its agents were rejected; an operator can end that with `rollmill-broker tokens resume`", self.code())]
+    TokenSuspended { label: String },
+
+    /// Another installation uses this agent's identity, and was seen a moment ago.
+    ///
+    /// Do: Give each agent a name or a token of its own. After a move to another disk, wait until the old
+    /// installation has been silent for 45 s.
+    #[error("{}: another installation is alive as agent {agent}; give each agent a name or token of its own", self.code())]
+    IdentityTaken { agent: AgentId },
+
+    /// The agent's session was superseded by a newer one, or the broker does not know it.
+    ///
+    /// Do: Nothing: the agent opens another.
+    #[error("{}: the session of agent {agent} is not open here; open another", self.code())]
+    UnknownSession { agent: AgentId },
+
+    /// The token has sent more requests, or opened more connections, than it may.
+    ///
+    /// Do: Wait for the time in `Retry-After`. If it recurs, give the token higher limits: add another with
+    /// `--requests-per-second` or `--connections`.
+    #[error("{}: more {what} than the token may have ({max}); send it again later", self.code())]
+    TooManyRequests { what: &'static str, max: u32, retry_seconds: u64 },
 
     /// No route has this path.
     ///
@@ -233,6 +301,33 @@ pub enum BrokerError {
     /// Do: Report it with the message and the log around it.
     #[error("{}: internal error: {reason}; please report it", self.code())]
     Internal { reason: String },
+
+    /// The epoch is closing: it takes no artifacts, jobs and results any more. Or its last generation is still being
+    /// deleted.
+    ///
+    /// Do: Nothing: agents drop its jobs. A producer that still needs the epoch opens it again; the prover node does so on
+    /// its own.
+    #[error("{}: epoch {epoch} is closing and takes nothing more; a producer that still needs it opens it again", self.code())]
+    EpochClosing { epoch: u64 },
+
+    /// The epoch was deleted, or no producer ever opened it.
+    ///
+    /// Do: Nothing: agents drop its jobs. A producer that still needs the epoch opens it again and uploads what it needs;
+    /// the prover node does so on its own.
+    #[error("{}: epoch {epoch} is gone, or no producer opened it; a producer that needs it opens it and uploads again", self.code())]
+    EpochGone { epoch: u64 },
+
+    /// The tenant has as many open epochs as it may have.
+    ///
+    /// Do: Close epochs that are done with: `rollmill-broker epochs` lists them. Or raise `--epochs-open-max`.
+    #[error("{}: {most} epochs are open, which is the limit; close some, or raise --epochs-open-max", self.code())]
+    EpochsOpen { most: u32 },
+
+    /// The disk of `data_dir` is nearly full, so the broker takes no artifacts and jobs; what it has goes on.
+    ///
+    /// Do: Free space, or close and drop epochs. Requests succeed again when there is space.
+    #[error("{}: {free_percent:.0} % of the disk of data_dir is free, less than --disk-free-min-percent; free space, or drop epochs", self.code())]
+    DiskFull { free_percent: f64 },
 
     /// `rollmill-broker bench` cannot run, or found that jobs were lost or completed twice.
     ///
@@ -286,6 +381,20 @@ rollmill_errors::coded! {
         Self::Corrupt { .. } => "BRK-034",
         Self::Internal { .. } => "BRK-035",
         Self::Bench { .. } => "BRK-036",
+        Self::TokenSuspended { .. } => "BRK-037",
+        Self::IdentityTaken { .. } => "BRK-038",
+        Self::UnknownSession { .. } => "BRK-039",
+        // 040 to 045 are those of the private PostgreSQL.
+        Self::TooManyRequests { .. } => "BRK-046",
+        Self::NotSuspended { .. } => "BRK-047",
+        Self::OperatorFile { .. } => "BRK-048",
+        Self::ObjectsAddress { .. } => "BRK-060" usage,
+        Self::OtherStore { .. } => "BRK-061",
+        Self::EpochClosing { .. } => "BRK-062",
+        Self::EpochGone { .. } => "BRK-063",
+        Self::EpochsOpen { .. } => "BRK-064",
+        Self::DiskFull { .. } => "BRK-065",
+        Self::ForeignStore { .. } => "BRK-066",
     }
 }
 
@@ -307,17 +416,30 @@ impl BrokerError {
         match self {
             Self::BadRequest { .. } => 400,
             Self::Unauthorized => 401,
-            Self::Quarantined { .. } | Self::Forbidden => 403,
-            Self::UnknownJob { .. } | Self::UnknownArtifact { .. } | Self::UnknownPath => 404,
+            Self::Quarantined { .. }
+            | Self::Forbidden
+            | Self::TokenSuspended { .. }
+            | Self::IdentityTaken { .. } => 403,
+            Self::UnknownJob { .. }
+            | Self::UnknownArtifact { .. }
+            | Self::UnknownToken { .. }
+            | Self::UnknownPath => 404,
             Self::WrongMethod => 405,
             Self::VersionConflict { .. }
             | Self::LeaseLost { .. }
             | Self::Cancelled { .. }
-            | Self::AlreadyRejected { .. } => 409,
-            Self::ArtifactLost { .. } => 410,
+            | Self::AlreadyRejected { .. }
+            | Self::UnknownSession { .. }
+            | Self::EpochClosing { .. } => 409,
+            Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,
+            Self::TooManyRequests { .. } => 429,
             Self::NotUploaded { .. } | Self::DigestMismatch { .. } => 422,
-            Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,
+            Self::Database { .. }
+            | Self::Overloaded
+            | Self::Objects { .. }
+            | Self::EpochsOpen { .. }
+            | Self::DiskFull { .. } => 503,
             _ => 500,
         }
     }

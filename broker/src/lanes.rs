@@ -2,8 +2,8 @@
 
 use axum::body::Bytes;
 use rollmill_broker_client::{
-    ClaimRequest, CompleteRequest, Digest, FailRequest, HeartbeatRequest, JobView, LeaseRef,
-    NewJob, ProgressRequest, ReleaseRequest,
+    CompleteRequest, Digest, FailRequest, HeartbeatRequest, JobView, LeaseRef, NewJob,
+    ProgressRequest, ReleaseRequest,
 };
 use rollmill_service::Shutdown;
 use tokio::sync::Semaphore;
@@ -13,7 +13,7 @@ use crate::error::BrokerError;
 use crate::lane::{Flush, Lane, Name};
 use crate::metrics::Metrics;
 use crate::policy::Next;
-use crate::store::{Beat, Completed, Place, Pulse, Store, Tenant, Upload, Uploaded};
+use crate::store::{Arrival, Beat, Completed, Place, Pulse, Store, Tenant, Upload, Uploaded};
 
 /// See the module.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ macro_rules! flushes {
 flushes! {
     Completions: (Tenant, CompleteRequest) => Option<Completed>, complete_many;
     Releases: (Tenant, ReleaseRequest) => bool, release_many;
-    Sightings: (Tenant, ClaimRequest) => bool, admit_many;
+    Sightings: Arrival => bool, admit_many;
 }
 
 /// One item per request, since a heartbeat may name many leases.
@@ -87,10 +87,10 @@ struct Uploads(Store);
 
 impl Flush for Uploads {
     type Item = Upload;
-    type Verdict = Uploaded;
+    type Verdict = Option<Uploaded>;
     const LANE: Name = Name::Uploads;
 
-    async fn flush(&self, items: &[Upload]) -> Result<Vec<Uploaded>, BrokerError> {
+    async fn flush(&self, items: &[Upload]) -> Result<Vec<Option<Uploaded>>, BrokerError> {
         self.0.put_many(items).await
     }
 
@@ -247,37 +247,58 @@ impl Lanes {
     }
 
     /// Records an agent that asks for work; returns whether it is in quarantine.
-    pub(crate) async fn sight(
-        &self,
-        tenant: &Tenant,
-        request: &ClaimRequest,
-    ) -> Result<bool, BrokerError> {
-        self.sightings.send((tenant.clone(), request.clone())).await
+    pub(crate) async fn sight(&self, arrival: Arrival) -> Result<bool, BrokerError> {
+        self.sightings.send(arrival).await
     }
 
-    /// As [`Store::put_artifact`], small ones together with others.
+    /// As [`Store::put_artifact`], small ones together with others. `may_open`: the epoch is opened if it never was.
     pub(crate) async fn put_artifact(
         &self,
         tenant: &Tenant,
-        epoch: u64,
+        (epoch, may_open): (u64, bool),
         digest: Digest,
         body: Vec<u8>,
     ) -> Result<Uploaded, BrokerError> {
-        if Place::of(body.len()) == Place::Object {
-            return self.store.put_artifact(tenant, epoch, digest, body).await;
-        }
         let got = Digest::of(&body);
         if got != digest {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
         }
-        self.uploads.send(Upload { tenant: tenant.clone(), epoch, digest, body }).await
+        if Place::of(body.len()) == Place::Object {
+            let mut object = self.store.write_object(tenant, epoch, digest, may_open).await?;
+            object.write.put(body.into()).await?;
+            return self.store.end_object(object).await;
+        }
+        let upload = Upload { tenant: tenant.clone(), epoch, digest, body: body.into() };
+        let done = self.upload(tenant, (epoch, may_open), vec![upload]).await?;
+        done.into_iter().next().ok_or(BrokerError::EpochClosing { epoch })
+    }
+
+    /// Stores small artifacts of one epoch.
+    async fn upload(
+        &self,
+        tenant: &Tenant,
+        (epoch, may_open): (u64, bool),
+        uploads: Vec<Upload>,
+    ) -> Result<Vec<Uploaded>, BrokerError> {
+        let done = self.uploads.send_all(uploads.iter().cloned()).await?;
+        let done: Option<Vec<Uploaded>> = done.into_iter().collect();
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        {
+            let _place = self.apart.acquire().await;
+            self.store.require_open(tenant, epoch, may_open).await?;
+        }
+        let again = self.uploads.send_all(uploads.into_iter()).await?;
+        // It was closed between the two.
+        again.into_iter().collect::<Option<_>>().ok_or(BrokerError::EpochClosing { epoch })
     }
 
     /// Stores artifacts under their digests, small ones together; returns what each did and its length.
     pub(crate) async fn put_artifacts(
         &self,
         tenant: &Tenant,
-        epoch: u64,
+        (epoch, may_open): (u64, bool),
         bodies: Vec<Bytes>,
     ) -> Result<Vec<(Uploaded, u64)>, BrokerError> {
         let lengths: Vec<u64> = bodies.iter().map(|body| body.len() as u64).collect();
@@ -285,12 +306,15 @@ impl Lanes {
             bodies.into_iter().partition(|body| Place::of(body.len()) == Place::Row);
         let upload = |body: Bytes| {
             let digest = Digest::of(&body);
-            Upload { tenant: tenant.clone(), epoch, digest, body: body.into() }
+            Upload { tenant: tenant.clone(), epoch, digest, body }
         };
-        let mut done = self.uploads.send_all(small.into_iter().map(upload)).await?;
+        let small = small.into_iter().map(upload).collect();
+        let mut done = self.upload(tenant, (epoch, may_open), small).await?;
         for body in large {
             let digest = Digest::of(&body);
-            done.push(self.store.put_artifact(tenant, epoch, digest, body.into()).await?);
+            let mut object = self.store.write_object(tenant, epoch, digest, may_open).await?;
+            object.write.put(body).await?;
+            done.push(self.store.end_object(object).await?);
         }
         // The order among small and large ones is the callers' no longer; places count the same.
         let (rows, objects): (Vec<u64>, Vec<u64>) =

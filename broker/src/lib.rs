@@ -5,31 +5,42 @@
 //! producer's: the broker knows a job's rank and nothing of what it proves.
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
-//! - [`policy`] what follows each class of failure.
+//! - [`objects`] where the bodies of large artifacts lie.
+//! - `rollmill_broker_schedule` what it decides: which agent gets which job, what follows each class of failure
+//!   ([`policy`]), which types of job no live agent can do ([`ability`]).
 //! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
+//! - `page` the web page, and `overview` what it shows.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
-pub mod ability;
 mod api;
+mod autoscale;
 mod aztec;
+mod background;
 mod broker;
 pub mod config;
 mod database;
+mod disk;
 mod dispatch;
 pub mod embedded;
 pub mod error;
 mod hub;
 mod lane;
 mod lanes;
+mod limits;
+mod matching;
 pub mod metrics;
-pub mod policy;
+pub mod objects;
+mod overview;
+mod page;
+mod retention;
 mod sightings;
 pub mod states;
 pub mod store;
 
-pub use broker::{serve, url_of};
+pub use broker::{OPERATOR_TOKEN_FILE, serve, serve_with_operator, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;
+pub use rollmill_broker_schedule::{ability, policy};

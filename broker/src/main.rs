@@ -1,5 +1,6 @@
 //! The broker's process: serve, and look after what is served.
 
+mod access;
 mod bench;
 mod cli;
 mod commands;
@@ -7,11 +8,11 @@ mod commands;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use commands::{Commands, Tokens};
+use commands::Commands;
 use rollmill_broker::embedded::{Options, PrivatePostgres};
 use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Config};
-use rollmill_broker_client::ClientError;
+use rollmill_broker_client::{AuditQuery, ClientError};
 use rollmill_service::{Failure, Outcome, Process, Service};
 use sqlx::postgres::PgConnectOptions;
 
@@ -24,27 +25,30 @@ fn main() -> ExitCode {
             match command {
                 None | Some(Commands::Serve) => serve(process).await,
                 Some(Commands::Migrate) => {
-                    let (store, postgres) = open(&process.config).await?;
+                    let (store, postgres) = open_database(&process.config).await?;
                     store.migrate().await?;
                     store.check().await?;
                     println!("the schema is up to date");
                     close(store, postgres).await;
                     Ok(())
                 }
-                Some(Commands::Tokens(command)) => {
-                    let config = &process.config;
-                    // Only `add` creates the database: a token is added before the first start.
-                    if !matches!(command, Tokens::Add { .. })
-                        && config.database_url.is_none()
-                        && !config.data_dir.join("pg").exists()
-                    {
-                        let folder = config.data_dir.display().to_string();
-                        return Err(BrokerError::NoDatabase { folder }.into());
-                    }
+                Some(Commands::AdoptStore) => {
                     let (store, postgres) = open(&process.config).await?;
-                    let done = cli::tokens(&store, command).await;
+                    let adopted = async {
+                        store.migrate().await?;
+                        store.adopt_objects().await
+                    };
+                    let adopted = adopted.await;
+                    let name = store.objects().name().to_owned();
                     close(store, postgres).await;
-                    done
+                    adopted?;
+                    println!("the database's object store is {name}");
+                    Ok(())
+                }
+                Some(Commands::Tokens(command)) => access::tokens(&process.config, command).await,
+                Some(Commands::Audit { before, limit, output }) => {
+                    let query = AuditQuery { before, limit };
+                    access::audit(&process.config, &query, output.json).await
                 }
                 Some(Commands::Bench(bench)) => bench::run(&process.config, &bench).await,
                 Some(Commands::Doctor) => cli::doctor(&process.config).await,
@@ -66,8 +70,11 @@ async fn serve(process: Process<Config>) -> Outcome {
         None => rollmill_broker::serve(&process, store.clone(), listener).await,
         Some(postgres) => {
             tracing::info!(version = postgres.version(), "private PostgreSQL started");
+            // Nobody else can reach this database while the broker runs.
+            let operator = access::OperatorToken::create(&process.config)?;
+            let secret = Some(operator.secret());
             tokio::select! {
-                served = rollmill_broker::serve(&process, store.clone(), listener) => served,
+                served = rollmill_broker::serve_with_operator(&process, store.clone(), listener, secret) => served,
                 () = postgres.exited() => {
                     let log = process.config.data_dir.join("postgres.log");
                     Err(BrokerError::PostgresEnded { log: log.display().to_string() }.into())
@@ -79,22 +86,34 @@ async fn serve(process: Process<Config>) -> Outcome {
     served
 }
 
-/// Connects to the database named, or starts the private one.
-pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
-    let (options, postgres) = match &config.database_url {
-        Some(url) => (database(url.reveal())?, None),
-        None => {
-            let postgres = PrivatePostgres::start(&Options {
-                data_dir: config.data_dir.clone(),
-                bin_dir: config.postgres_bin.clone(),
-                throwaway: false,
-            })
-            .await?;
-            (postgres.connect_options(), Some(postgres))
-        }
-    };
-    let objects = config.data_dir.join("artifacts");
-    Ok((Store::connect(options, &objects, config.rules()).await?, postgres))
+/// Opens the object store, and connects to the database named, or starts the private one.
+async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
+    // Before a server is started for nothing.
+    let objects = config.objects()?;
+    let (options, postgres) = server(config).await?;
+    Ok((Store::connect(options, objects, config.rules()).await?, postgres))
+}
+
+/// As [`open`], for what needs no artifacts.
+pub(crate) async fn open_database(
+    config: &Config,
+) -> Result<(Store, Option<PrivatePostgres>), Failure> {
+    let (options, postgres) = server(config).await?;
+    Ok((Store::connect_to_database(options, config.rules()).await?, postgres))
+}
+
+/// How to connect to the database named, or to the private one, which it starts.
+async fn server(config: &Config) -> Result<(PgConnectOptions, Option<PrivatePostgres>), Failure> {
+    if let Some(url) = &config.database_url {
+        return Ok((database(url.reveal())?, None));
+    }
+    let postgres = PrivatePostgres::start(&Options {
+        data_dir: config.data_dir.clone(),
+        bin_dir: config.postgres_bin.clone(),
+        throwaway: false,
+    })
+    .await?;
+    Ok((postgres.connect_options(), Some(postgres)))
 }
 
 /// How to connect to the database at `url`.

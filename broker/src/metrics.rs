@@ -1,12 +1,16 @@
 //! Metrics of the broker. They carry no label that grows with the work.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollmill_broker_client::{AttemptOutcome, Code, FailureClass, QueueView, UnableView};
+use rollmill_broker_client::{
+    AttemptOutcome, Code, EpochOutcome, FailureClass, QueueView, SizeClass, UnableView,
+};
 
 use crate::ability::Ability;
+use crate::autoscale::Outlook;
 use crate::lane::Name as Lane;
-use crate::store::{Database, Place};
+use crate::store::{Database, Place, Tenant};
 
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
@@ -27,6 +31,10 @@ fn places() -> impl Iterator<Item = &'static str> {
     Place::ALL.into_iter().map(|place| place.as_str())
 }
 
+fn epoch_outcomes() -> impl Iterator<Item = &'static str> {
+    EpochOutcome::ALL.into_iter().map(|outcome| outcome.as_str())
+}
+
 fn lanes() -> impl Iterator<Item = &'static str> {
     Lane::ALL.into_iter().map(|lane| lane.as_str())
 }
@@ -45,6 +53,11 @@ rollmill_service::metrics! {
         /// Waiting jobs that no live agent has been able to do for 10 s, by type and size class; absent
         /// while the database is unavailable.
         pub unable_jobs: IntGaugeVec[kind, class],
+        /// Agents that should be there, by the smallest class that their jobs need; absent while the database is unavailable.
+        pub agents_wanted: IntGaugeVec[class],
+        /// Epochs with unfinished jobs by what is expected of them, `in_time` or `at_risk`; absent while the database is
+        /// unavailable.
+        pub unfinished_epochs: IntGaugeVec[outlook],
         /// Agents not in quarantine by state: `live`, or `silent`, which a broker heard of within a day but not
         /// lately; absent while the database is unavailable.
         pub agents: IntGaugeVec[state],
@@ -56,6 +69,10 @@ rollmill_service::metrics! {
         /// Age of the oldest open transaction, which keeps dead rows from being removed; absent while the database
         /// is unavailable.
         pub database_oldest_snapshot_seconds: GaugeVec,
+        /// Open streams of events, one for each open web page.
+        pub event_streams: IntGauge,
+        /// Duration of a reading for the web page: one a second and tenant, while somebody looks.
+        pub overview_seconds: Histogram(SECONDS),
         /// Agents that wait for a job.
         pub waiting_agents: IntGauge,
         /// Time from the moment when job and agent are both available to the grant.
@@ -88,6 +105,13 @@ rollmill_service::metrics! {
         pub fence_refusals_total: IntCounterVec[operation in operations()],
         /// Requests rejected, by error code.
         pub refusals_total: IntCounterVec[code in codes()],
+        /// Epochs by state, of every tenant; absent while the database is unavailable.
+        pub epochs: IntGaugeVec[state],
+        /// Epochs that this broker deleted, by outcome.
+        pub epochs_dropped_total: IntCounterVec[outcome in epoch_outcomes()],
+        /// Bytes that artifacts take, by place; those in the database with their indexes. Absent while the database is
+        /// unavailable.
+        pub kept_bytes: IntGaugeVec[place],
         /// Artifact bytes transferred, by direction and place.
         pub artifact_bytes_total: IntCounterVec[direction in ["in", "out"], place in places()],
     }
@@ -131,12 +155,37 @@ impl Metrics {
     }
 
     /// Shows the agents seen within a day, those of them within `live`.
-    pub(crate) fn show_agents(&self, agents: &[Ability], live: Duration) {
-        let is_live = |agent: &&Ability| agent.seen_seconds <= live.as_secs_f64();
+    pub(crate) fn show_agents(&self, agents: &[Ability<Tenant>], live: Duration) {
+        let is_live = |agent: &&Ability<Tenant>| agent.seen_seconds <= live.as_secs_f64();
         let found = agents.iter().filter(is_live).count();
         for (state, count) in [("live", found), ("silent", agents.len() - found)] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.agents.with_label_values(&[state]).set(count);
+        }
+    }
+
+    /// Shows how many agents should be there, and how many epochs are at risk.
+    pub(crate) fn show_outlooks<'a>(&self, outlooks: impl Iterator<Item = &'a Outlook>) {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        // A gauge that exists from the start can be scaled by.
+        let mut wanted: BTreeMap<SizeClass, u64> =
+            SizeClass::LARGEST.holds().map(|class| (class, 0)).collect();
+        let (mut in_time, mut at_risk) = (0, 0);
+        for Outlook { epochs, autoscale } in outlooks {
+            for pool in &autoscale.pools {
+                let of_class = wanted.entry(pool.class).or_default();
+                *of_class = of_class.saturating_add(pool.wanted);
+            }
+            for epoch in epochs {
+                *(if epoch.at_risk { &mut at_risk } else { &mut in_time }) += 1;
+            }
+        }
+        // Each is set once: who reads in between must not see fewer agents wanted.
+        for (class, agents) in wanted {
+            self.agents_wanted.with_label_values(&[&class.to_string()]).set(number(agents));
+        }
+        for (outlook, epochs) in [("in_time", in_time), ("at_risk", at_risk)] {
+            self.unfinished_epochs.with_label_values(&[outlook]).set(epochs);
         }
     }
 
@@ -147,6 +196,8 @@ impl Metrics {
         self.queue_oldest_seconds.reset();
         self.unable_jobs.reset();
         self.agents.reset();
+        self.agents_wanted.reset();
+        self.unfinished_epochs.reset();
     }
 
     pub(crate) fn show_database(&self, database: &Database) {

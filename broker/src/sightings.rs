@@ -4,25 +4,31 @@
 //! requests are only remembered, and the time of the last is written every few seconds together with those of
 //! all others. A replica that dies loses that much of the time, which decides nothing sooner than
 //! [`crate::store::Rules::live`].
+//!
+//! An agent with a session says what it is when it opens it. Its claims name the session, which a replica compares
+//! with what it remembers. One that it does not know it reads once; that another replica has opened a newer one it
+//! learns with the next write of the times.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rollmill_broker_client::{AgentId, Capability, ClaimRequest, SizeClass};
+use rollmill_broker_client::{AgentId, Capability, ClaimRequest, SessionId, SizeClass};
 
 use crate::error::BrokerError;
 use crate::lanes::Lanes;
-use crate::store::{Rules, Sighting, Store, Tenant};
+use crate::store::tokens::Bearer;
+use crate::store::{Arrival, OpenedSession, Opening, Rules, Sighting, Store, Tenant};
 
 /// Most agents that a replica remembers. Requests of others are written one by one.
 const AGENTS_MAX: usize = 20_000;
 /// Agents in one statement.
 const BATCH: usize = 1000;
 
-/// What an agent said about itself.
+/// What an agent said about itself, and with which token.
 #[derive(Clone, Debug, PartialEq)]
 struct Description {
+    token: String,
     capabilities: Vec<Capability>,
     class: SizeClass,
     info: serde_json::Value,
@@ -32,6 +38,8 @@ struct Description {
 struct Known {
     /// As it was last written; absent while it must be written again.
     written: Option<Description>,
+    /// Absent while it must be read again.
+    session: Option<SessionId>,
     seen: Instant,
     is_dirty: bool,
 }
@@ -43,16 +51,52 @@ pub(crate) struct Sightings {
 }
 
 impl Sightings {
-    /// Lets an agent ask for work, as [`Store::admit`] does. The quarantine of a known agent is found with the
-    /// next write of its time; until then `claim.sql` keeps it from a job.
+    /// Lets an agent ask for work, as [`Store::admit`] does. `request` has the identity that the token gives. The
+    /// quarantine of a known agent is found with the next write of its time; until then `claim.sql` keeps it from a
+    /// job.
     pub(crate) async fn admit(
         &self,
         lanes: &Lanes,
-        tenant: &Tenant,
+        store: &Store,
+        bearer: &Bearer,
         request: &ClaimRequest,
     ) -> Result<(), BrokerError> {
-        let key = (tenant.clone(), request.agent.clone());
+        match &request.session {
+            Some(session) => self.admit_session(store, bearer, &request.agent, session).await,
+            None => self.admit_described(lanes, bearer, request).await,
+        }
+    }
+
+    async fn admit_session(
+        &self,
+        store: &Store,
+        bearer: &Bearer,
+        agent: &AgentId,
+        session: &SessionId,
+    ) -> Result<(), BrokerError> {
+        let key = (bearer.tenant.clone(), agent.clone());
+        if let Some(known) = self.agents.lock().get_mut(&key)
+            && known.session.as_ref() == Some(session)
+        {
+            (known.seen, known.is_dirty) = (Instant::now(), true);
+            return Ok(());
+        }
+        if !store.is_session(&bearer.tenant, agent, session).await? {
+            return Err(BrokerError::UnknownSession { agent: agent.clone() });
+        }
+        self.remember(key, None, Some(session.clone()), true);
+        Ok(())
+    }
+
+    async fn admit_described(
+        &self,
+        lanes: &Lanes,
+        bearer: &Bearer,
+        request: &ClaimRequest,
+    ) -> Result<(), BrokerError> {
+        let key = (bearer.tenant.clone(), request.agent.clone());
         let said = Description {
+            token: bearer.label.clone(),
             capabilities: request.capabilities.clone(),
             class: request.class,
             info: request.info.clone(),
@@ -63,38 +107,56 @@ impl Sightings {
             (known.seen, known.is_dirty) = (Instant::now(), true);
             return Ok(());
         }
-        if lanes.sight(tenant, request).await? {
+        let (tenant, token) = (bearer.tenant.clone(), bearer.label.clone());
+        if lanes.sight(Arrival { tenant, token, request: request.clone() }).await? {
             self.agents.lock().remove(&key);
             return Err(BrokerError::Quarantined { agent: request.agent.clone() });
         }
+        self.remember(key, Some(said), None, false);
+        Ok(())
+    }
+
+    /// Opens an agent's session, as [`Store::open_session`] does.
+    pub(crate) async fn open(
+        &self,
+        store: &Store,
+        opening: &Opening,
+    ) -> Result<OpenedSession, BrokerError> {
+        let opened = store.open_session(opening).await?;
+        let key = (opening.arrival.tenant.clone(), opening.arrival.request.agent.clone());
+        self.remember(key, None, Some(opening.session.clone()), false);
+        Ok(opened)
+    }
+
+    fn remember(
+        &self,
+        key: (Tenant, AgentId),
+        written: Option<Description>,
+        session: Option<SessionId>,
+        is_dirty: bool,
+    ) {
         let mut agents = self.agents.lock();
         if agents.len() < AGENTS_MAX || agents.contains_key(&key) {
-            let known = Known { written: Some(said), seen: Instant::now(), is_dirty: false };
+            let known = Known { written, session, seen: Instant::now(), is_dirty };
             agents.insert(key, known);
         }
-        Ok(())
     }
 
     /// An agent is alive.
     pub(crate) fn touch(&self, tenant: &Tenant, agent: &AgentId) {
-        let mut agents = self.agents.lock();
         let key = (tenant.clone(), agent.clone());
-        let is_full = agents.len() >= AGENTS_MAX;
-        match agents.get_mut(&key) {
-            Some(known) => (known.seen, known.is_dirty) = (Instant::now(), true),
-            // It asked another replica for work.
-            None if !is_full => {
-                let known = Known { written: None, seen: Instant::now(), is_dirty: true };
-                agents.insert(key, known);
-            }
-            None => {}
+        if let Some(known) = self.agents.lock().get_mut(&key) {
+            (known.seen, known.is_dirty) = (Instant::now(), true);
+            return;
         }
+        // It asked another replica for work.
+        self.remember(key, None, None, true);
     }
 
-    /// Every agent must be written again before its next claim is served: one of them may be in quarantine.
+    /// Every agent must be written or read again before its next claim is served: one of them may be in quarantine.
     pub(crate) fn doubt(&self) {
         for known in self.agents.lock().values_mut() {
-            known.written = None;
+            (known.written, known.session) = (None, None);
         }
     }
 
@@ -122,9 +184,14 @@ impl Sightings {
                 }
             })?;
             let mut agents = self.agents.lock();
-            for Sighting { tenant, agent, quarantined } in seen {
-                if quarantined && let Some(known) = agents.get_mut(&(tenant, agent)) {
+            for Sighting { tenant, agent, quarantined, session } in seen {
+                let Some(known) = agents.get_mut(&(tenant, agent)) else { continue };
+                if quarantined {
                     known.written = None;
+                }
+                // Another replica has opened a newer one.
+                if quarantined || known.session != session {
+                    known.session = None;
                 }
             }
         }

@@ -49,6 +49,7 @@ transitions! {
     Dead => Done, "complete.sql", "agent", "completes the job after losing its lease";
     Leased => Ready, "release_many.sql", "agent", "returns the job unharmed";
     Leased => Ready, "release.sql", "agent", "went away before the grant reached it";
+    Leased => Ready, "session_open.sql", "agent", "starts again, while the session before held the job";
     Leased => Ready, "reopen.sql", "agent or broker", "a failure or an expired lease, with a retry at once";
     Leased => Delayed, "reopen.sql", "agent or broker", "a failure or an expired lease, with a retry after a pause";
     Leased => InputWanted, "reopen.sql", "agent", "reports that the input cannot be fetched, and the broker cannot read it either";
@@ -67,5 +68,9 @@ transitions! {
     Delayed => Cancelled, "cancel.sql", "producer", "cancels the job";
     InputWanted => Cancelled, "cancel.sql", "producer", "cancels the job";
     Leased => Cancelled, "cancel.sql", "producer", "cancels the job";
+    Ready => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
+    Delayed => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
+    InputWanted => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
+    Leased => Cancelled, "epoch_cancel.sql", "producer or operator", "closes the job's epoch";
     Dead => Cancelled, "cancel.sql", "producer or operator", "drops a dead letter";
 }

@@ -1,14 +1,22 @@
 //! The tests of the broker. One program, since each program links everything that the crate needs.
 
+mod access;
+mod audit;
+mod autoscale;
 mod aztec;
 mod aztec_wire;
 mod bench;
 mod changes;
+mod epochs;
 mod example;
+mod fuzz;
 mod gauges;
 mod healing;
+mod identity;
 mod lanes;
 mod leftovers;
+mod objects;
+mod page;
 mod pages;
 mod plan;
 mod process;
@@ -17,4 +25,5 @@ mod routes;
 mod states;
 mod support;
 mod tls;
+mod tokens;
 mod wire;

@@ -92,9 +92,12 @@ async fn the_commands_of_the_page_print_what_it_says() {
     let schema = TestSchema::new().await;
     let store = schema.store().await;
     let folder = tempfile::tempdir().expect("a folder");
-    for role in [Role::Producer, Role::Agent] {
-        let token = store.add_token(role.as_str(), role, &Tenant::default()).await.expect("added");
-        let file = folder.path().join(format!("{}.token", role.as_str()));
+    for (label, role, file) in [
+        ("my-producer", Role::Producer, "producer.token"),
+        ("my-agents", Role::Fleet, "agent.token"),
+    ] {
+        let token = store.add_token(label, role, &Tenant::default()).await.expect("added");
+        let file = folder.path().join(file);
         std::fs::write(file, format!("{token}\n")).expect("written");
     }
     let broker = schema.broker().await;

@@ -49,6 +49,7 @@ async fn an_agent_that_asks_for_work_is_live() {
         class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: serde_json::Value::Null,
+        session: None,
     };
     assert!(broker.client().claim(&asks).await.unwrap().is_none());
     let live = reach(&broker, "rollmill_broker_agents", |agents| agents > 0.5).await;

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use crate::support::{Bench, agent, capability, digest, job};
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use rollmill_broker::error::BrokerError;
-use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Rules};
+use rollmill_broker::objects::Objects;
+use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Rules, Tenant};
 use rollmill_broker_client::{
     Answer, ClaimRequest, Client, CompleteRequest, Digest, FailRequest, FailureClass, Grant,
     JobState, JobView, LeaseRef, NewJob, SizeClass,
@@ -50,6 +53,7 @@ impl Lab {
             class: SizeClass::SMALLEST,
             wait_ms: u64::try_from(WAIT.as_millis()).unwrap(),
             info: serde_json::Value::Null,
+            session: None,
         };
         self.client.claim(&request).await.unwrap().expect("a job is ready")
     }
@@ -149,6 +153,34 @@ async fn a_large_result_that_is_damaged_or_gone_reopens_its_job() {
     }
     assert_eq!(lab.history(&job).await, ["result_lost", "result_lost"]);
     lab.assert_nobody_blamed().await;
+}
+
+/// Fault: the object store is slow. Who looks whether a result can still be read takes no connection to the database
+/// meanwhile, of which there are few. Method: the pool is looked at for as long as the store takes.
+#[tokio::test]
+async fn a_slow_object_store_takes_no_connection_to_the_database() {
+    let schema = TestSchema::new().await;
+    let slow = ThrottleConfig { wait_get_per_call: Duration::from_secs(1), ..Default::default() };
+    let slow = Objects::over(ThrottledStore::new(InMemory::new(), slow), "slow");
+    let store = schema.store_with(slow).await;
+    let bench = Bench { schema, store, tenant: Tenant::default() };
+    let id = bench.ready_job(7, "leaf", 1).await.id;
+    let lease = bench.lease("a").await;
+    let result = bench.put(7, &vec![7; ROW_ARTIFACT_BYTES_MAX + 1]).await;
+    bench.complete("a", &lease, result).await.unwrap();
+    let (store, tenant) = (bench.store.clone(), bench.tenant.clone());
+    let mut views = store.jobs(&tenant, &[id]).await.unwrap();
+    let healing = tokio::spawn(async move { store.heal(&tenant, &mut views).await });
+    let (pool, mut free, mut taken) = (bench.store.pool(), 0, 0);
+    while !healing.is_finished() {
+        match pool.num_idle() == pool.size() as usize {
+            true => free += 1,
+            false => taken += 1,
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(healing.await.unwrap().unwrap(), 0);
+    assert!(free > taken, "{free} looks found it free, {taken} taken");
 }
 
 /// Fault: a lost result, found when the job is enqueued again or waited for. A producer that starts
@@ -268,6 +300,7 @@ async fn an_exclusion_that_leaves_nobody_is_forgiven_after_a_while() {
             class: SizeClass::SMALLEST,
             wait_ms: 0,
             info: serde_json::Value::Null,
+            session: None,
         };
         let (store, tenant) = (bench.store.clone(), bench.tenant.clone());
         async move { store.admit(&tenant, &request).await.unwrap() }
@@ -421,6 +454,7 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
         class: SizeClass::new(1).unwrap(),
         wait_ms: 0,
         info: serde_json::Value::Null,
+        session: None,
     };
     assert!(client.claim(&small).await.unwrap().is_none());
     setup.stop().await;

@@ -10,9 +10,9 @@ use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::shapes::{Field, Shape};
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FREE_JSON_BYTES_MAX, FailureClass,
-    Incarnation, JobState, KindName, LIST_MAX, Named, RejectOutcome, Role, SHAPES, SizeClass,
-    WAIT_MS_MAX,
+    AUDIT_MAX, AgentId, AgentState, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, EpochOutcome,
+    EpochState, FREE_JSON_BYTES_MAX, FailureClass, Incarnation, JobState, KindName, LIST_MAX,
+    Named, RejectOutcome, Role, SHAPE_LISTS, Severity, SizeClass, TokenState, WAIT_MS_MAX,
 };
 
 /// Compares a page in `docs/` with what is generated, or writes it.
@@ -115,7 +115,7 @@ fn failure_classes() -> String {
     let mut page = "
 ## Failures
 
-A failed attempt has a failure class, which decides what happens to the job (`broker/src/policy.rs`). A dead letter that is replayed
+A failed attempt has a failure class, which decides what happens to the job (`broker/schedule/src/policy.rs`). A dead letter that is replayed
 starts to count again. Pauses vary by a quarter, so that jobs that failed together do not return together.
 
 | class | when | set by | failures until it is a dead letter | pause before the next try |
@@ -248,7 +248,7 @@ fn http_page() -> String {
     let mut page = format!(
         "# HTTP API of the broker
 
-<!-- Generated from `routes.rs` and `types.rs` in `broker/client/src`. Do not edit. Write it again with
+<!-- Generated from `routes.rs`, `types.rs`, `access.rs`, `outlook.rs` and `overview.rs` in `broker/client/src`. Do not edit. Write it again with
      `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
@@ -257,17 +257,18 @@ Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-b
 - A request carries its token in the header `Authorization: Bearer TOKEN`. A broker without tokens listens on loopback only and
   treats every caller as an operator of the tenant `default`. The token names the tenant; jobs, artifacts and names of another
   tenant do not exist for it.
-- Bodies are JSON, except artifacts, which are bytes. The broker rejects unknown fields of a request; a client must ignore unknown
+- Bodies are JSON, except artifacts, which are bytes, and the stream of events. The broker rejects unknown fields of a request; a client must ignore unknown
   fields of an answer. [Types](#types) lists the fields.
 - A POST with a body needs the header `Content-Type: application/json`. Over plain HTTP the request's `Host` must be a name of the
   broker. [TLS](book/tls.md#pages-in-a-browser) has the rules, which answer with SVC-012 to SVC-014.
-- Every request can be repeated: ids are digests, and lease epochs and fences reject what is out of date.
+- Every request can be repeated: ids are digests, and lease epochs and fences reject what is out of date. Only creating and
+  rotating a token is not: list the tokens after an answer that was lost.
 - A request names at most {BATCH_MAX} jobs or ids. A long poll waits at most {WAIT_MS_MAX} ms. Classes of agents are 0 to {largest}.
 
 ## Errors
 
 An error has the body `{{\"code\": \"BRK-010\", \"message\": \"…\"}}`. Act on the code, not on the status alone: a proxy in front of the broker
-answers with statuses of its own. An answer with 503 has the header `Retry-After`. [Error codes](errors.md) says what each code means.
+answers with statuses of its own. An answer with 429 or 503 has the header `Retry-After`. [Error codes](errors.md) says what each code means.
 Any route can answer with {}; an error of the broker itself is answered with 500.
 
 | code | status |
@@ -300,7 +301,12 @@ Any route can answer with {}; an error of the broker itself is answered with 500
     page.push_str(&names::<FailureClass>());
     page.push_str(&names::<RejectOutcome>());
     page.push_str(&names::<CompleteOutcome>());
+    page.push_str(&names::<EpochState>());
+    page.push_str(&names::<EpochOutcome>());
     page.push_str(&names::<Role>());
+    page.push_str(&names::<TokenState>());
+    page.push_str(&names::<AgentState>());
+    page.push_str(&names::<Severity>());
     page
 }
 
@@ -342,12 +348,21 @@ fn form(payload: &str) -> String {
         "Artifacts" => {
             "artifacts after each other, each after its length as 4 bytes, the most significant first".to_owned()
         }
+        "OverviewEvents" => format!(
+            "server-sent events: `caller` once, with a {}; then `overview`, at once and after each change, with an {}; a comment \
+             after 15 s without an event. The stream ends when the broker stops, and when the token no longer opens it",
+            link("CallerView"),
+            link("Overview")
+        ),
         json => link(json.trim_start_matches("Json<").trim_end_matches('>').trim()),
     }
 }
 
 fn link(shape: &str) -> String {
-    assert!(SHAPES.iter().any(|known| known.name == shape), "{shape} is not on the page");
+    assert!(
+        SHAPE_LISTS.iter().copied().flatten().any(|known| known.name == shape),
+        "{shape} is not on the page"
+    );
     format!("[`{shape}`](#{})", shape.to_lowercase())
 }
 
@@ -364,7 +379,7 @@ The JSON of requests and answers: objects with the fields below. Values of these
 | job id | `EPOCH:TYPE:DIGEST`: a decimal number up to 2^63 − 1, a name, the digest of the input |
 | name | a type or version: 1 to {} of the characters `A-Z a-z 0-9 . _ -` |
 | agent name | 1 to {} of these characters |
-| incarnation | 1 to {} of these characters, random: it stands for one start of a process |
+| incarnation, session, installation | 1 to {} of these characters, random: one start of a process, one start of an agent, where an agent is installed |
 
 An optional field can be left out of a request. A field that can be `null` is `null` in answers where it does not apply.
 ",
@@ -372,7 +387,7 @@ An optional field can be left out of a request. A field that can be `null` is `n
         AgentId::LENGTH_MAX,
         Incarnation::LENGTH_MAX,
     );
-    for Shape { name, doc, strict, fields } in SHAPES {
+    for Shape { name, doc, strict, fields } in SHAPE_LISTS.iter().copied().flatten() {
         write!(out, "\n### {name}\n\n{}\n\n", prose(doc)).unwrap();
         out.push_str("| field | value | meaning |\n| --- | --- | --- |\n");
         for Field { name, kind, has_default, doc } in *fields {
@@ -400,6 +415,12 @@ fn value(kind: &str) -> String {
         ("FailureClass", FailureClass::WHAT),
         ("RejectOutcome", RejectOutcome::WHAT),
         ("CompleteOutcome", CompleteOutcome::WHAT),
+        ("EpochState", EpochState::WHAT),
+        ("EpochOutcome", EpochOutcome::WHAT),
+        ("Role", Role::WHAT),
+        ("TokenState", TokenState::WHAT),
+        ("AgentState", AgentState::WHAT),
+        ("Severity", Severity::WHAT),
     ];
     if let Some((_, what)) = enums.iter().find(|(name, _)| *name == kind) {
         return format!("[{what}](#names)");
@@ -414,6 +435,10 @@ fn value(kind: &str) -> String {
         "KindName" => "name",
         "AgentId" => "agent name",
         "Incarnation" => "incarnation",
+        "SessionId" => "session",
+        "Installation" => "installation",
+        "BTreeMap<String,f64>" => "object of numbers",
+        "BTreeMap<String,u64>" => "object of integers",
         "BTreeMap<String,String>" => "object of strings",
         "serde_json::Value" => "any JSON",
         shape => return link(shape),
@@ -425,6 +450,7 @@ fn value(kind: &str) -> String {
 fn prose(doc: &str) -> String {
     let constants = [
         ("BATCH_MAX", BATCH_MAX.to_string()),
+        ("AUDIT_MAX", AUDIT_MAX.to_string()),
         ("LIST_MAX", LIST_MAX.to_string()),
         ("WAIT_MS_MAX", WAIT_MS_MAX.to_string()),
         ("SizeClass::LARGEST", SizeClass::LARGEST.to_string()),

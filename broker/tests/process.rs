@@ -93,6 +93,7 @@ async fn a_killed_broker_comes_back_with_everything() {
         class: SizeClass::SMALLEST,
         wait_ms: 20_000,
         info: serde_json::Value::Null,
+        session: None,
     };
     let grant = client.claim(&request).await.unwrap().unwrap();
 
@@ -312,6 +313,7 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
         class: SizeClass::SMALLEST,
         wait_ms: 20_000,
         info: serde_json::Value::Null,
+        session: None,
     };
     client.claim(&request).await.unwrap().unwrap();
     let run = |arguments: &[&str]| {
@@ -381,6 +383,70 @@ fn a_command_on_tokens_says_what_is_missing_and_makes_nothing() {
     revoke.args(["tokens", "revoke", "two"]);
     let line = failure_line(revoke, 1);
     assert!(line.contains("BRK-028: no valid token is labelled two"), "{line}");
+}
+
+/// Goal: tokens are managed beside a running broker with its private PostgreSQL, and nothing is stopped for it.
+#[tokio::test]
+async fn tokens_are_managed_beside_a_running_broker() {
+    let dir = data_dir();
+    let mut broker = Broker::start(dir.path(), &free_address());
+    // It serves.
+    broker.client().status().await.unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Broker::command(dir.path(), &broker.address);
+        let output = command.args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8(output.stdout).unwrap(), error, output.status.success())
+    };
+    let good = |arguments: &[&str]| {
+        let (text, error, is_good) = run(arguments);
+        assert!(is_good, "{arguments:?}: {error}");
+        text
+    };
+    let first = good(&["tokens", "add", "farm", "fleet", "--valid-days", "90"]);
+    // A token is required now, also of these commands: they take it from the data directory.
+    let options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(30) };
+    let url = format!("http://{}", broker.address);
+    let with = |token: Option<&str>| Client::new(&url, token, options.clone()).unwrap();
+    assert_eq!(with(None).status().await.unwrap_err().broker_code(), Some("BRK-023"));
+    with(Some(&first)).status().await.unwrap();
+    let second = good(&["tokens", "rotate", "farm", "--overlap-seconds", "0"]);
+    assert_eq!(with(Some(&first)).status().await.unwrap_err().broker_code(), Some("BRK-023"));
+    with(Some(&second)).status().await.unwrap();
+    let list = good(&["tokens", "list"]);
+    assert!(list.starts_with("farm\tfleet\tdefault\tvalid\t-\t2"), "{list}");
+    let (_, error, _) = run(&["tokens", "resume", "farm"]);
+    assert!(error.contains("BRK-047: token farm is not suspended"), "{error}");
+    good(&["tokens", "revoke", "farm"]);
+    assert_eq!(with(Some(&second)).status().await.unwrap_err().broker_code(), Some("BRK-023"));
+    let (_, error, _) = run(&["tokens", "revoke", "farm"]);
+    assert!(error.contains("BRK-028: no valid token is labelled farm"), "{error}");
+
+    let record = good(&["audit"]);
+    for part in ["loopback", "operator.token", "add token", "rotate token", "revoke token"] {
+        assert!(record.contains(part), "{part}: {record}");
+    }
+    let page: rollmill_broker_client::AuditResponse =
+        serde_json::from_str(&good(&["audit", "--limit", "1", "--json"])).unwrap();
+    assert!(page.more && page.entries[0].action == "revoke token", "{page:?}");
+    // Who names a token is not let in by the file.
+    std::fs::write(dir.path().join("wrong"), "rm_wrong").unwrap();
+    let wrong = format!("file:{}", dir.path().join("wrong").display());
+    let (_, error, is_good) = run(&["tokens", "list", "--token", &wrong]);
+    assert!(!is_good && error.contains("BRK-023") && error.contains("role operator"), "{error}");
+
+    let secret = std::fs::read_to_string(dir.path().join("operator.token")).unwrap();
+    broker.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(broker.child.wait().unwrap().success());
+    // Without the broker the same commands work on its database. A file that was left is no hindrance.
+    std::fs::write(dir.path().join("operator.token"), secret).unwrap();
+    let third = good(&["tokens", "add", "me", "operator"]);
+    let list = good(&["tokens", "list"]);
+    assert!(list.contains("farm\tfleet\tdefault\trevoked"), "{list}");
+    let broker = Broker::start(dir.path(), &broker.address);
+    let options = Options { patience: Duration::from_secs(60), ..options };
+    Client::new(&url, Some(&third), options).unwrap().tokens().await.unwrap();
+    drop(broker);
 }
 
 #[test]

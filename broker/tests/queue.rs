@@ -201,6 +201,7 @@ async fn an_agent_is_quarantined_after_its_third_wrong_proof_and_can_be_pardoned
         class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: serde_json::Value::Null,
+        session: None,
     };
     let admit = || bench.store.admit(&bench.tenant, &request);
     assert!(matches!(admit().await, Err(BrokerError::Quarantined { .. })));

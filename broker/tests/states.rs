@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use crate::support::{Bench, agent};
 use rollmill_broker::policy::Next;
 use rollmill_broker::states::TRANSITIONS;
-use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
+use rollmill_broker::store::{Arrival, Opening, ROW_ARTIFACT_BYTES_MAX};
 use rollmill_broker_client::{
-    CompleteRequest, Digest, FailureClass, JobState, LeaseRef, NewJob, ReleaseRequest,
+    ClaimRequest, CompleteRequest, Digest, EpochOutcome, FailureClass, Installation, JobState,
+    LeaseRef, NewJob, ReleaseRequest, SessionId,
 };
 
 /// Records each change of a state. Every statement begins with a comment that names its file.
@@ -166,6 +167,21 @@ async fn expiries_and_losses(lab: &Lab) {
     lab.resume(&lease).await;
     bench.sql("UPDATE job SET ready_at = now()").await;
     assert_eq!(bench.store.promote().await.unwrap(), 1);
+    // Its agent starts again.
+    let open = Opening {
+        arrival: Arrival {
+            tenant: tenant.clone(),
+            token: "t".into(),
+            request: ClaimRequest::new(agent("a"), vec![]),
+        },
+        session: SessionId::random(),
+        installation: Installation::random(),
+        replaces: None,
+    };
+    bench.store.open_session(&open).await.unwrap();
+    lab.leased().await;
+    let again = Opening { session: SessionId::random(), ..open };
+    assert_eq!(bench.store.open_session(&again).await.unwrap().returned, 1);
     // A result and an input that are lost.
     let (_, result) = lab.done().await;
     bench.sql("DELETE FROM artifact_body").await;
@@ -199,6 +215,12 @@ async fn ends_by_hand(lab: &Lab) {
     for state in OPEN {
         let lease = lab.waiting(state).await;
         assert_eq!(bench.store.cancel(tenant, &[lease.job]).await.unwrap().jobs, 1);
+    }
+    for state in OPEN {
+        lab.waiting(state).await;
+        let closed = bench.store.close_epoch(tenant, 7, EpochOutcome::Final, None).await.unwrap();
+        assert_eq!(closed.cancelled.unwrap().jobs, 1);
+        bench.store.open_epoch(tenant, 7).await.unwrap();
     }
     let job = lab.ready().await;
     bench.store.cancel(tenant, std::slice::from_ref(&job.id)).await.unwrap();

@@ -30,6 +30,7 @@ fn request(name: &str, wait: Duration) -> ClaimRequest {
         class: SizeClass::SMALLEST,
         wait_ms: u64::try_from(wait.as_millis()).unwrap(),
         info: serde_json::json!({ "software": "test" }),
+        session: None,
     }
 }
 
@@ -444,9 +445,8 @@ async fn lists_beyond_a_batch_are_sent_in_parts() {
     let broker = TestSchema::new().await.broker().await;
     let client = broker.client();
     let bodies: Vec<Vec<u8>> = (0..2_500_u32).map(|n| n.to_be_bytes().to_vec()).collect();
-    // One body for all keeps the test short; the ids differ by epoch.
-    let input = client.put_artifacts(1, vec![bodies[0].clone()]).await.unwrap()[0];
-    let jobs: Vec<NewJob> = (0..2_500).map(|epoch| job(epoch, "leaf", input)).collect();
+    let inputs = client.put_artifacts(1, bodies.clone()).await.unwrap();
+    let jobs: Vec<NewJob> = inputs.iter().map(|input| job(1, "leaf", *input)).collect();
     let views = client.enqueue(jobs.clone()).await.unwrap();
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
     assert_eq!(views.iter().map(|view| view.id.clone()).collect::<Vec<_>>(), ids);
@@ -466,8 +466,7 @@ async fn lists_beyond_a_batch_are_sent_in_parts() {
     assert_eq!(listed, unfinished);
     assert_eq!(client.cancel(&ids).await.unwrap(), 2_499);
 
-    let digests = client.put_artifacts(1, bodies[..20].to_vec()).await.unwrap();
-    for (digest, body) in digests.iter().zip(&bodies) {
+    for (digest, body) in inputs.iter().zip(&bodies).step_by(100) {
         assert_eq!(client.get_artifact(digest).await.unwrap(), *body);
     }
 }
@@ -494,11 +493,20 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::Cancelled { id: id.clone() }, Answer::Cancelled),
         (E::AlreadyRejected { id }, Answer::RejectedBefore),
         (E::UnknownPath, Answer::Incompatible),
+        (E::UnknownToken { label: "t".into() }, Answer::Incompatible),
+        (E::TokenSuspended { label: "t".into() }, Answer::TokenRejected),
+        (E::IdentityTaken { agent: agent("a") }, Answer::IdentityTaken),
+        (E::UnknownSession { agent: agent("a") }, Answer::UnknownSession),
+        (E::TooManyRequests { what: "x", max: 1, retry_seconds: 1 }, Answer::Transient),
         (E::WrongMethod, Answer::Incompatible),
         (E::Overloaded, Answer::Transient),
         (E::Unauthorized, Answer::TokenRejected),
         (E::Forbidden, Answer::TokenRejected),
         (E::Objects { source: "away".into() }, Answer::Transient),
+        (E::EpochClosing { epoch: 7 }, Answer::EpochEnded),
+        (E::EpochGone { epoch: 7 }, Answer::EpochEnded),
+        (E::EpochsOpen { most: 64 }, Answer::Transient),
+        (E::DiskFull { free_percent: 3.0 }, Answer::Transient),
     ];
     for (error, meaning) in &errors {
         assert_eq!(Answer::of(error.status(), Some(error.code())), *meaning, "{error}");

@@ -325,6 +325,11 @@ impl<D: Device> Keys<D> {
         &self.device
     }
 
+    /// The circuits whose keys are in memory.
+    pub fn resident(&self) -> Vec<Circuit> {
+        Circuit::ALL.into_iter().filter(|circuit| self.resident.has(circuit)).collect()
+    }
+
     /// Returns the proving key of a circuit, and loads it first if needed.
     ///
     /// # Errors

@@ -4,8 +4,6 @@
 //! Thirty-two random changes by default; `ROLLMILL_MUTATIONS` asks for more, `ROLLMILL_SEED` for others.
 //! The generated Solidity verifier is compared with the native one in `plonk/tests/solidity.rs`.
 
-mod common;
-
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -29,7 +27,7 @@ use rollmill_plonk::transcript::{TranscriptKind, short_coefficient};
 use rollmill_plonk::verifier::{Pair, VerifyError, verify};
 use rollmill_plonk_testing::statements;
 
-use common::mutate::{gate_constants, gate_fails};
+use crate::common::mutate::{gate_constants, gate_fails};
 use rollmill_plonk_testing::cheats::Cheat;
 use rollmill_plonk_testing::statements::{Setting, circuit};
 

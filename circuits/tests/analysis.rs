@@ -6,8 +6,6 @@
 //! takes the new lines from the failing test, after an answer to the question why each new free unknown
 //! may be chosen.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -19,8 +17,8 @@ use rollmill_plonk::analysis::{coverage, freedom};
 use rollmill_plonk::builder::Builder;
 use rollmill_protocol::Circuit;
 
-use common::golden::{self, file};
-use common::{genesis_chain, transfer, value};
+use crate::common::golden::{self, file};
+use crate::common::{genesis_chain, transfer, value};
 
 /// Why unknowns of a section may be chosen.
 const REASONS: &[(&str, &str)] = &[

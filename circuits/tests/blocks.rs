@@ -1,8 +1,6 @@
 //! BlockRoot, BlockMerge and EpochRoot: they equal their plain twins, and each rule refuses what
 //! breaks it.
 
-mod common;
-
 use rollmill_algebra::Fr;
 use rollmill_circuits::block_merge;
 use rollmill_circuits::block_root::{self, BlockRootWitness};
@@ -15,9 +13,9 @@ use rollmill_protocol::public_inputs::{BlockRangeLayout, EpochRootLayout, TxRang
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use rollmill_protocol::{BlockRange, Circuit, Config, Constants, EpochRoot, Pair, TxRange};
 
-use common::mutate::{Free, Mutator};
-use common::parts::{lay_block_root as root_over, runs};
-use common::{
+use crate::common::mutate::{Free, Mutator};
+use crate::common::parts::{lay_block_root as root_over, runs};
+use crate::common::{
     BlockCase, chain, config, constants, constants_vars, opened, outcome, pair_vars, rows, small,
     value,
 };
@@ -399,7 +397,7 @@ fn epoch(children: &[BlockRangeLayout<Fr>], slots_per_epoch: u64) -> Builder {
     let constants = Constants { config_hash: config.hash(), ..constants() };
     // Ranges of a deployment with this number of slots; other changes stay.
     let children = children.iter().cloned().map(|mut child| {
-        if child.constants.config_hash == common::config().hash() {
+        if child.constants.config_hash == crate::common::config().hash() {
             child.constants.config_hash = constants.config_hash;
         }
         child
@@ -530,7 +528,7 @@ fn a_single_run_that_breaks_a_rule_is_rejected() {
 fn rows_of_a_block_that_do_not_fit_64_bits_are_rejected() {
     for (charged, good) in [(u64::MAX / 4, true), (u64::MAX, false)] {
         let is_rejected = rejected(2, |r, w| {
-            let mut leaves = common::leaves();
+            let mut leaves = crate::common::leaves();
             leaves[Circuit::TxBase as usize].charged_rows = charged;
             let tree = rollmill_protocol::vk_tree::vk_tree(&leaves);
             w.block.constants.vk_root = tree[VK_TREE_HEIGHT][0];

@@ -1,7 +1,5 @@
 //! The client circuit: honest transfers are accepted, and each rule refuses what breaks it.
 
-mod common;
-
 use rollmill_algebra::Fr;
 use rollmill_circuits::client::{CELL_BITS, ClientWitness, InputNote, Payer, build, constrain};
 use rollmill_circuits::gadgets::effects::publish;
@@ -11,8 +9,8 @@ use rollmill_protocol::ClientInputs;
 use rollmill_protocol::note::NoteOrigin;
 use rollmill_protocol::tree::{Tree, append};
 
-use common::mutate::{Free, Mutator};
-use common::{
+use crate::common::mutate::{Free, Mutator};
+use crate::common::{
     account, genesis, genesis_chain, keys, outcome, paid_from_notes, transfer, tx_of, value,
     vk_root,
 };

@@ -3,8 +3,6 @@
 //! `golden/` holds the genesis, the keys and every job's input and output, children before parents. Made by
 //! `cargo run -p rollmill-circuits --example epoch -- KEYS --write circuits/tests/golden 3 0 1`.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::{Circuit, ClientInputs, EpochRoot, Pair};
 use sha2::{Digest, Sha256};
 
-use common::golden;
+use crate::common::golden;
 
 struct Job {
     kind: String,
@@ -60,8 +58,8 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
         }
         if let Input::TxBase(TxBaseInput { witness, anchor_header_hash, proof }) = &input {
             let public = ClientInputs {
-                chain_id: common::CHAIN_ID,
-                version: common::version(),
+                chain_id: crate::common::CHAIN_ID,
+                version: crate::common::version(),
                 vk_root: set.root(),
                 protocol_version: PROTOCOL_VERSION,
                 anchor_header_hash: *anchor_header_hash,
@@ -83,7 +81,7 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
 #[test]
 fn the_golden_genesis_is_that_of_the_epoch() {
     let text = String::from_utf8(golden::file("genesis.json")).unwrap();
-    assert_eq!(text, common::genesis().to_json() + "\n");
+    assert_eq!(text, crate::common::genesis().to_json() + "\n");
 }
 
 /// Fails when a circuit changed and the golden epoch was not made anew.
@@ -127,7 +125,7 @@ fn the_witnesses_of_the_golden_jobs_are_what_they_were() {
 #[test]
 fn a_job_done_again_gives_the_same_bytes_and_keys_are_loaded_ahead_while_there_is_room() {
     let store = Arc::new(MemoryStore::default());
-    let srs = open_srs(store.as_ref(), common::CHAIN_ID).unwrap();
+    let srs = open_srs(store.as_ref(), crate::common::CHAIN_ID).unwrap();
     let keys = Keys::new(Arc::new(CpuDevice::default()), golden::keys(), srs, store, 2).unwrap();
     assert_eq!(keys.warm(&|| false).unwrap(), Warmed::Stopped);
     assert_eq!(keys.warm(&|| true).unwrap(), Warmed::Key(Circuit::TxBase));
@@ -190,8 +188,9 @@ fn merge_holds(change: impl Fn(&KeySet, &mut [ChildWitness; 2])) -> bool {
     let [left, right] = input.children() else { panic!("two children") };
     let mut children = [child(&set, left), child(&set, right)];
     change(&set, &mut children);
-    let (config, prover) = (common::config(), common::prover());
-    let constants = set.constants(common::CHAIN_ID, common::version(), &config, prover);
+    let (config, prover) = (crate::common::config(), crate::common::prover());
+    let constants =
+        set.constants(crate::common::CHAIN_ID, crate::common::version(), &config, prover);
     holds(tx_merge::build(&constants, &children), Circuit::TxMerge)
 }
 

@@ -1,7 +1,5 @@
 //! Gadgets: what they accept, what they reject, and that they equal their plain twins.
 
-mod common;
-
 use ark_ff::PrimeField;
 use rollmill_algebra::Fr;
 use rollmill_circuits::gadgets::indexed::{EntryWitness, OpenEntry, insert_nullifier};
@@ -18,7 +16,7 @@ use rollmill_protocol::tree::{
     StateRead, Tree, append as native, empty_root, indexed, node_hash,
 };
 
-use common::{outcome, small, value};
+use crate::common::{outcome, small, value};
 
 fn accepts(cell_bits: u32, lay_out: impl Fn(&mut Builder)) -> bool {
     let mut b = Builder::new(0, cell_bits);
@@ -441,7 +439,7 @@ fn an_entry_is_set_or_added_as_its_twins_do_it() {
         assert_eq!((b.value(before), b.value(after.count)), (u(value), u(count + added)), "{key}");
         let (layout, witness) = b.finish(None).unwrap();
         assert_eq!(check(&layout, &witness), Ok(()), "{key}");
-        common::mutate::Mutator::new(layout, witness).run(1);
+        crate::common::mutate::Mutator::new(layout, witness).run(1);
     }
 }
 
@@ -521,8 +519,11 @@ fn a_changed_cell_of_an_insertion_is_rejected() {
         b.set_public(1, after.count);
         let (layout, witness) = b.finish(None).unwrap();
         assert_eq!(check(&layout, &witness), Ok(()));
-        let free = common::mutate::Mutator::new(layout, witness).run(1);
+        let free = crate::common::mutate::Mutator::new(layout, witness).run(1);
         // is_zero(key) of an absent key, is_zero(next_key) of the last leaf.
-        assert!(free.get(&common::mutate::Free::InverseOfZero).is_none_or(|n| *n <= 2), "{free:?}");
+        assert!(
+            free.get(&crate::common::mutate::Free::InverseOfZero).is_none_or(|n| *n <= 2),
+            "{free:?}"
+        );
     }
 }

@@ -4,8 +4,6 @@
 //! The pages are `docs/book/protocol-2.md` and `docs/book/fields.md`: a test requires them to name every field, effect
 //! and public input.
 
-mod common;
-
 use rollmill_algebra::Fr;
 use rollmill_circuits::block_root;
 use rollmill_circuits::gadgets::effects::publish;
@@ -22,7 +20,7 @@ use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::tx::TxEffectsLayout;
 use rollmill_protocol::{EthAddress, Header, TxRange};
 
-use common::{
+use crate::common::{
     BlockCase, chain, config, constants, constants_vars, genesis, genesis_chain, outcome,
     pair_vars, value, wide,
 };

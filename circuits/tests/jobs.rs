@@ -1,7 +1,5 @@
 //! Job inputs: one encoding each, strict, and rejected by the plain rules before anything is proven.
 
-mod common;
-
 use ark_ff::UniformRand;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +18,7 @@ use rollmill_protocol::tree::WitnessError;
 use rollmill_protocol::{BlockRange, Circuit, Constants, Pair, Tx, TxTransition};
 use sha2::{Digest, Sha256};
 
-use common::{BlockCase, chain, config, prover};
+use crate::common::{BlockCase, chain, config, prover};
 
 fn point(rng: &mut ChaCha8Rng) -> G1Affine {
     G1Projective::rand(rng).into()
@@ -67,7 +65,7 @@ fn two_txs() -> BlockCase {
 }
 
 fn constants(set: &KeySet) -> Constants {
-    set.constants(common::CHAIN_ID, common::version(), &config(), prover())
+    set.constants(crate::common::CHAIN_ID, crate::common::version(), &config(), prover())
 }
 
 fn base_input(set: &KeySet, case: &BlockCase, tx: &Tx, transition: &TxTransition) -> Vec<u8> {

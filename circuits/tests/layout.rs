@@ -1,7 +1,5 @@
 //! A circuit's rows are the same whatever its witness: else its key would serve one witness only.
 
-mod common;
-
 use rollmill_circuits::circuit::{cell_bits, contracts, log_n, size, transcript, warm_order};
 use rollmill_circuits::registry::{layout, report};
 use rollmill_plonk::key::layout_digest;
@@ -9,7 +7,7 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::circuit::Family;
 use rollmill_protocol::{Circuit, EpochPlan};
 
-use common::golden;
+use crate::common::golden;
 
 #[test]
 fn every_witness_of_a_circuit_has_the_layout_of_the_recorded_keys() {

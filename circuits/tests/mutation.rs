@@ -4,8 +4,6 @@
 //! gadgets in `curve.rs`. Here it is the nine circuits as they are proven, over the golden epoch, and a
 //! sample of their cells: `ROLLMILL_MUTATION_STEP` makes it finer, `ROLLMILL_SEED` takes another.
 
-mod common;
-
 use std::collections::HashMap;
 
 use rollmill_algebra::Fr;
@@ -15,8 +13,8 @@ use rollmill_plonk::check::check;
 use rollmill_plonk::layout::FixedRow;
 use rollmill_protocol::Circuit;
 
-use common::golden;
-use common::mutate::{Free, Mutator};
+use crate::common::golden;
+use crate::common::mutate::{Free, Mutator};
 
 fn number(variable: &str, default: usize) -> usize {
     let text = std::env::var(variable).ok();
@@ -46,12 +44,12 @@ fn changed_cells_of_every_whole_circuit_are_rejected() {
 #[test]
 #[should_panic(expected = "is free")]
 fn a_variable_that_nothing_binds_is_found() {
-    let mut b = common::small(0);
-    let loose = b.witness(common::value(0, 0));
-    let bound = b.witness(common::value(0, 1));
+    let mut b = crate::common::small(0);
+    let loose = b.witness(crate::common::value(0, 0));
+    let bound = b.witness(crate::common::value(0, 1));
     b.raw_row([loose, bound, Builder::ZERO, Builder::ZERO], &FixedRow::blank(), [0; 8]);
     b.mul(bound, bound);
-    let (layout, witness) = common::finish(b);
+    let (layout, witness) = crate::common::finish(b);
     Mutator::new(layout, witness).run(1);
 }
 
@@ -59,9 +57,9 @@ fn a_variable_that_nothing_binds_is_found() {
 #[test]
 fn a_value_that_only_the_rom_binds_is_bound() {
     let rom = |is_read: bool| {
-        let mut b = common::small(0);
+        let mut b = crate::common::small(0);
         let (id, address) = (b.constant_u64(1), b.constant_u64(4));
-        let value = b.witness(common::value(0, 2));
+        let value = b.witness(crate::common::value(0, 2));
         b.rom_write(id, address, [value; 4], [value; 4]);
         if is_read {
             let row = b.raw_row(
@@ -71,12 +69,12 @@ fn a_value_that_only_the_rom_binds_is_bound() {
             );
             // Variables of their own, so that nothing ties the read to what was written.
             for _ in 0..2 {
-                let copies = [(); 4].map(|()| b.witness(common::value(0, 2)));
+                let copies = [(); 4].map(|()| b.witness(crate::common::value(0, 2)));
                 b.raw_row(copies, &FixedRow::blank(), [0; 8]);
             }
             b.note_read(row, id, address);
         }
-        let (layout, witness) = common::finish(b);
+        let (layout, witness) = crate::common::finish(b);
         assert_eq!(check(&layout, &witness), Ok(()));
         let mut mutator = Mutator::new(layout, witness);
         (0..mutator.variables()).filter(|i| !mutator.variable_is_bound(*i, Fr::from(3u64))).count()

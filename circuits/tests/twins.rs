@@ -1,8 +1,6 @@
 //! TxBase, TxMerge and BlockRoot state what their twins state of transactions that use every slot, and what an
 //! independent model states of its blocks.
 
-mod common;
-
 use rollmill_algebra::Fr;
 use rollmill_circuits::block_root::{BlockInput, BlockRootWitness, variant};
 use rollmill_circuits::tx_base::TxBaseWitness;
@@ -12,9 +10,9 @@ use rollmill_protocol::{BlockRange, Circuit, ClientInputs, Pair, TxEffects, TxRa
 use rollmill_protocol_testing::model::{Played, Player, frs, key_leaves, vectors};
 use serde_json::Value;
 
-use common::mutate::Mutator;
-use common::parts::{joined, lay_block_root, lay_tx_base, lay_tx_merge, runs};
-use common::{config, constants, full_block, opened_in, outcome, rows, value};
+use crate::common::mutate::Mutator;
+use crate::common::parts::{joined, lay_block_root, lay_tx_base, lay_tx_merge, runs};
+use crate::common::{config, constants, full_block, opened_in, outcome, rows, value};
 
 /// The public inputs of a circuit whose witness is valid.
 fn stated(b: Builder) -> Vec<Fr> {

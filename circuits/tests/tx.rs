@@ -1,7 +1,5 @@
 //! TxBase and TxMerge: they equal their plain twins, and each rule refuses what breaks it.
 
-mod common;
-
 use rollmill_algebra::Fr;
 use rollmill_circuits::gadgets::effects::publish;
 use rollmill_circuits::tx_base::{TxBaseWitness, constrain, constrain_over};
@@ -15,9 +13,9 @@ use rollmill_protocol::state::{BalanceChange, Settlement};
 use rollmill_protocol::tx::TxEffectsLayout;
 use rollmill_protocol::{ClientInputs, Pair, TxEffects, TxRange};
 
-use common::mutate::{Free, Mutator};
-use common::parts::{lay_tx_base as base, lay_tx_merge};
-use common::{BlockCase, chain, constants, outcome, pair_vars, value, wide};
+use crate::common::mutate::{Free, Mutator};
+use crate::common::parts::{lay_tx_base as base, lay_tx_merge};
+use crate::common::{BlockCase, chain, constants, outcome, pair_vars, value, wide};
 
 /// Transactions 1 and 2 in the second block: the first pays from its notes, the second claims for a new account.
 fn two_txs() -> BlockCase {
@@ -166,7 +164,7 @@ fn a_deposit_is_claimed_once_and_by_its_owner_only() {
     assert!(rejected_effects(|w| w.transition.effects.claim = None), "without its nullifier");
     assert!(rejected_effects(|w| w.body.effects.claim_index += 1));
     assert!(rejected_effects(|w| w.body.effects.claim_amount += 1));
-    assert!(rejected_effects(|w| w.body.effects.fee_payer = common::account(5)));
+    assert!(rejected_effects(|w| w.body.effects.fee_payer = crate::common::account(5)));
     assert!(rejected(|w, _| w.transition.effects.claim.as_mut().unwrap().path[3] = value(9, 1)));
     // The same claim over the tree after it: its nullifier is there.
     assert!(rejected(|w, _| {

@@ -18,6 +18,7 @@ import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
 import {IVerifier} from "../src/IVerifier.sol";
 import {Fixture, StakedFixture} from "./Fixture.sol";
+import {Golden} from "./Golden.sol";
 import {OutTree} from "./OutTree.sol";
 
 /// @notice What each action costs, from cold storage: the call alone, and the whole transaction with its base
@@ -68,34 +69,8 @@ abstract contract GasFixture is Fixture {
     }
 }
 
-/// @notice The generated verifier and the proof of the golden epoch, which the circuits' tests keep.
-contract GasVerifierTest is GasFixture {
-    uint256 private constant INPUTS = 24;
-    /// A byte of the format and one of the circuit's role.
-    uint256 private constant HEAD = 2;
-
-    function _golden() private view returns (bytes32[] memory inputs, bytes memory proof) {
-        bytes memory file = VM.readFileBinary("../circuits/tests/golden/09-epoch_root_2.output");
-        assertEq(file.length, HEAD + 32 * INPUTS + PROOF_BYTES, "bytes");
-        inputs = new bytes32[](INPUTS);
-        for (uint256 i; i < INPUTS; i++) {
-            bytes32 word;
-            assembly ("memory-safe") {
-                word := mload(add(add(file, add(0x20, HEAD)), mul(i, 0x20)))
-            }
-            inputs[i] = word;
-        }
-        proof = new bytes(PROOF_BYTES);
-        for (uint256 i; i < PROOF_BYTES; i++) {
-            proof[i] = file[HEAD + 32 * INPUTS + i];
-        }
-    }
-
-    function _verifier(bytes32[] memory inputs) private returns (IVerifier) {
-        VM.chainId(uint256(inputs[0]));
-        return IVerifier(VM.deployCode("src/EpochRoot2Verifier.sol:EpochRoot2Verifier"));
-    }
-
+/// @notice The generated verifier and the proof of the golden epoch.
+contract GasVerifierTest is GasFixture, Golden {
     function test_the_verifier_accepts_the_golden_epoch() public {
         (bytes32[] memory inputs, bytes memory proof) = _golden();
         IVerifier verifier = _verifier(inputs);

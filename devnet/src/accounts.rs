@@ -4,27 +4,25 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
+use rollmill_deployment::{Account, Amount, L2Account};
+use rollmill_l1::Azt;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::field::to_hex;
-use rollmill_protocol::genesis::{GENESIS_FORMAT, GenesisBalance, GenesisNote};
-use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::{Config, EthAddress, Fr, Genesis, Tx};
+use rollmill_protocol::{EthAddress, Tx};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::Keys;
 use rollmill_pxe::wallet::{Order, Wallet};
 
 use crate::keys::CircuitKeys;
-use crate::{ANVIL_CHAIN_ID, Error, Progress};
+use crate::{Error, Progress};
 
 /// Notes of each account at genesis, and their amount. Two, so that the first transfer can join
 /// them: an account sends a little more than one note holds.
-const NOTES: u64 = 2;
+const NOTES: usize = 2;
 const NOTE_VALUE: u64 = 1 << 40;
 /// Fee balance of each account: enough for some hundred thousand transactions at the first price.
 const FEE_BALANCE: u64 = 1 << 50;
-/// First prices of gas.
-const FEE_PER_GAS: u64 = 10;
 
 /// The accounts, in a ring: each sends to the next.
 #[derive(Debug)]
@@ -41,39 +39,15 @@ pub fn account_keys(seed: u64, n: usize) -> Vec<Keys> {
     (0..n).map(|_| Keys::generate(&mut rng)).collect()
 }
 
-/// The genesis of a rollup in which each account has notes and a fee balance.
-pub fn genesis(accounts: &[Keys], rollup: EthAddress, vk_root: Fr, config: Config) -> Genesis {
-    let owners: Vec<Fr> = accounts.iter().map(|keys| keys.address().to_field()).collect();
-    let notes = owners.iter().enumerate().flat_map(|(i, owner)| {
-        (0..NOTES).map(move |j| GenesisNote {
-            owner: *owner,
-            value: NOTE_VALUE,
-            // Public in any case, as the whole file is; different, so that no two notes are equal.
-            randomness: Fr::from(i as u64 * NOTES + j + 1),
-        })
-    });
-    Genesis {
-        format: GENESIS_FORMAT,
-        chain_id: ANVIL_CHAIN_ID,
-        rollup,
-        vk_root,
-        config,
-        fee_per_l2_gas: FEE_PER_GAS,
-        fee_per_da_gas: FEE_PER_GAS,
-        notes: notes.collect(),
-        fee_balances: owners
-            .iter()
-            .map(|address| GenesisBalance { address: *address, amount: FEE_BALANCE })
-            .collect(),
-    }
-}
-
-/// Archive root after the genesis block.
-///
-/// # Errors
-/// [`Error::Genesis`] if the file breaks its own rules.
-pub fn genesis_archive_root(genesis: &Genesis) -> Result<Fr, Error> {
-    Ok(genesis.build(MemoryStore::default())?.state.archive_root)
+/// What each account has at genesis: notes and a public balance.
+pub fn facts(accounts: &[Keys]) -> Vec<Account> {
+    let amount = |units| Amount(Azt::from_units(units));
+    let account = |keys: &Keys| Account {
+        address: L2Account(keys.address()),
+        notes_azt: vec![amount(NOTE_VALUE); NOTES],
+        public_azt: Some(amount(FEE_BALANCE)),
+    };
+    accounts.iter().map(account).collect()
 }
 
 impl Accounts {
@@ -239,17 +213,11 @@ pub(crate) async fn block_of(tx: &Tx, node: &NodeClient) -> Result<Option<u64>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment;
 
     #[test]
-    fn a_seed_always_gives_the_same_accounts_and_the_same_genesis() {
-        let config = deployment::config(1_000, 2, 1);
-        let root = |seed| {
-            let keys = account_keys(seed, 3);
-            let genesis = genesis(&keys, EthAddress([7; 20]), Fr::from(8u64), config);
-            genesis_archive_root(&genesis).unwrap()
-        };
-        assert_eq!(root(5), root(5));
-        assert_ne!(root(5), root(6));
+    fn a_seed_always_gives_the_same_accounts() {
+        let of = |seed| facts(&account_keys(seed, 3));
+        assert_eq!(of(5), of(5));
+        assert_ne!(of(5), of(6));
     }
 }

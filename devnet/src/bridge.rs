@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn signers_share_a_part_of_the_fees_and_the_coinbase_has_the_rest() {
         let members: Vec<Address> = (1..=4).map(Address::repeat_byte).collect();
-        let rates = Rates { blockReward: U96::from(7), ..crate::deployment::rates() };
+        let rates = Rates { blockReward: U96::from(7), ..crate::deployment::rate_facts().to_l1() };
         let block = PaidBlock { fees: 1_000, coinbase: members[1], signers: 0b1011 };
         let unit = U256::from(UNIT);
         let shares = [50, 850, 0, 50].map(|units| U256::from(units) * unit);

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_circuits::circuit::contracts as root_contracts;
-use rollmill_l1::abi::{self, Rates, RootKey};
-use rollmill_l1::alloy::primitives::aliases::U96;
+use rollmill_deployment::{
+    Account, Amount, Blocks, Bond, Committee, EthAccount, Event, Existing, Facts, Funds,
+    Governance, Roots, Schedule, Token, client_key,
+};
+use rollmill_l1::abi;
 use rollmill_l1::alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
@@ -15,17 +17,10 @@ use rollmill_l1::alloy::rpc::types::TransactionReceipt;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::blob::Sidecar;
-use rollmill_l1::{
-    Chosen, Followed, L1Client, L1Error, Plan, SenderConfig, Terms, TxRequest, TxSender,
-    creation_code, deploy, root_key,
-};
-use rollmill_plonk::solidity;
-use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
-use rollmill_protocol::{Config, EthAddress, Genesis};
+use rollmill_l1::{Azt, Followed, L1Client, L1Error, SenderConfig, TxRequest, TxSender};
+use rollmill_protocol::Config;
 
-use crate::accounts::genesis_archive_root;
 use crate::error::rpc;
-use crate::governance::create;
 use crate::keys::CircuitKeys;
 use crate::{ANVIL_CHAIN_ID, Error, Options};
 
@@ -80,11 +75,9 @@ pub struct Deployment {
     pub l1_ready: u64,
     pub config: Config,
     /// What L1 pays at first.
-    pub rates: Rates,
-    /// Genesis file.
-    pub genesis: PathBuf,
-    /// File with the client circuit's key.
-    pub client_key: PathBuf,
+    pub rates: abi::Rates,
+    /// The file that the processes of the deployment start with.
+    pub file: PathBuf,
 }
 
 impl Deployment {
@@ -136,89 +129,124 @@ pub(crate) async fn enrich(l1: &L1Client, account: Address) -> Result<(), Error>
     done.map_err(rpc("balance of a development account"))
 }
 
-/// The parameters of a deployment with slot 0 at `genesis_time`, epochs for so many blocks and so many members.
-pub(crate) fn config(genesis_time: u64, blocks: u32, members: u32) -> Config {
-    let slot_seconds = if members > 1 { COMMITTEE_SLOT_SECONDS } else { SLOT_SECONDS };
-    Config {
-        genesis_time,
-        slot_seconds: slot_seconds.into(),
-        slots_per_epoch: slots_per_epoch(blocks).into(),
-        l2_gas_limit: 32 * L2_GAS_PER_TX,
-        l2_gas_target: 16 * L2_GAS_PER_TX,
-        da_gas_limit: 32 * DA_GAS_PER_TX,
-        da_gas_target: 16 * DA_GAS_PER_TX,
-        min_fee_per_gas: 1,
-        message_subtree_height: 6,
-    }
+/// First prices of gas.
+const FEE_PER_GAS: u64 = 10;
+
+fn azt(base_units: u128) -> Amount {
+    Amount(Azt::new(base_units))
 }
 
 /// What L1 pays at first.
-pub(crate) fn rates() -> Rates {
-    Rates {
-        feePerConstraint: 1_000_000,
-        blockReward: U96::from(TOKEN),
-        proposerBps: 8_000,
-        attesterBps: 2_000,
-        proverBps: 0,
-        challengeShareBps: 5_000,
-        committeeSize: 4,
-        bondAmount: U96::from(BOND),
-        minStake: U96::from(TOKEN),
+pub(crate) fn rate_facts() -> rollmill_deployment::Rates {
+    rollmill_deployment::Rates {
+        fee_per_constraint_azt: azt(1_000_000),
+        block_reward_azt: azt(TOKEN),
+        proposer_bps: 8_000,
+        attester_bps: 2_000,
+        prover_bps: 0,
+        challenge_share_bps: 5_000,
+        committee_size: 4,
+        bond_azt: azt(BOND),
+        min_stake_azt: azt(TOKEN),
     }
 }
 
-/// Deploys the contracts on L1, funds them, and writes the files that name them. `genesis` makes the genesis of
-/// the rollup at an address under a config.
+/// Deploys the contracts on L1, funds them, and writes the files that name them. `accounts` have something on L2 from
+/// the start.
 ///
 /// # Errors
-/// [`Error::L1`] when L1 rejects it, [`Error::File`] for the artifacts or the files.
+/// [`Error::L1`] when L1 rejects it, [`Error::Deploy`] for the facts, the verifiers or the files.
 pub async fn deploy_contracts(
     l1: SocketAddr,
-    contracts: &Path,
     data: &Path,
     keys: &CircuitKeys,
     genesis_time: u64,
-    genesis: impl FnOnce(EthAddress, Config) -> Genesis,
+    accounts: Vec<Account>,
     options: &Options,
 ) -> Result<Deployment, Error> {
     let deployer = Deployer::open(l1, data).await?;
-    let verifiers = deployer.verifiers(contracts, keys).await?;
-    let (timelock, token) = deploy_token(&deployer.sender).await?;
     let proof_window_seconds = match options.chaos {
         Some(_) => CHAOS_PROOF_WINDOW_SECONDS,
         None => PROOF_WINDOW_SECONDS,
     };
     let members = (1..=options.committee).map(|i| Ok(signer(&member_key(i))?.address()));
-    let members = members.collect::<Result<_, Error>>()?;
     let of = Founding {
         name: "rollup",
-        token,
-        timelock,
-        verifiers,
-        members,
-        config: config(genesis_time, options.blocks, options.committee),
+        existing: Existing::default(),
+        members: members.collect::<Result<_, Error>>()?,
+        genesis_time,
+        blocks: options.blocks,
         proof_window_seconds,
+        accounts,
+        rewards: TREASURY,
     };
-    let (deployment, genesis) = deployer.found(of, keys, genesis).await?;
-    deployer.back(&deployment, &genesis).await?;
-    deployer.pay("fund/rewards", token, deployment.contracts.rewards, TREASURY).await?;
-    deployer.post_bonds(&deployment).await?;
-    Ok(deployment)
+    deployer.found(of, keys).await
 }
 
 /// What distinguishes a deployment from another on the same L1.
 #[derive(Debug, Clone)]
 pub(crate) struct Founding {
-    /// Prefix of its transactions and files.
+    /// Prefix of its transactions, and folder of its files.
     pub name: &'static str,
-    pub token: Address,
-    pub timelock: Address,
-    /// For ranges of one block and of more.
-    pub verifiers: [RootKey; 2],
+    /// Token, timelock and verifiers, if it has those of another one.
+    pub existing: Existing,
     /// Accounts of the fixed committee.
     pub members: Vec<Address>,
-    pub config: Config,
+    /// Time of slot 0.
+    pub genesis_time: u64,
+    /// Blocks for which an epoch has slots.
+    pub blocks: u32,
     pub proof_window_seconds: u32,
+    /// Who has something on L2 from the start.
+    pub accounts: Vec<Account>,
+    /// Base units that Rewards gets.
+    pub rewards: u128,
+}
+
+impl Founding {
+    /// As an operator would write them into a file. A new token has a timelock that the deployer alone schedules.
+    fn facts(self, deployer: Address) -> Facts {
+        let is_new = self.existing.token.is_none();
+        let slot_seconds =
+            if self.members.len() > 1 { COMMITTEE_SLOT_SECONDS } else { SLOT_SECONDS };
+        let bond =
+            |member: &Address| Bond { account: EthAccount(*member), amount_azt: azt(BOND * BONDS) };
+        Facts {
+            name: self.name.to_owned(),
+            chain_id: ANVIL_CHAIN_ID,
+            schedule: Schedule {
+                genesis_time: self.genesis_time,
+                slot_seconds: slot_seconds.into(),
+                slots_per_epoch: slots_per_epoch(self.blocks).into(),
+                proof_window_seconds: self.proof_window_seconds,
+                challenge_seconds: CHALLENGE_SECONDS,
+                proof_grace_seconds: CHALLENGE_SECONDS,
+                max_unproven_epochs: MAX_UNPROVEN_EPOCHS,
+            },
+            blocks: Blocks {
+                max_txs: 32,
+                target_txs: 16,
+                min_fee_per_gas: 1,
+                first_fee_per_l2_gas: FEE_PER_GAS,
+                first_fee_per_da_gas: FEE_PER_GAS,
+            },
+            existing: self.existing,
+            token: is_new.then(|| Token { supply_azt: azt(SUPPLY), holder: None }),
+            governance: is_new.then_some(Governance {
+                timelock_seconds: 0,
+                owner: Some(EthAccount(deployer)),
+                vote: None,
+            }),
+            bonds: self.members.iter().map(bond).collect(),
+            committee: Committee {
+                members: self.members.into_iter().map(EthAccount).collect(),
+                staking: false,
+            },
+            rates: rate_facts(),
+            funds: Funds { rewards_azt: (self.rewards > 0).then(|| azt(self.rewards)) },
+            accounts: self.accounts,
+        }
+    }
 }
 
 /// The account that deploys and funds everything, and has the token's first supply.
@@ -229,8 +257,6 @@ pub(crate) struct Deployer {
     l1_url: String,
     /// Directory of the files that name a deployment.
     data: PathBuf,
-    /// L1's head before the first of its transactions.
-    start: u64,
 }
 
 impl Deployer {
@@ -241,25 +267,13 @@ impl Deployer {
     pub(crate) async fn open(l1: SocketAddr, data: &Path) -> Result<Self, Error> {
         let l1_url = format!("http://{l1}");
         let client = L1Client::connect(std::slice::from_ref(&l1_url), ANVIL_CHAIN_ID).await?;
-        let start = client.latest().await?.number;
         let intents = data.join("deployer-intents.json");
         let sender = open_sender(&client, DEPLOYER_KEY, &intents).await?;
-        Ok(Self { l1: client, sender, l1_url, data: data.to_owned(), start })
+        Ok(Self { l1: client, sender, l1_url, data: data.to_owned() })
     }
 
-    /// Deploys both generated verifiers, and opens their leaves in the key tree.
-    ///
-    /// # Errors
-    /// [`Error::VerifierStale`] for verifiers of other keys; as [`deploy_contracts`].
-    pub(crate) async fn verifiers(
-        &self,
-        contracts: &Path,
-        keys: &CircuitKeys,
-    ) -> Result<[RootKey; 2], Error> {
-        deploy_verifiers(&self.sender, contracts, keys).await
-    }
-
-    /// Deploys a rollup with the contracts that belong to it, and writes the files that name it. Nothing is funded.
+    /// Deploys a rollup with the contracts that belong to it, funds it, gives every member wei, posts the members' bonds,
+    /// and writes the files that name it: what `rollmill-l1 deploy` does.
     ///
     /// # Errors
     /// As [`deploy_contracts`].
@@ -267,65 +281,32 @@ impl Deployer {
         &self,
         of: Founding,
         keys: &CircuitKeys,
-        genesis: impl FnOnce(EthAddress, Config) -> Genesis,
-    ) -> Result<(Deployment, Genesis), Error> {
-        let (sender, name) = (&self.sender, of.name);
-        let code = abi::BlobAvailability::BYTECODE.clone();
-        let data_availability =
-            deploy(sender, &format!("{name}/BlobAvailability"), code).await?.address;
-        let committee = abi::FixedCommittee::constructorCall { members: of.members.clone() };
-        let id = format!("{name}/FixedCommittee");
-        let selection = create(sender, &id, &abi::FixedCommittee::BYTECODE, &committee).await?;
-        let plan = Plan::new(sender, name).await?;
-        let genesis = genesis(EthAddress(plan.rollup().into_array()), of.config);
-        let [one_block, more_blocks] = of.verifiers;
-        let verifiers = [one_block.verifier, more_blocks.verifier];
-        let terms = Terms {
-            genesis_archive_root: genesis_archive_root(&genesis)?,
-            vk_root: keys.set().root(),
-            config: of.config,
-            one_block,
-            more_blocks,
-            proof_window_seconds: of.proof_window_seconds,
-            challenge_seconds: CHALLENGE_SECONDS,
-            proof_grace_seconds: CHALLENGE_SECONDS,
-            max_unproven_epochs: MAX_UNPROVEN_EPOCHS,
-            data_availability,
-            token: of.token,
-            timelock: of.timelock,
-            selection: Chosen::Existing(selection),
-            rates: rates(),
-        };
-        let rollup = plan.deploy(sender, name, &terms).await?.address;
-        let deployment = Deployment {
+    ) -> Result<Deployment, Error> {
+        for account in of.members.iter().copied() {
+            enrich(&self.l1, account).await?;
+        }
+        let (folder, members) = (self.data.join(of.name), of.members.clone());
+        let facts = of.facts(self.sender.account());
+        let roots = Roots::of(keys.set(), None, ANVIL_CHAIN_ID)?;
+        let key = client_key(keys.set()).to_bytes();
+        let mut silent = |_: Event<'_>| {};
+        let deployed =
+            rollmill_deployment::deploy(&self.sender, &facts, &roots, &key, &folder, &mut silent);
+        let deployed = deployed.await?;
+        let at = deployed.plan.addresses;
+        Ok(Deployment {
             l1_url: self.l1_url.clone(),
-            rollup,
-            contracts: self.l1.rollup(rollup).await?.info().await?.contracts,
-            token: of.token,
-            members: of.members,
-            verifiers,
-            l1_start: self.start,
-            l1_ready: self.l1.latest().await?.number,
-            config: of.config,
-            rates: rates(),
-            genesis: self.data.join(format!("{name}-genesis.json")),
-            client_key: self.data.join("client.key"),
-        };
-        let write = |path: &Path, bytes: &[u8]| {
-            std::fs::write(path, bytes).map_err(Error::file("write", path))
-        };
-        write(&deployment.genesis, genesis.to_json().as_bytes())?;
-        write(&deployment.client_key, &keys.client_key().to_bytes())?;
-        Ok((deployment, genesis))
-    }
-
-    /// Backs what genesis created on L2.
-    async fn back(&self, deployment: &Deployment, genesis: &Genesis) -> Result<(), Error> {
-        let notes = genesis.notes.iter().map(|note| note.value);
-        let units = notes.chain(genesis.fee_balances.iter().map(|balance| balance.amount));
-        let backing: u128 = units.map(|units| u128::from(units) * u128::from(UNIT)).sum();
-        let portal = deployment.contracts.feePortal;
-        self.pay("fund/fee-portal", deployment.token, portal, backing).await
+            rollup: at.rollup,
+            contracts: at.tied,
+            token: at.token,
+            members,
+            verifiers: at.verifiers,
+            l1_start: deployed.l1_start,
+            l1_ready: deployed.l1_ready,
+            config: deployed.plan.terms.config,
+            rates: deployed.plan.terms.rates,
+            file: deployed.path,
+        })
     }
 
     /// Transfers tokens.
@@ -341,24 +322,6 @@ impl Deployer {
     ) -> Result<(), Error> {
         let transfer = abi::AztToken::transferCall { to, value: U256::from(amount) };
         send(&self.sender, id, token, &transfer).await
-    }
-
-    /// Gives every member wei, and posts its bonds.
-    ///
-    /// # Errors
-    /// [`Error::L1`].
-    pub(crate) async fn post_bonds(&self, deployment: &Deployment) -> Result<(), Error> {
-        let (vault, bonds) = (deployment.contracts.bondVault, U256::from(BOND) * U256::from(BONDS));
-        let all = bonds * U256::from(deployment.members.len());
-        let approve = abi::AztToken::approveCall { spender: vault, value: all };
-        let rollup = deployment.rollup;
-        send(&self.sender, &format!("{rollup}/approve"), deployment.token, &approve).await?;
-        for account in deployment.members.iter().copied() {
-            enrich(&self.l1, account).await?;
-            let deposit = abi::BondVault::depositCall { account, amount: bonds };
-            send(&self.sender, &format!("{rollup}/bonds/{account}"), vault, &deposit).await?;
-        }
-        Ok(())
     }
 }
 
@@ -412,56 +375,6 @@ pub async fn warm_up(l1: SocketAddr, intents: &Path) -> Result<(), Error> {
     let request = TxRequest { sidecar, ..TxRequest::call("warm-up", to, Bytes::new()) };
     sender.send(request).await?;
     Ok(())
-}
-
-/// Deploys both generated verifiers, and opens their leaves in the key tree.
-async fn deploy_verifiers(
-    sender: &TxSender,
-    contracts: &Path,
-    keys: &CircuitKeys,
-) -> Result<[RootKey; 2], Error> {
-    let code = |name: &str| {
-        let path = contracts.join("artifacts").join(format!("{name}.json"));
-        let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-        Ok::<_, Error>(creation_code(&text)?)
-    };
-    let mut roots = Vec::new();
-    for (circuit, name) in root_contracts() {
-        // A verifier of other keys would reject every proof, after minutes of proving.
-        let path = contracts.join("src").join(format!("{name}.sol"));
-        let source = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-        let key = &keys.set().key(circuit).vk;
-        if source != solidity::generate(key, keys.set().tau_g2(), &name, Some(circuit.pair_at())) {
-            return Err(Error::VerifierStale { path });
-        }
-        let verifier = deploy(sender, &name, code(&name)?).await?.address;
-        let opened = keys.set().opened(circuit);
-        roots.push(root_key(verifier, opened.leaf.charged_rows, &opened.path)?);
-    }
-    let got = roots.len();
-    roots.try_into().map_err(|_| {
-        let reason = format!("{got} of them, two expected");
-        Error::from(L1Error::Decode { what: "root circuits", reason })
-    })
-}
-
-/// Deploys the fee asset, whose minter is a timelock that only the deployer can schedule.
-async fn deploy_token(sender: &TxSender) -> Result<(Address, Address), Error> {
-    let admin = sender.account();
-    let timelock = abi::TimelockController::constructorCall {
-        minDelay: U256::ZERO,
-        proposers: vec![admin],
-        executors: vec![Address::ZERO],
-        admin,
-    };
-    let timelock =
-        create(sender, "TimelockController", &abi::TimelockController::BYTECODE, &timelock).await?;
-    let token = abi::AztToken::constructorCall {
-        minter: timelock,
-        holder: admin,
-        supply: U256::from(SUPPLY),
-    };
-    Ok((timelock, create(sender, "AztToken", &abi::AztToken::BYTECODE, &token).await?))
 }
 
 /// The receipt of a transaction that L1 included.

@@ -181,26 +181,14 @@ pub enum Error {
         source: rollmill_pxe::error::PxeError,
     },
 
-    /// The genesis is invalid.
-    ///
-    /// Do: A bug in Rollmill: report it with the command line.
-    #[error("{}: the genesis is invalid: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
-    Genesis {
-        #[from]
-        source: rollmill_protocol::genesis::GenesisError,
-    },
+    #[error(transparent)]
+    Deploy(#[from] rollmill_deployment::DeployError),
 
     /// A transaction that the node had accepted was dropped.
     ///
     /// Do: Use `--dir` and read the reason in the node's log.
     #[error("{}: transaction {tx_hash} was dropped: {reason}", self.code())]
     Dropped { tx_hash: String, reason: String },
-
-    /// The generated verifier in `contracts/src` was made from other keys.
-    ///
-    /// Do: Run `make gen`, then `cd contracts && npm run build`.
-    #[error("{}: {} was generated from other keys; run: make gen", self.code(), path.display())]
-    VerifierStale { path: PathBuf },
 
     /// A payment or a balance on L1 is not what the formulas say.
     ///
@@ -262,10 +250,9 @@ rollmill_errors::coded! {
         Self::L1Key => "NET-015",
         Self::Node { .. } => "NET-016",
         Self::Wallet { .. } => "NET-017",
-        Self::Genesis { .. } => "NET-018",
+        Self::Deploy(error) => (error),
         Self::Dropped { .. } => "NET-019",
         Self::NoReceipt { .. } => "NET-020",
-        Self::VerifierStale { .. } => "NET-021",
         Self::ContractsMissing { .. } => "NET-035",
         Self::AnvilVariable { .. } => "NET-036",
         Self::Unpaid { .. } => "NET-037",

@@ -12,7 +12,6 @@ use rollmill_circuits::jobs;
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{self, Keys};
 use rollmill_circuits::store::{DirStore, cache_dir};
-use rollmill_node::ClientKey;
 use rollmill_protocol::{Circuit, ClientInputs};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::wallet::ClientProver;
@@ -66,13 +65,6 @@ impl CircuitKeys {
     /// The verification keys.
     pub fn set(&self) -> &KeySet {
         self.keys.set()
-    }
-
-    /// The client circuit's key with its place in the key tree, as nodes want it.
-    pub fn client_key(&self) -> ClientKey {
-        let opened = self.set().opened(Circuit::Client);
-        let key = self.set().key(Circuit::Client);
-        ClientKey::new(*self.set().tau_g2(), key.vk.clone(), opened.leaf.charged_rows, opened.path)
     }
 
     /// A valid proof with the public inputs of `tx`, of a circuit of the client's shape that constrains

@@ -88,7 +88,7 @@ pub async fn bring_up(
     {
         network.programs.own(program)?;
     }
-    let contracts = network.programs.contracts()?;
+    network.programs.contracts()?;
     // Under faults L1 reorganises, except for blocks that it has finalized.
     let epoch_slots = if options.chaos.is_some() { chaos::L1_EPOCH_SLOTS } else { 2 };
     let l1_address = network.start_anvil(epoch_slots).await?;
@@ -107,12 +107,10 @@ pub async fn bring_up(
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let mut account_keys = accounts::account_keys(options.seed, senders.max(least));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let vk_root = keys.set().root();
-    let genesis = |rollup, config| accounts::genesis(&account_keys, rollup, vk_root, config);
+    let owners = accounts::facts(&account_keys);
     let data = network.dir.path().join("data");
     let time = now.as_secs();
-    let deployment =
-        deploy_contracts(l1_address, &contracts, &data, &keys, time, genesis, options).await?;
+    let deployment = deploy_contracts(l1_address, &data, &keys, time, owners, options).await?;
     progress.line(&format!("contracts: rollup {}, token {}", deployment.rollup, deployment.token));
 
     let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;

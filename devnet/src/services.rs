@@ -40,11 +40,7 @@ fn with_node(
     program
         .flag("--node-data-dir", data)
         .flag("--node-l1-urls", network.l1_urls.join(","))
-        .flag("--node-chain-id", ANVIL_CHAIN_ID.to_string())
-        .flag("--node-rollup", deployment.rollup.to_string())
-        .flag("--node-l1-start", deployment.l1_start.to_string())
-        .flag("--node-genesis", &deployment.genesis)
-        .flag("--node-client-key", &deployment.client_key)
+        .flag("--deployment", &deployment.file)
         .flag("--node-listen", listen.to_string())
         .flag("--node-blob-archive", network.dir.data(&format!("{}-blobs", program_name)))
         .flag("--node-beacon-urls", &deployment.l1_url)

@@ -106,6 +106,7 @@ fn pages() -> Vec<(String, String)> {
         help(name, name, &mut lines);
     }
     help("rollmill-bench", "rollmill-bench", &mut lines);
+    help("rollmill-capacity", "rollmill-capacity", &mut lines);
     help("rollmill-devnet", "rollmill-devnet", &mut lines);
     help("rollmill-xtask", "cargo xtask", &mut lines);
     let mut settings = format!(
@@ -197,6 +198,7 @@ const VALUE_NAMES: &[&str] = &[
     "HOST:PORT",
     "KIND",
     "LIST",
+    "N,...",
     "NAME",
     "NAME=VALUE",
     "PAYER",
@@ -215,6 +217,7 @@ const NUMBERS: &[&str] = &[
     "BLOCKS",
     "BPS",
     "BYTES",
+    "CENTS",
     "EPOCH",
     "GWEI",
     "ID",
@@ -222,6 +225,7 @@ const NUMBERS: &[&str] = &[
     "MILLISECONDS",
     "MINUTES",
     "N",
+    "PERCENT",
     "SECONDS",
     "SEED",
     "SLOTS",
@@ -307,9 +311,8 @@ fn lacks(option: &Shown, usage: &str, program: Option<&str>) -> Vec<&'static str
 fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
     let mut found = Vec::new();
     let mut seen = 0;
-    for name in
-        SERVICES.iter().copied().chain(["rollmill-bench", "rollmill-devnet", "rollmill-xtask"])
-    {
+    let others = ["rollmill-bench", "rollmill-capacity", "rollmill-devnet", "rollmill-xtask"];
+    for name in SERVICES.iter().copied().chain(others) {
         let mut pages = Vec::new();
         help_pages(name, &[], &mut pages);
         for (words, text) in pages {
@@ -319,7 +322,7 @@ fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
                 let is_own = ["help", "version"].contains(&option.flag.as_str())
                     || (option.heading == "Options" && !words.is_empty());
                 let of = match name {
-                    "rollmill-devnet" | "rollmill-xtask" => None,
+                    "rollmill-capacity" | "rollmill-devnet" | "rollmill-xtask" => None,
                     "rollmill-bench" => Some("agent"),
                     name => name.strip_prefix("rollmill-"),
                 };

@@ -99,6 +99,11 @@ impl Plan {
         Ok(Self { nonce, account })
     }
 
+    /// The plan of an account whose rollup takes this nonce.
+    pub const fn at(account: Address, nonce: u64) -> Self {
+        Self { nonce, account }
+    }
+
     /// Address of the rollup.
     pub fn rollup(&self) -> Address {
         self.account.create(self.nonce)
@@ -111,7 +116,7 @@ impl Plan {
     }
 
     /// The contracts as the rollup knows them.
-    fn contracts(&self, terms: &Terms) -> Contracts {
+    pub fn contracts(&self, terms: &Terms) -> Contracts {
         let at = |place: u64| self.account.create(self.nonce + place);
         let [inbox, outbox, fee_portal, rewards, bond_vault] = [1, 2, 3, 4, 5].map(at);
         let (selection, registry) = match terms.selection {
@@ -130,17 +135,12 @@ impl Plan {
         }
     }
 
-    /// Creates the contracts, and returns the rollup's deployment.
+    /// The creations in their order, each by its name and with its constructor's arguments. Each takes the nonce after
+    /// the one before.
     ///
     /// # Errors
-    /// [`L1Error::Reverted`] if a constructor rejects its arguments; [`L1Error::NonceTaken`] if the account
-    /// sent something else meanwhile; as [`TxSender::send`].
-    pub async fn deploy(
-        &self,
-        sender: &TxSender,
-        prefix: &str,
-        terms: &Terms,
-    ) -> Result<Deployment, L1Error> {
+    /// [`L1Error::Decode`] if the config is out of its bounds.
+    pub fn creations(&self, terms: &Terms) -> Result<Vec<(&'static str, Bytes)>, L1Error> {
         let bad = |error: rollmill_protocol::DecodeError| L1Error::Decode {
             what: "deployment's config",
             reason: error.to_string(),
@@ -175,7 +175,22 @@ impl Plan {
             abi::creation(&abi::Registry::BYTECODE, &registry.abi_encode()),
         ];
         let has_staking = terms.selection == Chosen::Staking;
-        let tied = TIED.iter().zip(codes).filter(|(name, _)| **name != STAKING || has_staking);
+        let tied = TIED.into_iter().zip(codes);
+        Ok(tied.filter(|(name, _)| *name != STAKING || has_staking).collect())
+    }
+
+    /// Creates the contracts, and returns the rollup's deployment.
+    ///
+    /// # Errors
+    /// [`L1Error::Reverted`] if a constructor rejects its arguments; [`L1Error::NonceTaken`] if the account
+    /// sent something else meanwhile; as [`TxSender::send`].
+    pub async fn deploy(
+        &self,
+        sender: &TxSender,
+        prefix: &str,
+        terms: &Terms,
+    ) -> Result<Deployment, L1Error> {
+        let tied = self.creations(terms)?;
         let mut first = None;
         for (nonce, (name, code)) in (self.nonce..).zip(tied) {
             let planned = self.account.create(nonce);

@@ -76,6 +76,14 @@ impl KeySource {
     }
 }
 
+/// The key of a secret's text: 64 hexadecimal digits. `from` says where the text came from.
+///
+/// # Errors
+/// [`L1Error::Key`], which never repeats the text.
+pub fn parse_key(from: &str, text: &str) -> Result<PrivateKeySigner, L1Error> {
+    from_hex(text).map_err(|reason| L1Error::Key { from: from.to_owned(), reason })
+}
+
 /// The lock of a keystore file; see [`KeySource::lock`].
 #[derive(Debug)]
 pub struct KeyLock {

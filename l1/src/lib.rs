@@ -46,7 +46,7 @@ pub use event::{
 };
 pub use fees::Fees;
 pub use follower::Follower;
-pub use keys::{KeyLock, KeySource, read_keystore, write_keystore};
+pub use keys::{KeyLock, KeySource, parse_key, read_keystore, write_keystore};
 pub use seeds::{FIRST_SEED, SEED_LAG, Seeds};
 pub use sender::{
     Expiry, GAS_LIMIT_MAX, Right, Seen, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus,

@@ -5,6 +5,7 @@ use alloy::primitives::Address;
 use alloy::providers::RootProvider;
 
 use crate::abi::Staking;
+use crate::attest::Duty;
 use crate::client::Selection;
 use crate::economics::Call;
 use crate::error::L1Error;
@@ -55,13 +56,10 @@ impl Seeds {
         Ok((attester.status == ACTIVE).then_some(attester.index))
     }
 
-    /// The committee of an epoch, of which `slot` is one, in the order in which it was drawn. It is empty if the epoch has
-    /// none, and then no proposal records a seed.
-    pub async fn committee(&self, epoch: u64, slot: u64) -> Result<Vec<Address>, L1Error> {
-        if self.selection.proposer_of(slot).await?.is_zero() {
-            return Ok(Vec::new());
-        }
-        self.selection.committee(epoch).await
+    /// [`Selection::duty`]: the members are in the order in which they were drawn. Without a committee no proposal records
+    /// a seed.
+    pub async fn duty(&self, slot: u64, epoch: u64) -> Result<Option<Duty>, L1Error> {
+        self.selection.duty(slot, epoch).await
     }
 
     /// Records the seed of the epoch in which it is included.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rollmill_l1::KeySource;
 use rollmill_protocol::EthAddress;
-use rollmill_service::{Conflict, HttpLimits, values};
+use rollmill_service::{Conflict, Fact, HttpLimits, values};
 
 use crate::PoolLimits;
 use crate::blobs::BlobConfig;
@@ -121,6 +121,15 @@ pub struct NodeConfig {
     #[command(flatten)]
     pub blobs: BlobConfig,
 }
+
+/// What a node takes from the deployment's file.
+pub const NODE_FACTS: &[Fact] = &[
+    Fact::identity("node.chain_id", "chain_id"),
+    Fact::identity("node.rollup", "contracts.rollup"),
+    Fact::default("node.l1_start", "l1_start"),
+    Fact::path("node.genesis", "genesis"),
+    Fact::path("node.client_key", "client_key"),
+];
 
 impl Default for NodeConfig {
     fn default() -> Self {

@@ -7,9 +7,7 @@
 //! there. After a deliberate change, `ROLLMILL_BLESS=1` writes all of it again.
 //! `ROLLMILL_KEEP_FORGE_PROJECT=/some/folder` leaves the project there, to run forge by hand.
 
-#[path = "solidity/forger.rs"]
 mod forger;
-#[path = "solidity/pairs.rs"]
 mod pairs;
 
 use std::fs;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use rollmill_l1::Azt;
-use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
+use rollmill_node::config::{AccountConfig, NODE_FACTS, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
-use rollmill_service::{Common, Conflict, Secret, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Secret, Settings, values};
 
 use crate::quotes::QuotesConfig;
 
@@ -73,6 +73,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const DEPLOYMENT: &'static [Fact] = NODE_FACTS;
+
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         self.node.check()?;
         self.quotes.check(self.dry_run)?;

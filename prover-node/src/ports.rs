@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rollmill_broker_client::Client;
+use rollmill_broker_client::{Client, EpochOutcome};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::{L1BlockRef, L1Client};
 use rollmill_node::Node;
@@ -78,6 +78,10 @@ pub struct Memory {
     epochs: BTreeMap<u64, Vec<RangeBlock>>,
     failures: BTreeMap<u64, SubmitFailure>,
     cleaned: BTreeSet<u64>,
+    /// Epochs that the broker closed, or that another deployment still uses.
+    closed: BTreeSet<u64>,
+    /// The broker did not answer in this turn.
+    is_deaf: bool,
     attempts: BTreeMap<u64, u32>,
     states: BTreeMap<u64, (&'static str, Instant)>,
 }
@@ -244,6 +248,10 @@ fn block_of(node: &Node, number: u64, slots: u64) -> Result<Option<(u64, RangeBl
 
 impl Ports for NodePorts {
     async fn chain(&mut self, rows: &[Row]) -> Result<Chain, Failure> {
+        self.memory.is_deaf = false;
+        for row in rows.iter().filter(|row| !row.state.is_end()) {
+            self.memory.closed.remove(&row.epoch);
+        }
         let tips = self.running.node.tips();
         let (pending, proven) = (tips.pending.block_number, tips.proven.block_number);
         let l1 = self.l1_facts(tips.l1_block).await?;
@@ -325,6 +333,26 @@ impl Ports for NodePorts {
                 failpoint!("prover-node.after_submit");
             }
             Effect::Capture { reason } => self.capture(row, reason),
+        }
+    }
+
+    async fn close(&mut self, epoch: u64, outcome: EpochOutcome) {
+        if self.memory.closed.contains(&epoch) || self.memory.is_deaf {
+            return;
+        }
+        match self.provers.jobs().close_epoch(epoch, outcome).await {
+            Ok(is_closed) => {
+                if is_closed {
+                    tracing::info!(epoch, outcome = outcome.as_str(), "epoch closed at the broker");
+                }
+                self.memory.closed.insert(epoch);
+            }
+            Err(error) => {
+                // The others of this turn would wait as long.
+                self.memory.is_deaf = true;
+                let error = rollmill_service::one_line(&error);
+                tracing::warn!(epoch, error, "epoch not closed at the broker; retrying");
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! Settings of the sequencer.
 
 use rollmill_l1::Azt;
-use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
+use rollmill_node::config::{AccountConfig, NODE_FACTS, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
-use rollmill_service::{Common, Conflict, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Settings, values};
 use rollmill_validator::CommitteeConfig;
 
 use crate::quotes::QuotesConfig;
@@ -69,6 +69,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const DEPLOYMENT: &'static [Fact] = NODE_FACTS;
+
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         if self.min_txs > self.max_txs {
             let why = "a block would never be full; lower min_txs or raise max_txs";

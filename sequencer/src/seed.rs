@@ -106,8 +106,12 @@ impl SeedKeeper {
             return Ok(false);
         }
         let Some(index) = self.seeds.index_of(account, at).await? else { return Ok(false) };
-        let slot = epoch.saturating_mul(self.info.schedule.slotsPerEpoch.into());
-        let committee = self.seeds.committee(epoch, slot).await?;
+        let duty = self.seeds.duty(self.slot(now), epoch).await?;
+        // Its proposal records the seed, and pools would hold it back while they have a plain call of its account.
+        if duty.as_ref().is_some_and(|duty| duty.proposer == account) {
+            return Ok(false);
+        }
+        let committee = duty.map(|duty| duty.members).unwrap_or_default();
         let span = self.span(epoch);
         if head.timestamp < turn(span, rank(epoch, account, &committee, index)) {
             return Ok(false);
@@ -128,6 +132,13 @@ impl SeedKeeper {
             Ok(_) | Err(L1Error::WouldRevert { .. } | L1Error::Dropped { .. }) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The slot at a Unix second after genesis.
+    fn slot(&self, timestamp: u64) -> u64 {
+        let seconds = timestamp.saturating_sub(self.info.schedule.genesisTime);
+        // The constructor rejects slots without length.
+        seconds / u64::from(self.info.schedule.slotSeconds).max(1)
     }
 
     fn span(&self, epoch: u64) -> Span {

@@ -32,6 +32,18 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// The file of the deployment cannot be read.
+    ///
+    /// Do: Check the path of `--deployment` and its permissions; `rollmill-l1 deploy` writes the file.
+    #[error("{}: cannot read the deployment file {path} ({cause}); correct {setting}, or the file and its permissions", self.code(), cause = rollmill_errors::InWords(.source))]
+    DeploymentFile {
+        path: String,
+        /// The flag, the variable, or the place in the settings file that names it.
+        setting: String,
+        #[source]
+        source: std::io::Error,
+    },
+
     /// The command line is invalid.
     ///
     /// Do: Correct it as the message says; `--help` lists the commands and options.
@@ -121,6 +133,7 @@ rollmill_errors::coded! {
         Self::Preflight { is_usage: true, .. } => "SVC-010" usage,
         Self::Preflight { .. } => "SVC-010",
         Self::Tls { .. } => "SVC-011" usage,
+        Self::DeploymentFile { .. } => "SVC-016" usage,
     }
 }
 

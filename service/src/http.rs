@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use crate::listener::Protection;
 use crate::metrics::{Declared, with_label};
 use crate::{Backoff, Error, Shutdown};
+pub use connection::Connection;
 use connection::{Ended, Serving};
 use guard::Guard;
 pub use guard::RequestError;
@@ -49,6 +50,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// Maximum open connections of one peer address.
     pub connections_per_peer: usize,
+    /// Bounds of connections on which nobody has identified himself; `None` for a server without identities.
+    pub unknown: Option<UnknownLimits>,
     /// Time for a TLS handshake.
     pub handshake: Duration,
     /// Time for the first byte of a request on an open connection.
@@ -60,6 +63,8 @@ pub struct HttpLimits {
     pub body: Duration,
     /// Lowest mean rate at which a body may arrive once [`Self::body`] is used up. Above 0.
     pub body_bytes_per_second: u64,
+    /// Maximum time in which a peer sends nothing of a body that its handler waits for, however much it sent before.
+    pub body_silence: Duration,
     /// Maximum time in which a peer reads nothing of a response.
     pub write_stall: Duration,
     /// After shutdown started: time for requests that have not arrived completely. Requests that
@@ -67,16 +72,32 @@ pub struct HttpLimits {
     pub drain: Duration,
 }
 
+/// Bounds of connections on which no request has been vouched for with [`Connection::vouch`]. Beyond them those that have
+/// been silent longest are evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownLimits {
+    /// All of them.
+    pub connections: usize,
+    /// Those of one peer address.
+    pub connections_per_peer: usize,
+    /// A connection counts once it has been open this long, so that many honest peers may come at once.
+    pub after: Duration,
+    /// Whether those of this machine count too. Behind a proxy on it all are.
+    pub count_loopback: bool,
+}
+
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections: 2048,
             connections_per_peer: 1024,
+            unknown: None,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             body_bytes_per_second: 16 * 1024,
+            body_silence: Duration::from_secs(10),
             write_stall: Duration::from_secs(30),
             drain: Duration::from_millis(500),
         }
@@ -177,7 +198,12 @@ impl HttpServer {
             Some(files) => limits.connections.min((files / 2).max(1)),
             None => limits.connections,
         };
-        let slots = Arc::new(Slots::new(total, limits.connections_per_peer.max(1), metrics));
+        let slots = Arc::new(Slots::new(
+            total,
+            limits.connections_per_peer.max(1),
+            limits.unknown,
+            metrics,
+        ));
         let serving = Arc::new(Serving { router, limits, tls: tls.clone(), guard });
         let reload = async {
             match tls {

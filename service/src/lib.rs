@@ -28,7 +28,8 @@
 //!
 //! # Settings: one declaration, one precedence
 //! A flag overrides the environment, which overrides the TOML file of `--config` (or
-//! `ROLLMILL_<NAME>_CONFIG`), which overrides the default of the declaration. The key `data_dir` in the
+//! `ROLLMILL_<NAME>_CONFIG`), which overrides the file of the deployment ([`Settings::DEPLOYMENT`]), which overrides
+//! the default of the declaration. The key `data_dir` in the
 //! table `[store]` of the file is `ROLLMILL_<NAME>_STORE_DATA_DIR` and `--store-data-dir`. An unknown key
 //! in the file is an error. The settings of the frame itself are those of [`Common`], in the table
 //! `[service]`, without that word in variables and flags (`--log-level`).
@@ -66,7 +67,8 @@ pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{
-    HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, listen, serve, serve_within,
+    Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, UnknownLimits,
+    listen, serve, serve_within,
 };
 pub use listener::Protection;
 pub use preflight::{Finding, Preflight};
@@ -77,8 +79,8 @@ pub use rollmill_net::{
 };
 pub use secret::Secret;
 pub use settings::{
-    Commands, Common, Conflict, LogFormat, NoCommands, Settings, command_line, defaults, load,
-    load_with_command,
+    Commands, Common, Conflict, DEPLOYMENT_FORMAT, Fact, LogFormat, NoCommands, Settings,
+    command_line, defaults, load, load_with_command,
 };
 pub use shutdown::Shutdown;
 

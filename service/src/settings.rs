@@ -1,9 +1,10 @@
-//! Settings from four layers: flags, environment, file, defaults.
+//! Settings from five layers: flags, environment, file, the deployment's file, defaults.
 //!
 //! A program declares each setting once, as a field of a struct that derives [`clap::Args`]. The name of
 //! the field (or its `id`) is the key in the file; flag and variable follow from it. Values of the file and
 //! of the environment become the defaults of the flags, so that clap parses all layers with one parser.
 
+mod deployment;
 mod file;
 mod layers;
 mod pages;
@@ -16,6 +17,7 @@ use clap::builder::StyledStr;
 use clap::error::ContextKind;
 use clap::{Arg, ArgAction, Args as _, Command};
 
+pub use deployment::{DEPLOYMENT_FORMAT, Fact};
 pub(crate) use layers::{Loaded, Parsed, UnknownVariable, from_command_line};
 pub use layers::{command_line, load, load_with_command};
 
@@ -31,6 +33,10 @@ use crate::{Error, messages};
 /// field's name, or the `id` of its attribute: `id = "node.poll_ms"` is the key `poll_ms` in the table
 /// `[node]`, the flag `--node-poll-ms` and the variable `ROLLMILL_<PROGRAM>_NODE_POLL_MS`.
 pub trait Settings: clap::Args + Send + 'static {
+    /// The settings that the program takes from the file of `service.deployment`. They rank right above the declared
+    /// defaults.
+    const DEPLOYMENT: &'static [Fact] = &[];
+
     /// Rejects settings that cannot work together.
     ///
     /// # Errors
@@ -89,6 +95,13 @@ pub enum LogFormat {
 /// Settings that every program has, in the file's table `[service]`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {
+    /// File of the deployment, as `rollmill-l1 deploy` writes it [default: none]
+    ///
+    /// It sets what the program needs of the deployment, such as the chain ID and the address of the rollup. Flags,
+    /// environment and settings file override it, but must not name another deployment.
+    #[arg(id = "service.deployment", long, value_name = "FILE", help_heading = "Service")]
+    pub deployment: Option<PathBuf>,
+
     /// Serve metrics, status and health on this address [default: none, nothing is served]
     ///
     /// The paths are `/metrics`, `/status`, `/health` and `/ready`.

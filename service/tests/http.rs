@@ -7,13 +7,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use prometheus::Registry;
 use rollmill_service::{
-    Error, HttpLimits, HttpMetrics, Shutdown, listen, prometheus, serve_within,
+    Connection, Error, HttpLimits, HttpMetrics, Shutdown, UnknownLimits, listen, prometheus,
+    serve_within,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -29,11 +30,13 @@ fn patient() -> HttpLimits {
     HttpLimits {
         connections: 64,
         connections_per_peer: 64,
+        unknown: None,
         handshake: NEVER,
         idle: NEVER,
         head: NEVER,
         body: NEVER,
         body_bytes_per_second: 1,
+        body_silence: NEVER,
         write_stall: NEVER,
         drain: Duration::from_millis(10),
     }
@@ -117,6 +120,8 @@ async fn silence_half_heads_and_half_bodies_end_at_their_limits() {
         (&b""[..], "idle", HttpLimits { idle: soon, ..patient() }),
         (HALF_HEAD, "head", HttpLimits { head: soon, ..patient() }),
         (HALF_BODY, "body", HttpLimits { body: soon, ..patient() }),
+        // The byte that arrived is worth a second, and an hour is left.
+        (HALF_BODY, "body", HttpLimits { body_silence: soon, ..patient() }),
     ] {
         let server = Server::start(limits, echo()).await;
         assert_eq!(server.closed(reason), 0.0, "the series is there from the start");
@@ -201,6 +206,51 @@ async fn a_busy_peer_cannot_push_out_the_silent_connections_of_another() {
     let mut answer = vec![0; 15];
     kept.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 200 OK");
+}
+
+/// Goal: connections of nobody known stay few, and those of known peers do not count among them.
+#[tokio::test]
+async fn connections_that_nobody_vouches_for_stay_few() {
+    let unknown = UnknownLimits {
+        connections: 6,
+        connections_per_peer: 4,
+        after: Duration::ZERO,
+        count_loopback: true,
+    };
+    let limits = HttpLimits { unknown: Some(unknown), ..patient() };
+    let vouch = |Extension(connection): Extension<Connection>| async move {
+        assert!(connection.is_open() && connection.is_same(&connection.clone()));
+        connection.vouch();
+    };
+    let server = Server::start(limits, Router::new().route("/known", get(vouch))).await;
+    let mut known = Vec::new();
+    for _ in 0..10 {
+        let request = b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n";
+        let mut stream = server.connect(HOSTILE, request).await;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        known.push(stream);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        silent.push(server.connect(HOSTILE, b"").await);
+    }
+    // The fifth of this peer made the first go.
+    assert_eq!(until_closed(&mut silent[0]).await, "");
+    for _ in 0..3 {
+        silent.push(server.connect(HONEST, b"").await);
+    }
+    // And the seventh of all the next.
+    assert_eq!(until_closed(&mut silent[1]).await, "");
+    // Those that are known are open still.
+    for stream in &mut known {
+        stream
+            .write_all(b"GET /known HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(until_closed(stream).await.contains("HTTP/1.1 200"));
+    }
 }
 
 /// Goal: requests in progress are never aborted for a new connection.

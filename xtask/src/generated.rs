@@ -98,7 +98,7 @@ const ROWS: &[Row] = &[
     Row {
         files: &["plonk/tests/fixtures/solidity/"],
         writer: Writer::Apart(
-            "ROLLMILL_BLESS=1 cargo test -p rollmill-plonk --test solidity",
+            "ROLLMILL_BLESS=1 cargo test -p rollmill-plonk --test all solidity",
             "makes new proofs",
         ),
         compared_by: "`the_solidity_verifier_agrees_with_the_native_one`",
@@ -237,6 +237,7 @@ impl Writer {
             Self::Apart(command, _) => {
                 let (_, rest) = command.split_once("cargo test -p rollmill-")?;
                 let (package, file) = rest.split_once(" --test ")?;
+                let file = file.strip_prefix("all ").unwrap_or(file);
                 Some(format!("{package}/tests/{file}.rs"))
             }
             Self::Gen | Self::Npm(_) | Self::Hand(_) => None,

@@ -25,6 +25,7 @@ mod manifests;
 mod models;
 mod mutants;
 mod names;
+mod operating;
 mod package;
 mod pages;
 mod retries;
@@ -162,6 +163,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     findings.extend(sources::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(names::check(&tree));
+    findings.extend(operating::check(&tree));
     findings.extend(pages::check(&tree));
     findings.extend(generated::check(&tree));
     findings.extend(alerts::check(&tree));

@@ -24,13 +24,13 @@ use crate::{Findings, switches};
 
 pub(crate) mod page;
 
-/// A test program, and which of its tests run.
+/// Tests of one file, and which of them run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Program<'a> {
     package: &'static str,
-    /// A name under `tests/`, or `lib` for the tests beside the code.
+    /// A file under `tests/`, which is a module of the program `all`, or `lib` for the tests beside the code.
     target: &'static str,
-    /// Tests that run; all when empty.
+    /// Starts of the names of tests that run, without the module of `all`; all when empty.
     only: &'static [&'static str],
     /// Tests that do not run: they compare with stored bytes, or take long and hold nothing more.
     skip: &'static [&'static str],
@@ -42,6 +42,27 @@ impl Program<'_> {
     /// Folder of its package.
     fn folder(&self) -> &'static str {
         self.package.trim_start_matches("rollmill-")
+    }
+
+    /// Name of the test program that holds its tests.
+    fn binary(&self) -> &'static str {
+        if self.target == LIB { LIB } else { ALL }
+    }
+
+    /// What its tests' names start with in that program.
+    fn module(&self) -> String {
+        if self.target == LIB { String::new() } else { format!("{}::", self.target) }
+    }
+
+    /// What the program is to be asked for: names of tests hold one of these, or are the one.
+    fn filters(&self) -> Vec<String> {
+        let module = self.module();
+        match (self.exactly, self.only) {
+            (Some(test), _) => vec!["--exact".to_owned(), format!("{module}{test}")],
+            (None, []) if module.is_empty() => Vec::new(),
+            (None, []) => vec![module],
+            (None, only) => only.iter().map(|test| format!("{module}{test}")).collect(),
+        }
     }
 }
 
@@ -59,6 +80,10 @@ const fn skip(mut program: Program<'static>, tests: &'static [&'static str]) -> 
     program
 }
 
+/// The program of the tests beside the code.
+const LIB: &str = "lib";
+/// The program of the tests under `tests/`.
+const ALL: &str = "all";
 const PLONK: &str = "rollmill-plonk";
 const CIRCUITS: &str = "rollmill-circuits";
 /// Tests that count rows, which change with every constraint.
@@ -98,7 +123,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
             program(PLONK, "doors"),
             program(PLONK, "srs"),
             program(PLONK, "ptau"),
-            only(program(PLONK, "lib"), &["srs::"]),
+            only(program(PLONK, LIB), &["srs::"]),
         ],
     ),
     ("keys", &[program(CIRCUITS, "maker")]),
@@ -109,7 +134,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "circuits.client",
         &[
-            skip(program(CIRCUITS, "lib"), ROW_COUNTS),
+            skip(program(CIRCUITS, LIB), ROW_COUNTS),
             program(CIRCUITS, "client"),
             only(ANALYSIS, &["client"]),
         ],
@@ -117,7 +142,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "circuits.tx_",
         &[
-            skip(program(CIRCUITS, "lib"), ROW_COUNTS),
+            skip(program(CIRCUITS, LIB), ROW_COUNTS),
             program(CIRCUITS, "tx"),
             program(CIRCUITS, "twins"),
             only(ANALYSIS, &["tx_"]),
@@ -126,7 +151,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "circuits",
         &[
-            skip(program(CIRCUITS, "lib"), ROW_COUNTS),
+            skip(program(CIRCUITS, LIB), ROW_COUNTS),
             program(CIRCUITS, "blocks"),
             program(CIRCUITS, "header"),
             program(CIRCUITS, "twins"),
@@ -136,7 +161,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "gadgets",
         &[
-            skip(program(CIRCUITS, "lib"), ROW_COUNTS),
+            skip(program(CIRCUITS, LIB), ROW_COUNTS),
             program(CIRCUITS, "gadgets"),
             program(CIRCUITS, "recursion"),
             skip(program(CIRCUITS, "curve"), ROWS_BY_NUMBER),
@@ -200,7 +225,9 @@ pub(crate) fn run(
     }
     let needed: BTreeSet<(&str, &str)> = chosen
         .iter()
-        .flat_map(|(_, programs)| programs.iter().map(|program| (program.package, program.target)))
+        .flat_map(|(_, programs)| {
+            programs.iter().map(|program| (program.package, program.binary()))
+        })
         .collect();
     let built = build(root, &needed)?;
     let started = Instant::now();
@@ -311,7 +338,7 @@ fn build(root: &Path, needed: &BTreeSet<(&str, &str)>) -> anyhow::Result<Built> 
             .current_dir(root);
         for (_, target) in needed.iter().filter(|(of, _)| *of == package) {
             match *target {
-                "lib" => command.arg("--lib"),
+                LIB => command.arg("--lib"),
                 name => command.args(["--test", name]),
             };
         }
@@ -327,7 +354,7 @@ fn build(root: &Path, needed: &BTreeSet<(&str, &str)>) -> anyhow::Result<Built> 
                 continue;
             };
             let is_lib = message["target"]["kind"][0] == "lib";
-            let target = if is_lib { "lib" } else { name };
+            let target = if is_lib { LIB } else { name };
             built.insert((package.to_owned(), target.to_owned()), PathBuf::from(program));
         }
     }
@@ -377,13 +404,10 @@ fn outcome(
     built: &Built,
 ) -> anyhow::Result<Outcome> {
     for program in programs {
-        let key = (program.package.to_owned(), program.target.to_owned());
+        let key = (program.package.to_owned(), program.binary().to_owned());
         let path = built.get(&key).with_context(|| format!("{key:?} was not built"))?;
         let mut command = Command::new(path);
-        command.args(program.only).env(VARIABLE, name).env("RUST_BACKTRACE", "0");
-        if let Some(test) = program.exactly {
-            command.args(["--exact", test]);
-        }
+        command.args(program.filters()).env(VARIABLE, name).env("RUST_BACKTRACE", "0");
         program.skip.iter().for_each(|test| {
             command.args(["--skip", test]);
         });
@@ -394,6 +418,8 @@ fn outcome(
         let folder = program.folder();
         command.current_dir(root.join(folder)).stdin(Stdio::null());
         if let Some(test) = failed(command)? {
+            let module = program.module();
+            let test = test.strip_prefix(&module).unwrap_or(&test);
             return Ok(Outcome::Noticed(format!("{folder} {}::{test}", program.target)));
         }
     }
@@ -472,16 +498,17 @@ mod tests {
         let listed: BTreeSet<_> = PROGRAMS
             .iter()
             .flat_map(|(_, programs)| programs.iter().map(|it| (it.package, it.target.to_owned())))
-            .filter(|(_, target)| target != "lib")
+            .filter(|(_, target)| target != LIB)
             .collect();
         let left_out: BTreeSet<_> =
             LEFT_OUT.iter().map(|(package, target, _)| (*package, (*target).to_owned())).collect();
         let mut found = BTreeSet::new();
         for package in [PLONK, CIRCUITS] {
-            let folder = root.join(program(package, "lib").folder()).join("tests");
+            let folder = root.join(program(package, LIB).folder()).join("tests");
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.extension().is_some_and(|ending| ending == "rs") {
+                let is_program = path.file_stem().is_some_and(|name| name == ALL);
+                if !is_program && path.extension().is_some_and(|ending| ending == "rs") {
                     let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
                     found.insert((package, name));
                 }

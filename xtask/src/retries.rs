@@ -15,6 +15,7 @@ const PARTS: [&str; 2] = ["Backoff", "Outage"];
 /// Files of programs that name a part of `Retry`, with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("agent/src/agent.rs", "claims share the outage of `Link` with heartbeats and offers"),
+    ("agent/src/agent/claim.rs", "claims share the outage of `Link` with heartbeats and offers"),
     ("agent/src/agent/offer.rs", "offers share the outage of `Link` with heartbeats and claims"),
     ("agent/src/heartbeat.rs", "beats share the outage of `Link` with claims and offers"),
     ("agent/src/link.rs", "one connection that several loops use"),

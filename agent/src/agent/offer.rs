@@ -87,7 +87,10 @@ impl<W: Worker + ?Sized> Agent<W> {
                     tokio::time::sleep(retry.pause()).await;
                 }
                 // Nobody wants it. That is no failure of this agent, and none is reported.
-                Answer::UnknownJob | Answer::Cancelled | Answer::RejectedBefore => {
+                Answer::UnknownJob
+                | Answer::Cancelled
+                | Answer::RejectedBefore
+                | Answer::EpochEnded => {
                     tracing::warn!(job = %proof.job, error = one_line(&error), "proof no longer needed");
                     self.forget(id, Verdict::Unwanted);
                 }
@@ -107,6 +110,8 @@ impl<W: Worker + ?Sized> Agent<W> {
                 | Answer::Incompatible
                 | Answer::TokenRejected
                 | Answer::Quarantined
+                | Answer::IdentityTaken
+                | Answer::UnknownSession
                 | Answer::VersionConflict
                 | Answer::UnknownArtifact
                 | Answer::ArtifactLost

@@ -43,15 +43,33 @@ pub enum Code {
     Objects = 25,
     /// An artifact was stored and its bytes can no longer be read.
     ArtifactLost = 26,
+    /// No valid token has this label.
+    UnknownToken = 28,
     /// No route has this path.
     UnknownPath = 32,
     /// The path has a route, but none of this method.
     WrongMethod = 33,
+    /// Producers rejected too many results of the token's agents.
+    TokenSuspended = 37,
+    /// Another installation uses the agent's identity.
+    IdentityTaken = 38,
+    /// The session was superseded, or the broker does not know it.
+    UnknownSession = 39,
+    /// The token has sent more requests, or has more connections open, than it may.
+    TooManyRequests = 46,
+    /// The epoch takes nothing more.
+    EpochClosing = 62,
+    /// The epoch was deleted, or no producer opened it.
+    EpochGone = 63,
+    /// The tenant has as many open epochs as it may have.
+    EpochsOpen = 64,
+    /// The broker's disk is nearly full.
+    DiskFull = 65,
 }
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 28] = [
         Self::Database,
         Self::Request,
         Self::UnknownJob,
@@ -69,8 +87,17 @@ impl Code {
         Self::Forbidden,
         Self::Objects,
         Self::ArtifactLost,
+        Self::UnknownToken,
         Self::UnknownPath,
         Self::WrongMethod,
+        Self::TokenSuspended,
+        Self::IdentityTaken,
+        Self::UnknownSession,
+        Self::TooManyRequests,
+        Self::EpochClosing,
+        Self::EpochGone,
+        Self::EpochsOpen,
+        Self::DiskFull,
     ];
 
     /// The HTTP status of a response with this code. 503 means that the same request may succeed later.
@@ -78,14 +105,26 @@ impl Code {
         match self {
             Self::Request => 400,
             Self::Unauthorized => 401,
-            Self::Quarantined | Self::Forbidden => 403,
-            Self::UnknownJob | Self::UnknownArtifact | Self::UnknownPath => 404,
+            Self::Quarantined | Self::Forbidden | Self::TokenSuspended | Self::IdentityTaken => 403,
+            Self::UnknownJob | Self::UnknownArtifact | Self::UnknownToken | Self::UnknownPath => {
+                404
+            }
             Self::WrongMethod => 405,
-            Self::VersionConflict | Self::LeaseLost | Self::Cancelled | Self::RejectedBefore => 409,
-            Self::ArtifactLost => 410,
+            Self::VersionConflict
+            | Self::LeaseLost
+            | Self::Cancelled
+            | Self::RejectedBefore
+            | Self::UnknownSession
+            | Self::EpochClosing => 409,
+            Self::TooManyRequests => 429,
+            Self::ArtifactLost | Self::EpochGone => 410,
             Self::TooLarge => 413,
             Self::NotUploaded | Self::DigestMismatch => 422,
-            Self::Database | Self::Overloaded | Self::Objects => 503,
+            Self::Database
+            | Self::Overloaded
+            | Self::Objects
+            | Self::EpochsOpen
+            | Self::DiskFull => 503,
         }
     }
 
@@ -118,7 +157,7 @@ pub enum Answer {
     /// Client and broker do not understand each other: another version, or a client's bug.
     /// Repeating the request does not help; an upgrade of either side does.
     Incompatible,
-    /// The token is missing, revoked or of another role.
+    /// The token is missing, revoked, expired, suspended or of another role.
     TokenRejected,
     /// This agent is in quarantine until an operator pardons it.
     Quarantined,
@@ -143,6 +182,13 @@ pub enum Answer {
     Cancelled,
     /// The producer has rejected this result, or a result of this agent, for this job.
     RejectedBefore,
+    /// Another installation uses this agent's identity, and is alive.
+    IdentityTaken,
+    /// The broker does not know the agent's session, or a newer one superseded it: open another.
+    UnknownSession,
+    /// The epoch takes nothing more, or is deleted. A producer that still needs it opens it again; for an agent the
+    /// job is over.
+    EpochEnded,
 }
 
 /// What a failure is about, for clients that act by that alone.
@@ -161,7 +207,7 @@ impl Answer {
     pub const fn scope(self) -> Scope {
         match self {
             Self::Transient => Scope::Broker,
-            Self::TokenRejected | Self::Quarantined => Scope::Client,
+            Self::TokenRejected | Self::Quarantined | Self::IdentityTaken => Scope::Client,
             Self::Incompatible
             | Self::UnknownJob
             | Self::VersionConflict
@@ -172,7 +218,9 @@ impl Answer {
             | Self::TooLarge
             | Self::LeaseLost
             | Self::Cancelled
-            | Self::RejectedBefore => Scope::Request,
+            | Self::RejectedBefore
+            | Self::UnknownSession
+            | Self::EpochEnded => Scope::Request,
         }
     }
 
@@ -186,8 +234,16 @@ impl Answer {
         }
         let Some(code) = Code::parse(text) else { return Self::Incompatible };
         match code {
-            Code::Database | Code::Overloaded | Code::Objects => Self::Transient,
-            Code::Request | Code::UnknownPath | Code::WrongMethod => Self::Incompatible,
+            Code::Database
+            | Code::Overloaded
+            | Code::Objects
+            | Code::TooManyRequests
+            | Code::EpochsOpen
+            | Code::DiskFull => Self::Transient,
+            // Only operators name tokens, and no loop of theirs waits for one.
+            Code::Request | Code::UnknownPath | Code::WrongMethod | Code::UnknownToken => {
+                Self::Incompatible
+            }
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
             Code::NotUploaded => Self::NotUploaded,
@@ -198,8 +254,11 @@ impl Answer {
             Code::Quarantined => Self::Quarantined,
             Code::Cancelled => Self::Cancelled,
             Code::RejectedBefore => Self::RejectedBefore,
-            Code::Unauthorized | Code::Forbidden => Self::TokenRejected,
+            Code::Unauthorized | Code::Forbidden | Code::TokenSuspended => Self::TokenRejected,
             Code::ArtifactLost => Self::ArtifactLost,
+            Code::IdentityTaken => Self::IdentityTaken,
+            Code::UnknownSession => Self::UnknownSession,
+            Code::EpochClosing | Code::EpochGone => Self::EpochEnded,
         }
     }
 }

@@ -11,11 +11,11 @@ use crate::batches::batches;
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
     AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
-    CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest, EpochQuery, ErrorBody,
-    FailRequest, Grant, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest,
-    Incarnation, JobId, JobView, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob,
-    ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX,
-    WaitRequest, WaitResponse,
+    CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest,
+    EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest,
+    HeartbeatResponse, IdsRequest, Incarnation, JobId, JobView, NamedLeaseRequest,
+    NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest, RejectResponse,
+    ReleaseRequest, SessionRequest, SessionResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -29,21 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const UPLOADS: usize = 8;
 /// Largest answer that is read: the broker's largest artifact, and lists of a full batch of jobs.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
-
-/// How a client behaves.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a request is repeated while its answers are [`crate::Answer::Transient`]. Zero: never.
-    pub patience: Duration,
-    /// How long one answer may take, beyond the wait that a long poll asks for.
-    pub timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { patience: Duration::from_secs(20), timeout: Duration::from_secs(30) }
-    }
-}
 
 /// A connection to a broker. Clones share one pool.
 #[derive(Clone, Debug)]
@@ -266,7 +251,29 @@ impl Client {
         self.count::<routes::Cancel>(ids).await
     }
 
-    /// Forgets an epoch: its jobs, their history and their artifacts. Returns how many jobs.
+    /// The newest epochs and their states, the highest number first.
+    pub async fn epochs(&self) -> Result<Vec<EpochView>, ClientError> {
+        Ok(self.ask::<routes::Epochs>(&(), &NoQuery {}).await?.epochs)
+    }
+
+    /// Opens an epoch: one that is closing again, one that is gone as a new generation.
+    pub async fn open_epoch(&self, epoch: u64) -> Result<EpochView, ClientError> {
+        self.ask::<routes::OpenEpoch>(&epoch, &NoQuery {}).await
+    }
+
+    /// Closes an epoch, unless it has unfinished jobs without the label `NAME=VALUE`; returns it as it is then.
+    pub async fn close_epoch(
+        &self,
+        epoch: u64,
+        outcome: EpochOutcome,
+        label: Option<&str>,
+    ) -> Result<EpochView, ClientError> {
+        let request = CloseEpochRequest { outcome, label: label.map(str::to_owned) };
+        let call = Call::<routes::CloseEpoch>::new(&epoch, &NoQuery {}, &request);
+        self.call(call, Duration::ZERO, Ok).await
+    }
+
+    /// Forgets an epoch at once: its jobs, their history and their artifacts. Returns how many jobs.
     pub async fn drop_epoch(&self, epoch: u64) -> Result<u64, ClientError> {
         Ok(self.ask::<routes::DropEpoch>(&epoch, &NoQuery {}).await?.count)
     }
@@ -334,6 +341,14 @@ impl Client {
 
     // Agents
 
+    /// Opens the agent's session, and ends the one that this installation had.
+    pub async fn open_session(
+        &self,
+        request: &SessionRequest,
+    ) -> Result<SessionResponse, ClientError> {
+        self.post::<routes::OpenSession>(request).await
+    }
+
     /// Waits for a job; `None` when there was none in the time asked for.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Option<Grant>, ClientError> {
         let wait = Duration::from_millis(request.wait_ms);
@@ -372,42 +387,10 @@ impl Client {
         self.post::<routes::Release>(request).await.map(drop)
     }
 
-    // Operators
-
-    /// Queue, agents and dead letters at a glance.
-    pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.ask::<routes::Status>(&(), &NoQuery {}).await
-    }
-
-    /// The newest jobs that match, at most as many as the query's limit.
-    pub async fn list(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
-        Ok(self.ask::<routes::List>(&(), query).await?.jobs)
-    }
-
-    /// Every attempt at a job, newest first.
-    pub async fn history(&self, id: &JobId) -> Result<HistoryResponse, ClientError> {
-        self.ask::<routes::History>(id, &NoQuery {}).await
-    }
-
-    /// Gives dead letters a fresh budget and makes them ready; returns how many.
-    pub async fn replay(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count::<routes::ReplayDead>(ids).await
-    }
-
-    /// Cancels dead letters; returns how many.
-    pub async fn drop_dead(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count::<routes::DropDead>(ids).await
-    }
-
-    /// Ends an agent's quarantine; returns 1 if it was in one.
-    pub async fn pardon(&self, agent: &AgentId) -> Result<u64, ClientError> {
-        Ok(self.ask::<routes::Pardon>(agent, &NoQuery {}).await?.count)
-    }
-
     // Transport
 
     /// Sends ids in parts and adds up the counts of the answers.
-    async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
+    pub(crate) async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
     where
         R: Route<
                 Parameter = (),
@@ -424,7 +407,7 @@ impl Client {
     }
 
     /// Calls a route that has only a body.
-    async fn post<R: Route<Parameter = (), Query = NoQuery>>(
+    pub(crate) async fn post<R: Route<Parameter = (), Query = NoQuery>>(
         &self,
         body: &Value<R::Body>,
     ) -> Result<Value<R::Answer>, ClientError> {
@@ -432,7 +415,7 @@ impl Client {
     }
 
     /// Calls a route that has no body.
-    async fn ask<R: Route<Body = routes::Empty>>(
+    pub(crate) async fn ask<R: Route<Body = routes::Empty>>(
         &self,
         parameter: &R::Parameter,
         query: &R::Query,
@@ -442,7 +425,7 @@ impl Client {
 
     /// Calls a route, and repeats the request with a growing pause while the answers are passing.
     /// `read` checks the response; what it rejects may be temporary as well.
-    async fn call<R: Route, A>(
+    pub(crate) async fn call<R: Route, A>(
         &self,
         call: Call<'_, R>,
         wait: Duration,
@@ -512,17 +495,21 @@ impl Client {
 }
 
 /// What a payload carries.
-type Value<P> = <P as Payload>::Value;
+pub(crate) type Value<P> = <P as Payload>::Value;
 
 /// One call of a route.
-struct Call<'a, R: Route> {
+pub(crate) struct Call<'a, R: Route> {
     parameter: &'a R::Parameter,
     query: &'a R::Query,
     body: &'a Value<R::Body>,
 }
 
 impl<'a, R: Route> Call<'a, R> {
-    fn new(parameter: &'a R::Parameter, query: &'a R::Query, body: &'a Value<R::Body>) -> Self {
+    pub(crate) fn new(
+        parameter: &'a R::Parameter,
+        query: &'a R::Query,
+        body: &'a Value<R::Body>,
+    ) -> Self {
         Self { parameter, query, body }
     }
 }

@@ -25,6 +25,11 @@ pub enum IdError {
     /// Do: Choose another name.
     #[error("{}: {}", self.code(), self.message())]
     Name { what: &'static str, max: usize },
+    /// The label of a token is empty, too long, or has control characters.
+    ///
+    /// Do: Pass the label as `rollmill-broker tokens list` prints it.
+    #[error("{}: {}", self.code(), self.message())]
+    Label { max: usize },
 }
 
 rollmill_errors::coded! {
@@ -32,6 +37,7 @@ rollmill_errors::coded! {
         Self::Digest => "BRC-001",
         Self::Job => "BRC-002",
         Self::Name { .. } => "BRC-003",
+        Self::Label { .. } => "BRC-004",
     }
 }
 
@@ -43,6 +49,9 @@ impl IdError {
             Self::Job => "a job ID is EPOCH:TYPE:DIGEST".to_owned(),
             Self::Name { what, max } => {
                 format!("{what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")
+            }
+            Self::Label { max } => {
+                format!("the label of a token has 1 to {max} bytes without control characters")
             }
         }
     }
@@ -217,6 +226,15 @@ name!(
     Incarnation, "an incarnation", 64
 );
 
+name!(
+    /// One start of an agent, as the broker knows it.
+    SessionId, "a session", 64
+);
+name!(
+    /// Where an agent is installed: random, and kept on its disk.
+    Installation, "an installation", 64
+);
+
 impl AgentId {
     /// The name of a process: what of its host's name a name may contain, or `agent`, and its id.
     pub fn of_process(host: &str, id: u32) -> Self {
@@ -231,6 +249,56 @@ impl Incarnation {
     /// A new one. Make it once when the process starts.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+}
+
+impl SessionId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+}
+
+impl Installation {
+    /// A new one. Make it once and keep it on disk.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+}
+
+/// The label of a token, as one that exists may have it: releases before this one took any text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenLabel(String);
+
+impl TokenLabel {
+    /// Longest label, in bytes.
+    const LENGTH_MAX: usize = 200;
+
+    /// The label as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As a part of a path.
+    pub(crate) fn in_path(&self) -> String {
+        let byte = |b: u8| match may_be_in_a_name(b) {
+            true => char::from(b).to_string(),
+            false => format!("%{b:02X}"),
+        };
+        self.0.bytes().map(byte).collect()
+    }
+}
+
+impl FromStr for TokenLabel {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        // A path loses parts that are only dots.
+        let is_dots = text.bytes().all(|b| b == b'.');
+        if is_dots || text.len() > Self::LENGTH_MAX || text.contains(char::is_control) {
+            return Err(IdError::Label { max: Self::LENGTH_MAX });
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -264,7 +332,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Digest, JobId, AgentId, KindName, Incarnation);
+as_text!(Digest, JobId, AgentId, KindName, Incarnation, SessionId, Installation);
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +359,15 @@ mod tests {
         ] {
             let id = AgentId::of_process(host, u32::MAX);
             assert_eq!((id.as_str(), name.parse()), (name, Ok(id.clone())), "{host}");
+        }
+    }
+
+    #[test]
+    fn any_label_can_be_a_part_of_a_path() {
+        let label: TokenLabel = "GPU farm/7 %é".parse().unwrap();
+        assert_eq!(label.in_path(), "GPU%20farm%2F7%20%25%C3%A9");
+        for wrong in ["", ".", "..", "a\nb", &"x".repeat(201)] {
+            assert!(wrong.parse::<TokenLabel>().is_err(), "{wrong:?}");
         }
     }
 

@@ -101,6 +101,30 @@ named! {
         Cancelled = "cancelled",
     }
 
+    /// The state of an epoch. `docs/book/retention.md` says what moves it from one to the next.
+    pub enum EpochState is "epoch state" {
+        /// Takes artifacts, jobs and results.
+        Open = "open",
+        /// Takes nothing more, and can be read. Its producer may open it again.
+        Closing = "closing",
+        /// Its jobs and artifacts are deleted. Its producer may open it again, as a new generation.
+        Gone = "gone",
+    }
+
+    /// Why an epoch was closed; it decides how long the epoch is kept.
+    pub enum EpochOutcome is "outcome of an epoch" {
+        /// All that it was for is final.
+        Final = "final",
+        /// Somebody else's result made its own worthless.
+        Superseded = "superseded",
+        /// Its producer gave it up.
+        GivenUp = "given_up",
+        /// Nothing was heard of its producer for a long time.
+        Silent = "silent",
+        /// An operator ended it, or its producer forgot it.
+        Operator = "operator",
+    }
+
     /// The state or outcome of an attempt at a job.
     pub enum AttemptOutcome is "outcome of an attempt" {
         /// The agent holds the lease.
@@ -178,12 +202,52 @@ named! {
     pub enum Role is "role" {
         /// Enqueue, read, reject, cancel, hold names.
         Producer = "producer",
-        /// Claim and report.
+        /// Claim and report, as the one agent that the token names.
         Agent = "agent",
+        /// Claim and report, as any number of agents, which have names below the token's.
+        Fleet = "fleet",
         /// Everything.
         Operator = "operator",
         /// Read only.
         Reader = "reader",
+    }
+
+    /// Whether a token opens the broker.
+    pub enum TokenState is "state of a token" {
+        /// It does.
+        Valid = "valid",
+        /// Not until an operator resumes it: producers rejected too many results of its agents.
+        Suspended = "suspended",
+        /// No longer: its time is over.
+        Expired = "expired",
+        /// No longer: an operator ended it.
+        Revoked = "revoked",
+    }
+
+    /// How a sentence about the cluster is meant.
+    pub enum Severity is "severity" {
+        /// Work is lost, or will be, unless somebody acts.
+        Trouble = "trouble",
+        /// Something waits for an operator, or has little to spare.
+        Warning = "warning",
+        /// Nobody needs to act.
+        Good = "good",
+    }
+
+    /// What an agent does, those first that need an operator.
+    pub enum AgentState is "state of an agent" {
+        /// It gets no job until an operator pardons it.
+        Quarantined = "quarantined",
+        /// It was heard until a moment ago, and is no longer.
+        Silent = "silent",
+        /// It is live, and a producer has rejected a result of it since it was last pardoned.
+        Suspect = "suspect",
+        /// It is live and works on a job.
+        Working = "working",
+        /// It is live and waits for a job.
+        Idle = "idle",
+        /// It has not been heard for 10 minutes; most likely somebody stopped it.
+        Gone = "gone",
     }
 }
 

@@ -13,11 +13,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, ArtifactsResponse, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse, Code,
-    CompleteRequest, CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery,
-    FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError, IdsRequest, JobId,
-    JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, ProgressRequest, RejectRequest,
-    RejectResponse, ReleaseRequest, Role, StatusResponse, WaitRequest, WaitResponse,
+    AgentId, ArtifactsResponse, AuditQuery, AuditResponse, AutoscaleResponse, ChangesRequest,
+    ChangesResponse, ClaimRequest, ClaimResponse, CloseEpochRequest, Code, CompleteRequest,
+    CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery, EpochView, EpochsResponse,
+    EventsQuery, FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError,
+    IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewToken,
+    OverviewEvents, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role, Rotation,
+    SessionRequest, SessionResponse, StatusResponse, TokenLabel, TokenSecret, TokensResponse,
+    WaitRequest, WaitResponse,
 };
 
 /// Largest JSON body that the broker reads: a full batch of jobs with labels.
@@ -31,13 +34,24 @@ pub const COMMON_CODES: &[Code] = &[
     Code::Request,
     Code::Unauthorized,
     Code::Forbidden,
+    Code::TokenSuspended,
+    Code::TooManyRequests,
     Code::TooLarge,
     Code::Overloaded,
     Code::Database,
 ];
 
 /// Roles of a route that only reads; any token opens it.
-const READERS: &[Role] = &[Role::Producer, Role::Agent, Role::Operator, Role::Reader];
+const READERS: &[Role] = &Role::ALL;
+
+/// Roles of those that do jobs.
+const AGENTS: &[Role] = &[Agent, Fleet];
+
+/// Roles of those that store artifacts.
+const WRITERS: &[Role] = &[Producer, Agent, Fleet];
+
+/// Roles of a route that only operators may call.
+const OPERATORS: &[Role] = &[Role::Operator];
 
 /// Method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,6 +200,16 @@ macro_rules! id_parameters {
 }
 
 id_parameters!(Digest, JobId, AgentId);
+
+impl Parameter for TokenLabel {
+    fn text(&self) -> Option<String> {
+        Some(self.in_path())
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        text.unwrap_or_default().parse().map_err(|error: IdError| error.message())
+    }
+}
 
 /// The query of a route that has none; what is there is ignored.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -372,19 +396,19 @@ macro_rules! routes {
     };
 }
 
-use Role::{Agent, Producer};
+use Role::{Agent, Fleet, Producer};
 
 // Method, path and its parameter, query, body and answer, roles, admission, errors.
 routes! {
     /// Store an artifact under its SHA-256 digest, for an epoch. Storing it again repairs a damaged copy
     /// and makes the jobs ready that wait for it as their input.
     PutArtifact: Put "/v1/artifacts/{digest}" (Digest), EpochQuery, Artifact => Empty,
-        &[Producer, Agent], Bounded, [DigestMismatch Objects];
+        WRITERS, Bounded, [DigestMismatch Objects EpochClosing EpochGone EpochsOpen DiskFull];
 
     /// Store several artifacts for an epoch, at most 1,000, each under the SHA-256 digest of its bytes. Returns the
     /// digests, for the sender to compare.
     PutArtifacts: Post "/v1/artifacts" (()), EpochQuery, Artifacts => Json<ArtifactsResponse>,
-        &[Producer, Agent], Bounded, [Objects];
+        WRITERS, Bounded, [Objects EpochClosing EpochGone EpochsOpen DiskFull];
 
     /// Fetch an artifact. If its bytes can no longer be read, the jobs whose result it was are reopened.
     GetArtifact: Get "/v1/artifacts/{digest}" (Digest), NoQuery, Empty => Artifact,
@@ -393,7 +417,8 @@ routes! {
     /// Enqueue jobs whose inputs are stored, at most 1,000. Returns all of them in order; a known job is
     /// returned as it is, a finished one with its result.
     Enqueue: Post "/v1/jobs" (()), NoQuery, Json<EnqueueRequest> => Json<JobsResponse>,
-        &[Producer], Bounded, [VersionConflict NotUploaded Objects];
+        &[Producer], Bounded,
+        [VersionConflict NotUploaded Objects EpochClosing EpochGone EpochsOpen DiskFull];
 
     /// List the newest jobs that match. A full page may have a next one: ask again with its last job as `before`.
     List: Get "/v1/jobs" (()), ListQuery, Empty => Json<JobsResponse>,
@@ -425,7 +450,21 @@ routes! {
     History: Get "/v1/jobs/{id}/history" (JobId), NoQuery, Empty => Json<HistoryResponse>,
         READERS, Bounded, [UnknownJob];
 
-    /// Forget an epoch: its jobs, their attempts and their artifacts. Returns the number of jobs.
+    /// List the newest epochs and their states.
+    Epochs: Get "/v1/epochs" (()), NoQuery, Empty => Json<EpochsResponse>,
+        READERS, Bounded, [];
+
+    /// Open an epoch: one that is closing again, one that is gone as a new generation. An upload or enqueue of a
+    /// producer opens an epoch that never was.
+    OpenEpoch: Post "/v1/epochs/{epoch}/open" (u64), NoQuery, Empty => Json<EpochView>,
+        &[Producer], Bounded, [EpochClosing EpochsOpen];
+
+    /// Close an epoch: it takes nothing more, its unfinished jobs are cancelled, and it is deleted after a time that depends
+    /// on the outcome. Returns the epoch as it is then.
+    CloseEpoch: Post "/v1/epochs/{epoch}/close" (u64), NoQuery, Json<CloseEpochRequest> => Json<EpochView>,
+        &[Producer], Bounded, [EpochGone];
+
+    /// Forget an epoch at once: its jobs, their attempts and their artifacts. Returns the number of jobs.
     DropEpoch: Delete "/v1/epochs/{epoch}" (u64), NoQuery, Empty => Json<CountResponse>,
         &[Producer], Bounded, [Objects];
 
@@ -442,33 +481,47 @@ routes! {
     ReleaseName: Post "/v1/named-leases/release" (()), NoQuery, Json<NamedLeaseRequest> => Json<NamedLeaseResponse>,
         &[Producer], Bounded, [];
 
+    /// Open an agent's session, and end the one that the same installation had: its leases return to the queue, and nobody
+    /// is blamed. Another installation is rejected while the identity is alive.
+    OpenSession: Post "/v1/sessions" (()), NoQuery, Json<SessionRequest> => Json<SessionResponse>,
+        AGENTS, Bounded, [Quarantined IdentityTaken];
+
     /// Wait for a job that the agent can do; no grant when there was none in the time.
     Claim: Post "/v1/claim" (()), NoQuery, Json<ClaimRequest> => Json<ClaimResponse>,
-        &[Agent], LongPoll, [Quarantined];
+        AGENTS, LongPoll, [Quarantined UnknownSession];
 
     /// Keep leases alive. The answer names those that the agent no longer holds.
     Heartbeat: Post "/v1/heartbeat" (()), NoQuery, Json<HeartbeatRequest> => Json<HeartbeatResponse>,
-        &[Agent], Urgent, [];
+        AGENTS, Urgent, [];
 
     /// Report the share of the work that is done.
     Progress: Post "/v1/progress" (()), NoQuery, Json<ProgressRequest> => Json<CountResponse>,
-        &[Agent], Bounded, [UnknownJob LeaseLost];
+        AGENTS, Bounded, [UnknownJob LeaseLost];
 
     /// Hand in a result. It is accepted from any agent while the job has none, even after its lease.
     Complete: Post "/v1/complete" (()), NoQuery, Json<CompleteRequest> => Json<CompleteResponse>,
-        &[Agent], Urgent, [UnknownJob NotUploaded Quarantined Cancelled RejectedBefore];
+        AGENTS, Urgent,
+        [UnknownJob NotUploaded Quarantined Cancelled RejectedBefore Objects EpochClosing EpochGone];
 
     /// Report that an attempt failed, and why.
     Fail: Post "/v1/fail" (()), NoQuery, Json<FailRequest> => Json<CountResponse>,
-        &[Agent], Urgent, [UnknownJob LeaseLost Objects];
+        AGENTS, Urgent, [UnknownJob LeaseLost Objects];
 
     /// Return a leased job unharmed, for instance at shutdown.
     Release: Post "/v1/release" (()), NoQuery, Json<ReleaseRequest> => Json<CountResponse>,
-        &[Agent], Urgent, [UnknownJob LeaseLost];
+        AGENTS, Urgent, [UnknownJob LeaseLost];
 
     /// Return the queue by type and state, the agents and the number of dead letters.
     Status: Get "/v1/status" (()), NoQuery, Empty => Json<StatusResponse>,
         READERS, Bounded, [];
+
+    /// Return how many agents should be there, and which may be stopped.
+    Autoscale: Get "/v1/autoscale" (()), NoQuery, Empty => Json<AutoscaleResponse>,
+        READERS, Bounded, [];
+
+    /// Follow what the broker's web page shows: epochs, agents, queue and dead letters, as server-sent events.
+    Events: Get "/v1/events" (()), EventsQuery, Empty => OverviewEvents,
+        READERS, LongPoll, [];
 
     /// Give dead letters a fresh budget of attempts and make them ready. Returns how many.
     ReplayDead: Post "/v1/dead-letters/replay" (()), NoQuery, Json<IdsRequest> => Json<CountResponse>,
@@ -480,7 +533,32 @@ routes! {
 
     /// End an agent's quarantine. Returns 1 if it was in one, else 0.
     Pardon: Post "/v1/agents/{agent}/pardon" (AgentId), NoQuery, Empty => Json<CountResponse>,
-        &[Role::Operator], Bounded, [];
+        OPERATORS, Bounded, [];
+
+    /// List the tokens of the caller's tenant; of all tenants for an operator of the tenant `default`.
+    ListTokens: Get "/v1/tokens" (()), NoQuery, Empty => Json<TokensResponse>,
+        OPERATORS, Bounded, [];
+
+    /// Create a token. The answer has its secret, which is never shown again.
+    AddToken: Post "/v1/tokens" (()), NoQuery, Json<NewToken> => Json<TokenSecret>,
+        OPERATORS, Bounded, [];
+
+    /// Give a token another secret. The one before stays valid for the time asked for.
+    RotateToken: Post "/v1/tokens/{label}/rotate" (TokenLabel), NoQuery, Json<Rotation> => Json<TokenSecret>,
+        OPERATORS, Bounded, [UnknownToken];
+
+    /// Revoke a token, for good and within 2 s at every replica.
+    RevokeToken: Post "/v1/tokens/{label}/revoke" (TokenLabel), NoQuery, Empty => Json<CountResponse>,
+        OPERATORS, Bounded, [UnknownToken];
+
+    /// End the suspension of a token, and forget what led to it. Returns 1 if it was suspended, else 0.
+    ResumeToken: Post "/v1/tokens/{label}/resume" (TokenLabel), NoQuery, Empty => Json<CountResponse>,
+        OPERATORS, Bounded, [UnknownToken];
+
+    /// Read who changed what, the newest first: of the caller's tenant, of all tenants for an operator of the tenant
+    /// `default`.
+    Audit: Get "/v1/audit" (()), AuditQuery, Empty => Json<AuditResponse>,
+        OPERATORS, Bounded, [];
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ macro_rules! wire {
         $(#[serde($strict:ident)])?
         pub struct $type:ident {$(
             $(#[doc = $field_doc:literal])+
-            $(#[serde($default:ident)])?
+            $(#[serde($default:ident $(, skip_serializing_if = $skip:literal)?)])?
             pub $field:ident: $kind:ty,
         )+}
     )+) => {
@@ -46,13 +46,13 @@ macro_rules! wire {
             #[serde(expecting = "an object")]
             pub struct $type {$(
                 $(#[doc = $field_doc])+
-                $(#[serde($default)])?
+                $(#[serde($default $(, skip_serializing_if = $skip)?)])?
                 pub $field: $kind,
             )+}
         )+
 
-        /// Every struct of requests and answers.
-        pub const SHAPES: &[$crate::shapes::Shape] = &[$(
+        /// Every struct of this module.
+        pub(crate) const SHAPES: &[$crate::shapes::Shape] = &[$(
             $crate::shapes::Shape {
                 name: stringify!($type),
                 doc: concat!($($doc),+),

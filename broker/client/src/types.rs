@@ -2,29 +2,17 @@
 //! request rejects unknown fields.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::limits::{
+    BATCH_MAX, FREE_JSON_BYTES_MAX, LIST_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, WAIT_MS_MAX,
+};
 use crate::shapes::wire;
 use crate::{
-    AgentId, AttemptOutcome, CompleteOutcome, Digest, FailureClass, Incarnation, JobId, JobState,
-    KindName, LeaseEpoch, RejectOutcome, SizeClass,
+    AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass,
+    Incarnation, JobId, JobState, KindName, LeaseEpoch, RejectOutcome, SessionId, SizeClass,
 };
-
-/// Most jobs or ids in one request.
-pub const BATCH_MAX: usize = 1000;
-/// Most capabilities or leases in one request.
-pub const LIST_MAX: usize = 256;
-/// Largest JSON, in bytes, of what an agent says about itself or its work.
-pub const FREE_JSON_BYTES_MAX: usize = 4096;
-/// Longest that the broker holds a long-polling request, in milliseconds.
-pub const WAIT_MS_MAX: u64 = 30_000;
-/// Label by which the prover node marks the jobs of its deployment: the address of the Rollup. Producers of several
-/// deployments share epoch numbers, so each acts only on jobs with its own.
-pub const ROLLUP_LABEL: &str = "rollup";
-/// How long a prover node's lease on submitting lasts without a renewal.
-pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
 
 wire! {
     /// To whom an artifact belongs.
@@ -43,8 +31,8 @@ wire! {
         pub id: JobId,
         /// Only agents with this version of the type get the job. Rollmill's is the digest of its circuits.
         pub version: KindName,
-        /// How far the job is from the root. The highest goes first within an epoch; the broker only compares.
-        /// The prover node sends the number of proofs on the path to the root, the job's own included.
+        /// How far the job is from the root. The highest goes first within an epoch. Send the number of jobs that
+        /// must follow each other up to the root, the job's own included: forecasts take it for that.
         #[serde(default)]
         pub rank: u32,
         /// Smallest class of agent that can do the job, 0 to [`SizeClass::LARGEST`]; classes are sizes of memory.
@@ -230,6 +218,43 @@ wire! {
         pub jobs: Vec<JobView>,
     }
 
+    /// Why an epoch is to be closed.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct CloseEpochRequest {
+        /// Why: `final`, `superseded` or `given_up`.
+        pub outcome: EpochOutcome,
+        /// A label as `NAME=VALUE`: an epoch with unfinished jobs without it, of other producers, stays open.
+        #[serde(default)]
+        pub label: Option<String>,
+    }
+
+    /// An epoch.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct EpochView {
+        /// Its number.
+        pub epoch: u64,
+        /// How often it was opened anew after it was gone, and 1.
+        pub generation: u64,
+        /// Its state.
+        pub state: EpochState,
+        /// Why it was closed; absent while it is open.
+        #[serde(default)]
+        pub outcome: Option<EpochOutcome>,
+        /// When it was opened, in milliseconds since 1970.
+        pub opened_unix_ms: u64,
+        /// When it was closed, in milliseconds since 1970.
+        #[serde(default)]
+        pub closed_unix_ms: Option<u64>,
+    }
+
+    /// Several epochs.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct EpochsResponse {
+        /// The highest number first, at most 1,000.
+        pub epochs: Vec<EpochView>,
+    }
+
     /// How much a request changed.
     #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
     pub struct CountResponse {
@@ -284,6 +309,10 @@ wire! {
         /// `device` in it `rollmill-broker status` prints `name`, `memory_bytes` and `threads`.
         #[serde(default)]
         pub info: serde_json::Value,
+        /// The agent's session, if it has opened one. The claim is then answered BRK-039 once another session has
+        /// superseded it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub session: Option<SessionId>,
     }
 
     /// What a claim ended with.
@@ -363,7 +392,8 @@ wire! {
         pub lease: LeaseRef,
         /// Digest of the result, uploaded before.
         pub result: Digest,
-        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`.
+        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`. The numbers
+        /// `witness_seconds` and `proving_seconds` of an object are what the broker forecasts by.
         #[serde(default)]
         pub stats: serde_json::Value,
     }
@@ -478,55 +508,6 @@ wire! {
         pub expires_in_ms: i64,
     }
 
-    /// Queue and agents.
-    #[derive(Clone, Debug, Serialize, Deserialize)]
-    pub struct StatusResponse {
-        /// Unfinished jobs.
-        pub queue: Vec<QueueView>,
-        /// Agents seen within a day, the last seen first; at most 1000.
-        pub agents: Vec<AgentView>,
-        /// Jobs in state `dead`.
-        pub dead_letters: u64,
-        /// Waiting types of job that no live agent can do. The broker counts every 5 s.
-        #[serde(default)]
-        pub unable: Vec<UnableView>,
-    }
-
-    /// Jobs of a type in a state.
-    #[derive(Clone, Debug, Serialize, Deserialize)]
-    pub struct QueueView {
-        /// Type of the jobs.
-        pub kind: String,
-        /// Version of the jobs.
-        pub version: String,
-        /// Smallest class of agent that the jobs need.
-        #[serde(default)]
-        pub class: SizeClass,
-        /// State of the jobs.
-        pub state: JobState,
-        /// How many.
-        pub count: u64,
-        /// Age of the oldest, since it was enqueued.
-        pub oldest_seconds: f64,
-    }
-
-    /// An agent that has contacted the broker.
-    #[derive(Clone, Debug, Serialize, Deserialize)]
-    pub struct AgentView {
-        /// Its name.
-        pub agent: AgentId,
-        /// As the agent last sent it.
-        pub info: serde_json::Value,
-        /// Time since its last request.
-        pub last_seen_seconds: f64,
-        /// Jobs that it works on.
-        pub leases: u32,
-        /// Its results that producers rejected, since it was last pardoned.
-        pub rejected: u32,
-        /// Whether it can claim nothing until an operator pardons it.
-        pub quarantined: bool,
-    }
-
     /// An error.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ErrorBody {
@@ -557,7 +538,14 @@ impl ClaimRequest {
     /// itself.
     pub fn new(agent: AgentId, capabilities: Vec<Capability>) -> Self {
         let info = serde_json::Value::Null;
-        Self { agent, capabilities, class: SizeClass::SMALLEST, wait_ms: WAIT_MS_MAX, info }
+        Self {
+            agent,
+            capabilities,
+            class: SizeClass::SMALLEST,
+            wait_ms: WAIT_MS_MAX,
+            info,
+            session: None,
+        }
     }
 }
 

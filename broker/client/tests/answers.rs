@@ -7,9 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
-    AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest, FailRequest,
-    FailureClass, HeartbeatRequest, Incarnation, JobId, KindName, LeaseEpoch, LeaseRef, ListQuery,
-    NewJob, Options, ProgressRequest, ReleaseRequest, SizeClass,
+    AgentId, Answer, AuditQuery, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest,
+    EpochOutcome, FailRequest, FailureClass, HeartbeatRequest, Incarnation, Installation, JobId,
+    KindName, LeaseEpoch, LeaseRef, ListQuery, NewJob, NewToken, Options, ProgressRequest,
+    ReleaseRequest, Role, Rotation, SessionDevice, SessionRequest, SizeClass, TokenLabel,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,6 +98,18 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: stats.clone(),
+        session: None,
+    };
+    let session = SessionRequest {
+        agent: agent.clone(),
+        installation: Installation::random(),
+        replaces: None,
+        capabilities: vec![],
+        class: SizeClass::SMALLEST,
+        software: String::new(),
+        device: SessionDevice::default(),
+        resident_keys: vec![],
+        seconds: Default::default(),
     };
     let beat = HeartbeatRequest { agent: agent.clone(), leases: vec![lease()] };
     let progress = ProgressRequest { agent: agent.clone(), lease: lease(), progress: 0.5 };
@@ -110,7 +123,7 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
     let release = ReleaseRequest { agent: agent.clone(), lease: lease() };
     let job = NewJob::new(7, &kind, kind.clone(), digest);
     let (start, zero) = (Incarnation::random(), Duration::ZERO);
-    vec![
+    let mut results = vec![
         ("put_artifact", client.put_artifact(7, b"x".to_vec()).await.map(drop)),
         ("put_artifacts", client.put_artifacts(7, vec![b"x".to_vec(); 2]).await.map(drop)),
         ("get_artifact", client.get_artifact(&digest).await.map(drop)),
@@ -120,23 +133,50 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
         ("changes", client.changes(7, None, zero).await.map(drop)),
         ("reject", client.reject(&id, digest, "r").await.map(drop)),
         ("cancel", client.cancel(ids).await.map(drop)),
+        ("epochs", client.epochs().await.map(drop)),
+        ("open_epoch", client.open_epoch(7).await.map(drop)),
+        ("close_epoch", client.close_epoch(7, EpochOutcome::Final, None).await.map(drop)),
         ("drop_epoch", client.drop_epoch(7).await.map(drop)),
         ("acquire_name", client.acquire_name("n", &agent, &start, zero).await.map(drop)),
         ("renew_name", client.renew_name("n", &agent, &start, 1, zero).await.map(drop)),
         ("release_name", client.release_name("n", &agent, &start, 1).await.map(drop)),
+        ("open_session", client.open_session(&session).await.map(drop)),
         ("claim", client.claim(&claim).await.map(drop)),
         ("heartbeat", client.heartbeat(&beat).await.map(drop)),
         ("progress", client.progress(&progress).await),
         ("complete", client.complete(&complete).await.map(drop)),
         ("fail", client.fail(&fail).await),
         ("release", client.release(&release).await),
+    ];
+    results.extend(operators_routes(client, &id).await);
+    results
+}
+
+/// The methods of the client that operators use.
+async fn operators_routes(
+    client: &Client,
+    id: &JobId,
+) -> Vec<(&'static str, Result<(), ClientError>)> {
+    let agent: AgentId = "a".parse().unwrap();
+    let ids = std::slice::from_ref(id);
+    let token = NewToken::new("t", Role::Reader);
+    let label: TokenLabel = "a b".parse().unwrap();
+    vec![
         ("status", client.status().await.map(drop)),
+        ("autoscale", client.autoscale().await.map(drop)),
+        ("overview", client.overview().await.map(drop)),
         ("list", client.list(&ListQuery::default()).await.map(drop)),
         ("list_all", client.list_all(&ListQuery::default()).await.map(drop)),
-        ("history", client.history(&id).await.map(drop)),
+        ("history", client.history(id).await.map(drop)),
         ("replay", client.replay(ids).await.map(drop)),
         ("drop_dead", client.drop_dead(ids).await.map(drop)),
         ("pardon", client.pardon(&agent).await.map(drop)),
+        ("tokens", client.tokens().await.map(drop)),
+        ("add_token", client.add_token(&token).await.map(drop)),
+        ("rotate_token", client.rotate_token(&label, &Rotation::default()).await.map(drop)),
+        ("revoke_token", client.revoke_token(&label).await),
+        ("resume_token", client.resume_token(&label).await.map(drop)),
+        ("audit", client.audit(&AuditQuery::default()).await.map(drop)),
     ]
 }
 
@@ -206,7 +246,13 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
     for code in Code::ALL {
         // One match without a wildcard: a new code does not compile until its meaning is here.
         let (status, meaning) = match code {
-            Code::Database | Code::Overloaded | Code::Objects => (503, Answer::Transient),
+            Code::Database
+            | Code::Overloaded
+            | Code::Objects
+            | Code::EpochsOpen
+            | Code::DiskFull => (503, Answer::Transient),
+            Code::EpochClosing => (409, Answer::EpochEnded),
+            Code::EpochGone => (410, Answer::EpochEnded),
             Code::Request => (400, Answer::Incompatible),
             Code::UnknownPath => (404, Answer::Incompatible),
             Code::WrongMethod => (405, Answer::Incompatible),
@@ -223,6 +269,11 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
             Code::Unauthorized => (401, Answer::TokenRejected),
             Code::Forbidden => (403, Answer::TokenRejected),
             Code::ArtifactLost => (410, Answer::ArtifactLost),
+            Code::UnknownToken => (404, Answer::Incompatible),
+            Code::TokenSuspended => (403, Answer::TokenRejected),
+            Code::IdentityTaken => (403, Answer::IdentityTaken),
+            Code::UnknownSession => (409, Answer::UnknownSession),
+            Code::TooManyRequests => (429, Answer::Transient),
         };
         expect(coded(status, code as u16), meaning).await;
     }

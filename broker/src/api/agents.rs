@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use rollmill_broker_client::routes::{Claim, Complete, Fail, Heartbeat, Progress, Release};
+use rollmill_broker_client::routes::{
+    Claim, Complete, Fail, Heartbeat, OpenSession, Progress, Release,
+};
 use rollmill_broker_client::{
-    AttemptOutcome, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
-    HeartbeatResponse, LIST_MAX,
+    AttemptOutcome, ClaimRequest, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
+    HeartbeatResponse, LIST_MAX, SessionId, SessionResponse,
 };
 
 use super::call::Call;
@@ -13,15 +15,15 @@ use super::{Answer, check_free_json, clean_text, wait_of};
 use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
+use crate::store::{Arrival, Opening};
 
 pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
-    let (tenant, request) = (&call.bearer.tenant, call.body);
-    if request.capabilities.len() > LIST_MAX {
-        let count = request.capabilities.len();
-        return Err(BrokerError::bad(format!("{count} capabilities; at most {LIST_MAX}")));
-    }
+    let (bearer, mut request) = (&call.bearer, call.body);
+    let tenant = &bearer.tenant;
+    check_count("capabilities", request.capabilities.len())?;
     check_free_json(&request.info)?;
-    shared.sightings.admit(&shared.lanes, tenant, &request).await?;
+    request.agent = shared.identity(bearer, &request.agent)?;
+    shared.sightings.admit(&shared.lanes, &shared.store, bearer, &request).await?;
     let shutdown = shared.shutdown.clone();
     let limit = async {
         tokio::select! {
@@ -34,11 +36,66 @@ pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Clai
     Ok(ClaimResponse { grant })
 }
 
+/// Opens a session. What the agent says about itself is kept as its `info`, which people see.
+pub(super) async fn open_session(
+    shared: Arc<Shared>,
+    call: Call<OpenSession>,
+) -> Answer<OpenSession> {
+    let (bearer, request) = (&call.bearer, call.body);
+    check_count("capabilities", request.capabilities.len())?;
+    check_count("resident keys", request.resident_keys.len())?;
+    check_count("types with seconds", request.seconds.len())?;
+    let agent = shared.identity(bearer, &request.agent)?;
+    let info = serde_json::json!({
+        "software": request.software,
+        "device": request.device,
+        "resident_keys": request.resident_keys,
+        "seconds": request.seconds,
+    });
+    check_free_json(&info)?;
+    let session = SessionId::random();
+    let opening = Opening {
+        arrival: Arrival {
+            tenant: bearer.tenant.clone(),
+            token: bearer.label.clone(),
+            request: ClaimRequest {
+                agent: agent.clone(),
+                capabilities: request.capabilities,
+                class: request.class,
+                wait_ms: 0,
+                info,
+                session: None,
+            },
+        },
+        session: session.clone(),
+        installation: request.installation,
+        replaces: request.replaces,
+    };
+    let opened = shared.sightings.open(&shared.store, &opening).await?;
+    if opened.returned > 0 {
+        shared.metrics.ended(Ended::With(AttemptOutcome::Released), opened.returned);
+        shared.hub.became_ready();
+    }
+    if opened.is_shared {
+        tracing::warn!(%agent, "two live agents have one installation; was its disk copied?");
+    }
+    let returned = u32::try_from(opened.returned).unwrap_or(u32::MAX);
+    Ok(SessionResponse { session, agent, returned, is_shared: opened.is_shared })
+}
+
+fn check_count(what: &str, count: usize) -> Result<(), BrokerError> {
+    match count > LIST_MAX {
+        true => Err(BrokerError::bad(format!("{count} {what}; at most {LIST_MAX}"))),
+        false => Ok(()),
+    }
+}
+
 pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Answer<Heartbeat> {
-    let (tenant, request) = (&call.bearer.tenant, call.body);
+    let (tenant, mut request) = (&call.bearer.tenant, call.body);
     if request.leases.len() > LIST_MAX {
         return Err(BrokerError::TooLarge { what: "the number of leases", max: LIST_MAX });
     }
+    request.agent = shared.identity(&call.bearer, &request.agent)?;
     shared.sightings.touch(tenant, &request.agent);
     let cancel = shared.lanes.heartbeat(tenant, request).await?;
     shared.metrics.fenced(Fenced::Heartbeat, cancel.len() as u64);
@@ -48,7 +105,8 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Ans
 }
 
 pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answer<Progress> {
-    let request = call.body;
+    let mut request = call.body;
+    request.agent = shared.identity(&call.bearer, &request.agent)?;
     if !(0.0..=1.0).contains(&request.progress) {
         return Err(BrokerError::bad("progress lies between 0 and 1"));
     }
@@ -58,8 +116,12 @@ pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answe
 }
 
 pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answer<Complete> {
-    let request = call.body;
+    let mut request = call.body;
+    request.agent = shared.identity(&call.bearer, &request.agent)?;
     check_free_json(&request.stats)?;
+    let (agent, lease) = (request.agent.clone(), request.lease.clone());
+    let seconds = |name: &str| request.stats[name].as_f64();
+    let worked = seconds("witness_seconds").zip(seconds("proving_seconds")).map(|(a, b)| a + b);
     let done = shared.lanes.complete(&call.bearer.tenant, request).await;
     let done = done.inspect_err(|error| {
         if matches!(error, BrokerError::AlreadyRejected { .. }) {
@@ -73,6 +135,7 @@ pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answe
             false => AttemptOutcome::Completed,
         };
         shared.metrics.ended(Ended::With(outcome), 1);
+        shared.dispatcher.completed(&call.bearer.tenant, &agent, &lease, worked);
         shared.hub.became_final();
     }
     Ok(CompleteResponse { outcome: done.outcome })
@@ -86,6 +149,7 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
             "only the broker sets the failure class `{failure}`"
         )));
     }
+    request.agent = shared.identity(&call.bearer, &request.agent)?;
     request.message = clean_text(&request.message);
     let result = shared.lanes.fail(&call.bearer.tenant, &request, spread()).await;
     let next = fenced(&shared, Fenced::Fail, result)?;
@@ -97,7 +161,9 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
 }
 
 pub(super) async fn release(shared: Arc<Shared>, call: Call<Release>) -> Answer<Release> {
-    let result = shared.lanes.release(&call.bearer.tenant, call.body).await;
+    let mut request = call.body;
+    request.agent = shared.identity(&call.bearer, &request.agent)?;
+    let result = shared.lanes.release(&call.bearer.tenant, request).await;
     fenced(&shared, Fenced::Release, result)?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Released), 1);
     shared.hub.became_ready();

@@ -1,23 +1,27 @@
 //! One call of a route: its caller, parameter, query and body, each read and checked as the table says.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{DefaultBodyLimit, FromRequest, Query, RawPathParams, Request};
+use axum::extract::{Query, RawPathParams, Request};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use rollmill_broker_client::routes::{BodyLimit, Payload, Route};
+use futures_util::StreamExt as _;
+use rollmill_broker_client::routes::{Admission, BodyLimit, Payload, Route};
+use rollmill_service::Connection;
+use tokio::sync::Semaphore;
 
 use super::Answer;
+use super::admission::Memory;
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
 /// The arguments of a handler.
 pub(crate) struct Call<R: Route> {
-    pub(crate) bearer: Bearer,
+    pub(crate) bearer: Arc<Bearer>,
     pub(crate) parameter: R::Parameter,
     pub(crate) query: R::Query,
     pub(crate) body: <R::Body as Payload>::Value,
@@ -36,9 +40,52 @@ where
     F: Future<Output = Answer<R>>,
 {
     let (mut parts, body) = request.into_parts();
-    let bearer = bearer_of(&parts, shared)?;
+    let Head { bearer, parameter, query, limit, share } = head::<R>(shared, &mut parts).await?;
+    let admission = &shared.admission;
+    let mut memory = admission.memory(R::SPEC.admission, &parts, limit.max, share)?;
+    let body = read(body, limit, &mut memory).await?;
+    let body = R::Body::decode(body)
+        .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
+    let place = admission.place(R::SPEC.admission).await?;
+    let handled = handler(Arc::clone(shared), Call { bearer, parameter, query, body });
+    let answer = match R::SPEC.admission {
+        // It may wait for longer than its token is valid. What it was granted meanwhile it gives back.
+        Admission::LongPoll => tokio::select! {
+            answer = handled => answer?,
+            error = shared.until_closed_to(token(&parts)) => return Err(error),
+        },
+        Admission::Bounded | Admission::Urgent => handled.await?,
+    };
+    // Held until the handler has ended.
+    drop((memory, place));
+    respond::<R>(&answer)
+}
+
+/// What a request says before its body.
+pub(super) struct Head<R: Route> {
+    pub(super) bearer: Arc<Bearer>,
+    pub(super) parameter: R::Parameter,
+    pub(super) query: R::Query,
+    pub(super) limit: Limit,
+    /// What its token may have of the memory for bodies.
+    pub(super) share: Option<Arc<Semaphore>>,
+}
+
+/// Reads and checks what a request says before its body: token with its limits and role, parameter, query, announced
+/// length.
+pub(super) async fn head<R: Route>(
+    shared: &Shared,
+    parts: &mut Parts,
+) -> Result<Head<R>, BrokerError> {
+    let bearer = shared.bearer(token(parts))?;
+    let connection = parts.extensions.get::<Connection>();
+    let is_urgent = R::SPEC.admission == Admission::Urgent;
+    let admitted = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
+    if let Some(connection) = connection.filter(|_| admitted.is_within) {
+        connection.vouch();
+    }
     bearer.require(R::SPEC.roles)?;
-    let parameter = parameter::<R>(&mut parts).await?;
+    let parameter = parameter::<R>(parts).await?;
     let query = Query::<R::Query>::try_from_uri(&parts.uri);
     let Query(query) = query.map_err(|error| {
         // What serde found wrong, after axum's words for it. The query has no secrets.
@@ -47,21 +94,10 @@ where
         BrokerError::bad(format!("the query cannot be read: {found}"))
     })?;
     let limit = Limit::of::<R>(shared);
-    if max_exceeded(&parts, limit) {
+    if max_exceeded(parts, limit) {
         return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
     }
-    let admission = &shared.admission;
-    let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
-    let body = read(body, limit).await?;
-    // A long poll would keep what its body did not need.
-    let memory = memory.map(|memory| super::admission::trim(memory, body.len()));
-    let body = R::Body::decode(body)
-        .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
-    let place = admission.place(R::SPEC.admission).await?;
-    let answer = handler(Arc::clone(shared), Call { bearer, parameter, query, body }).await?;
-    // Held until the handler has ended.
-    drop((memory, place));
-    respond::<R>(&answer)
+    Ok(Head { bearer, parameter, query, limit, share: admitted.share })
 }
 
 fn respond<R: Route>(answer: &<R::Answer as Payload>::Value) -> Result<Response, BrokerError> {
@@ -92,13 +128,9 @@ async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerEr
     R::Parameter::read(text).map_err(BrokerError::bad)
 }
 
-fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Bearer, BrokerError> {
-    let token = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    shared.bearer(token)
+/// The token of a request, whether or not it opens anything.
+pub(super) fn token(parts: &Parts) -> Option<&str> {
+    parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// What BRK-017 says about an artifact.
@@ -126,17 +158,31 @@ fn max_exceeded(parts: &Parts, limit: Limit) -> bool {
     limit.max > 0 && super::admission::length(parts).is_some_and(|length| length > limit.max)
 }
 
-pub(super) async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
+/// Reads a body as a whole; `memory` grows with it.
+pub(super) async fn read(
+    body: Body,
+    Limit { what, max }: Limit,
+    memory: &mut Memory<'_>,
+) -> Result<Bytes, BrokerError> {
     if max == 0 {
         // The route has no body; what came with it is ignored.
         return Ok(Bytes::new());
     }
-    let mut request = Request::new(body);
-    DefaultBodyLimit::max(max).apply(&mut request);
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            BrokerError::TooLarge { what, max }
+    let mut body = body.into_data_stream();
+    let (mut parts, mut length) = (Vec::new(), 0);
+    while let Some(part) = body.next().await {
+        let part: Bytes = part.map_err(|_| {
+            BrokerError::bad("the connection broke off before the body was complete")
+        })?;
+        length += part.len();
+        if length > max {
+            return Err(BrokerError::TooLarge { what, max });
         }
-        _ => BrokerError::bad("the connection broke off before the body was complete"),
-    })
+        memory.grow(length)?;
+        parts.push(part);
+    }
+    match <[Bytes; 1]>::try_from(parts) {
+        Ok([whole]) => Ok(whole),
+        Err(parts) => Ok(parts.concat().into()),
+    }
 }

@@ -8,28 +8,28 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use rollmill_broker_client::routes::{self, NoQuery, Payload, Route};
 use rollmill_broker_client::{
-    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochQuery, FailRequest, Grant,
-    HeartbeatRequest, IdsRequest, JobId, ReleaseRequest,
+    ClaimRequest, CompleteOutcome, CompleteRequest, Digest, FailRequest, Grant, HeartbeatRequest,
+    IdsRequest, JobId, ReleaseRequest,
 };
 use tokio::sync::SemaphorePermit;
 
 use super::call::{self, Call};
-use super::{agents, producers};
+use super::{agents, artifacts, producers};
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
-fn call<R>(bearer: &Bearer, body: <R::Body as Payload>::Value) -> Call<R>
+fn call<R>(bearer: &Arc<Bearer>, body: <R::Body as Payload>::Value) -> Call<R>
 where
     R: Route<Parameter = (), Query = NoQuery>,
 {
-    Call { bearer: bearer.clone(), parameter: (), query: NoQuery {}, body }
+    Call { bearer: Arc::clone(bearer), parameter: (), query: NoQuery {}, body }
 }
 
 /// What BRK-017 says about a body of Aztec's programs.
 pub(crate) const BODY: &str = "the size of the body in bytes (setting `aztec_body_bytes_max`)";
 
-/// Reads a body of at most `max` bytes; the memory for it is taken before, and held by the permit.
+/// Reads a body of at most `max` bytes; the memory for it is taken as it arrives, and held by the permit.
 pub(crate) async fn body<'a>(
     shared: &'a Shared,
     parts: &Parts,
@@ -39,38 +39,36 @@ pub(crate) async fn body<'a>(
     if super::admission::length(parts).is_some_and(|length| length > max) {
         return Err(BrokerError::TooLarge { what: BODY, max });
     }
-    let memory = shared.admission.memory(routes::Admission::Bounded, parts, max)?;
-    Ok((call::read(body, call::Limit { what: BODY, max }).await?, memory))
+    let mut memory = shared.admission.memory(routes::Admission::Bounded, parts, max, None)?;
+    let body = call::read(body, call::Limit { what: BODY, max }, &mut memory).await?;
+    Ok((body, memory.into_permit()))
 }
 
 /// Stores an artifact and returns its digest.
 pub(crate) async fn put_artifact(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     epoch: u64,
     body: Bytes,
 ) -> Result<Digest, BrokerError> {
     let digest = Digest::of(&body);
-    let query = EpochQuery { epoch };
-    let call = Call { bearer: bearer.clone(), parameter: digest, query, body };
-    producers::put_artifact(Arc::clone(shared), call).await?;
+    artifacts::stored(shared, bearer, epoch, digest, body.into()).await?;
     Ok(digest)
 }
 
 /// The bytes of an artifact.
 pub(crate) async fn get_artifact(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     digest: Digest,
 ) -> Result<Bytes, BrokerError> {
-    let call = Call { bearer: bearer.clone(), parameter: digest, query: NoQuery {}, body: () };
-    producers::get_artifact(Arc::clone(shared), call).await
+    artifacts::fetched(shared, bearer, digest).await
 }
 
 /// Cancels a job.
 pub(crate) async fn cancel(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     id: JobId,
 ) -> Result<(), BrokerError> {
     let call = call(bearer, IdsRequest { ids: vec![id] });
@@ -80,7 +78,7 @@ pub(crate) async fn cancel(
 /// Claims a job.
 pub(crate) async fn claim(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: ClaimRequest,
 ) -> Result<Option<Grant>, BrokerError> {
     Ok(agents::claim(Arc::clone(shared), call(bearer, request)).await?.grant)
@@ -89,7 +87,7 @@ pub(crate) async fn claim(
 /// Extends leases; returns whether all are still held.
 pub(crate) async fn heartbeat(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: HeartbeatRequest,
 ) -> Result<bool, BrokerError> {
     let answer = agents::heartbeat(Arc::clone(shared), call(bearer, request)).await?;
@@ -99,7 +97,7 @@ pub(crate) async fn heartbeat(
 /// Completes a job.
 pub(crate) async fn complete(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: CompleteRequest,
 ) -> Result<CompleteOutcome, BrokerError> {
     Ok(agents::complete(Arc::clone(shared), call(bearer, request)).await?.outcome)
@@ -108,7 +106,7 @@ pub(crate) async fn complete(
 /// Reports a failed attempt.
 pub(crate) async fn fail(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: FailRequest,
 ) -> Result<(), BrokerError> {
     agents::fail(Arc::clone(shared), call(bearer, request)).await.map(drop)
@@ -117,7 +115,7 @@ pub(crate) async fn fail(
 /// Returns a job unharmed.
 pub(crate) async fn release(
     shared: &Arc<Shared>,
-    bearer: &Bearer,
+    bearer: &Arc<Bearer>,
     request: ReleaseRequest,
 ) -> Result<(), BrokerError> {
     agents::release(Arc::clone(shared), call(bearer, request)).await.map(drop)

@@ -3,10 +3,13 @@
 //! That table says what a route takes, who may call it and how large its body may be; [`call`] checks
 //! this before the handler runs.
 
+mod access;
 pub(crate) mod admission;
 mod agents;
+mod artifacts;
 mod call;
 pub(crate) mod direct;
+mod events;
 mod operators;
 mod producers;
 
@@ -20,9 +23,9 @@ use axum::routing::{MethodFilter, on};
 use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
 use rollmill_broker_client::{BATCH_MAX, ErrorBody, FREE_JSON_BYTES_MAX, JobId, WAIT_MS_MAX};
 
-use crate::aztec;
 use crate::broker::Shared;
 use crate::error::BrokerError;
+use crate::{aztec, page};
 use call::Call;
 
 /// What a handler returns.
@@ -34,6 +37,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .iter()
         .fold(Router::new(), |router, route| mount(router, *route))
         .merge(aztec::router(&shared.aztec))
+        .merge(page::router())
         .fallback(|State(shared): State<Arc<Shared>>| async move {
             error_response(&shared, &BrokerError::UnknownPath)
         })
@@ -47,11 +51,11 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 /// does a handler of other types than the row's.
 fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
     match route {
-        RouteName::PutArtifact => at::<routes::PutArtifact, _, _>(router, producers::put_artifact),
+        RouteName::PutArtifact => streamed::<routes::PutArtifact, _, _>(router, artifacts::put),
         RouteName::PutArtifacts => {
             at::<routes::PutArtifacts, _, _>(router, producers::put_artifacts)
         }
-        RouteName::GetArtifact => at::<routes::GetArtifact, _, _>(router, producers::get_artifact),
+        RouteName::GetArtifact => streamed::<routes::GetArtifact, _, _>(router, artifacts::get),
         RouteName::Enqueue => at::<routes::Enqueue, _, _>(router, producers::enqueue),
         RouteName::List => at::<routes::List, _, _>(router, operators::list),
         RouteName::Query => at::<routes::Query, _, _>(router, producers::query),
@@ -60,10 +64,14 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::Reject => at::<routes::Reject, _, _>(router, producers::reject),
         RouteName::Cancel => at::<routes::Cancel, _, _>(router, producers::cancel),
         RouteName::History => at::<routes::History, _, _>(router, operators::history),
+        RouteName::Epochs => at::<routes::Epochs, _, _>(router, producers::epochs),
+        RouteName::OpenEpoch => at::<routes::OpenEpoch, _, _>(router, producers::open_epoch),
+        RouteName::CloseEpoch => at::<routes::CloseEpoch, _, _>(router, producers::close_epoch),
         RouteName::DropEpoch => at::<routes::DropEpoch, _, _>(router, producers::drop_epoch),
         RouteName::AcquireName => at::<routes::AcquireName, _, _>(router, producers::acquire_name),
         RouteName::RenewName => at::<routes::RenewName, _, _>(router, producers::renew_name),
         RouteName::ReleaseName => at::<routes::ReleaseName, _, _>(router, producers::release_name),
+        RouteName::OpenSession => at::<routes::OpenSession, _, _>(router, agents::open_session),
         RouteName::Claim => at::<routes::Claim, _, _>(router, agents::claim),
         RouteName::Heartbeat => at::<routes::Heartbeat, _, _>(router, agents::heartbeat),
         RouteName::Progress => at::<routes::Progress, _, _>(router, agents::progress),
@@ -71,9 +79,17 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::Fail => at::<routes::Fail, _, _>(router, agents::fail),
         RouteName::Release => at::<routes::Release, _, _>(router, agents::release),
         RouteName::Status => at::<routes::Status, _, _>(router, operators::status),
+        RouteName::Autoscale => at::<routes::Autoscale, _, _>(router, operators::autoscale),
+        RouteName::Events => streamed::<routes::Events, _, _>(router, events::follow),
         RouteName::ReplayDead => at::<routes::ReplayDead, _, _>(router, operators::replay_dead),
         RouteName::DropDead => at::<routes::DropDead, _, _>(router, operators::drop_dead),
         RouteName::Pardon => at::<routes::Pardon, _, _>(router, operators::pardon),
+        RouteName::ListTokens => at::<routes::ListTokens, _, _>(router, access::list),
+        RouteName::AddToken => at::<routes::AddToken, _, _>(router, access::add),
+        RouteName::RotateToken => at::<routes::RotateToken, _, _>(router, access::rotate),
+        RouteName::RevokeToken => at::<routes::RevokeToken, _, _>(router, access::revoke),
+        RouteName::ResumeToken => at::<routes::ResumeToken, _, _>(router, access::resume),
+        RouteName::Audit => at::<routes::Audit, _, _>(router, access::audit),
     }
 }
 
@@ -83,6 +99,19 @@ where
     H: Fn(Arc<Shared>, Call<R>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer<R>> + Send,
 {
+    streamed::<R, _, _>(router, move |shared: Arc<Shared>, request: Request| {
+        let handler = handler.clone();
+        async move { call::serve::<R, _, _>(&shared, request, handler).await }
+    })
+}
+
+/// Adds a route whose handler reads the request and writes the response itself.
+fn streamed<R, H, F>(router: Router<Arc<Shared>>, handler: H) -> Router<Arc<Shared>>
+where
+    R: Route,
+    H: Fn(Arc<Shared>, Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, BrokerError>> + Send,
+{
     let filter = match R::SPEC.method {
         Method::Get => MethodFilter::GET,
         Method::Put => MethodFilter::PUT,
@@ -90,7 +119,7 @@ where
         Method::Delete => MethodFilter::DELETE,
     };
     let serve = move |State(shared): State<Arc<Shared>>, request: Request| async move {
-        match call::serve::<R, _, _>(&shared, request, handler).await {
+        match handler(Arc::clone(&shared), request).await {
             Ok(response) => response,
             Err(error) => {
                 let codes = [routes::COMMON_CODES, R::SPEC.codes].concat();
@@ -118,8 +147,13 @@ pub(crate) fn error_response(shared: &Shared, error: &BrokerError) -> Response {
     }
     let body = ErrorBody { code: error.code().to_owned(), message: error.message() };
     let mut response = (status, axum::Json(body)).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let retry = match error {
+        BrokerError::TooManyRequests { retry_seconds, .. } => Some(*retry_seconds),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+        _ => None,
+    };
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rollmill_broker_client::routes::{DropDead, History, List, Pardon, ReplayDead, Status};
-use rollmill_broker_client::{
-    CountResponse, HistoryResponse, IdsRequest, JobId, JobsResponse, StatusResponse,
+use rollmill_broker_client::routes::{
+    Autoscale, DropDead, History, List, Pardon, ReplayDead, Status,
 };
+use rollmill_broker_client::{CountResponse, HistoryResponse, JobsResponse, StatusResponse};
 
 use super::call::Call;
 use super::{Answer, check_ids};
@@ -19,7 +19,12 @@ pub(super) async fn status(shared: Arc<Shared>, call: Call<Status>) -> Answer<St
         agents: store.agents(tenant).await?,
         dead_letters: store.dead_letters(tenant).await?,
         unable: shared.unable(tenant),
+        epochs: shared.outlook(tenant).epochs,
     })
+}
+
+pub(super) async fn autoscale(shared: Arc<Shared>, call: Call<Autoscale>) -> Answer<Autoscale> {
+    Ok(shared.outlook(&call.bearer.tenant).autoscale)
 }
 
 pub(super) async fn list(shared: Arc<Shared>, call: Call<List>) -> Answer<List> {
@@ -37,36 +42,21 @@ pub(super) async fn history(shared: Arc<Shared>, call: Call<History>) -> Answer<
 
 pub(super) async fn replay_dead(shared: Arc<Shared>, call: Call<ReplayDead>) -> Answer<ReplayDead> {
     check_ids(&call.body.ids)?;
-    let count = shared.store.replay(&call.bearer.tenant, &call.body.ids).await?;
-    dead_letters(&shared, &call, "replay").await?;
+    let count = shared.store.replay(&*call.bearer, &call.body.ids).await?;
+    shared.hub.became_ready();
+    shared.hub.became_final();
     Ok(CountResponse { count })
 }
 
 pub(super) async fn drop_dead(shared: Arc<Shared>, call: Call<DropDead>) -> Answer<DropDead> {
     check_ids(&call.body.ids)?;
-    let count = shared.store.drop_dead(&call.bearer.tenant, &call.body.ids).await?;
+    let count = shared.store.drop_dead(&*call.bearer, &call.body.ids).await?;
     shared.metrics.jobs_cancelled_total.inc_by(count);
-    dead_letters(&shared, &call, "drop").await?;
+    shared.hub.became_final();
     Ok(CountResponse { count })
 }
 
-/// Records what was done to dead letters, and wakes those that wait for jobs.
-async fn dead_letters<R>(shared: &Shared, call: &Call<R>, verb: &str) -> Result<(), BrokerError>
-where
-    R: rollmill_broker_client::routes::Route<
-            Body = rollmill_broker_client::routes::Json<IdsRequest>,
-        >,
-{
-    let named: Vec<&str> = call.body.ids.iter().map(JobId::as_str).collect();
-    let action = format!("dead letters: {verb}");
-    shared.store.audit(&call.bearer, &action, &named.join(" ")).await?;
-    shared.hub.became_ready();
-    shared.hub.became_final();
-    Ok(())
-}
-
 pub(super) async fn pardon(shared: Arc<Shared>, call: Call<Pardon>) -> Answer<Pardon> {
-    let count = shared.store.pardon(&call.bearer.tenant, &call.parameter).await?;
-    shared.store.audit(&call.bearer, "pardon", call.parameter.as_str()).await?;
+    let count = shared.store.pardon(&*call.bearer, &call.parameter).await?;
     Ok(CountResponse { count })
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use rollmill_broker_client::routes::{
-    AcquireName, Cancel, Changes, DropEpoch, Enqueue, GetArtifact, PutArtifact, PutArtifacts,
+    AcquireName, Cancel, Changes, CloseEpoch, DropEpoch, Enqueue, Epochs, OpenEpoch, PutArtifacts,
     Query, Reject, ReleaseName, RenewName, Wait,
 };
 use rollmill_broker_client::{
-    ArtifactsResponse, AttemptOutcome, BATCH_MAX, ChangesResponse, CountResponse, Digest, JobState,
-    JobView, JobsResponse, NamedLeaseRequest, NewJob, RejectOutcome, UnableView, WaitResponse,
+    ArtifactsResponse, AttemptOutcome, BATCH_MAX, ChangesResponse, CountResponse, Digest,
+    EpochOutcome, EpochsResponse, JobState, JobView, JobsResponse, NamedLeaseRequest, NewJob,
+    RejectOutcome, UnableView, WaitResponse,
 };
 
 use super::call::Call;
@@ -21,21 +22,6 @@ use crate::store::{Cursor, Place};
 /// Pause of a feed after something changed, so that it does not read each change alone.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
 
-pub(super) async fn put_artifact(
-    shared: Arc<Shared>,
-    call: Call<PutArtifact>,
-) -> Answer<PutArtifact> {
-    let Call { bearer, parameter: digest, query, body } = call;
-    let bytes = body.len() as u64;
-    let done = shared.lanes.put_artifact(&bearer.tenant, query.epoch, digest, body.into()).await?;
-    let counter = &shared.metrics.artifact_bytes_total;
-    counter.with_label_values(&["in", done.place.as_str()]).inc_by(bytes);
-    if done.made_ready > 0 {
-        shared.hub.became_ready();
-    }
-    Ok(())
-}
-
 pub(super) async fn put_artifacts(
     shared: Arc<Shared>,
     call: Call<PutArtifacts>,
@@ -44,8 +30,10 @@ pub(super) async fn put_artifacts(
     if bodies.len() > BATCH_MAX {
         return Err(BrokerError::TooLarge { what: "the number of artifacts", max: BATCH_MAX });
     }
+    shared.disk.require_for(bearer.role)?;
     let digests = bodies.iter().map(|body| Digest::of(body)).collect();
-    let done = shared.lanes.put_artifacts(&bearer.tenant, query.epoch, bodies).await?;
+    let epoch = (query.epoch, bearer.opens_epochs());
+    let done = shared.lanes.put_artifacts(&bearer.tenant, epoch, bodies).await?;
     for place in Place::ALL {
         let of = done.iter().filter(|(uploaded, _)| uploaded.place == place);
         let bytes: u64 = of.map(|(_, bytes)| *bytes).sum();
@@ -58,22 +46,6 @@ pub(super) async fn put_artifacts(
     Ok(ArtifactsResponse { digests })
 }
 
-pub(super) async fn get_artifact(
-    shared: Arc<Shared>,
-    call: Call<GetArtifact>,
-) -> Answer<GetArtifact> {
-    let body = shared.store.get_artifact(&call.bearer.tenant, call.parameter).await;
-    let body = body.inspect_err(|error| {
-        if let BrokerError::ArtifactLost { reopened, .. } = error {
-            shared.count_lost(*reopened);
-        }
-    })?;
-    let counter = &shared.metrics.artifact_bytes_total;
-    let place = Place::of(body.len());
-    counter.with_label_values(&["out", place.as_str()]).inc_by(body.len() as u64);
-    Ok(body.into())
-}
-
 pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<Enqueue> {
     let jobs = call.body.jobs;
     if jobs.len() > BATCH_MAX {
@@ -82,6 +54,7 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
     for job in &jobs {
         check_job(job)?;
     }
+    shared.disk.require()?;
     for job in &jobs {
         shared.metrics.know("kind", job.id.kind());
     }
@@ -178,7 +151,7 @@ pub(super) async fn changes(shared: Arc<Shared>, call: Call<Changes>) -> Answer<
 pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Reject> {
     let mut request = call.body;
     request.reason = clean_text(&request.reason);
-    let response = shared.store.reject(&call.bearer.tenant, &request, spread()).await?;
+    let response = shared.store.reject(&*call.bearer, &request, spread()).await?;
     if response.agent_quarantined {
         shared.sightings.doubt();
     }
@@ -199,17 +172,43 @@ pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Re
 
 pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Cancel> {
     check_ids(&call.body.ids)?;
-    let done = shared.store.cancel(&call.bearer.tenant, &call.body.ids).await?;
+    let done = shared.store.cancel(&*call.bearer, &call.body.ids).await?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), done.attempts);
     shared.metrics.jobs_cancelled_total.inc_by(done.jobs);
     shared.hub.became_final();
     Ok(CountResponse { count: done.jobs })
 }
 
+pub(super) async fn epochs(shared: Arc<Shared>, call: Call<Epochs>) -> Answer<Epochs> {
+    Ok(EpochsResponse { epochs: shared.store.epochs(&call.bearer.tenant).await? })
+}
+
+pub(super) async fn open_epoch(shared: Arc<Shared>, call: Call<OpenEpoch>) -> Answer<OpenEpoch> {
+    shared.store.open_epoch(&*call.bearer, call.parameter).await
+}
+
+pub(super) async fn close_epoch(shared: Arc<Shared>, call: Call<CloseEpoch>) -> Answer<CloseEpoch> {
+    let Call { bearer, parameter: epoch, body, .. } = call;
+    if matches!(body.outcome, EpochOutcome::Silent | EpochOutcome::Operator) {
+        let outcome = body.outcome;
+        return Err(BrokerError::bad(format!("only the broker sets the outcome `{outcome}`")));
+    }
+    let label = body.label.as_deref().map(|label| {
+        let label = label.split_once('=').filter(|(name, _)| !name.is_empty());
+        label.ok_or_else(|| BrokerError::bad("a label is NAME=VALUE"))
+    });
+    let closed = shared.store.close_epoch(&*bearer, epoch, body.outcome, label.transpose()?);
+    let closed = closed.await?;
+    if let Some(cancelled) = closed.cancelled {
+        shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), cancelled.attempts);
+        shared.hub.became_final();
+    }
+    Ok(closed.epoch)
+}
+
 pub(super) async fn drop_epoch(shared: Arc<Shared>, call: Call<DropEpoch>) -> Answer<DropEpoch> {
     let epoch = call.parameter;
-    let count = shared.store.drop_epoch(&call.bearer.tenant, epoch).await?;
-    shared.store.audit(&call.bearer, "drop epoch", &epoch.to_string()).await?;
+    let count = shared.store.drop_epoch(&*call.bearer, epoch).await?;
     shared.hub.became_final();
     Ok(CountResponse { count })
 }
@@ -219,7 +218,7 @@ pub(super) async fn acquire_name(
     call: Call<AcquireName>,
 ) -> Answer<AcquireName> {
     check_name(&call.body)?;
-    shared.store.acquire_name(&call.bearer.tenant, &call.body).await
+    shared.store.acquire_name(&*call.bearer, &call.body).await
 }
 
 pub(super) async fn renew_name(shared: Arc<Shared>, call: Call<RenewName>) -> Answer<RenewName> {
@@ -238,7 +237,7 @@ pub(super) async fn release_name(
 ) -> Answer<ReleaseName> {
     check_name(&call.body)?;
     let fence = fence_of(&call.body)?;
-    shared.store.release_name(&call.bearer.tenant, &call.body, fence).await
+    shared.store.release_name(&*call.bearer, &call.body, fence).await
 }
 
 fn check_name(request: &NamedLeaseRequest) -> Result<(), BrokerError> {

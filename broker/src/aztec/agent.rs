@@ -143,6 +143,7 @@ impl Session<'_> {
             class: SizeClass::LARGEST,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(0),
             info: serde_json::json!({ "software": "aztec" }),
+            session: None,
         };
         match direct::claim(self.shared, self.bearer, request).await? {
             None => {

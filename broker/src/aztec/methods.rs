@@ -110,6 +110,14 @@ impl Method {
             Kind::Claim | Kind::Report => Role::Agent,
         }
     }
+
+    /// The roles that may call it.
+    pub(super) const fn roles(self) -> &'static [Role] {
+        match self.kind() {
+            Kind::Produce => &[Role::Producer],
+            Kind::Claim | Kind::Report => &[Role::Agent, Role::Fleet],
+        }
+    }
 }
 
 #[cfg(test)]

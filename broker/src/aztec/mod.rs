@@ -34,10 +34,11 @@ use rollmill_broker_client::{Grant, LeaseRef, ReleaseRequest, Role};
 use tokio::sync::{Notify, SemaphorePermit};
 
 use crate::api::{direct, error_response};
-use crate::broker::{Shared, Task};
+use crate::background::Task;
+use crate::broker::Shared;
 use crate::config::Config;
 use crate::error::BrokerError;
-use crate::store::tokens::Bearer;
+use crate::store::tokens::{Bearer, Naming};
 use methods::{Kind, Method};
 use wire::{Answer, Call, Fault, Parsed};
 
@@ -129,8 +130,13 @@ async fn serve(
     request: Request,
 ) -> Result<Response, BrokerError> {
     let bearer = shared.bearer(Some(token))?;
-    bearer.require(&[Role::Producer, Role::Agent])?;
+    bearer.require(&[Role::Producer, Role::Agent, Role::Fleet])?;
+    // Aztec's agents send no name; the one that is made here must come back as it is.
+    let bearer = Arc::new(Bearer { naming: Naming::Given, ..Bearer::clone(&bearer) });
     let (parts, body) = request.into_parts();
+    if let Some(connection) = parts.extensions.get::<rollmill_service::Connection>() {
+        connection.vouch();
+    }
     require_json(&parts.headers)?;
     let (body, memory) = body::read(shared, &parts, body).await?;
     let session = Session::new(shared, &bearer, peer, memory);
@@ -144,7 +150,12 @@ async fn serve(
     };
     let place = shared.admission.place(admission(&calls)).await?;
     let wait = (calls.len() == 1).then_some(shared.aztec.wait);
-    let answers = match session.answer_all(calls, wait).await {
+    let answered = tokio::select! {
+        answered = session.answer_all(calls, wait) => answered,
+        // A wait for a job may last longer than the token.
+        error = shared.until_closed_to(Some(token)) => Err(error),
+    };
+    let answers = match answered {
         Ok(answers) => answers,
         Err(error) => {
             session.take_back_grants().await;
@@ -213,7 +224,7 @@ impl From<BrokerError> for Refusal {
 /// One request while it is served.
 struct Session<'a> {
     shared: &'a Arc<Shared>,
-    bearer: &'a Bearer,
+    bearer: &'a Arc<Bearer>,
     peer: SocketAddr,
     /// Memory of the body and of the answers, until they are sent.
     memory: Mutex<Held<'a>>,
@@ -233,7 +244,7 @@ struct Held<'a> {
 impl<'a> Session<'a> {
     fn new(
         shared: &'a Arc<Shared>,
-        bearer: &'a Bearer,
+        bearer: &'a Arc<Bearer>,
         peer: SocketAddr,
         permits: Vec<SemaphorePermit<'a>>,
     ) -> Self {
@@ -276,7 +287,7 @@ impl<'a> Session<'a> {
         call: &Call<'_>,
         wait: Option<Duration>,
     ) -> Result<wire::Outcome, Refusal> {
-        self.bearer.require(&[method.role()])?;
+        self.bearer.require(method.roles())?;
         let arguments = wire::Arguments::of(call.params)?;
         match method {
             Method::EnqueueProvingJob => self.enqueue(&arguments).await,

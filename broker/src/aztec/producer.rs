@@ -54,6 +54,8 @@ impl Session<'_> {
                 Status::NotFound
             }
         };
+        // The facade repeats the call until there is space.
+        self.shared.disk.require()?;
         let _copy = self.shared.admission.more(job.inputs_uri.len())?;
         let uri = Bytes::from(job.inputs_uri.into_owned());
         let input = direct::put_artifact(self.shared, self.bearer, id.epoch(), uri).await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rand::RngCore;
@@ -85,10 +85,12 @@ pub(super) struct Load {
 
 impl Load {
     /// Makes the jobs. Their inputs are uploaded now, unless transfers are part of the run.
-    pub(super) async fn prepare(plan: Plan, clients: Vec<Client>) -> Result<Self, Failure> {
+    pub(super) async fn prepare(
+        plan: Plan,
+        clients: Vec<Client>,
+        epoch: u64,
+    ) -> Result<Self, Failure> {
         let run = rand::thread_rng().next_u64();
-        // An epoch of its own, so that a run on a broker in use leaves its jobs alone.
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let kind: KindName = format!("bench-{run:016x}").parse()?;
         let version: KindName = "bench".parse()?;
         let length = plan.artifact_bytes.max(16);

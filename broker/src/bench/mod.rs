@@ -6,10 +6,11 @@
 
 mod load;
 mod server;
+mod soak;
 mod stats;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use rollmill_broker::{BrokerError, Config};
@@ -21,6 +22,8 @@ use load::{Load, Plan};
 use server::Servers;
 use stats::Statistics;
 
+/// Lease of a run that kills a broker.
+const SHORT_LEASE: &str = "5";
 /// Statements that are printed.
 const STATEMENTS_SHOWN: usize = 12;
 
@@ -51,9 +54,26 @@ pub(crate) struct Bench {
     /// Kill the first broker once half of the jobs are done; needs `--replicas` of 2 or more
     #[arg(long)]
     kill: bool,
+    /// Run epochs of `--jobs` jobs for this many minutes, each closed and deleted, and fail if memory, disk or database
+    /// grow; 0 runs one
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole(0..=10_080_u64))]
+    soak_minutes: u64,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Bench {
+    fn plan(&self) -> Plan {
+        Plan {
+            jobs: self.jobs,
+            agents: self.agents,
+            rate: self.rate,
+            batch: self.batch,
+            artifact_bytes: self.artifact_bytes,
+            heartbeats: self.heartbeats,
+        }
+    }
 }
 
 /// What a run found.
@@ -98,9 +118,19 @@ pub(crate) async fn run(config: &Config, bench: &Bench) -> Outcome {
             "--kill needs brokers of its own: --replicas 2 or more, and no --url".to_owned();
         return Err(BrokerError::Bench { reason }.into());
     }
+    if bench.soak_minutes > 0 {
+        if config.url.is_some() || bench.kill {
+            let reason =
+                "--soak-minutes needs brokers of its own: no --url, and no --kill".to_owned();
+            return Err(BrokerError::Bench { reason }.into());
+        }
+        return soak::run(config, bench.plan(), bench.soak_minutes, bench.replicas).await;
+    }
+    // A run that kills a broker has a short lease, so that the grants in flight return soon.
+    let settings: &[&str] = if bench.kill { &["--lease-seconds", SHORT_LEASE] } else { &[] };
     let servers = match config.url {
         Some(_) => None,
-        None => Some(Servers::start(config, bench.replicas, bench.kill).await?),
+        None => Some(Servers::start(config, bench.replicas, settings).await?),
     };
     let done = measure(config, bench, servers.as_ref()).await;
     if let Some(servers) = servers {
@@ -131,15 +161,9 @@ async fn measure(
     let clients: Result<Vec<Client>, _> =
         urls.iter().map(|url| Client::new(url, token, options.clone())).collect();
     let mut database = stats::connect(config, servers).await?;
-    let plan = Plan {
-        jobs: bench.jobs,
-        agents: bench.agents,
-        rate: bench.rate,
-        batch: bench.batch,
-        artifact_bytes: bench.artifact_bytes,
-        heartbeats: bench.heartbeats,
-    };
-    let load = Arc::new(Load::prepare(plan, clients?).await?);
+    // An epoch of its own, so that a run on a broker in use leaves its jobs alone.
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let load = Arc::new(Load::prepare(bench.plan(), clients?, epoch).await?);
     let before = stats::read(&mut database).await?;
     let usage_before = servers.map(Servers::usage).unwrap_or_default();
 

@@ -1,6 +1,6 @@
 //! The brokers and the PostgreSQL that a run starts for itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,6 @@ const STOP: Duration = Duration::from_secs(20);
 const DATABASE: &str = "ROLLMILL_BENCH_DATABASE_URL";
 /// Loaded at the server's start where it is installed: counts statements.
 const STATEMENTS: &str = "shared_preload_libraries=pg_stat_statements";
-/// Lease of a run that kills a broker, so that the grants in flight return soon.
-const SHORT_LEASE: &str = "5";
 
 /// CPU and memory of a broker.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -52,7 +50,12 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) async fn start(config: &Config, count: usize, kills: bool) -> Result<Self, Failure> {
+    /// Starts `count` brokers with these settings besides those of a run.
+    pub(super) async fn start(
+        config: &Config,
+        count: usize,
+        settings: &[&str],
+    ) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("rollmill-bench-{}", std::process::id()));
         let options = PostgresOptions {
             data_dir: folder.clone(),
@@ -66,7 +69,7 @@ impl Servers {
         };
         let servers = Self { folder, postgres, brokers: Mutex::default() };
         for _ in 0..count {
-            if let Err(error) = servers.start_broker(config, kills).await {
+            if let Err(error) = servers.start_broker(config, settings).await {
                 servers.stop().await;
                 return Err(error);
             }
@@ -74,7 +77,7 @@ impl Servers {
         Ok(servers)
     }
 
-    async fn start_broker(&self, config: &Config, kills: bool) -> Result<(), Failure> {
+    async fn start_broker(&self, config: &Config, settings: &[&str]) -> Result<(), Failure> {
         // The system chooses a free port, which the broker takes a moment later.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -85,13 +88,11 @@ impl Servers {
             .arg(&self.folder)
             .args(["--log-level", "warn", "--database-url", &format!("env:{DATABASE}")])
             .args(["--requests-max", &config.requests_max.to_string()])
+            .args(settings)
             .env(DATABASE, self.postgres.url(&[]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true);
-        if kills {
-            command.args(["--lease-seconds", SHORT_LEASE]);
-        }
         let broker = command.spawn()?;
         let url = format!("http://{port}");
         self.brokers.lock().push((url.clone(), broker));
@@ -112,6 +113,11 @@ impl Servers {
                 return Err(BrokerError::Bench { reason }.into());
             }
         }
+    }
+
+    /// Where database and object store lie.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(super) fn urls(&self) -> Vec<String> {

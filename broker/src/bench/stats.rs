@@ -178,6 +178,37 @@ pub(super) async fn read(database: &mut Database) -> Result<Option<Snapshot>, Br
     }
 }
 
+/// What the database holds at a moment, as it estimates it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    pub(super) database_bytes: f64,
+    pub(super) live_rows: f64,
+    pub(super) dead_rows: f64,
+    /// Tables of bodies with their indexes, and objects.
+    pub(super) artifact_bytes: f64,
+}
+
+/// What the database holds now.
+pub(super) async fn held(database: &mut Database) -> Result<Option<Held>, BrokerError> {
+    let Some(counted) = database else { return Ok(None) };
+    let row = sqlx::query(
+        "SELECT pg_database_size(current_database())::float8 AS database_bytes,
+                (SELECT coalesce(sum(n_live_tup), 0)::float8 FROM pg_stat_user_tables) AS live_rows,
+                (SELECT coalesce(sum(n_dead_tup), 0)::float8 FROM pg_stat_user_tables) AS dead_rows,
+                (SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::float8 FROM pg_inherits
+                 WHERE inhparent = 'artifact_body'::regclass)
+                + (SELECT coalesce(sum(bytes), 0)::float8 FROM artifact WHERE place = 'object') AS artifact_bytes",
+    )
+    .fetch_one(&mut counted.connection)
+    .await?;
+    Ok(Some(Held {
+        database_bytes: row.try_get("database_bytes")?,
+        live_rows: row.try_get("live_rows")?,
+        dead_rows: row.try_get("dead_rows")?,
+        artifact_bytes: row.try_get("artifact_bytes")?,
+    }))
+}
+
 /// Jobs of the epoch with more than one accepted completion.
 pub(super) async fn completed_twice(
     database: &mut Database,

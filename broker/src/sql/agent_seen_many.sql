@@ -1,5 +1,5 @@
--- agent_seen_many.sql: records that agents are alive; returns whether each is in quarantine. One that is locked is
--- passed over and seen the next time.
+-- agent_seen_many.sql: records that agents are alive; returns whether each is in quarantine, and its session. One that
+-- is locked is passed over and seen the next time.
 --   $1 tenants
 --   $2 agents
 WITH seen AS MATERIALIZED (
@@ -14,4 +14,4 @@ WITH seen AS MATERIALIZED (
 UPDATE agent SET last_seen_at = now()
 FROM free
 WHERE agent.tenant = free.tenant AND agent.id = free.id
-RETURNING agent.tenant, agent.id, agent.quarantined_at IS NOT NULL AS quarantined
+RETURNING agent.tenant, agent.id, agent.quarantined_at IS NOT NULL AS quarantined, agent.session

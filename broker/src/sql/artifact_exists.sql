@@ -1,4 +1,6 @@
--- artifact_exists.sql: whether an artifact was uploaded.
+-- artifact_exists.sql: whether an artifact was uploaded for an epoch. No index serves the sum, so that it is found by its
+-- digest.
 --   $1 tenant
 --   $2 digest
-SELECT EXISTS (SELECT 1 FROM artifact WHERE tenant = $1 AND digest = $2) AS found
+--   $3 epoch
+SELECT EXISTS (SELECT 1 FROM artifact WHERE tenant = $1 AND digest = $2 AND epoch + 0 = $3) AS found

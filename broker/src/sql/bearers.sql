@@ -1,2 +1,8 @@
--- bearers.sql: the valid tokens.
-SELECT hash, label, role, tenant FROM token WHERE revoked_at IS NULL
+-- bearers.sql: the secrets that open the broker, or would if their token were not suspended.
+SELECT s.hash, t.label, t.role, t.fleet, t.tenant, t.agent, t.requests_per_second, t.connections,
+       t.suspended_at IS NOT NULL AS suspended
+FROM token AS t
+CROSS JOIN LATERAL (
+    SELECT t.hash UNION ALL SELECT t.previous_hash WHERE t.previous_until > now() AND t.previous_hash IS NOT NULL
+) AS s (hash)
+WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())

@@ -1,5 +1,5 @@
 -- complete_many.sql: completes many jobs that their agents hold, and ends their attempts. What is not as usual (no
--- valid lease, a result that was not uploaded or was rejected before, an agent in quarantine, a job that is locked)
+-- valid lease, a result that was not uploaded for the job's epoch or was rejected before, an agent in quarantine, a job that is locked)
 -- is left alone, and complete.sql judges it. So no job that somebody locks delays the others.
 --   $1 tenants
 --   $2 jobs
@@ -12,7 +12,7 @@ WITH offered AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[])
         WITH ORDINALITY AS o (tenant, job, agent, lease_epoch, result, stats, place)
 ), locked AS MATERIALIZED (
-    SELECT seq, tenant, id, lease_epoch, lease_holder, excluded_agents FROM job
+    SELECT seq, tenant, id, epoch, lease_epoch, lease_holder, excluded_agents FROM job
     WHERE seq = ANY (ARRAY(
         SELECT j.seq FROM offered AS o
         CROSS JOIN LATERAL (SELECT seq FROM job WHERE job.tenant = o.tenant AND job.id = o.job) AS j
@@ -25,7 +25,8 @@ WITH offered AS MATERIALIZED (
     JOIN locked AS l ON l.tenant = o.tenant AND l.id = o.job
     WHERE l.lease_epoch = o.lease_epoch AND l.lease_holder = o.agent
       AND NOT (o.agent = ANY (l.excluded_agents))
-      AND EXISTS (SELECT 1 FROM artifact AS a WHERE a.tenant = o.tenant AND a.digest = o.result)
+      AND EXISTS (SELECT 1 FROM artifact AS a
+                  WHERE a.tenant = o.tenant AND a.digest = o.result AND a.epoch + 0 = l.epoch)
       AND NOT EXISTS (SELECT 1 FROM agent AS g
                       WHERE g.tenant = o.tenant AND g.id = o.agent AND g.quarantined_at IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM attempt AS t

@@ -1,4 +1,4 @@
--- enqueue.sql: adds jobs. A known one that is not done takes over rank, labels and deadline, and the
+-- enqueue.sql: adds jobs of epochs that are open. A known one that is not done takes over rank, labels and deadline, and the
 -- class where it is larger (memory may have shown that the job needs more than its producer knew). A
 -- cancelled one is reopened for every agent, with a fresh budget and no result banned, since its producer may
 -- be another release by now; one whose deadline passed and now lies ahead is reopened as it was.
@@ -13,10 +13,17 @@
 --   $9 labels
 --   $10 hard_limits
 --   $11 deadlines
-WITH reopened AS (
+WITH held AS MATERIALIZED (
+    SELECT number FROM epoch
+    WHERE tenant = $1 AND number = ANY ($5::bigint[]) AND state || '' = 'open'
+    ORDER BY number
+    FOR KEY SHARE
+), reopened AS (
     UPDATE attempt SET counted = false
     WHERE counted
-      AND job IN (SELECT seq FROM job WHERE tenant = $1 AND id = ANY ($2::text[]) AND state = 'cancelled')
+      AND job IN (SELECT seq FROM job
+                  WHERE tenant = $1 AND id = ANY ($2::text[]) AND state = 'cancelled'
+                    AND EXISTS (SELECT 1 FROM held WHERE held.number = job.epoch))
 )
 INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,
@@ -24,6 +31,8 @@ SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels:
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::smallint[], $8::bytea[],
             $9::text[], $10::integer[], $11::double precision[])
      AS n (id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline)
+JOIN held ON held.number = n.epoch
+ORDER BY n.id COLLATE "C"
 ON CONFLICT (tenant, id) DO UPDATE
 SET rank = excluded.rank,
     labels = excluded.labels,

@@ -3,5 +3,11 @@
 --   $2 label
 --   $3 role
 --   $4 tenant
-INSERT INTO token (hash, label, role, tenant) VALUES ($1, $2, $3, $4)
+--   $5 fleet
+--   $6 agent
+--   $7 valid_seconds
+--   $8 requests_per_second
+--   $9 connections
+INSERT INTO token (hash, label, role, tenant, fleet, agent, expires_at, requests_per_second, connections)
+VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7::double precision), $8, $9)
 ON CONFLICT (label) DO NOTHING

@@ -1,22 +1,138 @@
-//! Agents as the broker remembers them.
+//! Agents as the broker remembers them: what they are, their sessions, and what is held against them.
 
-use rollmill_broker_client::{AgentId, AgentView, ClaimRequest};
+use std::collections::HashSet;
 
-use super::sql::{AgentAbilities, AgentAdmit, AgentPardon, AgentSeen, Agents, Statement};
+use rollmill_broker_client::{
+    AgentId, AgentView, AttemptOutcome, ClaimRequest, Installation, Role, SessionId,
+};
+use sqlx::PgConnection;
+
+use super::audit::By;
+use super::sql::{
+    AgentAbilities, AgentAdmit, AgentCharge, AgentPardon, AgentSeen, Agents, AgentsBusy,
+    DeviceAgents, DeviceCharge, SessionOf, SessionOpen, SessionRow, Statement, TokenCharge,
+};
 use super::{Store, Tenant, corrupt};
 use crate::ability::Ability;
 use crate::error::BrokerError;
 
+/// An agent that asks for work, under the identity that its token gives it.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub tenant: Tenant,
+    /// Label of its token.
+    pub token: String,
+    pub request: ClaimRequest,
+}
+
+impl Arrival {
+    /// Longest identity of a device that counts.
+    const DEVICE_MAX: usize = 100;
+
+    /// The device that the agent names in what it says about itself.
+    pub(crate) fn device(request: &ClaimRequest) -> Option<&str> {
+        let device = request.info.get("device")?.get("uuid")?.as_str()?;
+        let is_plain = !device.is_empty()
+            && device.len() <= Self::DEVICE_MAX
+            && device.bytes().all(|b| b.is_ascii_graphic());
+        is_plain.then_some(device)
+    }
+}
+
+/// A session to open.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// With what the agent says about itself.
+    pub arrival: Arrival,
+    pub session: SessionId,
+    pub installation: Installation,
+    /// The session that the process had.
+    pub replaces: Option<SessionId>,
+}
+
+/// A session that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// Leases of the session before that were returned.
+    pub returned: u64,
+    /// Two live agents have this installation.
+    pub is_shared: bool,
+}
+
+/// What a rejected result led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Blame {
+    pub(crate) quarantined: bool,
+    /// Label of the token that this suspended.
+    pub(crate) suspended: Option<String>,
+}
+
 impl Store {
     /// Records that an agent asks for work and what it can do; rejects it when quarantined.
     pub async fn admit(&self, tenant: &Tenant, request: &ClaimRequest) -> Result<(), BrokerError> {
+        let mut connection = self.pool.acquire().await?;
+        Self::admit_in(&mut connection, tenant, None, request).await
+    }
+
+    async fn admit_in(
+        connection: &mut PgConnection,
+        tenant: &Tenant,
+        token: Option<&str>,
+        request: &ClaimRequest,
+    ) -> Result<(), BrokerError> {
         let ClaimRequest { agent, info, class, capabilities, .. } = request;
         let able = capabilities.iter().map(|c| format!("{}/{}", c.kind, c.version)).collect();
-        let admit = AgentAdmit { tenant, agent, info: info.to_string(), size: *class, able };
-        if admit.one(&self.pool).await?.quarantined {
+        let device = Arrival::device(request);
+        let info = info.to_string();
+        let admit = AgentAdmit { tenant, agent, info, size: *class, able, token, device };
+        if admit.one(connection).await?.quarantined {
             return Err(BrokerError::Quarantined { agent: agent.clone() });
         }
         Ok(())
+    }
+
+    /// Opens an agent's session, and ends the one that its installation had: see `sql/session_open.sql`.
+    pub async fn open_session(&self, opening: &Opening) -> Result<OpenedSession, BrokerError> {
+        let Opening { arrival, session, installation, replaces } = opening;
+        let (tenant, agent) = (&arrival.tenant, &arrival.request.agent);
+        let live = self.rules.live;
+        let open = || {
+            let outcome = AttemptOutcome::Released;
+            SessionOpen { tenant, agent, session, installation, live, outcome }
+        };
+        let token = Some(arrival.token.as_str());
+        let mut tx = self.pool.begin().await?;
+        let mut found = open().optional(&mut *tx).await?;
+        if found.as_ref().is_some_and(|row| !row.free) {
+            return Err(BrokerError::IdentityTaken { agent: agent.clone() });
+        }
+        Self::admit_in(&mut tx, tenant, token, &arrival.request).await?;
+        if found.is_none() {
+            // Its row is there now. Another process of the identity may have been quicker.
+            found = open().optional(&mut *tx).await?;
+        }
+        let row = found.filter(|row| row.free && row.opened.0 == 1);
+        let row = row.ok_or_else(|| BrokerError::IdentityTaken { agent: agent.clone() })?;
+        tx.commit().await?;
+        let is_shared = row.live
+            && row.installation.as_ref().is_some_and(|before| before.0 == *installation)
+            && is_anothers(&row, replaces.as_ref());
+        Ok(OpenedSession { returned: row.returned.0, is_shared })
+    }
+
+    /// Whether this is the session that an agent opened last. Rejects an agent in quarantine.
+    pub async fn is_session(
+        &self,
+        tenant: &Tenant,
+        agent: &AgentId,
+        session: &SessionId,
+    ) -> Result<bool, BrokerError> {
+        let found = SessionOf { tenant, agent }.optional(&self.pool).await?;
+        let Some(found) = found else { return Ok(false) };
+        if found.quarantined {
+            return Err(BrokerError::Quarantined { agent: agent.clone() });
+        }
+        Ok(found.session.is_some_and(|present| present.0 == *session))
     }
 
     /// Records that an agent is alive.
@@ -24,13 +140,52 @@ impl Store {
         AgentSeen { tenant, agent }.run(&self.pool).await.map(drop)
     }
 
-    /// Ends a quarantine and clears what led to it.
-    pub async fn pardon(&self, tenant: &Tenant, agent: &AgentId) -> Result<u64, BrokerError> {
-        AgentPardon { tenant, agent }.run(&self.pool).await
+    /// Charges a wrong proof to an agent, to its device and to its token, each of which has its own limit.
+    pub(super) async fn charge(
+        &self,
+        tx: &mut PgConnection,
+        tenant: &Tenant,
+        agent: &AgentId,
+    ) -> Result<Blame, BrokerError> {
+        let rejections_max = i32::try_from(self.rules.rejections_max).unwrap_or(i32::MAX);
+        let charged = AgentCharge { tenant, agent, rejections_max }.one(&mut *tx).await?;
+        let mut blame = Blame { quarantined: charged.quarantined, suspended: None };
+        if let Some(device) = charged.device.as_deref() {
+            let charge = DeviceCharge { tenant, device, rejections_max };
+            if charge.one(&mut *tx).await?.quarantined {
+                DeviceAgents { tenant, device }.run(&mut *tx).await?;
+                blame.quarantined = true;
+            }
+        }
+        if let Some(label) = charged.token {
+            let rejections_max = i32::try_from(self.rules.token_rejections_max).unwrap_or(i32::MAX);
+            let charge = TokenCharge { label: &label, role: Role::Agent, rejections_max, tenant };
+            if charge.optional(&mut *tx).await?.is_some_and(|row| row.suspended) {
+                By::from(tenant).record(tx, "suspend token", &label).await?;
+                blame.suspended = Some(label);
+            }
+        }
+        Ok(blame)
+    }
+
+    /// Ends a quarantine and clears what led to it, for the agent's device too.
+    pub async fn pardon<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        agent: &AgentId,
+    ) -> Result<u64, BrokerError> {
+        let by = by.into();
+        let mut tx = self.pool.begin().await?;
+        let pardoned = AgentPardon { tenant: by.tenant, agent }.all(&mut *tx).await?;
+        for name in &pardoned {
+            by.record(&mut tx, "pardon", name.id.0.as_str()).await?;
+        }
+        tx.commit().await?;
+        Ok(pardoned.len() as u64)
     }
 
     /// What the agents seen within a day and not in quarantine can do, of every tenant.
-    pub async fn abilities(&self) -> Result<Vec<Ability>, BrokerError> {
+    pub async fn abilities(&self) -> Result<Vec<Ability<Tenant>>, BrokerError> {
         let rows = AgentAbilities {}.all(&self.pool).await?;
         let ability = |row: super::sql::AbilityRow| Ability {
             tenant: Tenant(row.tenant),
@@ -39,6 +194,12 @@ impl Store {
             seen_seconds: row.seen_seconds,
         };
         Ok(rows.into_iter().map(ability).collect())
+    }
+
+    /// Who holds a lease, of every tenant.
+    pub async fn busy_agents(&self) -> Result<HashSet<(Tenant, AgentId)>, BrokerError> {
+        let rows = AgentsBusy {}.all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (Tenant(row.tenant), row.agent.0)).collect())
     }
 
     /// Agents seen within a day, latest first.
@@ -58,5 +219,13 @@ impl Store {
                 })
             })
             .collect()
+    }
+}
+
+/// Whether the session found is neither none nor the one that the process had: two processes have one installation.
+fn is_anothers(row: &SessionRow, had: Option<&SessionId>) -> bool {
+    match (&row.session, had) {
+        (Some(found), Some(had)) => found.0 != *had,
+        _ => false,
     }
 }

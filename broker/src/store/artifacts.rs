@@ -1,16 +1,13 @@
 //! Artifacts: small ones in a side table, large ones in the object store, all by digest.
 
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStoreExt, PutPayload};
 use rollmill_broker_client::Digest;
-use sqlx::AssertSqlSafe;
 
-use super::sql::{
-    ArtifactBodyDrop, ArtifactDrop, ArtifactObjects, ArtifactPut, ArtifactShared, InputUploaded,
-    Statement,
-};
+use super::healing::Stored;
+use super::sql::{ArtifactPut, InputUploaded, Statement};
 use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant, Upload};
 use crate::error::BrokerError;
+use crate::objects::Write;
 
 /// What an upload did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,75 +49,131 @@ impl Store {
         if got != digest {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
         }
-        let bytes = body.len() as u64;
         if Place::of(body.len()) == Place::Row {
-            let upload = Upload { tenant: tenant.clone(), epoch, digest, body };
-            let done = self.put_many(std::slice::from_ref(&upload)).await?;
-            let done = done.into_iter().next();
-            return done.ok_or_else(|| BrokerError::Internal {
-                reason: "an upload without an answer".into(),
-            });
+            return self.put_row(tenant, (epoch, true), digest, body).await;
         }
-        // Bytes first: a row must never name an object that is not there.
-        self.put_object(&object_path(tenant, epoch, digest), body).await?;
-        let mut tx = self.pool.begin().await?;
-        ArtifactPut { tenant, digest, epoch, bytes, place: Place::Object }.run(&mut *tx).await?;
-        let made_ready = InputUploaded { tenant, input: digest }.run(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(Uploaded { place: Place::Object, made_ready })
+        let mut object = self.write_object(tenant, epoch, digest, true).await?;
+        object.write.put(body.into()).await?;
+        self.end_object(object).await
     }
 
-    /// The bytes of an object; `None` if it does not exist.
-    pub(super) async fn get_object(
+    /// Stores a small artifact whose digest was checked. `may_open`: the epoch is opened if it never was.
+    async fn put_row(
         &self,
-        path: &ObjectPath,
-    ) -> Result<Option<Vec<u8>>, BrokerError> {
-        match self.objects.get(path).await {
-            Ok(found) => Ok(Some(found.bytes().await.map_err(BrokerError::objects)?.to_vec())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(BrokerError::objects(error)),
+        tenant: &Tenant,
+        (epoch, may_open): (u64, bool),
+        digest: Digest,
+        body: Vec<u8>,
+    ) -> Result<Uploaded, BrokerError> {
+        let upload = Upload { tenant: tenant.clone(), epoch, digest, body: body.into() };
+        let upload = std::slice::from_ref(&upload);
+        if let Some(done) = self.put_many(upload).await?.into_iter().flatten().next() {
+            return Ok(done);
         }
+        self.require_open(tenant, epoch, may_open).await?;
+        let again = self.put_many(upload).await?.into_iter().flatten().next();
+        again.ok_or(BrokerError::EpochClosing { epoch })
     }
 
-    async fn put_object(&self, path: &ObjectPath, body: Vec<u8>) -> Result<(), BrokerError> {
-        self.objects.put(path, PutPayload::from(body)).await.map_err(BrokerError::objects)?;
-        // What is acknowledged survives a power cut: the bytes and the name.
-        let file = self.objects.path_to_filesystem(path).map_err(BrokerError::objects)?;
-        tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file)?.sync_all()?;
-            file.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
-        })
-        .await
-        .map_err(BrokerError::objects)?
-        .map_err(BrokerError::objects)
-    }
-
-    pub(super) async fn drop_artifacts(
+    /// Starts to store a large artifact under `digest` for `epoch`. It is stored by [`Self::end_object`]. An epoch that
+    /// never was is opened if `may_open`.
+    ///
+    /// # Errors
+    /// As [`Self::require_open`].
+    pub async fn write_object(
         &self,
         tenant: &Tenant,
         epoch: u64,
-    ) -> Result<(), BrokerError> {
-        let objects = ArtifactObjects { tenant, epoch }.all(&self.pool).await?;
-        let mut tx = self.pool.begin().await?;
-        ArtifactDrop { tenant, epoch }.run(&mut *tx).await?;
-        if (ArtifactShared { epoch }).one(&mut *tx).await?.found {
-            ArtifactBodyDrop { tenant, epoch }.run(&mut *tx).await?;
-        } else {
-            // The name is made of a number alone.
-            let drop = format!("DROP TABLE IF EXISTS artifact_body_{epoch}");
-            sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-        for object in objects {
-            match self.objects.delete(&object_path(tenant, epoch, object.digest.0)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(BrokerError::objects(error)),
+        digest: Digest,
+        may_open: bool,
+    ) -> Result<NewObject, BrokerError> {
+        let generation = self.require_open(tenant, epoch, may_open).await?;
+        let write = self.objects.write(object_path(tenant, epoch, generation, digest));
+        Ok(NewObject { write, tenant: tenant.clone(), epoch, generation, digest })
+    }
+
+    /// Stores a large artifact that was written as a whole, if it has its digest.
+    pub async fn end_object(&self, object: NewObject) -> Result<Uploaded, BrokerError> {
+        let NewObject { write, tenant, epoch, generation, digest } = object;
+        // Bytes first: a row must never name an object that is not there.
+        let bytes = write.finish(digest).await?;
+        self.trust(&tenant, digest);
+        let made_ready = self.put_object_row((&tenant, epoch, generation), digest, bytes).await?;
+        Ok(Uploaded { place: Place::Object, made_ready })
+    }
+
+    /// Copies an artifact into another epoch, from any epoch where its bytes can be read; returns whether there was one.
+    /// What a job names has to lie in the job's own epoch, or it would go with another one.
+    pub(super) async fn copy_artifact(
+        &self,
+        tenant: &Tenant,
+        epoch: u64,
+        digest: Digest,
+    ) -> Result<bool, BrokerError> {
+        match self.read_apart(tenant, digest, None).await? {
+            Stored::Row(body) => {
+                self.put_row(tenant, (epoch, false), digest, body).await?;
             }
+            Stored::Object { path, bytes } => {
+                let generation = self.require_open(tenant, epoch, false).await?;
+                let to = object_path(tenant, epoch, generation, digest);
+                if to != path {
+                    self.objects.copy(&path, &to).await?;
+                }
+                self.put_object_row((tenant, epoch, generation), digest, bytes).await?;
+            }
+            Stored::Damaged | Stored::Absent => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Records a stored object, if its epoch is still open.
+    async fn put_object_row(
+        &self,
+        (tenant, epoch, generation): (&Tenant, u64, u64),
+        digest: Digest,
+        bytes: u64,
+    ) -> Result<u64, BrokerError> {
+        let place = Place::Object;
+        let mut tx = self.pool.begin().await?;
+        let put = ArtifactPut { tenant, digest, epoch, bytes, place, generation };
+        if put.run(&mut *tx).await? == 0 {
+            tx.rollback().await?;
+            self.require_open(tenant, epoch, false).await?;
+            // It was closed and opened again meanwhile: another upload will find it open.
+            return Err(BrokerError::EpochClosing { epoch });
+        }
+        let made_ready = InputUploaded { tenant, input: digest }.run(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(made_ready)
     }
 }
 
-pub(super) fn object_path(tenant: &Tenant, epoch: u64, digest: Digest) -> ObjectPath {
-    [tenant.0.as_str(), &epoch.to_string(), &digest.to_string()].into_iter().collect()
+/// A large artifact whose bytes are being written.
+#[derive(Debug)]
+pub struct NewObject {
+    /// Takes the bytes.
+    pub write: Write,
+    tenant: Tenant,
+    epoch: u64,
+    generation: u64,
+    digest: Digest,
+}
+
+/// The folder of an epoch's objects. The first generation has the name that releases without generations know.
+pub(super) fn epoch_path(tenant: &Tenant, epoch: u64, generation: u64) -> ObjectPath {
+    let folder = match generation {
+        0 | 1 => epoch.to_string(),
+        _ => format!("{epoch}.{generation}"),
+    };
+    [tenant.0.as_str(), &folder].into_iter().collect()
+}
+
+pub(super) fn object_path(
+    tenant: &Tenant,
+    epoch: u64,
+    generation: u64,
+    digest: Digest,
+) -> ObjectPath {
+    epoch_path(tenant, epoch, generation).join(digest.to_string())
 }

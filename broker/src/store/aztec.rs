@@ -59,6 +59,7 @@ impl Store {
             hard_limits: vec![None],
             deadlines: vec![None],
         };
+        self.require_open(tenant, job.id.epoch(), true).await?;
         enqueue.run(&self.pool).await.map(drop)
     }
 

@@ -5,16 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::body::Bytes;
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, JobId,
-    JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest,
+    AgentId, AttemptOutcome, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochState,
+    JobId, JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest, SessionId,
 };
 
 use super::sql::{
     AgentAdmitMany, AgentSeenMany, ArtifactPartition, ArtifactPutMany, ArtifactWhole, BeatMany,
-    CompleteMany, ReleaseMany, Sighted, View,
+    CompleteMany, EpochStateOf, ReleaseMany, SeenRow, View,
 };
-use super::{Completed, Place, Store, Tenant, Uploaded};
+use super::{Arrival, Completed, Place, Store, Tenant, Uploaded};
 use crate::error::BrokerError;
 
 /// Epochs whose partitions a store remembers; it asks again for others.
@@ -50,7 +51,7 @@ pub struct Upload {
     pub tenant: Tenant,
     pub epoch: u64,
     pub digest: Digest,
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// An agent and whether it is in quarantine.
@@ -59,6 +60,8 @@ pub struct Sighting {
     pub tenant: Tenant,
     pub agent: AgentId,
     pub quarantined: bool,
+    /// The session that it opened last.
+    pub session: Option<SessionId>,
 }
 
 impl Store {
@@ -138,23 +141,25 @@ impl Store {
     }
 
     /// Records agents that ask for work and what they can do; returns which of them are in quarantine, in order.
-    pub async fn admit_many(
-        &self,
-        requests: &[(Tenant, ClaimRequest)],
-    ) -> Result<Vec<bool>, BrokerError> {
+    pub async fn admit_many(&self, arrivals: &[Arrival]) -> Result<Vec<bool>, BrokerError> {
         // The last word of each agent.
-        let last: BTreeMap<(&str, &AgentId), &(Tenant, ClaimRequest)> =
-            requests.iter().map(|item| ((item.0.as_str(), &item.1.agent), item)).collect();
+        let last: BTreeMap<(&str, &AgentId), &Arrival> = arrivals
+            .iter()
+            .map(|item| ((item.tenant.as_str(), &item.request.agent), item))
+            .collect();
         let able = |request: &ClaimRequest| {
             let able = request.capabilities.iter().map(|c| format!("{}/{}", c.kind, c.version));
             serde_json::Value::from_iter(able).to_string()
         };
+        let requests = || last.values().map(|arrival| &arrival.request);
         let statement = AgentAdmitMany {
-            tenants: last.values().map(|(tenant, _)| tenant).collect(),
-            agents: last.values().map(|(_, request)| &request.agent).collect(),
-            infos: last.values().map(|(_, request)| request.info.to_string()).collect(),
-            sizes: last.values().map(|(_, request)| request.class).collect(),
-            able: last.values().map(|(_, request)| able(request)).collect(),
+            tenants: last.values().map(|arrival| &arrival.tenant).collect(),
+            agents: requests().map(|request| &request.agent).collect(),
+            infos: requests().map(|request| request.info.to_string()).collect(),
+            sizes: requests().map(|request| request.class).collect(),
+            able: requests().map(able).collect(),
+            tokens: last.values().map(|arrival| arrival.token.as_str()).collect(),
+            devices: requests().map(Arrival::device).collect(),
         };
         let rows = self.beats.all(statement).await?;
         let quarantined: BTreeSet<(&str, &AgentId)> = rows
@@ -162,10 +167,10 @@ impl Store {
             .filter(|row| row.quarantined)
             .map(|row| (row.tenant.as_str(), &row.id.0))
             .collect();
-        let is_in = |(tenant, request): &(Tenant, ClaimRequest)| {
-            quarantined.contains(&(tenant.as_str(), &request.agent))
+        let is_in = |arrival: &Arrival| {
+            quarantined.contains(&(arrival.tenant.as_str(), &arrival.request.agent))
         };
-        Ok(requests.iter().map(is_in).collect())
+        Ok(arrivals.iter().map(is_in).collect())
     }
 
     /// Records that agents are alive. Returns those that are known and were free.
@@ -177,10 +182,11 @@ impl Store {
             tenants: agents.iter().map(|(tenant, _)| tenant).collect(),
             agents: agents.iter().map(|(_, agent)| agent).collect(),
         };
-        let sighting = |Sighted { tenant, id, quarantined }| Sighting {
+        let sighting = |SeenRow { tenant, id, quarantined, session }| Sighting {
             tenant: Tenant(tenant),
             agent: id.0,
             quarantined,
+            session: session.map(|session| session.0),
         };
         Ok(self.beats.all(statement).await?.into_iter().map(sighting).collect())
     }
@@ -252,22 +258,23 @@ impl Store {
         Ok(())
     }
 
-    /// Stores small artifacts. The caller has checked their digests.
-    pub async fn put_many(&self, uploads: &[Upload]) -> Result<Vec<Uploaded>, BrokerError> {
+    /// Stores small artifacts of epochs that are open. The caller has checked their digests. [`None`] for those of others:
+    /// [`Store::require_open`] says why, or opens the epoch.
+    pub async fn put_many(&self, uploads: &[Upload]) -> Result<Vec<Option<Uploaded>>, BrokerError> {
         let epochs: BTreeSet<u64> = uploads.iter().map(|upload| upload.epoch).collect();
-        self.require_partitions(&epochs).await?;
+        self.require_partitions(uploads).await?;
         match self.put_rows(uploads).await {
             // The epoch was dropped after its partition was made or seen.
             Err(BrokerError::Database { reason }) if is_without_partition(&reason.0) => {
                 self.partitions.lock().retain(|epoch| !epochs.contains(epoch));
-                self.require_partitions(&epochs).await?;
+                self.require_partitions(uploads).await?;
                 self.put_rows(uploads).await
             }
             other => other,
         }
     }
 
-    async fn put_rows(&self, uploads: &[Upload]) -> Result<Vec<Uploaded>, BrokerError> {
+    async fn put_rows(&self, uploads: &[Upload]) -> Result<Vec<Option<Uploaded>>, BrokerError> {
         type Key<'a> = (u64, &'a str, Digest);
         let key = |upload: &'_ Upload| -> (u64, String, Digest) {
             (upload.epoch, upload.tenant.0.clone(), upload.digest)
@@ -281,30 +288,38 @@ impl Store {
             tenants: all().map(|upload| &upload.tenant).collect(),
             digests: all().map(|upload| upload.digest).collect(),
             epochs: all().map(|upload| upload.epoch).collect(),
-            bodies: all().map(|upload| upload.body.as_slice()).collect(),
+            bodies: all().map(|upload| upload.body.as_ref()).collect(),
             place: Place::Row,
         };
         let rows = self.uploads.all(statement).await?;
-        let ready = rows.iter().map(|row| (row.place.0, row.made_ready.0));
+        let stored = rows.iter().filter(|row| row.is_open);
+        let ready = stored.map(|row| (row.place.0, row.made_ready.0));
         let ready = at_places(unique.len(), ready);
         let made: BTreeMap<(u64, String, Digest), u64> = all()
             .zip(ready)
-            .map(|(upload, made_ready)| (key(upload), made_ready.unwrap_or(0)))
+            .filter_map(|(upload, made_ready)| Some((key(upload), made_ready?)))
             .collect();
         let uploaded = |upload: &Upload| {
-            let made_ready = made.get(&key(upload)).copied().unwrap_or(0);
-            Uploaded { place: Place::Row, made_ready }
+            let made_ready = *made.get(&key(upload))?;
+            Some(Uploaded { place: Place::Row, made_ready })
         };
         Ok(uploads.iter().map(uploaded).collect())
     }
 
-    /// Makes the partitions of epochs that have none, as far as this store knows.
-    async fn require_partitions(&self, epochs: &BTreeSet<u64>) -> Result<(), BrokerError> {
-        let unknown: Vec<u64> = {
+    /// Makes the partitions of open epochs that have none, as far as this store knows. An epoch that is not open
+    /// gets none, or an agent could make any number of tables.
+    async fn require_partitions(&self, uploads: &[Upload]) -> Result<(), BrokerError> {
+        let unknown: BTreeSet<(u64, &str)> = {
             let known = self.partitions.lock();
-            epochs.iter().copied().filter(|epoch| !known.contains(epoch)).collect()
+            let unknown = uploads.iter().filter(|upload| !known.contains(&upload.epoch));
+            unknown.map(|upload| (upload.epoch, upload.tenant.as_str())).collect()
         };
-        for epoch in unknown {
+        for (epoch, tenant) in unknown {
+            let tenant = Tenant(tenant.to_owned());
+            let known = self.uploads.all(EpochStateOf { tenant: &tenant, number: epoch }).await?;
+            if known.first().is_none_or(|row| row.state.0 != EpochState::Open) {
+                continue;
+            }
             self.uploads.all(ArtifactPartition { epoch }).await?;
             let mut known = self.partitions.lock();
             if known.len() >= PARTITIONS_KNOWN_MAX {

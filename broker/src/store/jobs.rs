@@ -1,17 +1,17 @@
 //! What producers and operators do to jobs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rollmill_broker_client::{
     Digest, FailureClass, JobId, JobState, JobView, NewJob, QueueView, RejectOutcome,
     RejectRequest, RejectResponse,
 };
 
-use super::healing::Stored;
+use super::audit::{By, named};
 use super::leases::Reopening;
 use super::sql::{
-    AgentCharge, ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel,
-    DeadLetters, Enqueue, EpochDrop, Lock, Queue, QueueRow, Replay, Seq, Statement,
+    ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel, DeadLetters, Enqueue,
+    Lock, Queue, QueueRow, Replay, Seq, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -23,6 +23,36 @@ pub struct Cancelled {
     pub jobs: u64,
     /// Attempts that were running.
     pub attempts: u64,
+}
+
+/// Unfinished jobs of a type, an epoch and a state.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    pub tenant: Tenant,
+    pub epoch: u64,
+    /// The highest of them.
+    pub rank: u32,
+    /// Until their earliest deadline.
+    pub deadline_seconds: Option<f64>,
+    pub view: QueueView,
+}
+
+/// The same without epochs.
+pub fn queue_of(backlog: &[Backlog]) -> Vec<(Tenant, QueueView)> {
+    let mut queue: Vec<(Tenant, QueueView)> = Vec::new();
+    for Backlog { tenant, view, .. } in backlog {
+        let of =
+            |view: &QueueView| (view.kind.clone(), view.version.clone(), view.class, view.state);
+        // Epochs of one type follow each other.
+        match queue.last_mut() {
+            Some((other, last)) if other == tenant && of(last) == of(view) => {
+                last.count += view.count;
+                last.oldest_seconds = last.oldest_seconds.max(view.oldest_seconds);
+            }
+            _ => queue.push((tenant.clone(), view.clone())),
+        }
+    }
+    queue
 }
 
 impl Store {
@@ -47,6 +77,13 @@ impl Store {
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
         let views = self.jobs(tenant, &ids).await?;
         let versions: HashMap<&JobId, &NewJob> = unique.iter().map(|job| (&job.id, *job)).collect();
+        if views.len() < jobs.len()
+            && let Some(job) = jobs.first()
+        {
+            // The epoch was closed after it was looked at.
+            self.require_open(tenant, job.id.epoch(), false).await?;
+            return Err(BrokerError::EpochClosing { epoch: job.id.epoch() });
+        }
         for view in &views {
             if versions.get(&view.id).is_some_and(|job| job.version != view.version) {
                 return Err(BrokerError::VersionConflict { id: view.id.clone() });
@@ -85,68 +122,97 @@ impl Store {
         Ok(enqueue)
     }
 
-    /// Requires that each job's input can be read. A damaged one is requested as well.
+    /// Requires that each job's input can be read in the job's own epoch. One that can be read in another is copied; a
+    /// damaged one is requested as well.
     async fn require_inputs(&self, tenant: &Tenant, jobs: &[&NewJob]) -> Result<(), BrokerError> {
-        let mut inputs: Vec<Digest> = jobs.iter().map(|job| job.id.input()).collect();
-        let Some(epoch) = jobs.first().map(|job| job.id.epoch()) else { return Ok(()) };
-        // The usual case in one statement: small inputs, uploaded for the batch's epoch.
-        let whole =
-            ArtifactWhole { tenant, digests: inputs.clone(), epoch }.all(&self.pool).await?;
-        let whole: HashSet<Digest> = whole.iter().map(|row| row.digest.0).collect();
-        inputs.retain(|input| !whole.contains(input));
-        if inputs.is_empty() {
-            return Ok(());
+        let mut inputs: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
+        for job in jobs {
+            inputs.entry(job.id.epoch()).or_default().insert(job.id.input());
         }
-        let mut connection = self.pool.acquire().await?;
-        match self.unreadable(&mut connection, tenant, inputs).await?.first() {
-            Some(digest) => Err(BrokerError::NotUploaded { digest: *digest }),
-            None => Ok(()),
+        for (epoch, mut digests) in inputs {
+            self.require_open(tenant, epoch, true).await?;
+            // The usual case in one statement: small inputs.
+            let whole = ArtifactWhole { tenant, digests: digests.iter().copied().collect(), epoch };
+            for row in whole.all(&self.pool).await? {
+                digests.remove(&row.digest.0);
+            }
+            for digest in digests {
+                let own = self.read_apart(tenant, digest, Some(epoch)).await?;
+                if !own.is_whole() && !self.copy_artifact(tenant, epoch, digest).await? {
+                    return Err(BrokerError::NotUploaded { digest });
+                }
+            }
         }
+        Ok(())
     }
 
     /// Cancels unfinished jobs; returns how many were.
-    pub async fn cancel(&self, tenant: &Tenant, ids: &[JobId]) -> Result<Cancelled, BrokerError> {
+    pub async fn cancel<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        ids: &[JobId],
+    ) -> Result<Cancelled, BrokerError> {
         let unfinished = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
-        self.cancel_where(tenant, ids, unfinished).await
+        self.cancel_where(by.into(), "cancel", ids, unfinished).await
     }
 
     /// Cancels dead letters; returns how many.
-    pub async fn drop_dead(&self, tenant: &Tenant, ids: &[JobId]) -> Result<u64, BrokerError> {
-        Ok(self.cancel_where(tenant, ids, vec![JobState::Dead]).await?.jobs)
+    pub async fn drop_dead<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        ids: &[JobId],
+    ) -> Result<u64, BrokerError> {
+        let dead = vec![JobState::Dead];
+        Ok(self.cancel_where(by.into(), "drop dead letters", ids, dead).await?.jobs)
     }
 
     async fn cancel_where(
         &self,
-        tenant: &Tenant,
+        by: By<'_>,
+        action: &str,
         ids: &[JobId],
         states: Vec<JobState>,
     ) -> Result<Cancelled, BrokerError> {
         let mut tx = self.pool.begin().await?;
-        let cancel = Cancel { tenant, jobs: ids.iter().collect(), states };
+        let cancel = Cancel { tenant: by.tenant, jobs: ids.iter().collect(), states };
         let seqs = seqs(cancel.all(&mut *tx).await?);
         let attempts = AttemptCancel { jobs: &seqs }.run(&mut *tx).await?;
+        if !seqs.is_empty() {
+            by.record(&mut tx, action, &named(seqs.len() as u64, ids)).await?;
+        }
         tx.commit().await?;
         Ok(Cancelled { jobs: seqs.len() as u64, attempts })
     }
 
     /// Renews the budget of dead letters, with every agent, and makes them ready.
-    pub async fn replay(&self, tenant: &Tenant, ids: &[JobId]) -> Result<u64, BrokerError> {
+    pub async fn replay<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        ids: &[JobId],
+    ) -> Result<u64, BrokerError> {
+        let by = by.into();
         let mut tx = self.pool.begin().await?;
-        let replay = Replay { tenant, jobs: ids.iter().collect() };
+        let replay = Replay { tenant: by.tenant, jobs: ids.iter().collect() };
         let seqs = seqs(replay.all(&mut *tx).await?);
         AttemptUncountAll { jobs: &seqs }.run(&mut *tx).await?;
+        if !seqs.is_empty() {
+            let detail = named(seqs.len() as u64, ids);
+            by.record(&mut tx, "replay dead letters", &detail).await?;
+        }
         tx.commit().await?;
         Ok(seqs.len() as u64)
     }
 
     /// Reopens a job whose result its producer rejects, and charges the agent. Where the bytes cannot
     /// be read nobody is charged, since nobody can have checked them.
-    pub async fn reject(
+    pub async fn reject<'a>(
         &self,
-        tenant: &Tenant,
+        by: impl Into<By<'a>>,
         request: &RejectRequest,
         spread: f64,
     ) -> Result<RejectResponse, BrokerError> {
+        let by = by.into();
+        let tenant = by.tenant;
         let mut tx = self.pool.begin().await?;
         let RejectRequest { id, result, reason } = request;
         let job = Lock { tenant, job: id }.optional(&mut *tx).await?;
@@ -155,8 +221,10 @@ impl Store {
         if job.result.is_none_or(|made| made.0 != *result) {
             return Ok(RejectResponse { outcome: RejectOutcome::Stale, agent_quarantined: false });
         }
-        if !matches!(self.read(&mut tx, tenant, *result).await?, Stored::Whole(_)) {
+        if !self.read(&mut tx, tenant, *result, None).await?.is_whole() {
             Self::reopen_without_blame(&mut tx, &[seq], *result).await?;
+            let detail = format!("{id}: {result}, whose bytes are lost, so nobody is blamed");
+            by.record(&mut tx, "reject", &detail).await?;
             tx.commit().await?;
             return Ok(RejectResponse {
                 outcome: RejectOutcome::Reopened,
@@ -166,49 +234,52 @@ impl Store {
         let agent = job.result_agent.ok_or_else(|| corrupt("a result without its agent"))?.0;
 
         AttemptReject { job: seq, agent: &agent, result: *result, reason }.run(&mut *tx).await?;
-        let rejections_max = i32::try_from(self.rules.rejections_max).unwrap_or(i32::MAX);
-        let charge = AgentCharge { tenant, agent: &agent, rejections_max };
-        let agent_quarantined = charge.one(&mut *tx).await?.quarantined;
+        let blame = self.charge(&mut tx, tenant, &agent).await?;
 
         let (failure, size) = (FailureClass::InvalidProof, job.class.0);
         let count = Self::failures(&mut tx, seq, failure).await?;
         let next = policy::after(Failure { failure, count, size }, spread);
         let reopening = Reopening { seq, failure, message: reason, agent: &agent, size, next };
         Self::reopen(&mut tx, reopening).await?;
+        by.record(&mut tx, "reject", &format!("{id}: {result} by {agent}: {reason}")).await?;
         tx.commit().await?;
+        if let Some(label) = blame.suspended {
+            tracing::warn!(label, "token suspended");
+        }
         let outcome = if next == Next::GiveUp {
             RejectOutcome::DeadLettered
         } else {
             RejectOutcome::Reopened
         };
-        Ok(RejectResponse { outcome, agent_quarantined })
+        Ok(RejectResponse { outcome, agent_quarantined: blame.quarantined })
     }
 
-    /// Forgets an epoch. Jobs go first, so that no job is left whose input is gone.
-    pub async fn drop_epoch(&self, tenant: &Tenant, epoch: u64) -> Result<u64, BrokerError> {
-        let jobs = EpochDrop { tenant, epoch }.run(&self.pool).await?;
-        self.drop_artifacts(tenant, epoch).await?;
-        Ok(jobs)
-    }
-
-    /// Waiting and running jobs by tenant and type; of every tenant when none is given.
-    pub async fn queue(
-        &self,
-        tenant: Option<&Tenant>,
-    ) -> Result<Vec<(Tenant, QueueView)>, BrokerError> {
+    /// Unfinished jobs by tenant, type, epoch and state; of one tenant, or of all.
+    pub async fn backlog(&self, tenant: Option<&Tenant>) -> Result<Vec<Backlog>, BrokerError> {
         let rows = Queue { tenant }.all(&self.pool).await?;
-        let view = |row: QueueRow| {
-            let view = QueueView {
+        let backlog = |row: QueueRow| Backlog {
+            tenant: Tenant(row.tenant),
+            epoch: row.epoch.0,
+            rank: row.rank.0,
+            deadline_seconds: row.deadline_seconds,
+            view: QueueView {
                 kind: row.kind,
                 version: row.version,
                 class: row.class.0,
                 state: row.state.0,
                 count: row.count.0,
                 oldest_seconds: row.oldest_seconds,
-            };
-            (Tenant(row.tenant), view)
+            },
         };
-        Ok(rows.into_iter().map(view).collect())
+        Ok(rows.into_iter().map(backlog).collect())
+    }
+
+    /// Unfinished jobs by tenant, type and state; of one tenant, or of all.
+    pub async fn queue(
+        &self,
+        tenant: Option<&Tenant>,
+    ) -> Result<Vec<(Tenant, QueueView)>, BrokerError> {
+        Ok(queue_of(&self.backlog(tenant).await?))
     }
 
     /// How many dead letters there are.

@@ -17,7 +17,7 @@ use crate::error::BrokerError;
 use crate::policy::{self, Failure, Next};
 
 /// A ready job that could be granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     pub seq: i64,
     pub kind: String,
@@ -26,6 +26,8 @@ pub struct Candidate {
     pub epoch: i64,
     pub rank: i64,
     pub excluded: Vec<String>,
+    /// How long it has been ready.
+    pub waited_seconds: f64,
 }
 
 /// A job chosen for an agent.
@@ -79,6 +81,7 @@ impl Store {
             epoch: row.epoch,
             rank: row.rank,
             excluded: row.excluded_agents,
+            waited_seconds: row.waited_seconds,
         };
         Ok(self.grants.all(peek).await?.into_iter().map(candidate).collect())
     }

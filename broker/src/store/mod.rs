@@ -5,31 +5,36 @@
 
 mod agents;
 mod artifacts;
+pub(crate) mod audit;
 mod aztec;
 mod bulk;
 mod changes;
+mod epochs;
 mod healing;
 mod jobs;
 mod leases;
 mod names;
+mod objects;
 mod outcomes;
+mod overview;
+mod retention;
 mod sql;
 pub(crate) mod tokens;
 mod view;
 mod wire;
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::local::LocalFileSystem;
 use parking_lot::Mutex;
+use rollmill_broker_client::Digest;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use crate::database::Target;
 use crate::error::BrokerError;
+use crate::objects::Objects;
 
 use wire::Wire;
 
@@ -38,15 +43,21 @@ use sql::{
     ServerVersionOf, Statement,
 };
 
-pub use artifacts::{Place, Uploaded};
+pub use agents::{Arrival, OpenedSession, Opening};
+pub use artifacts::{NewObject, Place, Uploaded};
+pub use audit::{By, DATABASE};
 pub use aztec::AztecJob;
 pub use bulk::{Beat, Pulse, Sighting, Upload};
 pub use changes::{Changed, Cursor};
-pub use jobs::Cancelled;
+pub use epochs::Closed;
+pub use healing::Opened;
+pub use jobs::{Backlog, Cancelled, queue_of};
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
+pub(crate) use overview::{EpochJobs, SeenAgent, SeenAgents};
+pub use retention::{Kept, Retention, Retired};
 pub use rollmill_broker_client::Role;
-pub use tokens::TokenView;
+pub use tokens::secret;
 pub use view::Listed;
 
 /// Artifacts up to this size are stored in the database, larger ones in the object store.
@@ -86,12 +97,18 @@ pub struct Rules {
     pub hard_limit: Duration,
     /// Invalid proofs after which an agent is quarantined.
     pub rejections_max: u32,
+    /// Invalid proofs of the agents of one token after which it is suspended.
+    pub token_rejections_max: u32,
     /// An agent that was not seen for this long counts as gone. Above the longest wait of a claim.
     pub live: Duration,
     /// How long every live able agent is excluded from a job before it is forgiven the first time.
     pub forgive_after: Duration,
     /// How long no live agent is able to do a type of job before that is reported.
     pub unable_after: Duration,
+    /// Most epochs that a tenant may have open.
+    pub epochs_open_max: u32,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 impl Default for Rules {
@@ -100,9 +117,12 @@ impl Default for Rules {
             lease: Duration::from_secs(30),
             hard_limit: Duration::from_secs(3600),
             rejections_max: 3,
+            token_rejections_max: 10,
             live: Duration::from_secs(45),
             forgive_after: Duration::from_secs(30),
             unable_after: Duration::from_secs(10),
+            epochs_open_max: 64,
+            retention: Retention::default(),
         }
     }
 }
@@ -138,21 +158,20 @@ pub struct Store {
     uploads: Wire,
     /// Epochs that have a partition for bodies, as far as this store knows.
     partitions: Arc<Mutex<HashSet<u64>>>,
-    objects: Arc<LocalFileSystem>,
+    /// Artifacts whose objects had other bytes when they were read last.
+    suspects: Arc<Mutex<HashSet<(Tenant, Digest)>>>,
+    objects: Objects,
     target: Target,
     rules: Rules,
 }
 
 impl Store {
-    /// Connects, without touching the schema. `objects` is a directory for large artifacts and is
-    /// created when missing.
+    /// Connects, without touching the schema. `objects` keeps the large artifacts; see [`Self::join_objects`].
     pub async fn connect(
         options: PgConnectOptions,
-        objects: &Path,
+        objects: Objects,
         rules: Rules,
     ) -> Result<Self, BrokerError> {
-        std::fs::create_dir_all(objects).map_err(BrokerError::objects)?;
-        let objects = LocalFileSystem::new_with_prefix(objects).map_err(BrokerError::objects)?;
         Self::connect_with(options, objects, rules).await
     }
 
@@ -161,12 +180,12 @@ impl Store {
         options: PgConnectOptions,
         rules: Rules,
     ) -> Result<Self, BrokerError> {
-        Self::connect_with(options, LocalFileSystem::new(), rules).await
+        Self::connect_with(options, Objects::nowhere(), rules).await
     }
 
     async fn connect_with(
         options: PgConnectOptions,
-        objects: LocalFileSystem,
+        objects: Objects,
         rules: Rules,
     ) -> Result<Self, BrokerError> {
         let target = Target::of(&options);
@@ -200,7 +219,8 @@ impl Store {
             uploads: wire(),
             pool,
             partitions: Arc::default(),
-            objects: Arc::new(objects),
+            suspects: Arc::default(),
+            objects,
             target,
             rules,
         })
@@ -233,7 +253,11 @@ impl Store {
     /// Brings the schema up to date. Brokers that start together take turns.
     pub async fn migrate(&self) -> Result<(), BrokerError> {
         self.check_release().await?;
-        let migrated = MIGRATOR.run(&self.pool).await;
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
+        let pool = pool.connect_with(unhurried(&self.pool.connect_options())).await;
+        let pool = pool.map_err(|error| BrokerError::from(error).at(&self.target))?;
+        let migrated = MIGRATOR.run(&pool).await;
+        pool.close().await;
         migrated.map_err(|error| BrokerError::from(error).at(&self.target))
     }
 
@@ -273,6 +297,8 @@ impl Store {
             "job_excluded",
             "job_deadline",
             "job_change",
+            "job_of_epoch",
+            "epoch_pkey",
         ] {
             let found = IndexOf { index }.optional(&self.pool).await?;
             if !found.is_some_and(|found| found.valid) {
@@ -327,6 +353,41 @@ impl Store {
     }
 }
 
+/// For migrations: no limit for a statement, since an index of a large table takes minutes and other brokers wait for
+/// it; and plans as they are best.
+fn unhurried(options: &PgConnectOptions) -> PgConnectOptions {
+    // The last of two values counts.
+    options.clone().options([
+        ("statement_timeout", "0"),
+        ("enable_seqscan", "on"),
+        ("plan_cache_mode", "auto"),
+    ])
+}
+
 fn corrupt(what: &str) -> BrokerError {
     BrokerError::Corrupt { what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_testing::TestSchema;
+
+    use super::*;
+
+    /// Fault: a database with so many jobs that a step of a migration takes longer than any statement of a broker may.
+    #[tokio::test]
+    async fn a_migration_has_all_the_time_that_it_needs() {
+        let options = TestSchema::new().await.connect_options();
+        let hurried = options.options([("statement_timeout", "30s"), ("enable_seqscan", "off")]);
+        for (options, wanted) in [(hurried.clone(), "30s off"), (unhurried(&hurried), "0 on")] {
+            let mut connection = PgConnection::connect_with(&options).await.unwrap();
+            let shown: String = sqlx::query_scalar(
+                "SELECT current_setting('statement_timeout') || ' ' || current_setting('enable_seqscan')",
+            )
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+            assert_eq!(shown, wanted);
+        }
+    }
 }

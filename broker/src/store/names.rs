@@ -1,24 +1,34 @@
-//! Named leases with a fence, for producers that stand by for each other.
+//! Named leases with a fence, for producers that stand by for each other. Renewals change nothing that the record
+//! keeps: they come every few seconds and leave the holder as it is.
 
 use std::time::Duration;
 
 use rollmill_broker_client::{NamedLeaseRequest, NamedLeaseResponse};
 
+use super::audit::By;
 use super::sql::{NameAcquire, NameHolder, NameRelease, NameRenew, NameRow, Statement};
 use super::{Store, Tenant};
 use crate::error::BrokerError;
 
 impl Store {
     /// Grants a name: see `sql/name_acquire.sql`.
-    pub async fn acquire_name(
+    pub async fn acquire_name<'a>(
         &self,
-        tenant: &Tenant,
+        by: impl Into<By<'a>>,
         request: &NamedLeaseRequest,
     ) -> Result<NamedLeaseResponse, BrokerError> {
         let NamedLeaseRequest { name, holder, incarnation, ttl_ms, .. } = request;
         let ttl = Duration::from_millis(*ttl_ms);
+        let by = by.into();
+        let tenant = by.tenant;
+        let mut tx = self.pool.begin().await?;
         let row = NameAcquire { tenant, name, holder, ttl, incarnation };
-        let row = row.optional(&self.pool).await?;
+        let row = row.optional(&mut *tx).await?;
+        if let Some(row) = &row {
+            let detail = format!("{name} for {holder}, fence {}", row.fence.0);
+            by.record(&mut tx, "acquire name", &detail).await?;
+        }
+        tx.commit().await?;
         self.answer(tenant, request, row).await
     }
 
@@ -38,14 +48,22 @@ impl Store {
     }
 
     /// Releases a name. The row stays, so that its fence keeps growing.
-    pub async fn release_name(
+    pub async fn release_name<'a>(
         &self,
-        tenant: &Tenant,
+        by: impl Into<By<'a>>,
         request: &NamedLeaseRequest,
         fence: u64,
     ) -> Result<NamedLeaseResponse, BrokerError> {
         let NamedLeaseRequest { name, holder, incarnation, .. } = request;
-        NameRelease { tenant, name, holder, fence, incarnation }.run(&self.pool).await?;
+        let by = by.into();
+        let tenant = by.tenant;
+        let mut tx = self.pool.begin().await?;
+        let release = NameRelease { tenant, name, holder, fence, incarnation };
+        if release.run(&mut *tx).await? > 0 {
+            let detail = format!("{name} by {holder}, fence {fence}");
+            by.record(&mut tx, "release name", &detail).await?;
+        }
+        tx.commit().await?;
         self.answer(tenant, request, None).await
     }
 

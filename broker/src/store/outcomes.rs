@@ -6,7 +6,6 @@ use rollmill_broker_client::{
 };
 use sqlx::PgConnection;
 
-use super::healing::Stored;
 use super::leases::{Reopening, lost};
 use super::sql::{
     AgentQuarantined, ArtifactExists, AttemptAdd, AttemptComplete, AttemptDistrusted,
@@ -34,6 +33,24 @@ impl Store {
         tenant: &Tenant,
         request: &CompleteRequest,
     ) -> Result<Completed, BrokerError> {
+        if let Some(done) = self.complete_here(tenant, request).await? {
+            return Ok(done);
+        }
+        // Not while the job is locked: a copy waits for whoever closes the epoch, who waits for its jobs.
+        let (epoch, digest) = (request.lease.job.epoch(), request.result);
+        let done = match self.copy_artifact(tenant, epoch, digest).await? {
+            true => self.complete_here(tenant, request).await?,
+            false => None,
+        };
+        done.ok_or(BrokerError::NotUploaded { digest })
+    }
+
+    /// As [`Self::complete`]; [`None`] if the result was not uploaded for the job's epoch.
+    async fn complete_here(
+        &self,
+        tenant: &Tenant,
+        request: &CompleteRequest,
+    ) -> Result<Option<Completed>, BrokerError> {
         let CompleteRequest { agent, lease, result, stats } = request;
         let (result, lease_epoch) = (*result, lease.lease_epoch);
         let mut tx = self.pool.begin().await?;
@@ -48,7 +65,7 @@ impl Store {
                     true => CompleteOutcome::Accepted,
                     false => CompleteOutcome::AlreadyDone,
                 };
-                return Ok(Completed { outcome, late, repeated });
+                return Ok(Some(Completed { outcome, late, repeated }));
             }
             JobState::Cancelled => return Err(BrokerError::Cancelled { id: lease.job.clone() }),
             // Those that sql/complete.sql accepts a result in.
@@ -65,8 +82,12 @@ impl Store {
             }
             return Err(error);
         }
-        if !(ArtifactExists { tenant, digest: result }).one(&mut *tx).await?.found {
-            return Err(BrokerError::NotUploaded { digest: result });
+        let epoch = lease.job.epoch();
+        // A result of a closed epoch would be deleted with it: its producer does not want it any more.
+        Self::require_open_in(&mut tx, tenant, epoch).await?;
+        if !(ArtifactExists { tenant, digest: result, epoch }).one(&mut *tx).await?.found {
+            tx.rollback().await?;
+            return Ok(None);
         }
 
         let complete =
@@ -87,7 +108,7 @@ impl Store {
         }
         AttemptSupersede { job }.run(&mut *tx).await?;
         tx.commit().await?;
-        Ok(Completed { outcome: CompleteOutcome::Accepted, late, repeated: false })
+        Ok(Some(Completed { outcome: CompleteOutcome::Accepted, late, repeated: false }))
     }
 
     /// Releases a job whose holder can only repeat a rejected result. The holder is excluded from the
@@ -148,7 +169,7 @@ impl Store {
         let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
         let (seq, size) = (job.seq, job.class.0);
         if failure == FailureClass::InputMissing
-            && matches!(self.read(&mut tx, tenant, lease.job.input()).await?, Stored::Whole(_))
+            && self.read(&mut tx, tenant, lease.job.input(), None).await?.is_whole()
         {
             failure = FailureClass::Transient;
         }

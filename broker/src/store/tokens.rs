@@ -1,21 +1,61 @@
-//! Access tokens, as hashes, and the record of what operators did.
+//! Access tokens, as hashes, and what their bearers may do.
 
 use rand::RngCore;
 use rand::rngs::OsRng;
-use rollmill_broker_client::Role;
+use rollmill_broker_client::{
+    AgentId, NewToken, OVERLAP_SECONDS_MAX, Role, Rotation, TOKEN_LIMIT_MAX, TokenLabel,
+    TokenSecret, TokenState, TokenView, VALIDITY_SECONDS_MAX,
+};
 use sha2::{Digest as _, Sha256};
 
-use super::sql::{Audit, BearerRow, Bearers, Statement, TokenAdd, TokenRevoke, TokenRow, Tokens};
+use super::audit::{By, RESERVED};
+use super::sql::{
+    BearerRow, Bearers, Statement, TokenAdd, TokenResume, TokenRevoke, TokenRotate, TokenRow,
+    Tokens, TokensAny,
+};
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
 
-/// A token as listed: never the token itself.
+/// Longest label of a new token, and of one of a fleet: it is part of its agents' names.
+const LABEL_MAX: usize = 60;
+const FLEET_LABEL_MAX: usize = 40;
+/// Limits of tokens that have none of their own.
+const REQUESTS: u32 = 50;
+const PRODUCER_REQUESTS: u32 = 2_000;
+const CONNECTIONS: u32 = 64;
+const FLEET_CONNECTIONS: u32 = 4;
+
+/// What the bearer of a token may use up at one replica; for a token of several agents, each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) requests_per_second: u32,
+    pub(crate) connections: u32,
+}
+
+impl Limits {
+    const fn of(role: Role) -> Self {
+        match role {
+            Role::Producer => {
+                Self { requests_per_second: PRODUCER_REQUESTS, connections: CONNECTIONS }
+            }
+            Role::Fleet => Self { requests_per_second: REQUESTS, connections: FLEET_CONNECTIONS },
+            Role::Agent | Role::Operator | Role::Reader => {
+                Self { requests_per_second: REQUESTS, connections: CONNECTIONS }
+            }
+        }
+    }
+}
+
+/// How the agents of a token are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenView {
-    pub label: String,
-    pub role: Role,
-    pub tenant: Tenant,
-    pub revoked: bool,
+pub(crate) enum Naming {
+    /// The one agent of the token, whatever it calls itself.
+    One(AgentId),
+    /// As each calls itself, below the token's label.
+    Below(String),
+    /// As each calls itself: agents of a token of a release before fleets, those of Aztec, and operators, who may do
+    /// everything.
+    Given,
 }
 
 /// The bearer of a token.
@@ -24,12 +64,33 @@ pub(crate) struct Bearer {
     pub(crate) label: String,
     pub(crate) role: Role,
     pub(crate) tenant: Tenant,
+    pub(crate) naming: Naming,
+    /// [`None`] for whoever needs no token.
+    pub(crate) limits: Option<Limits>,
+    pub(crate) suspended: bool,
 }
 
 impl Bearer {
-    /// Whoever reaches a broker without tokens, which listens on loopback only.
-    pub(crate) fn loopback() -> Self {
-        Self { label: "loopback".into(), role: Role::Operator, tenant: Tenant::default() }
+    /// An operator without a token, known to the record by this label.
+    pub(crate) fn operator(label: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            role: Role::Operator,
+            tenant: Tenant::default(),
+            naming: Naming::Given,
+            limits: None,
+            suspended: false,
+        }
+    }
+
+    /// Whether an upload of the bearer opens its epoch. One of an agent does not.
+    pub(crate) fn opens_epochs(&self) -> bool {
+        matches!(self.role, Role::Producer | Role::Operator)
+    }
+
+    /// Whether several agents share the token: a fleet, and agents of a token of a release before fleets.
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.role == Role::Fleet || (self.role == Role::Agent && self.naming == Naming::Given)
     }
 
     /// Rejects a bearer with none of these roles. An operator may do everything.
@@ -39,6 +100,34 @@ impl Bearer {
         }
         Err(BrokerError::Forbidden)
     }
+
+    /// The identity of the bearer's agent that calls itself `given`. It comes from the token: a name alone opens nobody
+    /// else's leases, and a new name clears no quarantine of another token.
+    pub(crate) fn identity(&self, given: &AgentId) -> Result<AgentId, BrokerError> {
+        let below = match &self.naming {
+            Naming::One(agent) => return Ok(agent.clone()),
+            Naming::Given => return Ok(given.clone()),
+            Naming::Below(label) => format!("{label}.{given}"),
+        };
+        below.parse().map_err(|_| {
+            let most = AgentId::LENGTH_MAX.saturating_sub(self.label.len() + 1);
+            BrokerError::bad(format!(
+                "an agent of this token has a name of at most {most} characters"
+            ))
+        })
+    }
+
+    /// The tenant whose tokens and record the bearer may see; [`None`] for all. Operators of the default tenant run the
+    /// cluster.
+    pub(crate) fn scope(&self) -> Option<&Tenant> {
+        (self.tenant != Tenant::default()).then_some(&self.tenant)
+    }
+}
+
+impl<'a> From<&'a Bearer> for By<'a> {
+    fn from(bearer: &'a Bearer) -> Self {
+        Self { tenant: &bearer.tenant, label: &bearer.label }
+    }
 }
 
 pub(crate) fn hash(token: &str) -> [u8; 32] {
@@ -46,63 +135,272 @@ pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// A new secret.
+///
+/// # Errors
+/// [`BrokerError::Internal`] if the system has no randomness.
+pub fn secret() -> Result<String, BrokerError> {
+    let mut secret = [0; 32];
+    OsRng.try_fill_bytes(&mut secret).map_err(|error| BrokerError::Internal {
+        reason: format!("the system's source of randomness failed: {error}"),
+    })?;
+    Ok(format!("rm_{}", hex::encode(secret)))
+}
+
+/// What a new token will be, checked.
+struct Wanted {
+    tenant: Tenant,
+    agent: Option<AgentId>,
+}
+
+fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
+    let wrong = |text: String| Err(BrokerError::bad(text));
+    let is_name = |text: &str, max: usize| {
+        (1..=max).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let NewToken { label, role, tenant, agent, .. } = new;
+    let is_fleet = *role == Role::Fleet;
+    let label_max = if is_fleet { FLEET_LABEL_MAX } else { LABEL_MAX };
+    if !is_name(label, label_max) || (is_fleet && label.contains('.')) {
+        let of = if is_fleet { " of a fleet" } else { "" };
+        let dot = if is_fleet { "" } else { " ." };
+        return wrong(format!(
+            "the label{of} has 1 to {label_max} characters of A-Z a-z 0-9{dot} _ -"
+        ));
+    }
+    if label.bytes().all(|b| b == b'.') {
+        return wrong("the label has more than dots".to_owned());
+    }
+    if RESERVED.contains(&label.as_str()) {
+        return wrong(format!("the label {label} stands for the broker itself in the record"));
+    }
+    let tenant = tenant.clone().map_or_else(|| own.clone(), Tenant);
+    if !is_name(tenant.as_str(), LABEL_MAX) {
+        return wrong(format!("a tenant has 1 to {LABEL_MAX} characters of A-Z a-z 0-9 . _ -"));
+    }
+    let agent = match (role, agent) {
+        (Role::Agent, Some(agent)) => Some(agent.clone()),
+        // The label is a name.
+        (Role::Agent, None) => label.parse().ok(),
+        (_, None) => None,
+        (_, Some(_)) => return wrong("only a token of the role agent names an agent".to_owned()),
+    };
+    if agent.as_ref().is_some_and(|agent| agent.as_str().contains('.')) {
+        // Those of fleets have one.
+        return wrong(
+            "the name of a token's agent has no dot; give the token a name without one".to_owned(),
+        );
+    }
+    check_seconds("valid_seconds", new.valid_seconds, 1, VALIDITY_SECONDS_MAX)?;
+    for (what, limit) in
+        [("requests_per_second", new.requests_per_second), ("connections", new.connections)]
+    {
+        if let Some(limit) = limit.filter(|limit| !(1..=TOKEN_LIMIT_MAX).contains(limit)) {
+            return wrong(format!("{what} is {limit}; it is 1 to {TOKEN_LIMIT_MAX}"));
+        }
+    }
+    Ok(Wanted { tenant, agent })
+}
+
+fn check_seconds(what: &str, given: Option<u64>, min: u64, max: u64) -> Result<(), BrokerError> {
+    match given.filter(|seconds| !(min..=max).contains(seconds)) {
+        Some(seconds) => {
+            Err(BrokerError::bad(format!("{what} is {seconds}; it is {min} to {max}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Seconds, which are below 2^53.
+fn seconds(given: Option<u64>) -> Option<f64> {
+    given.map(|seconds| seconds as f64)
+}
+
+fn limit(given: Option<u32>) -> Option<i32> {
+    given.and_then(|limit| i32::try_from(limit).ok())
+}
+
+/// The role that a row stands for. Fleets are stored as agents with a mark.
+fn role_of(role: Role, fleet: bool) -> Role {
+    match (role, fleet) {
+        (Role::Agent, true) => Role::Fleet,
+        (role, _) => role,
+    }
+}
+
 impl Store {
-    /// Creates a token and returns it; it cannot be shown again.
+    /// Creates a token that never ends, with the limits of its role, and returns its secret.
     pub async fn add_token(
         &self,
         label: &str,
         role: Role,
         tenant: &Tenant,
     ) -> Result<String, BrokerError> {
-        let mut secret = [0; 32];
-        OsRng.try_fill_bytes(&mut secret).map_err(|error| BrokerError::Internal {
-            reason: format!("the system's source of randomness failed: {error}"),
-        })?;
-        let token = format!("rm_{}", hex::encode(secret));
-        let add = TokenAdd { hash: &hash(&token), label, role, tenant };
-        if add.run(&self.pool).await? == 0 {
+        let new = NewToken { tenant: Some(tenant.0.clone()), ..NewToken::new(label, role) };
+        Ok(self.create_token(tenant, &new).await?.token)
+    }
+
+    /// Creates a token and returns its secret; it cannot be shown again.
+    pub async fn create_token<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        new: &NewToken,
+    ) -> Result<TokenSecret, BrokerError> {
+        let by = by.into();
+        let Wanted { tenant, agent } = check(new, by.tenant)?;
+        let token = secret()?;
+        let NewToken { label, role, .. } = new;
+        let fleet = *role == Role::Fleet;
+        let add = TokenAdd {
+            hash: &hash(&token),
+            label,
+            role: if fleet { Role::Agent } else { *role },
+            tenant: &tenant,
+            fleet,
+            agent: agent.as_ref(),
+            valid_seconds: seconds(new.valid_seconds),
+            requests_per_second: limit(new.requests_per_second),
+            connections: limit(new.connections),
+        };
+        let mut tx = self.pool.begin().await?;
+        if add.run(&mut *tx).await? == 0 {
             return Err(BrokerError::bad(format!(
                 "a token labelled {label} exists; choose another label (`rollmill-broker tokens list` \
                  lists them, revoked ones included)"
             )));
         }
-        Ok(token)
+        let detail = format!("{label}, role {role}");
+        By::record_of(by.label, &tenant, &mut tx, "add token", &detail).await?;
+        tx.commit().await?;
+        Ok(TokenSecret { label: label.clone(), token })
     }
 
-    /// Revokes a token; returns whether it was valid.
-    pub async fn revoke_token(&self, label: &str) -> Result<bool, BrokerError> {
-        Ok(TokenRevoke { label }.run(&self.pool).await? == 1)
+    /// Gives a token another secret; the one before stays valid for a while. `scope` is the tenant whose tokens the
+    /// caller may change.
+    pub async fn rotate_token<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        scope: Option<&Tenant>,
+        label: &TokenLabel,
+        how: &Rotation,
+    ) -> Result<TokenSecret, BrokerError> {
+        let Rotation { overlap_seconds, valid_seconds } = *how;
+        check_seconds("overlap_seconds", Some(overlap_seconds), 0, OVERLAP_SECONDS_MAX)?;
+        check_seconds("valid_seconds", valid_seconds, 1, VALIDITY_SECONDS_MAX)?;
+        let token = secret()?;
+        let rotate = TokenRotate {
+            label,
+            hash: &hash(&token),
+            overlap_seconds: overlap_seconds as f64,
+            valid_seconds: seconds(valid_seconds),
+            tenant: scope,
+        };
+        let mut tx = self.pool.begin().await?;
+        let tenant = Tenant(known(rotate.optional(&mut *tx).await?, label)?.tenant);
+        let detail = format!("{}, overlap {overlap_seconds} s", label.as_str());
+        By::record_of(by.into().label, &tenant, &mut tx, "rotate token", &detail).await?;
+        tx.commit().await?;
+        Ok(TokenSecret { label: label.as_str().to_owned(), token })
     }
 
-    /// Every token.
-    pub async fn tokens(&self) -> Result<Vec<TokenView>, BrokerError> {
+    /// Revokes a token, with the secret before its rotation.
+    pub async fn revoke_token<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        scope: Option<&Tenant>,
+        label: &TokenLabel,
+    ) -> Result<(), BrokerError> {
+        let mut tx = self.pool.begin().await?;
+        let revoked = TokenRevoke { label, tenant: scope }.optional(&mut *tx).await?;
+        let tenant = Tenant(known(revoked, label)?.tenant);
+        let by = by.into().label;
+        By::record_of(by, &tenant, &mut tx, "revoke token", label.as_str()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends the suspension of a token; returns whether it was suspended.
+    pub async fn resume_token<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        scope: Option<&Tenant>,
+        label: &TokenLabel,
+    ) -> Result<bool, BrokerError> {
+        let mut tx = self.pool.begin().await?;
+        let resumed = TokenResume { label, tenant: scope }.optional(&mut *tx).await?;
+        let resumed = known(resumed, label)?;
+        if resumed.suspended {
+            let (by, tenant) = (by.into().label, Tenant(resumed.tenant));
+            By::record_of(by, &tenant, &mut tx, "resume token", label.as_str()).await?;
+        }
+        tx.commit().await?;
+        Ok(resumed.suspended)
+    }
+
+    /// Every token of a tenant, or of all.
+    pub async fn tokens(&self, tenant: Option<&Tenant>) -> Result<Vec<TokenView>, BrokerError> {
         let view = |row: TokenRow| TokenView {
             label: row.label,
-            role: row.role.0,
-            tenant: Tenant(row.tenant),
-            revoked: row.revoked,
+            role: role_of(row.role.0, row.fleet),
+            tenant: row.tenant,
+            state: match () {
+                () if row.revoked => TokenState::Revoked,
+                () if row.expired => TokenState::Expired,
+                () if row.suspended => TokenState::Suspended,
+                () => TokenState::Valid,
+            },
+            agent: row.agent.map(|agent| agent.0),
+            created_unix_ms: row.created_ms.0,
+            expires_unix_ms: row.expires_ms.map(|at| at.0),
+            previous_until_unix_ms: row.previous_ms.map(|at| at.0),
+            requests_per_second: row.requests_per_second.map(|limit| limit.0),
+            connections: row.connections.map(|limit| limit.0),
+            rejected: row.rejected.0,
         };
-        Ok(Tokens {}.all(&self.pool).await?.into_iter().map(view).collect())
+        Ok(Tokens { tenant }.all(&self.pool).await?.into_iter().map(view).collect())
     }
 
-    /// The valid tokens' hashes and bearers, read together so that a check costs no query.
+    /// Whether a token was ever made. Once it was, requests need one, also when all have ended since.
+    pub(crate) async fn has_tokens(&self) -> Result<bool, BrokerError> {
+        Ok(TokensAny {}.one(&self.pool).await?.found)
+    }
+
+    /// The valid secrets' hashes and bearers, read together so that a check costs no query.
     pub(crate) async fn bearers(&self) -> Result<Vec<([u8; 32], Bearer)>, BrokerError> {
         let bearer = |row: BearerRow| {
             let hash = row.hash.try_into().map_err(|_| corrupt("a token's hash"))?;
-            let (label, role, tenant) = (row.label, row.role.0, Tenant(row.tenant));
-            Ok((hash, Bearer { label, role, tenant }))
+            let role = role_of(row.role.0, row.fleet);
+            let naming = match (role, row.agent) {
+                (Role::Fleet, _) => Naming::Below(row.label.clone()),
+                (_, Some(agent)) => Naming::One(agent.0),
+                (_, None) => Naming::Given,
+            };
+            let of_role = Limits::of(match (role, &naming) {
+                // Several share it: see [`Bearer::is_of_several`].
+                (Role::Agent, Naming::Given) => Role::Fleet,
+                (role, _) => role,
+            });
+            let limits = Limits {
+                requests_per_second: row
+                    .requests_per_second
+                    .map_or(of_role.requests_per_second, |limit| limit.0),
+                connections: row.connections.map_or(of_role.connections, |limit| limit.0),
+            };
+            let bearer = Bearer {
+                label: row.label,
+                role,
+                tenant: Tenant(row.tenant),
+                naming,
+                limits: Some(limits),
+                suspended: row.suspended,
+            };
+            Ok((hash, bearer))
         };
         Bearers {}.all(&self.pool).await?.into_iter().map(bearer).collect()
     }
+}
 
-    /// Records what a bearer did.
-    pub(crate) async fn audit(
-        &self,
-        bearer: &Bearer,
-        action: &str,
-        detail: &str,
-    ) -> Result<(), BrokerError> {
-        let Bearer { label, tenant, .. } = bearer;
-        Audit { tenant, label, action, detail }.run(&self.pool).await.map(drop)
-    }
+fn known<T>(row: Option<T>, label: &TokenLabel) -> Result<T, BrokerError> {
+    row.ok_or_else(|| BrokerError::UnknownToken { label: label.as_str().to_owned() })
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rollmill_broker::Config;
 use rollmill_broker::embedded::{Options, PrivatePostgres};
+use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store};
 use rollmill_broker_client::{Client, Options as ClientOptions};
 use rollmill_service::{Failure, Process, Shutdown};
@@ -62,7 +63,12 @@ impl TestSchema {
 
     /// A connection of its own to the schema, as another replica would have.
     pub async fn store(&self) -> Store {
-        or_panic(Store::connect(self.options.clone(), &self.objects, self.rules.clone()).await)
+        self.store_with(or_panic(Objects::in_directory(&self.objects))).await
+    }
+
+    /// As [`Self::store`], with large artifacts in another store.
+    pub async fn store_with(&self, objects: Objects) -> Store {
+        or_panic(Store::connect(self.options.clone(), objects, self.rules.clone()).await)
     }
 
     /// The schema's address, for a broker in a process of its own. It holds no password.
@@ -93,9 +99,13 @@ impl TestSchema {
 
     /// A replica on this address: one that comes back where another was.
     pub async fn broker_at(&self, address: SocketAddr, config: Config) -> TestBroker {
+        Self::broker_over(self.store().await, address, config).await
+    }
+
+    /// A replica over this store, on this address.
+    pub async fn broker_over(store: Store, address: SocketAddr, config: Config) -> TestBroker {
         let listener = or_panic(rollmill_service::listen(&address.to_string(), "--listen").await);
         let address = or_panic(listener.local_addr());
-        let store = self.store().await;
         let process = Process::new("broker", config);
         let shutdown = process.shutdown.clone();
         let metrics = process.metrics.clone();

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod aztec;
+pub mod requests;
 
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;

@@ -25,10 +25,12 @@ interface Vm {
     function blobhashes(bytes32[] calldata hashes) external;
     function chainId(uint256 id) external;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
+    function clearMockedCalls() external;
     function cool(address target) external;
     function deployCode(string calldata artifact) external returns (address);
     function deployCode(string calldata artifact, bytes calldata args) external returns (address);
     function etch(address target, bytes calldata code) external;
+    function expectCall(address callee, uint256 value, uint64 gas, bytes calldata data) external;
     function expectEmit() external;
     function expectEmit(address emitter) external;
     function expectPartialRevert(bytes4 selector) external;

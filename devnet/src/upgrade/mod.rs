@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use rollmill_l1::abi::{AztToken, RootKey};
+use rollmill_deployment::{EthAccount, Existing};
+use rollmill_l1::abi::AztToken;
 use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::{EpochProven, L1Client, TxSender};
 use rollmill_protocol::Tx;
@@ -25,8 +26,8 @@ pub use report::{Crossed, Held, UpgradeEpoch, UpgradeReport, UpgradeStep};
 
 use crate::accounts;
 use crate::deployment::{
-    self, Deployer, Deployment, Founding, PROOF_WINDOW_SECONDS, SUPPLY, TOKEN, config, derived_key,
-    enrich, open_sender, receipt, signer,
+    self, Deployer, Deployment, Founding, PROOF_WINDOW_SECONDS, SUPPLY, TOKEN, derived_key, enrich,
+    open_sender, receipt, signer,
 };
 use crate::error::getter;
 use crate::governance::{Common, Voting, deploy_common};
@@ -95,7 +96,8 @@ struct Upgrade<'a> {
     keys: Arc<CircuitKeys>,
     deployer: Deployer,
     common: Common,
-    verifiers: [RootKey; 2],
+    /// Those of the first deployment, which the second one uses too.
+    verifiers: Option<[EthAccount; 2]>,
     broker: SocketAddr,
     jobs: Jobs,
     /// Moves from alpha to beta.
@@ -143,7 +145,7 @@ impl<'a> Upgrade<'a> {
         {
             network.programs.own(program)?;
         }
-        let contracts = network.programs.contracts()?;
+        network.programs.contracts()?;
         let start = Instant::now();
         let l1_address = network.start_anvil(2).await?;
         progress.line(&format!("L1: anvil at http://{l1_address}"));
@@ -157,7 +159,6 @@ impl<'a> Upgrade<'a> {
         let l1 = deployer.l1.clone();
         network.l1_urls = vec![format!("http://{l1_address}")];
         let common = deploy_common(&l1, &deployer.sender, SUPPLY, VOTING).await?;
-        let verifiers = deployer.verifiers(&contracts, &keys).await?;
         let mut people = Vec::new();
         for (name, l2) in
             ["user", "early depositor"].into_iter().zip(accounts::account_keys(options.seed, 2))
@@ -187,7 +188,7 @@ impl<'a> Upgrade<'a> {
             keys,
             deployer,
             common,
-            verifiers,
+            verifiers: None,
             broker,
             jobs: Jobs::watch(broker)?,
             user,
@@ -215,17 +216,22 @@ impl<'a> Upgrade<'a> {
     async fn found(&mut self, name: &'static str, genesis_time: u64) -> Result<Deployment, Error> {
         let of = Founding {
             name,
-            token: self.common.token,
-            timelock: self.common.timelock,
-            verifiers: self.verifiers.clone(),
+            existing: Existing {
+                token: Some(EthAccount(self.common.token)),
+                timelock: Some(EthAccount(self.common.timelock)),
+                governance: Some(EthAccount(self.common.governance)),
+                deployments: Some(EthAccount(self.common.deployments)),
+                verifiers: self.verifiers,
+            },
             members: vec![signer(&proposer_key(name))?.address()],
-            config: config(genesis_time, BLOCKS, 1),
+            genesis_time,
+            blocks: BLOCKS,
             proof_window_seconds: PROOF_WINDOW_SECONDS,
+            accounts: Vec::new(),
+            rewards: 0,
         };
-        let vk_root = self.keys.set().root();
-        let genesis = |rollup, config| accounts::genesis(&[], rollup, vk_root, config);
-        let (deployment, _) = self.deployer.found(of, &self.keys, genesis).await?;
-        self.deployer.post_bonds(&deployment).await?;
+        let deployment = self.deployer.found(of, &self.keys).await?;
+        self.verifiers = Some(deployment.verifiers.map(EthAccount));
         self.step(name, format!("deployed: rollup {}", deployment.rollup));
         Ok(deployment)
     }

@@ -8,7 +8,7 @@ use rollmill_l1::alloy::primitives::U256;
 use rollmill_node::config::{AccountConfig, eth_address};
 use rollmill_protocol::{EthAddress, Fr, field};
 use rollmill_pxe::keys::Address;
-use rollmill_service::{Common, Conflict, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Secret, Settings, values};
 
 /// Settings of the program.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,6 +72,14 @@ pub(crate) struct Config {
 }
 
 impl Settings for Config {
+    const DEPLOYMENT: &'static [Fact] = &[
+        Fact::identity("chain_id", "chain_id"),
+        Fact::identity("rollup", "contracts.rollup"),
+        Fact::identity("governance", "contracts.governance"),
+        Fact::identity("deployments", "contracts.deployments"),
+        Fact::default("l1_start", "l1_start"),
+    ];
+
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         if self.from.is_some() && !self.dry_run {
             let why = "the key says who sends; `from` is for dry_run only";
@@ -83,6 +91,11 @@ impl Settings for Config {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
+    /// Deploy the contracts of a rollup, and write the file that its programs take by --deployment
+    ///
+    /// Tries everything on L1's state first, sends what is not on L1 yet, and reads it all back. A run that ended early
+    /// is continued by the same command. With --dry-run it only prints the steps with their gas.
+    Deploy(Deploy),
     /// Show what a deployment fixes, its contracts, rates, tips and deadlines
     Deployment,
     /// Deposit AZT for an account on L2
@@ -156,6 +169,29 @@ pub(crate) enum Commands {
         #[arg(value_name = "PROPOSAL", value_parser = number)]
         id: U256,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Deploy {
+    /// TOML file with the facts of the deployment; --sample prints one
+    #[arg(value_name = "FILE", required_unless_present = "sample")]
+    pub(crate) facts: Option<PathBuf>,
+    /// Print a file of facts with a comment on every key, and exit
+    #[arg(long)]
+    pub(crate) sample: bool,
+    /// Directory of the deployment: its files, and the journal that a later run continues
+    #[arg(long, value_name = "DIR", default_value = "deployment")]
+    pub(crate) out: PathBuf,
+    /// Private key of the account that deploys [default: that of --l1-keystore or --l1-key-env]
+    #[arg(long, value_name = "file:PATH|env:NAME")]
+    pub(crate) key: Option<Secret>,
+    /// Directory of proving keys [default: $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keys_dir: Option<PathBuf>,
+    /// Directory with the verifier contracts of other keys than the release's: NAME.sol and NAME.json [default: those
+    /// of the release]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) verifiers: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -402,24 +438,37 @@ macro_rules! sending {
 impl rollmill_service::Commands for Commands {
     const IS_REQUIRED: bool = true;
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
-        ("deployment", &["rollup", "deployments", "l1_urls", "chain_id", "json"]),
-        ("deposit", sending!("rollup")),
-        ("withdraw", sending!("rollup")),
-        ("bond", sending!("rollup")),
-        ("rewards", sending!("rollup")),
-        ("settle", sending!("rollup")),
-        ("prune", sending!("rollup")),
-        ("stake", sending!("rollup")),
-        ("seed", sending!("rollup")),
-        ("delegate", sending!("rollup", "governance")),
+        ("deploy", sending!()),
+        (
+            "deployment",
+            &["rollup", "deployments", "l1_urls", "chain_id", "json", "service.deployment"],
+        ),
+        ("deposit", sending!("service.deployment", "rollup")),
+        ("withdraw", sending!("service.deployment", "rollup")),
+        ("bond", sending!("service.deployment", "rollup")),
+        ("rewards", sending!("service.deployment", "rollup")),
+        ("settle", sending!("service.deployment", "rollup")),
+        ("prune", sending!("service.deployment", "rollup")),
+        ("stake", sending!("service.deployment", "rollup")),
+        ("seed", sending!("service.deployment", "rollup")),
+        ("delegate", sending!("service.deployment", "rollup", "governance")),
         (
             "proposals",
-            &["governance", "rollup", "deployments", "l1_start", "l1_urls", "chain_id", "json"],
+            &[
+                "governance",
+                "rollup",
+                "deployments",
+                "l1_start",
+                "l1_urls",
+                "chain_id",
+                "json",
+                "service.deployment",
+            ],
         ),
-        ("propose", sending!("governance", "rollup", "deployments")),
-        ("vote", sending!("governance")),
-        ("queue", sending!("governance", "l1_start")),
-        ("execute", sending!("governance", "l1_start")),
+        ("propose", sending!("service.deployment", "governance", "rollup", "deployments")),
+        ("vote", sending!("service.deployment", "governance")),
+        ("queue", sending!("service.deployment", "governance", "l1_start")),
+        ("execute", sending!("service.deployment", "governance", "l1_start")),
     ];
 }
 

@@ -183,6 +183,21 @@ impl Context {
         }
     }
 
+    /// Uses this key instead of that of the settings.
+    pub(crate) fn use_key(&mut self, key: PrivateKeySigner) {
+        self.signer = Some(key);
+    }
+
+    /// The sender with its journal.
+    pub(crate) async fn sender(&mut self) -> Result<&TxSender, Failure> {
+        Ok(&self.open().await?.sender)
+    }
+
+    /// Completes when the process is asked to stop.
+    pub(crate) fn stopping(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
     /// Opens the journal, once.
     async fn open(&mut self) -> Result<&mut Open, Failure> {
         if let Some(open) = self.open.take() {
@@ -232,7 +247,7 @@ impl Context {
             return Ok(None);
         }
         if !is_continued {
-            self.confirm(order)?;
+            self.confirm(&order.what)?;
         }
         if let Some(approval) = approval {
             self.deliver(&approval).await?;
@@ -284,11 +299,11 @@ impl Context {
         Ok(())
     }
 
-    fn confirm(&self, order: &Order) -> Result<(), Failure> {
+    pub(crate) fn confirm(&self, what: &str) -> Result<(), Failure> {
         if self.config.yes || !std::io::stdin().is_terminal() {
             return Ok(());
         }
-        eprint!("{}? [y/N] ", order.what);
+        eprint!("{what}? [y/N] ");
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         match ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {

@@ -9,6 +9,7 @@ mod answer;
 mod args;
 mod bridge;
 mod context;
+mod deploy;
 mod deployment;
 mod error;
 mod governance;
@@ -18,6 +19,7 @@ mod stake;
 
 use std::process::ExitCode;
 
+use rollmill_deployment::DeployError;
 use rollmill_l1::L1Error;
 use rollmill_service::{Outcome, Process, Service};
 
@@ -27,9 +29,10 @@ use error::CliError;
 
 fn main() -> ExitCode {
     Service::new(env!("CARGO_BIN_NAME"))
-        .about("Use the contracts on L1: bridge, bonds, rewards, stakes and governance")
+        .about("Deploy and use the contracts on L1: bridge, bonds, rewards, stakes and governance")
         .usage(CliError::is_usage)
         .usage(L1Error::is_usage)
+        .usage(DeployError::is_usage)
         .exit_codes(
             "3 a transaction was sent, or may have been, and is in no L1 block yet: run the command again, which \
              continues with it",
@@ -40,9 +43,15 @@ fn main() -> ExitCode {
 async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     // The command line requires a subcommand.
     let Some(command) = command else { return Ok(()) };
+    if let Commands::Deploy(deploy) = &command
+        && deploy.sample
+    {
+        return deploy::sample();
+    }
     let mut context = Context::connect(&process).await?;
     let context = &mut context;
     match command {
+        Commands::Deploy(deploy) => deploy::run(context, &deploy).await,
         Commands::Deployment => deployment::show(context).await,
         Commands::Deposit(deposit) => bridge::deposit(context, &deposit).await,
         Commands::Withdraw { file } => bridge::withdraw(context, &file).await,

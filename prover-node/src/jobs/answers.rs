@@ -50,6 +50,8 @@ pub enum Action {
     StartAgain,
     /// Upload the input again.
     UploadAgain,
+    /// The broker closed or deleted the epoch that a range still needs, such as after a reorg: open it again.
+    OpenEpoch,
     /// The result is lost; the broker reopens the job. Nobody is blamed.
     AwaitReopening,
     /// Send a smaller request; a single item parks the range.
@@ -63,19 +65,24 @@ pub const fn action(route: Route, answer: Answer) -> Action {
     use Action as Do;
     match (answer, route) {
         (Answer::Transient, _) => Do::Retry,
-        (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
+        (Answer::TokenRejected | Answer::Quarantined | Answer::IdentityTaken, _) => Do::AwaitToken,
         // A lease that is not granted is requested again at its own pace.
         (_, Route::Lease) => Do::Retry,
-        // Only agents get the last two.
+        // Only agents get the last three.
         (
             Answer::Incompatible
             | Answer::VersionConflict
             | Answer::LeaseLost
+            | Answer::UnknownSession
             | Answer::RejectedBefore,
             _,
         ) => Do::Park,
         (Answer::UnknownJob | Answer::Cancelled, Route::Cancel) => Do::Nothing,
         (Answer::UnknownJob | Answer::Cancelled, _) => Do::StartAgain,
+        (Answer::EpochEnded, Route::Upload) => Do::OpenEpoch,
+        (Answer::EpochEnded, Route::Cancel) => Do::Nothing,
+        // From the upload on, which opens the epoch.
+        (Answer::EpochEnded, _) => Do::StartAgain,
         (Answer::NotUploaded, _) => Do::UploadAgain,
         (Answer::UnknownArtifact | Answer::ArtifactLost, Route::Fetch) => Do::AwaitReopening,
         (Answer::UnknownArtifact | Answer::ArtifactLost, _) => Do::UploadAgain,

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    ChangesResponse, Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob,
-    ROLLUP_LABEL, RejectResponse,
+    ChangesResponse, Client, ClientError, Digest, EpochOutcome, EpochState, JobId, JobState,
+    JobView, ListQuery, NewJob, ROLLUP_LABEL, RejectResponse,
 };
 
 /// See the methods of [`Client`].
@@ -45,6 +45,13 @@ pub trait Broker: Send + Sync + 'static {
     ) -> impl Future<Output = Result<RejectResponse, ClientError>> + Send;
     fn replay(&self, ids: &[JobId]) -> impl Future<Output = Result<u64, ClientError>> + Send;
     fn cancel(&self, ids: &[JobId]) -> impl Future<Output = Result<u64, ClientError>> + Send;
+    fn open_epoch(&self, epoch: u64) -> impl Future<Output = Result<(), ClientError>> + Send;
+    fn close_epoch(
+        &self,
+        epoch: u64,
+        rollup: &str,
+        outcome: EpochOutcome,
+    ) -> impl Future<Output = Result<EpochState, ClientError>> + Send;
     /// All jobs of the epoch in this state whose [`ROLLUP_LABEL`] is `rollup`, however many they are.
     fn list_all(
         &self,
@@ -103,6 +110,20 @@ impl Broker for Client {
 
     async fn cancel(&self, ids: &[JobId]) -> Result<u64, ClientError> {
         Self::cancel(self, ids).await
+    }
+
+    async fn open_epoch(&self, epoch: u64) -> Result<(), ClientError> {
+        Self::open_epoch(self, epoch).await.map(drop)
+    }
+
+    async fn close_epoch(
+        &self,
+        epoch: u64,
+        rollup: &str,
+        outcome: EpochOutcome,
+    ) -> Result<EpochState, ClientError> {
+        let label = format!("{ROLLUP_LABEL}={rollup}");
+        Ok(Self::close_epoch(self, epoch, outcome, Some(&label)).await?.state)
     }
 
     async fn list_all(

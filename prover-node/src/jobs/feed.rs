@@ -206,9 +206,11 @@ fn confirm(epochs: &Epochs, jobs: &[NewJob]) {
 
 fn news_of(action: Action, error: &Arc<ClientError>) -> News {
     match action {
-        Action::StartAgain | Action::UploadAgain | Action::AwaitReopening | Action::Nothing => {
-            News::Again
-        }
+        Action::StartAgain
+        | Action::UploadAgain
+        | Action::OpenEpoch
+        | Action::AwaitReopening
+        | Action::Nothing => News::Again,
         Action::Retry | Action::AwaitToken | Action::Park | Action::Split => {
             News::Rejected(Arc::clone(error))
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rollmill_broker_client::{
-    BATCH_MAX, ClientError, Digest, FailureClass, JobId, JobState, JobView, NewJob, ROLLUP_LABEL,
-    RejectOutcome,
+    Answer, BATCH_MAX, ClientError, Digest, EpochOutcome, EpochState, FailureClass, JobId,
+    JobState, JobView, NewJob, ROLLUP_LABEL, RejectOutcome,
 };
 use rollmill_errors::Bare;
 use rollmill_service::Again;
@@ -182,6 +182,21 @@ impl<B: Broker> Jobs<B> {
                     };
                     retry.failed(std::future::pending(), log).await;
                 }
+                Err((Action::OpenEpoch, error)) => {
+                    let epoch = id.epoch();
+                    let log = |Again { repeated, retry_seconds }| {
+                        tracing::warn!(
+                            epoch,
+                            error = rollmill_service::one_line(&error),
+                            repeated,
+                            retry_seconds,
+                            "epoch closed at the broker; opening it again"
+                        );
+                    };
+                    // An error of it shows in the next upload.
+                    let _ = shared.broker.open_epoch(epoch).await;
+                    retry.failed(std::future::pending(), log).await;
+                }
                 Err((_, error)) => return Err(failure(id, error)),
             }
         }
@@ -277,6 +292,25 @@ impl<B: Broker> Jobs<B> {
             }
         }
         Ok(count)
+    }
+
+    /// Closes an epoch at the broker, unless another deployment has unfinished jobs in it; returns whether it takes nothing
+    /// more. The broker deletes it after a time that depends on the outcome.
+    ///
+    /// # Errors
+    /// When the broker did not answer; retry.
+    pub async fn close_epoch(
+        &self,
+        epoch: u64,
+        outcome: EpochOutcome,
+    ) -> Result<bool, ClientError> {
+        let shared = &self.shared;
+        match shared.broker.close_epoch(epoch, &shared.rollup, outcome).await {
+            Ok(state) => Ok(state != EpochState::Open),
+            // Nothing is left to close.
+            Err(error) if error.answer() == Answer::EpochEnded => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Records a finished job's metrics.

@@ -1,7 +1,9 @@
 //! Turns: reads the facts, steps every row, writes the changes, then runs the effects of the steps.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
+use rollmill_broker_client::EpochOutcome;
 use rollmill_service::Failure;
 
 use super::facts::{Chain, Own, Policy};
@@ -20,6 +22,10 @@ pub trait Ports {
 
     /// Runs an effect of a step. Nothing is returned: its result is a fact of the next turn.
     fn perform(&mut self, row: &Row, effect: &Effect) -> impl Future<Output = ()> + Send;
+
+    /// Tells the broker that an epoch needs nothing more, since every range of it has ended. Called in every turn: a
+    /// broker that did not hear of it, or lost it, hears of it again.
+    fn close(&mut self, epoch: u64, outcome: EpochOutcome) -> impl Future<Output = ()> + Send;
 
     /// Called with each written row and its facts; discards facts that the row now contains.
     fn written(&mut self, row: &Row, own: &Own);
@@ -84,6 +90,9 @@ impl Controller {
             self.rows.push(row);
             self.advance(self.rows.len() - 1, &chain, ports).await?;
         }
+        for (epoch, outcome) in ended(&self.rows) {
+            ports.close(epoch, outcome).await;
+        }
         self.store.forget(&mut self.rows)?;
         ports.pass("turn.end")
     }
@@ -132,4 +141,36 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// The epochs of which every range has ended and is cleaned up. Where outcomes differ, the one that is worth more of a look:
+/// given up, then superseded, then final.
+pub fn ended(rows: &[Row]) -> BTreeMap<u64, EpochOutcome> {
+    let mut epochs: BTreeMap<u64, Option<EpochOutcome>> = BTreeMap::new();
+    for row in rows {
+        let outcome = match row.state {
+            State::Final { .. } => Some(EpochOutcome::Final),
+            State::Superseded => Some(EpochOutcome::Superseded),
+            State::GivenUp { .. } => Some(EpochOutcome::GivenUp),
+            State::Planned
+            | State::Proving
+            | State::RootReady
+            | State::Submitting { .. }
+            | State::Included { .. }
+            | State::Parked { .. } => None,
+        };
+        let outcome = outcome.filter(|_| !row.cleanup);
+        let known = epochs.entry(row.epoch).or_insert(outcome);
+        *known = match (*known, outcome) {
+            (Some(a), Some(b)) => Some(telling(a, b)),
+            _ => None,
+        };
+    }
+    epochs.into_iter().filter_map(|(epoch, outcome)| Some((epoch, outcome?))).collect()
+}
+
+/// Of two outcomes the one whose epoch is worth more of a look.
+fn telling(a: EpochOutcome, b: EpochOutcome) -> EpochOutcome {
+    let is = |outcome| a == outcome || b == outcome;
+    [EpochOutcome::GivenUp, EpochOutcome::Superseded].into_iter().find(|o| is(*o)).unwrap_or(a)
 }

@@ -14,9 +14,9 @@ use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::routes::{Artifacts, Payload as _};
 use rollmill_broker_client::{
     AgentId, ArtifactsResponse, BATCH_MAX, ChangesRequest, ChangesResponse, ClientError,
-    CountResponse, Digest, EnqueueRequest, ErrorBody, FailureClass, FailureView, IdsRequest, JobId,
-    JobState, JobView, JobsResponse, ListQuery, NewJob, ROLLUP_LABEL, RejectOutcome, RejectRequest,
-    RejectResponse,
+    CountResponse, Digest, EnqueueRequest, EpochOutcome, EpochState, ErrorBody, FailureClass,
+    FailureView, IdsRequest, JobId, JobState, JobView, JobsResponse, ListQuery, NewJob,
+    ROLLUP_LABEL, RejectOutcome, RejectRequest, RejectResponse,
 };
 use rollmill_prover_node::jobs::Broker;
 use rollmill_prover_node::jobs::answers::Route;
@@ -60,6 +60,10 @@ pub(crate) struct Inner {
     pub(crate) wrong: usize,
     /// The next jobs become dead letters.
     pub(crate) deaths: usize,
+    /// The epoch takes nothing, for this reason.
+    pub(crate) closed: Option<&'static str>,
+    /// Times that it was opened again.
+    pub(crate) opened: usize,
     /// Deadlines before this are past.
     pub(crate) now: u64,
     /// Deadlines of the jobs that were enqueued, in order.
@@ -320,8 +324,18 @@ impl std::ops::Deref for Local {
     }
 }
 
+impl Local {
+    fn open_or_error(&self) -> Result<(), ClientError> {
+        let status = |code: &str| if code == "BRK-063" { 410 } else { 409 };
+        let closed = self.lock().closed;
+        closed
+            .map_or(Ok(()), |code| Err(rejected(Fault { status: status(code), code: Some(code) })))
+    }
+}
+
 impl Broker for Local {
     async fn put_artifact(&self, _epoch: u64, bytes: Vec<u8>) -> Result<Digest, ClientError> {
+        self.open_or_error()?;
         Ok(self.lock().put(bytes))
     }
 
@@ -331,6 +345,7 @@ impl Broker for Local {
         bodies: Vec<Vec<u8>>,
     ) -> Result<Vec<Digest>, ClientError> {
         self.lock().requests += 1;
+        self.open_or_error()?;
         Ok(bodies.into_iter().map(|body| self.lock().put(body)).collect())
     }
 
@@ -355,6 +370,24 @@ impl Broker for Local {
         wait: Duration,
     ) -> Result<ChangesResponse, ClientError> {
         Ok(changes_of(&self.0, epoch, cursor, wait).await)
+    }
+
+    async fn open_epoch(&self, _: u64) -> Result<(), ClientError> {
+        self.lock().closed = None;
+        self.lock().opened += 1;
+        Ok(())
+    }
+
+    async fn close_epoch(
+        &self,
+        _: u64,
+        _: &str,
+        _: EpochOutcome,
+    ) -> Result<EpochState, ClientError> {
+        match self.lock().closed {
+            Some("BRK-063") => Err(rejected(Fault { status: 410, code: Some("BRK-063") })),
+            _ => Ok(EpochState::Closing),
+        }
     }
 
     async fn reject(&self, id: &JobId, _: Digest, _: &str) -> Result<RejectResponse, ClientError> {

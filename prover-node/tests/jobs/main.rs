@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fake::{Fake, Fault, Local, result_of};
 use rollmill_broker_client::{
-    Client, Digest, JobId, JobState, KindName, NewJob, Options, ROLLUP_LABEL,
+    Client, Digest, EpochOutcome, JobId, JobState, KindName, NewJob, Options, ROLLUP_LABEL,
 };
 use rollmill_circuits::jobs::JobError;
 use rollmill_prover_node::jobs::answers::Route;
@@ -119,6 +119,9 @@ const TABLE: &[(u16, Option<&str>, [End; 6])] = {
         (410, Some("BRK-026"), [D, D, D, D, D, D]),
         (422, Some("BRK-013"), [D, D, D, D, D, D]),
         (422, Some("BRK-015"), [D, P, P, P, P, P]),
+        // The epoch is opened again.
+        (409, Some("BRK-062"), [D, D, D, D, D, D]),
+        (410, Some("BRK-063"), [D, D, D, D, D, D]),
         // One job alone cannot be made smaller.
         (413, Some("BRK-017"), [P, P, P, P, P, P]),
         // Responses to agents only.
@@ -287,6 +290,22 @@ async fn cancelled_and_forgotten_jobs_are_restarted() {
         let (done, ()) = tokio::join!(jobs.prove(&job, &input, &verify), harm);
         assert!(done.is_ok(), "forget {forget}");
     }
+}
+
+/// Fault: the broker closed the epoch that a range needs again, after a reorg. It is opened, and the job proven. A closed
+/// epoch that nobody needs stays closed, and one that is gone counts as closed.
+#[tokio::test]
+async fn a_closed_epoch_is_opened_again_while_a_range_needs_it() {
+    let fake = Fake::new(1);
+    let (jobs, ..) = jobs(Local(Arc::clone(&fake)));
+    let (job, input, verify) = job(1);
+    fake.lock().closed = Some("BRK-062");
+    assert!(jobs.close_epoch(EPOCH, EpochOutcome::Final).await.unwrap());
+    assert_eq!(fake.lock().opened, 0);
+    jobs.prove(&job, &input, &verify).await.unwrap();
+    assert_eq!(fake.lock().opened, 1);
+    fake.lock().closed = Some("BRK-063");
+    assert!(jobs.close_epoch(EPOCH, EpochOutcome::Final).await.unwrap());
 }
 
 /// Goal: jobs that no task waits for are cancelled, also beyond one batch; jobs of another range stay.

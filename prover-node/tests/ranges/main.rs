@@ -1,6 +1,7 @@
 //! The rules of ranges against an L1 that reorganises: each rule alone, then random schedules of two
 //! prover nodes, one broker and one L1, with a kill at any point of a turn.
 
+mod ending;
 mod rules;
 mod store;
 mod world;

@@ -8,7 +8,7 @@ use rollmill_prover_node::ranges::{
 
 use crate::POLICY;
 
-const EPOCH: u64 = 2;
+pub(crate) const EPOCH: u64 = 2;
 /// Epochs of 35 seconds, and an L1 block each second: epoch 2 ends at 105, its proof is in time until 140 and
 /// accepted until 155.
 const SCHEDULE: Schedule = Schedule {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use rollmill_broker_client::EpochOutcome;
 use rollmill_protocol::Fr;
 use rollmill_prover_node::ranges::controller::Ports;
 use rollmill_prover_node::ranges::{
@@ -219,6 +220,8 @@ pub(crate) struct Node {
     proving: BTreeMap<u64, Vec<RangeBlock>>,
     gathered: BTreeSet<u64>,
     cleaned: BTreeSet<u64>,
+    /// Epochs that the broker was told to close.
+    pub(crate) closed: BTreeSet<u64>,
     captured: BTreeSet<u64>,
     /// Transactions of a process that was frozen before it sent them.
     frozen: Vec<Tx>,
@@ -241,6 +244,7 @@ impl Node {
             proving: BTreeMap::new(),
             gathered: BTreeSet::new(),
             cleaned: BTreeSet::new(),
+            closed: BTreeSet::new(),
             captured: BTreeSet::new(),
             frozen: Vec::new(),
             crash_one_in: 0,
@@ -393,6 +397,10 @@ impl Ports for Node {
             _ => self.intents.contains_key(&(purpose, row.attempt)).then_some(Sent::Pending),
         };
         own
+    }
+
+    async fn close(&mut self, epoch: u64, _: EpochOutcome) {
+        self.closed.insert(epoch);
     }
 
     async fn perform(&mut self, row: &Row, effect: &Effect) {

@@ -3,7 +3,8 @@
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -100,19 +101,51 @@ struct At {
     active: Instant,
     /// Since when the peer has read nothing although bytes are waiting for it.
     stalled: Option<Instant>,
+    /// Since when the handler has waited for more of the body. A handler that does something else meanwhile reads
+    /// nothing, so that the peer can send nothing.
+    awaited: Option<Instant>,
 }
 
 /// Progress of a connection.
 #[derive(Debug)]
 pub(super) struct Progress {
     at: Mutex<At>,
+    /// Somebody has vouched for a request on it.
+    is_known: AtomicBool,
+}
+
+/// The connection that a request came on, as an extension of the request. It keeps nothing open.
+#[derive(Debug, Clone)]
+pub struct Connection(Weak<Progress>);
+
+impl Connection {
+    /// Whether it is open still.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// A request on it came from somebody known: the connection no longer counts among the unknown.
+    pub fn vouch(&self) {
+        if let Some(progress) = self.0.upgrade() {
+            progress.is_known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether both are one connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        let at = At { phase: Phase::Idle, since: now, active: now, stalled: None };
-        Self { at: Mutex::new(at) }
+        let at = At { phase: Phase::Idle, since: now, active: now, stalled: None, awaited: None };
+        Self { at: Mutex::new(at), is_known: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     fn at(&self) -> MutexGuard<'_, At> {
@@ -121,7 +154,7 @@ impl Progress {
 
     fn enter(&self, phase: Phase) {
         let mut at = self.at();
-        (at.phase, at.since) = (phase, Instant::now());
+        (at.phase, at.since, at.awaited) = (phase, Instant::now(), None);
     }
 
     fn read(&self) {
@@ -136,6 +169,15 @@ impl Progress {
         let mut at = self.at();
         if let Phase::Body { received } = &mut at.phase {
             *received = received.saturating_add(bytes);
+        }
+    }
+
+    fn awaits_body(&self, is_pending: bool) {
+        let mut at = self.at();
+        if is_pending {
+            at.awaited.get_or_insert_with(Instant::now);
+        } else {
+            at.awaited = None;
         }
     }
 
@@ -172,7 +214,10 @@ impl Progress {
             Phase::Head => Some((at.since + limits.head, Ended::Head)),
             Phase::Body { received } => {
                 let earned = Duration::from_secs(received / limits.body_bytes_per_second.max(1));
-                Some((at.since + limits.body + earned, Ended::Body))
+                let whole = at.since + limits.body + earned;
+                // What arrived quickly must not buy a long silence.
+                let silent = at.awaited.map(|awaited| at.active.max(awaited) + limits.body_silence);
+                Some((silent.map_or(whole, |silent| whole.min(silent)), Ended::Body))
             }
             Phase::Working | Phase::Answering => None,
         };
@@ -310,6 +355,7 @@ async fn answer(
     progress.enter(Phase::Body { received: 0 });
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(ConnectInfo(peer));
+    parts.extensions.insert(Connection(Arc::downgrade(&progress)));
     if body.is_end_stream() {
         progress.body_ended();
     }
@@ -345,6 +391,7 @@ impl HttpBody for Arriving {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.progress.awaits_body(polled.is_pending());
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
@@ -466,5 +513,25 @@ impl AsyncWrite for Watched {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.progress.wrote(polled.is_pending());
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a handler that does something else between two reads of a body, such as storing a part of it, costs its
+    /// peer no connection.
+    #[test]
+    fn only_a_handler_that_waits_for_the_body_measures_its_silence() {
+        let limits = HttpLimits { body_silence: Duration::from_secs(1), ..HttpLimits::default() };
+        let progress = Progress::new();
+        let left = || progress.deadline(&limits, None).unwrap().0 - progress.at().since;
+        progress.enter(Phase::Body { received: 0 });
+        assert_eq!(left(), limits.body);
+        progress.awaits_body(true);
+        assert!(left() < limits.body);
+        progress.awaits_body(false);
+        assert_eq!(left(), limits.body);
     }
 }

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
-use super::HttpMetrics;
 use super::connection::{Ended, Progress};
+use super::{HttpMetrics, UnknownLimits};
 use crate::Outage;
 
 #[derive(Debug)]
 struct Place {
     peer: IpAddr,
+    opened: Instant,
     progress: Arc<Progress>,
     evicted: Arc<Notify>,
 }
@@ -24,6 +26,7 @@ struct Place {
 pub(super) struct Slots {
     total: usize,
     per_peer: usize,
+    unknown: Option<UnknownLimits>,
     metrics: HttpMetrics,
     places: Mutex<HashMap<u64, Place>>,
     next: AtomicU64,
@@ -43,10 +46,16 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    pub(super) fn new(total: usize, per_peer: usize, metrics: HttpMetrics) -> Self {
+    pub(super) fn new(
+        total: usize,
+        per_peer: usize,
+        unknown: Option<UnknownLimits>,
+        metrics: HttpMetrics,
+    ) -> Self {
         Self {
             total,
             per_peer,
+            unknown,
             metrics,
             places: Mutex::default(),
             next: AtomicU64::new(0),
@@ -65,6 +74,7 @@ impl Slots {
     /// most connections. `None` when all of those have requests in progress.
     pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Slot> {
         let mut places = self.places();
+        self.evict_unknown(&mut places, peer);
         let of_peer = places.values().filter(|place| place.peer == peer).count();
         let is_free = if of_peer >= self.per_peer {
             self.evict(&mut places, Some(peer))
@@ -80,7 +90,9 @@ impl Slots {
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (progress, evicted) = (Arc::new(Progress::new()), Arc::new(Notify::new()));
-        let place = Place { peer, progress: Arc::clone(&progress), evicted: Arc::clone(&evicted) };
+        let opened = Instant::now();
+        let place =
+            Place { peer, opened, progress: Arc::clone(&progress), evicted: Arc::clone(&evicted) };
         places.insert(id, place);
         self.metrics.0.connections.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
         drop(places);
@@ -112,6 +124,38 @@ impl Slots {
             place.evicted.notify_one();
         }
         true
+    }
+
+    /// Closes connections that nobody has vouched for, the most silent first, so that one more is within their limits.
+    fn evict_unknown(&self, places: &mut HashMap<u64, Place>, peer: IpAddr) {
+        let Some(limits) = self.unknown else { return };
+        if peer.is_loopback() && !limits.count_loopback {
+            return;
+        }
+        let mut unknown: Vec<(Instant, u64, IpAddr)> = places
+            .iter()
+            .filter(|(_, place)| limits.count_loopback || !place.peer.is_loopback())
+            .filter(|(_, place)| !place.progress.is_known())
+            .filter(|(_, place)| place.opened.elapsed() >= limits.after)
+            .filter_map(|(id, place)| {
+                Some((place.progress.waits_for_peer_since()?, *id, place.peer))
+            })
+            .collect();
+        unknown.sort_unstable();
+        let of_peer = unknown.iter().filter(|(_, _, of)| *of == peer).count();
+        let mut beyond_of_peer = (of_peer + 1).saturating_sub(limits.connections_per_peer);
+        let mut beyond = (unknown.len() + 1).saturating_sub(limits.connections);
+        for (_, id, of) in unknown {
+            let is_of_peer = of == peer && beyond_of_peer > 0;
+            if !is_of_peer && beyond <= beyond_of_peer {
+                continue;
+            }
+            if let Some(place) = places.remove(&id) {
+                place.evicted.notify_one();
+            }
+            beyond = beyond.saturating_sub(1);
+            beyond_of_peer = beyond_of_peer.saturating_sub(usize::from(is_of_peer));
+        }
     }
 
     /// Counts a connection that the server closed.

@@ -38,11 +38,16 @@ struct Reader<'a> {
     settings: &'a [Setting],
 }
 
+/// The line of a byte of `text`, counted from 1.
+pub(super) fn line(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    before.bytes().filter(|byte| *byte == b'\n').count() + 1
+}
+
 impl Reader<'_> {
     /// The line of a byte, counted from 1.
     fn line(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        before.bytes().filter(|byte| *byte == b'\n').count() + 1
+        line(self.text, at)
     }
 
     fn walk(
@@ -125,7 +130,7 @@ impl Reader<'_> {
 }
 
 /// A value as it would be written on the command line; `None` if it has another type.
-fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
+pub(super) fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match (kind, value.get_ref()) {
         (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
         (Kind::Number, DeValue::Integer(number)) => {

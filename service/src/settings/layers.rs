@@ -7,7 +7,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 
-use super::{Commands, Common, Conflict, NoCommands, Setting, Settings, file, pages, prefix};
+use super::{
+    Commands, Common, Conflict, NoCommands, Setting, Settings, deployment, file, pages, prefix,
+};
 use super::{settings, value_error, with_range};
 use crate::error::Error;
 use crate::messages;
@@ -134,6 +136,12 @@ fn parse<C: Settings, S: Commands>(
         }
     }
 
+    let given = program.of_deployment::<C>(deepest, &lower)?;
+    for fact in &given {
+        let (text, origin) = (fact.text.clone(), fact.origin.clone());
+        lower.entry(fact.setting).or_insert(Lower { text, origin });
+    }
+
     // Then with the other layers as the defaults of the flags.
     let matches = program.build::<S>(&lower).try_get_matches_from(&arguments);
     let matches = matches.map_err(|error| program.usage(&error))?;
@@ -141,6 +149,7 @@ fn parse<C: Settings, S: Commands>(
     let unknown_variables = program.unknown(&variables, &values);
     program.check_flags(&values)?;
     program.check_ports(&values)?;
+    program.check_deployment(&given, &values)?;
     let read = |error: clap::Error| program.usage(&error);
     let config = C::from_arg_matches(self::deepest(&matches)).map_err(read)?;
     let common = Common::from_arg_matches(self::deepest(&matches)).map_err(read)?;
@@ -164,6 +173,8 @@ fn parse<C: Settings, S: Commands>(
 
 const CONFIG: &str = "config";
 const CHECK: &str = "check";
+/// Key of the setting that names the deployment's file.
+const DEPLOYMENT: &str = "service.deployment";
 
 /// A value of a layer below the flags.
 pub(super) struct Lower {
@@ -275,6 +286,49 @@ impl Program {
             values.insert(leaf.setting, Lower { text: leaf.text, origin });
         }
         Ok(values)
+    }
+
+    /// What the file of the deployment sets, if one is named.
+    fn of_deployment<C: Settings>(
+        &self,
+        matches: &ArgMatches,
+        lower: &BTreeMap<usize, Lower>,
+    ) -> Result<Vec<deployment::Given>, Error> {
+        let Some(at) = self.settings.iter().position(|setting| setting.key == DEPLOYMENT) else {
+            return Ok(Vec::new());
+        };
+        let by_flag = matches.get_raw(DEPLOYMENT).and_then(|mut raw| raw.next());
+        let by_flag =
+            by_flag.map(|path| (path.to_owned(), format!("--{}", self.settings[at].flag)));
+        let below = || lower.get(&at).map(|it| (OsString::from(&it.text), it.origin.clone()));
+        match by_flag.or_else(below) {
+            Some((path, _)) if path.is_empty() => Ok(Vec::new()),
+            Some((path, named_by)) => {
+                deployment::read(&path, &named_by, C::DEPLOYMENT, &self.settings)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Rejects a setting that says another deployment than the deployment's file.
+    fn check_deployment(
+        &self,
+        given: &[deployment::Given],
+        values: &[Option<Value>],
+    ) -> Result<(), Error> {
+        for fact in given.iter().filter(|fact| fact.is_identity) {
+            if let Some(value) = &values[fact.setting]
+                && !fact.agrees(&value.text)
+            {
+                let set = described(&self.settings[fact.setting], value);
+                let message = format!(
+                    "{set} contradicts {} ({}); remove one of the two, or name the file of that deployment",
+                    fact.text, fact.origin
+                );
+                return Err(Error::Setting { message });
+            }
+        }
+        Ok(())
     }
 
     fn of_variable(&self, setting: &Setting, value: &OsString) -> Result<Lower, Error> {
@@ -458,7 +512,7 @@ fn described(setting: &Setting, value: &Value) -> String {
 
 /// Checks a value of the file or of the environment with the flag's parser. `what` names it as the user
 /// wrote it.
-fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
+pub(super) fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
     if text.trim().is_empty() && setting.kind != super::Kind::List {
         return Err(super::empty(what));
     }

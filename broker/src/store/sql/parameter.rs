@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, Digest, FailureClass, IdError, Incarnation, JobId, JobState, KindName,
-    LeaseEpoch, Named as _, Role, SizeClass,
+    AgentId, AttemptOutcome, Digest, EpochOutcome, EpochState, FailureClass, IdError, Incarnation,
+    Installation, JobId, JobState, KindName, LeaseEpoch, Named as _, Role, SessionId, SizeClass,
+    TokenLabel,
 };
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
@@ -49,7 +50,10 @@ macro_rules! texts {
     )+};
 }
 
-texts!(AgentId: as_str, JobId: as_str, KindName: as_str, Incarnation: as_str, Tenant: as_str);
+texts!(
+    AgentId: as_str, JobId: as_str, KindName: as_str, Incarnation: as_str, Installation: as_str,
+    SessionId: as_str, TokenLabel: as_str, Tenant: as_str
+);
 
 macro_rules! names {
     ($($type:ty),+) => {$(
@@ -63,7 +67,7 @@ macro_rules! names {
     )+};
 }
 
-names!(JobState, AttemptOutcome, FailureClass, Role, Place);
+names!(JobState, AttemptOutcome, FailureClass, Role, Place, EpochOutcome);
 
 impl<'a> Parameter for &'a str {
     type Sql = Self;
@@ -217,7 +221,7 @@ macro_rules! stored_ids {
     )+};
 }
 
-stored_ids!(AgentId, JobId, KindName, Incarnation);
+stored_ids!(AgentId, JobId, KindName, Incarnation, Installation, SessionId);
 
 macro_rules! stored_names {
     ($($type:ty),+) => {$(
@@ -229,7 +233,7 @@ macro_rules! stored_names {
     )+};
 }
 
-stored_names!(JobState, AttemptOutcome, FailureClass, Role, Place);
+stored_names!(JobState, AttemptOutcome, FailureClass, Role, Place, EpochState, EpochOutcome);
 
 impl Stored<Vec<u8>> for Digest {
     fn stored(bytes: Vec<u8>) -> Result<Self, String> {

@@ -18,7 +18,7 @@ use super::tests::Shape;
 const LARGE: i64 = 150_000;
 
 /// Tables that grow with the work.
-const GROWING: [&str; 4] = ["job", "attempt", "artifact", "agent"];
+const GROWING: [&str; 6] = ["job", "attempt", "artifact", "agent", "device", "audit"];
 
 /// Statements that serve jobs, and the indexes that they use, also on tables that are empty.
 const INDEXES: &[(&str, &[&str])] = &[
@@ -33,6 +33,16 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("agent_seen_many.sql", &["agent_pkey"]),
     ("artifact_whole.sql", &["artifact_pkey"]),
     ("artifact_newest.sql", &["artifact_pkey"]),
+    ("artifact_put_many.sql", &["epoch_pkey", "job_wanted"]),
+    ("artifact_put.sql", &["epoch_pkey"]),
+    ("enqueue.sql", &["epoch_pkey"]),
+    ("epoch_lock.sql", &["epoch_pkey"]),
+    ("epoch_wanted.sql", &["job_of_epoch"]),
+    ("epoch_cancel.sql", &["job_of_epoch", "job_pkey"]),
+    ("epoch_sweep_jobs.sql", &["job_of_epoch", "job_pkey"]),
+    ("epoch_sweep_artifacts.sql", &["artifact_of_epoch"]),
+    ("epochs_silent.sql", &["job_of_epoch", "artifact_of_epoch"]),
+    ("agents_forget.sql", &["agent_seen"]),
     ("view.sql", &["job_tenant_id_key"]),
     ("changes.sql", &["job_change"]),
     ("overdue.sql", &["job_lease", "job_pkey"]),
@@ -43,6 +53,17 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("cancel.sql", &["job_tenant_id_key", "job_pkey"]),
     ("attempt_failures.sql", &["attempt_job"]),
     ("attempt_end.sql", &["attempt_job"]),
+    ("agent_admit_many.sql", &["device_pkey"]),
+    ("agent_pardon.sql", &["agent_pkey", "device_pkey", "agent_device"]),
+    ("device_agents.sql", &["agent_device"]),
+    ("session_open.sql", &["agent_pkey", "job_held", "job_pkey", "attempt_job"]),
+    ("session_of.sql", &["agent_pkey"]),
+    ("audit_list.sql", &["audit_pkey"]),
+    ("audit_forget.sql", &["audit_pkey"]),
+    ("kept_bytes.sql", &["artifact_object"]),
+    ("overview_agents.sql", &["job_held"]),
+    ("overview_dead.sql", &["job_dead"]),
+    ("overview_jobs.sql", &["job_of_epoch"]),
 ];
 
 /// Statements with their values, and the most pages that one run may touch with [`LARGE`] rows: a few for each row that it
@@ -86,8 +107,16 @@ const RUNS: &[(&str, &[&str], u64)] = &[
         2_500,
     ),
     ("changes.sql", &["'default'", "7", "NULL", "NULL", "0", "-1", "1000"], 6_000),
+    ("audit_list.sql", &["'default'", "9000000000", "100"], 100),
+    ("audit_forget.sql", &["86400", "100"], 500),
+    ("kept_bytes.sql", &[], 1_500),
+    ("session_open.sql", &["'default'", "'agent-1'", "'s'", "'i'", "45000", "'released'"], 200),
     ("overdue.sql", &["20"], 500),
     ("promote.sql", &["20"], 1_000),
+    ("epoch_sweep_jobs.sql", &["'default'", "7", "1", "100"], 8_000),
+    ("epoch_sweep_artifacts.sql", &["'default'", "7", "1", "100"], 2_000),
+    ("overview_agents.sql", &["'default'", "45000", "600000", "100"], 1_000),
+    ("epoch_wanted.sql", &["'default'", "7", "'{leased}'", "'rollup'", "'x'"], 12_000),
 ];
 
 const LEASED: &str = "ARRAY(SELECT id FROM job WHERE state = 'leased' LIMIT 20)";
@@ -179,8 +208,12 @@ async fn fill(pool: &PgPool, rows: i64) {
         "INSERT INTO artifact (tenant, digest, epoch, bytes, place)
          SELECT 'default', sha256(n::text::bytea), n / 10000, 1, 'row' FROM generate_series(1, $1) AS n
          ON CONFLICT DO NOTHING",
-        "INSERT INTO agent (tenant, id) SELECT 'default', 'agent-' || n FROM generate_series(1, least($1, 10000)) AS n
+        "INSERT INTO agent (tenant, id, device) SELECT 'default', 'agent-' || n, 'gpu-' || n
+         FROM generate_series(1, least($1, 10000)) AS n ON CONFLICT DO NOTHING",
+        "INSERT INTO device (tenant, id) SELECT 'default', 'gpu-' || n FROM generate_series(1, least($1, 10000)) AS n
          ON CONFLICT DO NOTHING",
+        "INSERT INTO audit (tenant, label, action, detail)
+         SELECT 'default', 'me', 'cancel', '' FROM generate_series(1, $1)",
     ] {
         sqlx::query(text).bind(rows).execute(pool).await.unwrap();
     }
@@ -191,11 +224,17 @@ async fn fill(pool: &PgPool, rows: i64) {
     .execute(pool)
     .await
     .unwrap();
-    sqlx::raw_sql("ANALYZE job, attempt, artifact, agent").execute(pool).await.unwrap();
+    sqlx::raw_sql("ANALYZE job, attempt, artifact, agent, device, audit")
+        .execute(pool)
+        .await
+        .unwrap();
 }
 
 /// Values as constants: EXECUTE takes no query as a value.
 async fn constants(connection: &mut PgConnection, values: &[&str]) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
     let each: Vec<String> =
         values.iter().map(|value| format!("quote_nullable(({value})::text)")).collect();
     let text = format!("SELECT concat_ws(', ', {})", each.join(", "));
@@ -228,6 +267,13 @@ async fn every_statement_uses_its_index_on_empty_small_and_large_tables() {
     found.extend(findings(store.pool(), "large").await);
     assert!(found.is_empty(), "{}", found.join("\n"));
 
+    // A sweep reads nothing of an epoch that is open.
+    sqlx::raw_sql(
+        "UPDATE epoch SET state = 'gone', outcome = 'final', closed_at = now(), gone_at = now() WHERE number = 7",
+    )
+    .execute(store.pool())
+    .await
+    .unwrap();
     let mut connection = store.pool().acquire().await.unwrap();
     let mut found = Vec::new();
     for (file, values, most) in RUNS {

@@ -1,7 +1,8 @@
 //! Rows of results.
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, FailureClass, Incarnation, JobId, JobState, KindName, Role,
+    AgentId, AttemptOutcome, EpochOutcome, EpochState, FailureClass, Incarnation, Installation,
+    JobId, JobState, KindName, Role, SessionId,
 };
 
 use super::super::Place;
@@ -27,9 +28,11 @@ rows! {
         quarantined: bool,
     }
 
-    /// A stored artifact: its item's place, and how many jobs waited for it.
+    /// An artifact that was sent: its item's place, whether its epoch is open and it was stored, and how many jobs
+    /// waited for it.
     Stored {
         place: Big,
+        is_open: bool,
         made_ready: Big,
     }
 
@@ -70,6 +73,12 @@ rows! {
         seen_seconds: f64,
     }
 
+    /// An agent that holds a lease.
+    HolderRow {
+        tenant: String,
+        agent: Text<AgentId>,
+    }
+
     /// Size and age of what the database holds.
     DatabaseRow {
         bytes: Big,
@@ -88,10 +97,90 @@ rows! {
         leases: Rank,
     }
 
+    /// An agent in the overview, with how many there are of each kind.
+    OverviewAgent {
+        id: Text<AgentId>,
+        info: Option<String>,
+        rejected: Int,
+        quarantined: bool,
+        live: bool,
+        gone: bool,
+        seen_seconds: Big,
+        leases: Rank,
+        all_count: Big,
+        live_count: Big,
+        silent_count: Big,
+        quarantined_count: Big,
+    }
+
+    /// A dead letter in the overview, with how many there are.
+    OverviewDead {
+        id: Text<JobId>,
+        failure_class: Option<Text<FailureClass>>,
+        failure_message: Option<String>,
+        dead_seconds: Option<Big>,
+        all_count: Big,
+    }
+
+    /// Jobs of an open epoch in the overview.
+    OverviewJobs {
+        epoch: Big,
+        kind: Option<String>,
+        state: Option<Text<JobState>>,
+        count: Big,
+    }
+
     /// Where a copy of an artifact lies.
     Copy {
         epoch: Big,
         place: Text<Place>,
+        bytes: Big,
+        generation: Big,
+    }
+
+    /// An epoch.
+    EpochRow {
+        number: Big,
+        generation: Big,
+        state: Text<EpochState>,
+        outcome: Option<Text<EpochOutcome>>,
+        swept: bool,
+        forgotten: bool,
+        opened_ms: Big,
+        closed_ms: Option<Big>,
+    }
+
+    /// An epoch that retention is to do something about: end it, sweep it, or forget it.
+    DueRow {
+        tenant: String,
+        number: Big,
+        state: Text<EpochState>,
+        outcome: Option<Text<EpochOutcome>>,
+        forget: bool,
+    }
+
+    /// An epoch of a tenant, by its number.
+    NumberRow {
+        tenant: String,
+        number: Big,
+    }
+
+    /// How many epochs are in a state.
+    EpochsRow {
+        state: Text<EpochState>,
+        count: Big,
+    }
+
+    /// Bytes of artifacts by place.
+    KeptRow {
+        rows: Big,
+        objects: Big,
+    }
+
+    /// The object store of the database.
+    StoreRow {
+        identity: String,
+        name: String,
     }
 
     /// The bytes of an artifact.
@@ -115,15 +204,18 @@ rows! {
         forgive: bool,
     }
 
-    /// Jobs of a type in a state.
+    /// Jobs of a type and epoch in a state.
     QueueRow {
         tenant: String,
         kind: String,
         version: String,
         class: Size,
         state: Text<JobState>,
+        epoch: Big,
         count: Big,
         oldest_seconds: f64,
+        rank: Rank,
+        deadline_seconds: Option<f64>,
     }
 
     /// A ready job, not locked.
@@ -135,6 +227,7 @@ rows! {
         epoch: i64,
         rank: i64,
         excluded_agents: Vec<String>,
+        waited_seconds: f64,
     }
 
     /// A job of an Aztec prover node.
@@ -199,20 +292,91 @@ rows! {
         expires_in_ms: i64,
     }
 
-    /// A token as listed.
+    /// A token as listed. Times are milliseconds since 1970.
     TokenRow {
         label: String,
         role: Text<Role>,
+        fleet: bool,
         tenant: String,
+        agent: Option<Text<AgentId>>,
+        requests_per_second: Option<Int>,
+        connections: Option<Int>,
+        rejected: Int,
         revoked: bool,
+        suspended: bool,
+        expired: bool,
+        created_ms: Big,
+        expires_ms: Option<Big>,
+        previous_ms: Option<Big>,
     }
 
-    /// A valid token.
+    /// A secret that is valid, or whose token is suspended.
     BearerRow {
         hash: Vec<u8>,
         label: String,
         role: Text<Role>,
+        fleet: bool,
         tenant: String,
+        agent: Option<Text<AgentId>>,
+        requests_per_second: Option<Int>,
+        connections: Option<Int>,
+        suspended: bool,
+    }
+
+    /// The tenant of what was changed.
+    TenantName { tenant: String, }
+
+    /// A token that is not suspended now, and whether it was.
+    Resumed {
+        tenant: String,
+        suspended: bool,
+    }
+
+    /// Whether this charge suspended a token.
+    Suspension { suspended: bool, }
+
+    /// An entry of the record.
+    AuditRow {
+        id: Big,
+        at_ms: Big,
+        tenant: String,
+        label: String,
+        action: String,
+        detail: String,
+    }
+
+    /// The name of an agent.
+    AgentName { id: Text<AgentId>, }
+
+    /// An agent that was charged, and what is behind it.
+    Charged {
+        quarantined: bool,
+        token: Option<String>,
+        device: Option<String>,
+    }
+
+    /// An agent that was seen, whether it is in quarantine, and its session.
+    SeenRow {
+        tenant: String,
+        id: Text<AgentId>,
+        quarantined: bool,
+        session: Option<Text<SessionId>>,
+    }
+
+    /// An agent's session.
+    PresentSession {
+        session: Option<Text<SessionId>>,
+        quarantined: bool,
+    }
+
+    /// What an agent's row had when it opened a session, and what came of it.
+    SessionRow {
+        free: bool,
+        live: bool,
+        session: Option<Text<SessionId>>,
+        installation: Option<Text<Installation>>,
+        returned: Big,
+        opened: Big,
     }
 
     /// A job as shown to producers and people.

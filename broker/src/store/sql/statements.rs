@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, Digest, FailureClass, Incarnation, JobId, JobState, KindName,
-    LeaseEpoch, Role, SizeClass,
+    AgentId, AttemptOutcome, Digest, EpochOutcome, FailureClass, Incarnation, Installation, JobId,
+    JobState, KindName, LeaseEpoch, Role, SessionId, SizeClass, TokenLabel,
 };
 
 use super::super::{Place, Tenant};
@@ -53,7 +53,6 @@ statements! {
         states: Vec<JobState>,
     } -> Seq;
     Replay<'a> = "replay.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> Seq;
-    EpochDrop<'a> = "epoch_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
 
     // Leases.
     Peek<'a> = "peek.sql" {
@@ -195,6 +194,8 @@ statements! {
         info: String,
         size: SizeClass,
         able: Vec<String>,
+        token: Option<&'a str>,
+        device: Option<&'a str>,
     } -> Quarantine;
     AgentSeen<'a> = "agent_seen.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
     AgentAdmitMany<'a> = "agent_admit_many.sql" {
@@ -203,23 +204,55 @@ statements! {
         infos: Vec<String>,
         sizes: Vec<SizeClass>,
         able: Vec<String>,
+        tokens: Vec<&'a str>,
+        devices: Vec<Option<&'a str>>,
     } -> Sighted;
     AgentSeenMany<'a> = "agent_seen_many.sql" {
         tenants: Vec<&'a Tenant>,
         agents: Vec<&'a AgentId>,
-    } -> Sighted;
-    AgentPardon<'a> = "agent_pardon.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
+    } -> SeenRow;
+    AgentPardon<'a> = "agent_pardon.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> AgentName;
     AgentCharge<'a> = "agent_charge.sql" {
         tenant: &'a Tenant,
         agent: &'a AgentId,
         rejections_max: i32,
+    } -> Charged;
+    DeviceCharge<'a> = "device_charge.sql" {
+        tenant: &'a Tenant,
+        device: &'a str,
+        rejections_max: i32,
     } -> Quarantine;
+    DeviceAgents<'a> = "device_agents.sql" { tenant: &'a Tenant, device: &'a str } -> ();
+    SessionOpen<'a> = "session_open.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        session: &'a SessionId,
+        installation: &'a Installation,
+        live: Duration,
+        outcome: AttemptOutcome,
+    } -> SessionRow;
+    SessionOf<'a> = "session_of.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> PresentSession;
     AgentQuarantined<'a> = "agent_quarantined.sql" {
         tenant: &'a Tenant,
         agent: &'a AgentId,
     } -> Quarantine;
     AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
+    AgentsBusy = "agents_busy.sql" {} -> HolderRow;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
+
+    // The overview.
+    AgentsInOverview<'a> = "overview_agents.sql" {
+        tenant: &'a Tenant,
+        live: Duration,
+        gone: Duration,
+        most: i64,
+    } -> OverviewAgent;
+    DeadInOverview<'a> = "overview_dead.sql" { tenant: &'a Tenant, most: i64 } -> OverviewDead;
+    JobsInOverview<'a> = "overview_jobs.sql" {
+        tenant: &'a Tenant,
+        epochs: i64,
+        most: i64,
+    } -> OverviewJobs;
 
     // Artifacts.
     ArtifactPartition = "artifact_partition.sql" { epoch: u64 } -> ();
@@ -237,8 +270,13 @@ statements! {
         epoch: u64,
         bytes: u64,
         place: Place,
+        generation: u64,
     } -> ();
-    ArtifactExists<'a> = "artifact_exists.sql" { tenant: &'a Tenant, digest: Digest } -> Exists;
+    ArtifactExists<'a> = "artifact_exists.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+    } -> Exists;
     ArtifactCopies<'a> = "artifact_copies.sql" { tenant: &'a Tenant, digest: Digest } -> Copy;
     ArtifactBody<'a> = "artifact_body.sql" {
         tenant: &'a Tenant,
@@ -254,10 +292,81 @@ statements! {
         digests: Vec<Digest>,
         epoch: u64,
     } -> Address;
-    ArtifactObjects<'a> = "artifact_objects.sql" { tenant: &'a Tenant, epoch: u64 } -> Address;
-    ArtifactDrop<'a> = "artifact_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
-    ArtifactShared = "artifact_shared.sql" { epoch: u64 } -> Exists;
-    ArtifactBodyDrop<'a> = "artifact_body_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+
+
+    // Epochs and how long things are kept.
+    EpochStateOf<'a> = "epoch_state.sql" { tenant: &'a Tenant, number: u64 } -> EpochRow;
+    Epochs<'a> = "epochs.sql" { tenant: &'a Tenant, most: i64 } -> EpochRow;
+    EpochOpen<'a> = "epoch_open.sql" { tenant: &'a Tenant, number: u64, most: i64 } -> EpochRow;
+    EpochLock<'a> = "epoch_lock.sql" { tenant: &'a Tenant, number: u64 } -> EpochRow;
+    EpochWanted<'a> = "epoch_wanted.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        states: Vec<JobState>,
+        label: &'a str,
+        value: &'a str,
+    } -> Exists;
+    EpochClose<'a> = "epoch_close.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        outcome: EpochOutcome,
+    } -> ();
+    EpochCancel<'a> = "epoch_cancel.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        states: Vec<JobState>,
+        most: i64,
+    } -> Seq;
+    EpochsUnfinished = "epochs_unfinished.sql" { most: i64 } -> NumberRow;
+    EpochEnd<'a> = "epoch_end.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        outcome: EpochOutcome,
+        forgotten: bool,
+    } -> ();
+    EpochGone<'a> = "epoch_gone.sql" { tenant: &'a Tenant, number: u64, generation: u64 } -> Exists;
+    EpochSweepJobs<'a> = "epoch_sweep_jobs.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        generation: u64,
+        most: i64,
+    } -> ();
+    EpochSweepArtifacts<'a> = "epoch_sweep_artifacts.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        generation: u64,
+        most: i64,
+    } -> ();
+    EpochSweepBodies<'a> = "epoch_sweep_bodies.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        generation: u64,
+        most: i64,
+    } -> ();
+    EpochShared<'a> = "epoch_shared.sql" { tenant: &'a Tenant, number: u64 } -> Exists;
+    EpochSwept<'a> = "epoch_swept.sql" { tenant: &'a Tenant, number: u64, generation: u64 } -> ();
+    EpochForget<'a> = "epoch_forget.sql" {
+        tenant: &'a Tenant,
+        number: u64,
+        tombstone_seconds: f64,
+    } -> ();
+    EpochsDue = "epochs_due.sql" {
+        final_seconds: f64,
+        given_up_seconds: f64,
+        grace_seconds: f64,
+        tombstone_seconds: f64,
+        most: i64,
+    } -> DueRow;
+    EpochsSilent = "epochs_silent.sql" { silent_seconds: f64, most: i64 } -> NumberRow;
+    EpochsEarly = "epochs_early.sql" { grace_seconds: f64 } -> NumberRow;
+    EpochsCount = "epochs_count.sql" {} -> EpochsRow;
+    KeptBytes = "kept_bytes.sql" {} -> KeptRow;
+    AgentsForget = "agents_forget.sql" { seconds: f64, most: i64 } -> ();
+    AuditForget = "audit_forget.sql" { seconds: f64, most: i64 } -> ();
+
+    // The object store.
+    ObjectsJoin<'a> = "objects_join.sql" { identity: Option<&'a str>, name: &'a str } -> StoreRow;
+    ObjectsAdopt<'a> = "objects_adopt.sql" { identity: &'a str, name: &'a str } -> ();
 
     // Jobs of Aztec's prover nodes.
     AztecJobs<'a> = "aztec_jobs.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> AztecJobRow;
@@ -308,10 +417,41 @@ statements! {
         label: &'a str,
         role: Role,
         tenant: &'a Tenant,
+        fleet: bool,
+        agent: Option<&'a AgentId>,
+        valid_seconds: Option<f64>,
+        requests_per_second: Option<i32>,
+        connections: Option<i32>,
     } -> ();
-    TokenRevoke<'a> = "token_revoke.sql" { label: &'a str } -> ();
-    Tokens = "tokens.sql" {} -> TokenRow;
+    TokenRotate<'a> = "token_rotate.sql" {
+        label: &'a TokenLabel,
+        hash: &'a [u8],
+        overlap_seconds: f64,
+        valid_seconds: Option<f64>,
+        tenant: Option<&'a Tenant>,
+    } -> TenantName;
+    TokenRevoke<'a> = "token_revoke.sql" {
+        label: &'a TokenLabel,
+        tenant: Option<&'a Tenant>,
+    } -> TenantName;
+    TokenResume<'a> = "token_resume.sql" {
+        label: &'a TokenLabel,
+        tenant: Option<&'a Tenant>,
+    } -> Resumed;
+    TokenCharge<'a> = "token_charge.sql" {
+        label: &'a str,
+        role: Role,
+        rejections_max: i32,
+        tenant: &'a Tenant,
+    } -> Suspension;
+    TokensAny = "tokens_any.sql" {} -> Exists;
+    Tokens<'a> = "tokens.sql" { tenant: Option<&'a Tenant> } -> TokenRow;
     Bearers = "bearers.sql" {} -> BearerRow;
+    AuditList<'a> = "audit_list.sql" {
+        tenant: Option<&'a Tenant>,
+        before: i64,
+        most: i64,
+    } -> AuditRow;
     Audit<'a> = "audit.sql" {
         tenant: &'a Tenant,
         label: &'a str,

@@ -1,6 +1,7 @@
 //! The program `rollmill-l1` as a process, against the real contracts on a development L1.
 
 mod bridge;
+mod deploying;
 mod governance;
 mod money;
 mod stakes;

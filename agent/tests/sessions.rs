@@ -1,0 +1,152 @@
+//! An agent's sessions against a real broker: what a restart gets back, and who is turned away.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use parking_lot::Mutex;
+use rollmill_agent::heartbeat::Cancel;
+use rollmill_agent::{Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker};
+use rollmill_broker::store::{Role, Tenant};
+use rollmill_broker_client::{
+    Client, FailureClass, Installation, JobId, JobState, NewJob, NewToken, WorkStats,
+};
+use rollmill_broker_testing::{TestBroker, TestSchema};
+use rollmill_service::{Process, Secret, Shutdown};
+use tokio::task::JoinHandle;
+
+/// Answers with its input, once nobody holds the other end any more.
+#[derive(Debug)]
+struct Double {
+    held: Mutex<Receiver<()>>,
+}
+
+impl Worker for Double {
+    fn circuits(&self) -> Vec<(String, String)> {
+        vec![("leaf".into(), "v1".into())]
+    }
+
+    fn resident_keys(&self) -> Vec<String> {
+        vec!["leaf".into()]
+    }
+
+    fn prepare(
+        self: Arc<Self>,
+        _kind: &str,
+        input: &[u8],
+        _cancel: &Cancel,
+    ) -> Result<Prepared, WorkError> {
+        let result = input.to_vec();
+        Ok(Box::new(move |_| {
+            // Nothing is ever sent.
+            let _ = self.held.lock().recv();
+            Ok(WorkOutput { result, stats: WorkStats::default() })
+        }))
+    }
+
+    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
+        Ok(())
+    }
+}
+
+/// The end of a worker that nothing holds.
+fn free() -> Receiver<()> {
+    channel().1
+}
+
+struct Lab {
+    _schema: TestSchema,
+    broker: TestBroker,
+    /// Of the one agent.
+    token: String,
+    operator: Client,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let schema = TestSchema::new().await;
+        let (store, tenant) = (schema.store().await, Tenant::default());
+        let token = store.add_token("gpu", Role::Agent, &tenant).await.unwrap();
+        // It asks often.
+        let new = NewToken {
+            requests_per_second: Some(1_000_000),
+            ..NewToken::new("me", Role::Operator)
+        };
+        let operator = store.create_token(&tenant, &new).await.unwrap().token;
+        let broker = schema.broker().await;
+        let operator = broker.client_with(Some(&operator));
+        Self { _schema: schema, broker, token, operator }
+    }
+
+    fn agent(
+        &self,
+        installation: &Installation,
+        held: Receiver<()>,
+    ) -> (Shutdown, JoinHandle<Result<(), AgentError>>) {
+        let config = Config {
+            broker: rollmill_broker::url_of(self.broker.address),
+            token: Some(Secret::generated(self.token.clone())),
+            ..Config::default()
+        };
+        let process = Process::new("agent", config);
+        let worker = Arc::new(Double { held: Mutex::new(held) });
+        let agent = Agent::new(&process, worker).unwrap().installed(Some(installation.clone()));
+        let shutdown = process.shutdown.clone();
+        (shutdown, tokio::spawn(async move { agent.serve(&process.shutdown).await }))
+    }
+
+    async fn enqueue(&self) -> JobId {
+        let input = self.operator.put_artifact(7, b"input".to_vec()).await.unwrap();
+        let job = NewJob::new(7, &"leaf".parse().unwrap(), "v1".parse().unwrap(), input);
+        self.operator.enqueue(vec![job.clone()]).await.unwrap();
+        job.id
+    }
+
+    async fn until(&self, id: &JobId, state: JobState) {
+        while self.operator.jobs(std::slice::from_ref(id)).await.unwrap()[0].state != state {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Fault: an agent is killed while it holds a job. Goal: after its restart the job is done long before the lease would
+/// have expired, and nobody is blamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_agent_gets_back_at_once_what_it_held() {
+    let lab = Lab::new().await;
+    let installation = Installation::random();
+    let (stuck, held) = channel();
+    let (_, killed) = lab.agent(&installation, held);
+    let id = lab.enqueue().await;
+    lab.until(&id, JobState::Leased).await;
+    killed.abort();
+    let (shutdown, agent) = lab.agent(&installation, free());
+    lab.until(&id, JobState::Done).await;
+    shutdown.start();
+    agent.await.unwrap().unwrap();
+    let attempts = lab.operator.history(&id).await.unwrap().attempts;
+    let outcomes: Vec<&str> = attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["completed", "released"]);
+    assert!(attempts.iter().all(|attempt| attempt.agent.as_str() == "gpu"));
+    let failed = attempts.iter().filter_map(|attempt| attempt.failure.as_ref());
+    assert_eq!(failed.map(|failure| failure.class).collect::<Vec<FailureClass>>(), []);
+    drop(stuck);
+    let seen = lab.operator.status().await.unwrap().agents.remove(0);
+    assert_eq!(seen.info["resident_keys"][0], "leaf");
+}
+
+/// Fault: the token of one agent is copied to another machine. Goal: the second one is turned away and says why; the
+/// first works on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_installation_of_an_identity_ends_with_its_reason() {
+    let lab = Lab::new().await;
+    let (shutdown, first) = lab.agent(&Installation::random(), free());
+    let id = lab.enqueue().await;
+    lab.until(&id, JobState::Done).await;
+    let (_, second) = lab.agent(&Installation::random(), free());
+    let error = second.await.unwrap().unwrap_err();
+    let line = rollmill_service::one_line(&error);
+    assert!(line.starts_with("AGT-020: ") && line.contains("--name"), "{line}");
+    assert!(line.contains("another installation is alive as agent gpu"), "{line}");
+    shutdown.start();
+    first.await.unwrap().unwrap();
+}

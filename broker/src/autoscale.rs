@@ -1,0 +1,334 @@
+//! What is expected of epochs, and how many agents should be there. A pure function of the queue, of what agents
+//! reported and of what jobs took; the formulas are those of [`rollmill_broker_schedule::forecast`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use rollmill_broker_client::{AgentId, AutoscaleResponse, OutlookView, PoolView, SizeClass};
+use rollmill_broker_schedule::Work;
+use rollmill_broker_schedule::forecast::{self, Load, Member};
+
+use crate::ability::Ability;
+use crate::matching::IdleAgent;
+use crate::store::{Backlog, Tenant};
+
+/// From the last proof of an epoch to its acceptance on L1, in seconds.
+const SUBMISSION_SECONDS: f64 = 60.0;
+/// Most epochs of a tenant that are shown.
+const EPOCHS_MAX: usize = 1_000;
+
+/// What is expected of a tenant's epochs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outlook {
+    pub(crate) epochs: Vec<OutlookView>,
+    pub(crate) autoscale: AutoscaleResponse,
+}
+
+/// The agents that are there, as far as anybody knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present<'a> {
+    pub(crate) agents: &'a [Ability<Tenant>],
+    /// Those that ask here, also while they work.
+    pub(crate) idle: &'a [IdleAgent],
+    /// Those that hold a lease of any replica.
+    pub(crate) busy: &'a HashSet<(Tenant, AgentId)>,
+    /// For how long an agent counts that is not heard of.
+    pub(crate) live: Duration,
+}
+
+/// The work that one set of agents can do: a version and a class.
+type Pool<'a> = (&'a str, SizeClass);
+
+/// Unfinished jobs of an epoch and a pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    jobs: u64,
+    seconds: f64,
+    rank: u32,
+    deadline: Option<f64>,
+}
+
+impl Share {
+    fn add(&mut self, backlog: &Backlog, seconds: f64) {
+        self.jobs += backlog.view.count;
+        self.seconds += backlog.view.count as f64 * seconds;
+        self.rank = self.rank.max(backlog.rank);
+        let earlier = |a: f64| self.deadline.map_or(a, |b| a.min(b));
+        self.deadline = backlog.deadline_seconds.map(earlier).or(self.deadline);
+    }
+
+    /// A rank is a number of proofs that follow each other; each takes the mean of the jobs that are there.
+    fn longest_path(&self) -> f64 {
+        match self.jobs {
+            0 => 0.0,
+            jobs => f64::from(self.rank) * self.seconds / jobs as f64,
+        }
+    }
+}
+
+/// The outlook of each tenant with unfinished jobs or live agents. `work` returns what a job of a type and version takes a
+/// tenant's agents, and whether that was measured.
+pub(crate) fn outlooks(
+    backlog: &[Backlog],
+    present: &Present<'_>,
+    work: impl Fn(&Tenant, &str, &str) -> (Work, bool),
+) -> HashMap<Tenant, Outlook> {
+    let live = present.live.as_secs_f64();
+    let agents: Vec<&Ability<Tenant>> =
+        present.agents.iter().filter(|agent| agent.seen_seconds <= live).collect();
+    let mut tenants: BTreeSet<&str> = agents.iter().map(|agent| agent.tenant.0.as_str()).collect();
+    tenants.extend(backlog.iter().map(|entry| entry.tenant.0.as_str()));
+    let of_tenant = |name: &str| {
+        let backlog: Vec<&Backlog> = backlog.iter().filter(|b| b.tenant.0 == name).collect();
+        let agents: Vec<_> = agents.iter().copied().filter(|a| a.tenant.0 == name).collect();
+        let is_idle = |agent: &&IdleAgent| {
+            agent.tenant.0 == name
+                && !present.busy.contains(&(agent.tenant.clone(), agent.id.clone()))
+        };
+        let idle: Vec<&IdleAgent> = present.idle.iter().filter(is_idle).collect();
+        let pools = pools(&backlog, &agents, &work);
+        let wanted = pools.iter().map(|pool| pool.wanted).sum();
+        let autoscale = AutoscaleResponse {
+            wanted,
+            live: agents.len() as u64,
+            removable: removable(&idle, agents.len(), wanted),
+            pools,
+        };
+        Outlook { epochs: epochs(&backlog, &agents, &work), autoscale }
+    };
+    tenants.into_iter().map(|name| (Tenant(name.to_owned()), of_tenant(name))).collect()
+}
+
+fn pools(
+    backlog: &[&Backlog],
+    agents: &[&Ability<Tenant>],
+    work: &impl Fn(&Tenant, &str, &str) -> (Work, bool),
+) -> Vec<PoolView> {
+    let mut pools: BTreeMap<Pool<'_>, BTreeMap<u64, Share>> = BTreeMap::new();
+    let mut kinds: BTreeMap<Pool<'_>, BTreeMap<&str, bool>> = BTreeMap::new();
+    for entry in backlog {
+        let pool = (entry.view.version.as_str(), entry.view.class);
+        let (Work { p50, .. }, is_measured) =
+            work(&entry.tenant, &entry.view.kind, &entry.view.version);
+        pools.entry(pool).or_default().entry(entry.epoch).or_default().add(entry, p50);
+        kinds.entry(pool).or_default().insert(&entry.view.kind, is_measured);
+    }
+    let view = |(pool, shares): (Pool<'_>, BTreeMap<u64, Share>)| {
+        let kinds = &kinds[&pool];
+        let (version, class) = pool;
+        let loads: Vec<Load> = shares.values().map(load).collect();
+        let names: Vec<String> = kinds.keys().map(|kind| format!("{kind}/{version}")).collect();
+        let is_able = |agent: &&&Ability<Tenant>| {
+            agent.class >= class && names.iter().all(|name| agent.capabilities.contains(name))
+        };
+        PoolView {
+            version: version.to_owned(),
+            class,
+            kinds: kinds.keys().map(|kind| (*kind).to_owned()).collect(),
+            jobs: loads.iter().map(|load| load.jobs).sum(),
+            seconds: loads.iter().map(|load| load.seconds).sum(),
+            measured: kinds.values().all(|is_measured| *is_measured),
+            live: agents.iter().filter(is_able).count() as u64,
+            wanted: forecast::agents_wanted(&loads, 0.0),
+        }
+    };
+    pools.into_iter().map(view).collect()
+}
+
+fn load(share: &Share) -> Load {
+    Load {
+        jobs: share.jobs,
+        seconds: share.seconds,
+        longest_path: share.longest_path(),
+        submit_by: share.deadline.map(|deadline| deadline - SUBMISSION_SECONDS),
+    }
+}
+
+fn epochs(
+    backlog: &[&Backlog],
+    agents: &[&Ability<Tenant>],
+    work: &impl Fn(&Tenant, &str, &str) -> (Work, bool),
+) -> Vec<OutlookView> {
+    let mut epochs: BTreeMap<u64, (Share, usize)> = BTreeMap::new();
+    // Many epochs have the same types, and what agents can do is compared by text.
+    let mut counts: HashMap<(&str, &str, SizeClass), usize> = HashMap::new();
+    for entry in backlog {
+        let (kind, version, class) =
+            (entry.view.kind.as_str(), entry.view.version.as_str(), entry.view.class);
+        let count = *counts.entry((kind, version, class)).or_insert_with(|| {
+            let name = format!("{kind}/{version}");
+            let is_able = |agent: &&&Ability<Tenant>| {
+                agent.class >= class && agent.capabilities.contains(&name)
+            };
+            agents.iter().filter(is_able).count()
+        });
+        let (share, able) = epochs.entry(entry.epoch).or_insert((Share::default(), usize::MAX));
+        share.add(entry, work(&entry.tenant, kind, version).0.p50);
+        // The type that the fewest can do decides.
+        *able = (*able).min(count);
+    }
+    // An epoch gets the agents after the older ones.
+    let mut ahead = 0.0;
+    let view = |(epoch, (share, able)): (u64, (Share, usize))| {
+        ahead += share.seconds;
+        let path = share.longest_path();
+        let finish =
+            (able > 0).then(|| forecast::finish(0.0, ahead, able as f64, path, SUBMISSION_SECONDS));
+        let is_late =
+            |by: f64| finish.is_none_or(|finish| forecast::is_late(finish, by, by.max(0.0)));
+        OutlookView {
+            epoch,
+            jobs: share.jobs,
+            finish_in_seconds: finish,
+            deadline_in_seconds: share.deadline,
+            at_risk: share.deadline.is_some_and(is_late),
+        }
+    };
+    epochs.into_iter().map(view).take(EPOCHS_MAX).collect()
+}
+
+fn removable(idle: &[&IdleAgent], live: usize, wanted: u64) -> Vec<AgentId> {
+    let member = |key: u64, agent: Option<&&IdleAgent>| Member {
+        key,
+        class: SizeClass::SMALLEST,
+        speed: 1.0,
+        resident: usize::from(agent.is_some_and(|agent| agent.is_warm)),
+        idle_seconds: agent.map(|agent| agent.idle_seconds),
+    };
+    // Those that did not ask here may be busy, or ask another replica.
+    let count = live.max(idle.len());
+    let members: Vec<Member> =
+        (0..count).map(|place| member(place as u64, idle.get(place))).collect();
+    let keys = forecast::scale_in(&members, wanted).into_iter();
+    keys.filter_map(|key| idle.get(usize::try_from(key).ok()?).map(|agent| agent.id.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_client::{JobState, QueueView};
+
+    use super::*;
+
+    const LIVE: Duration = Duration::from_secs(30);
+
+    fn backlog(kind: &str, epoch: u64, count: u64, rank: u32, deadline: Option<f64>) -> Backlog {
+        Backlog {
+            tenant: Tenant::default(),
+            epoch,
+            rank,
+            deadline_seconds: deadline,
+            view: QueueView {
+                kind: kind.into(),
+                version: "v1".into(),
+                class: SizeClass::SMALLEST,
+                state: JobState::Ready,
+                count,
+                oldest_seconds: 1.0,
+            },
+        }
+    }
+
+    fn agents(count: usize) -> Vec<Ability<Tenant>> {
+        let agent = Ability {
+            tenant: Tenant::default(),
+            capabilities: vec!["leaf/v1".into(), "root/v1".into()],
+            class: SizeClass::SMALLEST,
+            seen_seconds: 1.0,
+        };
+        vec![agent; count]
+    }
+
+    /// A leaf takes 2 s and a root 4 s, which nobody measured.
+    fn work(_: &Tenant, kind: &str, _: &str) -> (Work, bool) {
+        let p50 = if kind == "leaf" { 2.0 } else { 4.0 };
+        (Work { p50, p95: p50, load: 0.0 }, kind == "leaf")
+    }
+
+    fn outlook(backlog: &[Backlog], agents: &[Ability<Tenant>], idle: &[IdleAgent]) -> Outlook {
+        outlook_beside(&[], backlog, agents, idle)
+    }
+
+    fn outlook_beside(
+        busy: &[&str],
+        backlog: &[Backlog],
+        agents: &[Ability<Tenant>],
+        idle: &[IdleAgent],
+    ) -> Outlook {
+        let busy = busy.iter().map(|id| (Tenant::default(), id.parse().unwrap())).collect();
+        let present = Present { agents, idle, busy: &busy, live: LIVE };
+        outlooks(backlog, &present, work).remove(&Tenant::default()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_pool_wants_as_many_agents_as_the_deadline_asks_for() {
+        let backlog = [backlog("leaf", 1, 100, 5, Some(170.0)), backlog("root", 1, 10, 1, None)];
+        let Outlook { autoscale, epochs } = outlook(&backlog, &agents(4), &[]);
+        // 240 s × 1.2 in 170 − 60 − 5 × 240 ÷ 110 s.
+        assert_eq!((autoscale.wanted, autoscale.live), (3, 4));
+        let pool = &autoscale.pools[0];
+        assert_eq!((pool.jobs, pool.seconds, pool.live), (110, 240.0, 4));
+        assert_eq!(
+            (pool.kinds.clone(), pool.measured),
+            (vec!["leaf".into(), "root".into()], false)
+        );
+        // 240 s on 4 agents, and 60 s for L1.
+        assert_eq!(epochs[0].finish_in_seconds, Some(120.0));
+        assert_eq!((epochs[0].deadline_in_seconds, epochs[0].at_risk), (Some(170.0), false));
+    }
+
+    #[test]
+    fn a_later_epoch_finishes_after_the_earlier_one_and_is_at_risk_for_it() {
+        let backlog = [backlog("leaf", 1, 100, 1, None), backlog("leaf", 2, 10, 1, Some(120.0))];
+        let epochs = outlook(&backlog, &agents(2), &[]).epochs;
+        assert_eq!((epochs[0].finish_in_seconds, epochs[0].at_risk), (Some(160.0), false));
+        assert_eq!((epochs[1].finish_in_seconds, epochs[1].at_risk), (Some(170.0), true));
+    }
+
+    #[test]
+    fn an_epoch_that_nobody_can_finish_is_at_risk_only_if_it_has_a_deadline() {
+        let mut silent = agents(1);
+        silent[0].seen_seconds = 31.0;
+        for (deadline, at_risk) in [(Some(1e6), true), (None, false)] {
+            let epochs = outlook(&[backlog("leaf", 1, 1, 1, deadline)], &silent, &[]).epochs;
+            assert_eq!((epochs[0].finish_in_seconds, epochs[0].at_risk), (None, at_risk));
+        }
+        let past = outlook(&[backlog("leaf", 1, 1, 1, Some(-5.0))], &agents(1), &[]).epochs;
+        assert!(past[0].at_risk);
+    }
+
+    #[test]
+    fn classes_and_versions_are_pools_of_their_own() {
+        let mut large = backlog("leaf", 1, 1, 1, None);
+        large.view.class = SizeClass::LARGEST;
+        let mut other = backlog("leaf", 1, 1, 1, None);
+        other.view.version = "v2".into();
+        let all = [backlog("leaf", 1, 1, 1, None), large, other];
+        let autoscale = outlook(&all, &agents(1), &[]).autoscale;
+        let live: Vec<u64> = autoscale.pools.iter().map(|pool| pool.live).collect();
+        assert_eq!((autoscale.wanted, live), (3, vec![1, 0, 0]));
+    }
+
+    #[test]
+    fn agents_that_wait_without_a_job_may_go_while_the_wanted_stay() {
+        let idle: Vec<IdleAgent> = [(1, 61.0, true), (2, 500.0, false), (3, 10.0, false)]
+            .map(|(number, idle_seconds, is_warm)| IdleAgent {
+                tenant: Tenant::default(),
+                id: format!("agent-{number}").parse().unwrap(),
+                idle_seconds,
+                is_warm,
+            })
+            .into();
+        let names = |autoscale: AutoscaleResponse| {
+            autoscale.removable.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        let without = outlook(&[], &agents(3), &idle).autoscale;
+        assert_eq!((without.wanted, names(without)), (0, vec!["agent-2".into(), "agent-1".into()]));
+        // One that fetches ahead asks while it proves what it holds.
+        let busy = outlook_beside(&["agent-2"], &[], &agents(3), &idle).autoscale;
+        assert_eq!(names(busy), ["agent-1"]);
+        // 10 leaves of 2 s in 10 s want three.
+        let with = outlook(&[backlog("leaf", 1, 10, 1, Some(72.0))], &agents(3), &idle).autoscale;
+        assert_eq!((with.wanted, names(with)), (3, vec![]));
+    }
+}

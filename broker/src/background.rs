@@ -1,0 +1,276 @@
+//! The background work of a replica: each task runs until shutdown and again after a failure.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rollmill_broker_client::AttemptOutcome;
+use rollmill_service::{Again, Conditions, Retry, Shutdown};
+use tokio::task::JoinSet;
+
+use crate::aztec;
+use crate::broker::{Shared, spread};
+use crate::dispatch::POLL;
+use crate::error::BrokerError;
+use crate::metrics::Ended;
+use crate::{overview, retention};
+
+const SWEEP: Duration = Duration::from_millis(200);
+/// Pause between two readings of the tokens: a revoked one opens no replica 2 s later.
+const TOKENS: Duration = Duration::from_secs(1);
+const _: () =
+    assert!(TOKENS.as_millis() <= 1000, "a reading takes time too, and 2 s is the promise");
+/// Least time between the starts of two rounds of grants.
+const ROUND: Duration = Duration::from_millis(5);
+/// Pause between two writes of the times when agents were seen.
+const SIGHTINGS: Duration = Duration::from_secs(5);
+/// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
+const QUEUE: Duration = Duration::from_secs(5);
+/// Pause between two readings of the database's size, which asks the file system for every table.
+const SIZE: Duration = Duration::from_secs(30);
+/// Pause between two probes of the database, and the longest that one may take.
+const PROBE: Duration = Duration::from_secs(1);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between two probes of the object store.
+const OBJECTS: Duration = Duration::from_secs(10);
+/// First and longest pause of a background task after a failure.
+const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// Starts all of it. `channel` is where the replicas of the database notify each other.
+pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: String) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let conditions = conditions.clone();
+    for condition in ["database", "object_store", "disk"] {
+        conditions.set(condition, Ok(()));
+    }
+    let of_objects = conditions.clone();
+    spawn(&mut tasks, shared, |shared| async move { probe_objects(&shared, &of_objects).await });
+    let of_disk = conditions.clone();
+    spawn(&mut tasks, shared, |shared| async move {
+        retention::watch_disk(&shared, &of_disk).await;
+    });
+    spawn(&mut tasks, shared, |shared| async move { retention::retire(&shared).await });
+    let of_all = conditions.clone();
+    spawn(&mut tasks, shared, |shared| async move { overview::keep(&shared, &of_all).await });
+    spawn(&mut tasks, shared, |shared| async move { probe(&shared, &conditions).await });
+    spawn(&mut tasks, shared, |shared| async move {
+        dispatch(&shared).await;
+        shared.dispatcher.end();
+    });
+    spawn(&mut tasks, shared, |shared| async move { sweep(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { keep_tokens(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { keep_queue(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { keep_database(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { keep_sightings(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { aztec::drop_old_epochs(&shared).await });
+    let (tell, hear) = (channel.clone(), channel);
+    spawn(&mut tasks, shared, |shared| async move {
+        shared.hub.notify_replicas(&shared.store, &tell, &shared.shutdown).await;
+    });
+    spawn(&mut tasks, shared, |shared| async move {
+        shared.hub.listen_to_replicas(&shared.store, &hear, &shared.shutdown).await;
+    });
+    tasks
+}
+
+fn spawn<F: Future<Output = ()> + Send + 'static>(
+    tasks: &mut JoinSet<()>,
+    shared: &Arc<Shared>,
+    body: impl FnOnce(Arc<Shared>) -> F,
+) {
+    tasks.spawn(body(shared.clone()));
+}
+
+async fn dispatch(shared: &Shared) {
+    let mut task = Task::new("dispatch");
+    while !shared.shutdown.is_started() {
+        tokio::select! {
+            () = shared.hub.ready.notified() => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let start = tokio::time::Instant::now();
+        let granted = shared.dispatcher.round(&shared.store).await;
+        task.report(granted, &shared.shutdown).await;
+        // Agents and jobs that come meanwhile are matched together.
+        tokio::time::sleep_until(start + ROUND).await;
+    }
+}
+
+/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats: those leases
+/// expired through no fault of their agents.
+async fn sweep(shared: &Shared) {
+    let patience = tokio::time::Instant::now() + shared.store.rules().lease;
+    let [mut promotion, mut deadlines, mut expiry] =
+        ["promotion", "deadlines", "expiry"].map(Task::new);
+    while !shared.shutdown.is_started() {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let promoted = shared.store.promote().await;
+        if promotion.report(promoted, &shared.shutdown).await.is_some_and(|ready| ready > 0) {
+            shared.hub.became_ready();
+        }
+        let late = shared.store.past_deadline().await;
+        let dead = deadlines.report(late, &shared.shutdown).await.unwrap_or(0);
+        if dead > 0 {
+            shared.metrics.dead_letters_total.inc_by(dead);
+            shared.hub.became_final();
+        }
+        if tokio::time::Instant::now() < patience {
+            continue;
+        }
+        let expired = shared.store.expire(spread()).await;
+        let expired = expiry.report(expired, &shared.shutdown).await;
+        for (_, next) in expired.into_iter().flatten() {
+            shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
+            shared.count_next(next);
+        }
+    }
+}
+
+async fn keep_tokens(shared: &Shared) {
+    let mut task = Task::new("tokens");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TOKENS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let read = shared.read_tokens().await;
+        task.report(read, &shared.shutdown).await;
+    }
+}
+
+async fn keep_sightings(shared: &Shared) {
+    let mut task = Task::new("sightings");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SIGHTINGS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        shared.usage.tidy(Instant::now());
+        let written = shared.sightings.write(&shared.store, shared.store.rules()).await;
+        task.report(written, &shared.shutdown).await;
+    }
+}
+
+async fn keep_queue(shared: &Shared) {
+    let [mut count, mut forgiveness] = ["queue", "forgiveness"].map(Task::new);
+    loop {
+        let counted = shared.count_queue().await;
+        if counted.is_err() {
+            shared.metrics.forget_queue();
+        }
+        count.report(counted, &shared.shutdown).await;
+        let forgiven = shared.store.forgive().await;
+        let forgiven = forgiveness.report(forgiven, &shared.shutdown).await.unwrap_or_default();
+        if !forgiven.is_empty() {
+            shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
+            shared.hub.became_ready();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(QUEUE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Shows the size of the database.
+async fn keep_database(shared: &Shared) {
+    let mut task = Task::new("database size");
+    shared.metrics.forget_database();
+    loop {
+        let read = shared.store.database().await;
+        match &read {
+            Ok(database) => shared.metrics.show_database(database),
+            Err(_) => shared.metrics.forget_database(),
+        }
+        task.report(read, &shared.shutdown).await;
+        tokio::select! {
+            () = tokio::time::sleep(SIZE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `database`: a statement on the table of jobs is answered in time. It takes a
+/// connection like any other, so an exhausted pool or a locked table shows too.
+async fn probe(shared: &Shared, conditions: &Conditions) {
+    while !shared.shutdown.is_started() {
+        let probed = tokio::time::timeout(PROBE_LIMIT, shared.store.probe()).await;
+        conditions.set(
+            "database",
+            match probed {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(rollmill_service::one_line(&error)),
+                Err(_) => Err(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
+            },
+        );
+        tokio::select! {
+            () = tokio::time::sleep(PROBE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `object_store`: the store answers, and is still the one of the database.
+async fn probe_objects(shared: &Shared, conditions: &Conditions) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(OBJECTS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let probed = tokio::select! {
+            probed = shared.store.probe_objects() => probed,
+            () = shared.shutdown.started() => return,
+        };
+        match probed {
+            Ok(()) => conditions.set("object_store", Ok(())),
+            // The condition `database` says so.
+            Err(BrokerError::Database { .. }) => {}
+            Err(error) => conditions.set("object_store", Err(rollmill_service::one_line(&error))),
+        }
+    }
+}
+
+/// One background task, which runs again after a failure.
+pub(crate) struct Task {
+    name: &'static str,
+    retry: Retry,
+}
+
+impl Task {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, retry: Retry::new(TASK_PAUSE.0, TASK_PAUSE.1) }
+    }
+
+    /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and
+    /// returns `None`.
+    pub(crate) async fn report<T>(
+        &mut self,
+        done: Result<T, BrokerError>,
+        shutdown: &Shutdown,
+    ) -> Option<T> {
+        let task = self.name;
+        let error = match done {
+            Ok(value) => {
+                self.retry.succeeded(|wait_seconds| {
+                    tracing::info!(task, wait_seconds, "background task recovered");
+                });
+                return Some(value);
+            }
+            Err(error) => rollmill_service::one_line(&error),
+        };
+        let log = |Again { repeated, retry_seconds }| {
+            tracing::warn!(
+                task,
+                error,
+                repeated,
+                retry_seconds,
+                "background task failed; retrying"
+            );
+        };
+        self.retry.failed(shutdown.started(), log).await;
+        None
+    }
+}

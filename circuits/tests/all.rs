@@ -1,0 +1,20 @@
+//! The tests of the circuits. One program, since each links everything that the crate needs.
+
+mod agreement;
+mod analysis;
+mod blocks;
+mod client;
+mod common;
+mod counter;
+mod curve;
+mod epoch;
+mod gadgets;
+mod header;
+mod jobs;
+mod layout;
+mod maker;
+mod mutation;
+mod recursion;
+mod store;
+mod twins;
+mod tx;
