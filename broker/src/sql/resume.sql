@@ -1,5 +1,6 @@
 -- resume.sql: gives an agent its expired lease back, if nobody got the job since: its number is still the
--- last one. The attempt goes on, and its expiry counts no more.
+-- last one, and its attempt ended by that expiry. The attempt goes on as this agent's, so that what the agent makes is
+-- recorded there, and its expiry counts no more.
 --   $1 tenant
 --   $2 job
 --   $3 lease_epoch
@@ -16,9 +17,12 @@ WITH resumed AS (
     WHERE tenant = $1 AND id = $2 AND lease_epoch = $3 AND lease_epoch > 0
       AND state IN ('ready', 'delayed') AND failure_class = 'agent_died'
       AND (deadline_at IS NULL OR deadline_at > now())
+      AND EXISTS (SELECT 1 FROM attempt
+                  WHERE attempt.job = job.seq AND attempt.lease_epoch = $3 AND attempt.outcome = 'expired')
     RETURNING seq
 ), running AS (
-    UPDATE attempt SET outcome = 'running', failure_class = NULL, failure_message = NULL, ended_at = NULL
+    UPDATE attempt
+    SET outcome = 'running', agent = $4, counted = true, failure_class = NULL, failure_message = NULL, ended_at = NULL
     WHERE job IN (SELECT seq FROM resumed) AND lease_epoch = $3 AND outcome = 'expired'
 )
 SELECT seq FROM resumed

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::body::Bytes;
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochState,
-    JobId, JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest, SessionId,
+    JobId, JobState, JobView, LeaseEpoch, LeaseRef, NewJob, ReleaseRequest, SessionId,
 };
 
 use super::sql::{
@@ -251,7 +251,8 @@ impl Store {
         for (place, jobs) in taken {
             let found = jobs.iter().map(|job| {
                 let view = views.get(&job.id).filter(|view| view.version == job.version);
-                view.cloned()
+                // One that is cancelled still was not added: its epoch is closed.
+                view.filter(|view| view.state != JobState::Cancelled).cloned()
             });
             answers[*place] = found.collect();
         }
