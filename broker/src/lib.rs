@@ -8,7 +8,8 @@
 //! - [`objects`] where the bodies of large artifacts lie.
 //! - `rollmill_broker_schedule` what it decides: which agent gets which job, what follows each class of failure
 //!   ([`policy`]), which types of job no live agent can do ([`ability`]).
-//! - [`states`] how jobs move between states: the table behind the state diagram.
+//! - `rollmill_broker_rules` what each statement does to a job, as pure functions, and the table of transitions behind the
+//!   state diagram ([`states`]).
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
 //! - `page` the web page, and `overview` what it shows.
@@ -36,11 +37,11 @@ mod overview;
 mod page;
 mod retention;
 mod sightings;
-pub mod states;
 pub mod store;
 
 pub use broker::{OPERATOR_TOKEN_FILE, serve, serve_with_operator, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
 pub use error::BrokerError;
+pub use rollmill_broker_rules::states;
 pub use rollmill_broker_schedule::{ability, policy};

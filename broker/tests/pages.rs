@@ -47,7 +47,7 @@ fn the_page_of_the_states_is_the_table_of_transitions() {
 fn states_page() -> String {
     let mut page = "# States of a job
 
-<!-- Generated from `broker/src/states.rs`. Do not edit. Write it again with
+<!-- Generated from `broker/rules/src/states.rs`. Do not edit. Write it again with
      `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 The broker keeps the state of each job in PostgreSQL. Each transition is one statement in `broker/src/sql`, so it happens whole or not

@@ -44,7 +44,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("service", &["errors", "net"]),
     ("node", &["errors", "protocol", "plonk", "l1", "node-client", "service"]),
     ("broker-schedule", &["broker-client"]),
-    ("broker", &["errors", "net", "broker-client", "broker-schedule", "service"]),
+    ("broker-rules", &["broker-client", "broker-schedule"]),
+    ("broker-model", &["broker-client", "broker-rules"]),
+    ("broker", &["errors", "net", "broker-client", "broker-rules", "broker-schedule", "service"]),
     ("broker-testing", &["broker", "broker-client", "service"]),
     (
         "agent",
@@ -193,7 +195,15 @@ const PEER_FEATURES: &[&str] = &["asm", "parallel"];
 const PEER_CRATES: &[&str] = &["bench", "xtask"];
 
 /// Crates that do no I/O and start no runtime, and the crates that would let them.
-const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits", "broker-schedule"];
+const PURE: &[&str] = &[
+    "algebra",
+    "plonk",
+    "protocol",
+    "circuits",
+    "broker-schedule",
+    "broker-rules",
+    "broker-model",
+];
 const IMPURE_CRATES: &[&str] =
     &["tokio", "axum", "reqwest", "sqlx", "redb", "alloy", "object_store", "nix"];
 

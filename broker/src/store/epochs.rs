@@ -3,7 +3,8 @@
 //! Uploads and enqueues hold their epoch's row FOR KEY SHARE while they write, and need it to be open. Closing takes it
 //! FOR UPDATE, so it waits for what is under way and nothing comes after it.
 
-use rollmill_broker_client::{EpochOutcome, EpochState, EpochView, JobState};
+use rollmill_broker_client::{EpochOutcome, EpochState, EpochView};
+use rollmill_broker_rules::decide::unfinished;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::artifacts::epoch_path;
@@ -44,10 +45,6 @@ pub(super) struct Swept {
     pub(super) jobs: u64,
     /// Nothing is left, and nobody else found that before.
     pub(super) is_done: bool,
-}
-
-fn unfinished() -> Vec<JobState> {
-    JobState::ALL.into_iter().filter(|state| !state.is_final()).collect()
 }
 
 /// The generation of an epoch that is open.

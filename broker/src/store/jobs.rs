@@ -6,6 +6,7 @@ use rollmill_broker_client::{
     Digest, FailureClass, JobId, JobState, JobView, NewJob, QueueView, RejectOutcome,
     RejectRequest, RejectResponse,
 };
+use rollmill_broker_rules::decide;
 
 use super::audit::{By, named};
 use super::leases::Reopening;
@@ -15,7 +16,7 @@ use super::sql::{
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
-use crate::policy::{self, Failure, Next};
+use crate::policy::{self, Failure};
 
 /// What a cancellation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +153,7 @@ impl Store {
         by: impl Into<By<'a>>,
         ids: &[JobId],
     ) -> Result<Cancelled, BrokerError> {
-        let unfinished = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
-        self.cancel_where(by.into(), "cancel", ids, unfinished).await
+        self.cancel_where(by.into(), "cancel", ids, decide::unfinished()).await
     }
 
     /// Cancels dead letters; returns how many.
@@ -246,11 +246,7 @@ impl Store {
         if let Some(label) = blame.suspended {
             tracing::warn!(label, "token suspended");
         }
-        let outcome = if next == Next::GiveUp {
-            RejectOutcome::DeadLettered
-        } else {
-            RejectOutcome::Reopened
-        };
+        let outcome = decide::rejected(next);
         Ok(RejectResponse { outcome, agent_quarantined: blame.quarantined })
     }
 

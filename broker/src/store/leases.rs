@@ -1,11 +1,10 @@
 //! Granting leases and keeping them.
 
-use std::time::Duration;
-
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, Capability, FailureClass, Grant, HeartbeatRequest, JobState,
-    LeaseEpoch, LeaseRef, ProgressRequest, SizeClass,
+    AgentId, AttemptOutcome, Capability, FailureClass, Grant, HeartbeatRequest, LeaseEpoch,
+    LeaseRef, ProgressRequest, SizeClass,
 };
+use rollmill_broker_rules::decide;
 use sqlx::PgConnection;
 
 use super::sql::{
@@ -168,10 +167,7 @@ impl Store {
         for row in rows {
             let (seq, size, job) = (row.seq, row.class.0, row.id.0);
             let agent = row.lease_holder.ok_or_else(|| corrupt("a lease without a holder"))?.0;
-            let (failure, message) = match row.hard {
-                Some(true) => (FailureClass::HardLimit, "held longer than its hard limit"),
-                _ => (FailureClass::AgentDied, "no heartbeat within the lease"),
-            };
+            let (failure, message) = decide::expired(row.hard == Some(true));
             let epoch = row.lease_epoch.lease_epoch();
             let ended = (AttemptOutcome::Expired, Some((failure, message)));
             Self::end_attempt(&mut tx, seq, epoch, ended).await?;
@@ -210,14 +206,8 @@ impl Store {
         tx: &mut PgConnection,
         Reopening { seq: job, failure, message, agent, size, next }: Reopening<'_>,
     ) -> Result<(), BrokerError> {
-        let (state, pause, size, excluded) = match next {
-            Next::GiveUp => (JobState::Dead, Duration::ZERO, size, None),
-            Next::AwaitInput => (JobState::InputWanted, Duration::ZERO, size, None),
-            Next::Retry { pause, size, exclude } => {
-                let state = if pause.is_zero() { JobState::Ready } else { JobState::Delayed };
-                (state, pause, size, exclude.then_some(agent))
-            }
-        };
+        let decide::Reopened { state, pause, size, excludes } = decide::reopened(next, size);
+        let excluded = excludes.then_some(agent);
         let reopen = Reopen { job, state, pause, failure, message, size, excluded };
         reopen.run(tx).await.map(drop)
     }

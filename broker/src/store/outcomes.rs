@@ -1,9 +1,10 @@
 //! How an attempt ends: completion, failure, release.
 
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, CompleteOutcome, CompleteRequest, FailRequest, FailureClass, JobState,
-    LeaseRef, ReleaseRequest,
+    AgentId, AttemptOutcome, CompleteOutcome, CompleteRequest, FailRequest, FailureClass, LeaseRef,
+    ReleaseRequest,
 };
+use rollmill_broker_rules::decide::{self, Offer};
 use sqlx::PgConnection;
 
 use super::leases::{Reopening, lost};
@@ -56,24 +57,19 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let job = Self::lock(&mut tx, tenant, lease).await?;
         let late = !holds(&job, agent, lease);
-        match job.state.0 {
-            JobState::Done => {
-                // The response to the first request was lost.
-                let repeated = job.result.is_some_and(|made| made.0 == result)
-                    && job.result_agent.is_some_and(|maker| maker.0 == *agent);
-                let outcome = match repeated {
-                    true => CompleteOutcome::Accepted,
-                    false => CompleteOutcome::AlreadyDone,
-                };
-                return Ok(Some(Completed { outcome, late, repeated }));
+        let made = job.result_agent.as_ref().zip(job.result.as_ref());
+        let made = made.map(|(maker, made)| (&maker.0, &made.0));
+        match decide::offer(job.state.0, made, (agent, &result)) {
+            Offer::Repeated => {
+                let outcome = CompleteOutcome::Accepted;
+                return Ok(Some(Completed { outcome, late, repeated: true }));
             }
-            JobState::Cancelled => return Err(BrokerError::Cancelled { id: lease.job.clone() }),
-            // Those that sql/complete.sql accepts a result in.
-            JobState::Ready
-            | JobState::Delayed
-            | JobState::InputWanted
-            | JobState::Leased
-            | JobState::Dead => {}
+            Offer::AlreadyDone => {
+                let outcome = CompleteOutcome::AlreadyDone;
+                return Ok(Some(Completed { outcome, late, repeated: false }));
+            }
+            Offer::Cancelled => return Err(BrokerError::Cancelled { id: lease.job.clone() }),
+            Offer::Wanted => {}
         }
         if let Err(error) = self.reject_distrusted(&mut tx, tenant, &job, request).await {
             if matches!(error, BrokerError::AlreadyRejected { .. }) && !late {
@@ -164,15 +160,12 @@ impl Store {
         spread: f64,
     ) -> Result<Next, BrokerError> {
         let FailRequest { agent, lease, class, message } = request;
-        let mut failure = *class;
         let mut tx = self.pool.begin().await?;
         let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
         let (seq, size) = (job.seq, job.class.0);
-        if failure == FailureClass::InputMissing
-            && self.read(&mut tx, tenant, lease.job.input(), None).await?.is_whole()
-        {
-            failure = FailureClass::Transient;
-        }
+        let input_is_readable = *class == FailureClass::InputMissing
+            && self.read(&mut tx, tenant, lease.job.input(), None).await?.is_whole();
+        let failure = decide::reported(*class, input_is_readable);
         let ended = (AttemptOutcome::Failed, Some((failure, message.as_str())));
         Self::end_attempt(&mut tx, seq, lease.lease_epoch, ended).await?;
         let count = Self::failures(&mut tx, seq, failure).await?;
@@ -224,6 +217,6 @@ impl Store {
 }
 
 fn holds(job: &LockedJob, agent: &AgentId, lease: &LeaseRef) -> bool {
-    job.lease_holder.as_ref().is_some_and(|holder| holder.0 == *agent)
-        && job.lease_epoch.lease_epoch() == lease.lease_epoch
+    let holder = job.lease_holder.as_ref().map(|holder| &holder.0);
+    decide::holds(holder, job.lease_epoch.lease_epoch(), agent, lease.lease_epoch)
 }

@@ -1,7 +1,7 @@
 //! How jobs move between states: which statement does it, for whom and when.
 //!
-//! `docs/book/states.md` is generated from this table. `tests/states.rs` makes every transition on a real
-//! PostgreSQL, records what the tables saw, and compares it with the table.
+//! `docs/book/states.md` is generated from this table. `broker/tests/states.rs` makes every transition on a real
+//! PostgreSQL, records what the tables saw, and compares it with the table; `broker/model` explores which are reached.
 
 use rollmill_broker_client::JobState;
 
@@ -11,7 +11,7 @@ pub struct Transition {
     /// The state before; [`None`] where the job is created.
     pub from: Option<JobState>,
     pub to: JobState,
-    /// File in `src/sql`.
+    /// File in `broker/src/sql`.
     pub statement: &'static str,
     /// Who causes it.
     pub by: &'static str,
