@@ -15,6 +15,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build package bench demo test mutants mutants-contracts chaos soak upgrade rules live operate page aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model schedules soak upgrade rules live operate aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +51,18 @@ mutants-contracts: setup ## The same of every check and step of the contracts; w
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
+
+# Leases of all jobs together that may end without a result; each one more takes many times as long.
+LEASES ?= 3
+
+model: ## Explore the model of the broker's queue further than the tests do; LEASES=3; prints states, depth and rules
+	cargo run --locked -p rollmill-broker-model --example explore -- $(LEASES)
+
+SCHEDULES ?= 1000
+
+schedules: setup ## Run random schedules of faults on brokers and PostgreSQL; SCHEDULES=1000; each prints its seed
+	ROLLMILL_SCHEDULES=$(SCHEDULES) cargo test --locked -p rollmill-broker --features $(FEATURES) --test all \
+		rules::random_fault_schedules -- --nocapture
 
 MINUTES ?= 60
 

@@ -22,6 +22,7 @@ mod plan;
 mod process;
 mod queue;
 mod routes;
+mod rules;
 mod states;
 mod support;
 mod tls;
