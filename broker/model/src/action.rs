@@ -110,8 +110,8 @@ pub enum Action {
 /// A move of a job: states before and after, and the statement.
 pub type Move = (Option<&'static str>, &'static str, &'static str);
 
-/// The failures that agents report, one for each thing that follows: a pause, the wait for the input, another agent, the
-/// end.
+/// The failures that agents report, one for each thing that follows: a pause, the wait for the input, another agent,
+/// the end.
 const CLASSES: [FailureClass; 4] = [
     FailureClass::Transient,
     FailureClass::InputMissing,
@@ -223,7 +223,8 @@ fn of_agents(model: &Model, (job, row): (usize, &JobRow), actions: &mut Vec<Acti
     }
 }
 
-/// The state that follows, and how jobs moved. [`None`] if it cannot happen here, changes nothing, or is beyond the bounds.
+/// The state that follows, and how jobs moved. [`None`] if it cannot happen here, changes nothing, or is beyond the
+/// bounds.
 pub(crate) fn apply(model: &Model, before: &State, action: Action) -> Option<(State, Vec<Move>)> {
     let mut doing = Doing { model, before, state: before.clone(), moves: Vec::new() };
     doing.act(action)?;
@@ -479,8 +480,8 @@ pub(crate) fn cannot_complete(model: &Model, state: &State, job: usize) -> bool 
     })
 }
 
-/// Whether an action is one that happens when nothing goes wrong any more: replicas and agents work, an operator pardons,
-/// and nobody interferes.
+/// Whether an action is one that happens when nothing goes wrong any more: replicas and agents work, an operator
+/// pardons, and nobody interferes.
 pub(crate) fn is_calm(model: &Model, state: &State, action: Action) -> bool {
     match action {
         Action::Enqueue { job } => state.jobs[job].is_none(),

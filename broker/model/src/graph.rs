@@ -1,8 +1,8 @@
 //! The whole graph of the states that can be reached.
 //!
-//! `stateright` answers whether a property holds in every state. "From every state every job can be finished" is no such
-//! property, and its `eventually` does not see cycles, of which there are many here. With the edges at hand it is a search
-//! backwards from the final states.
+//! `stateright` answers whether a property holds in every state. "From every state every job can be finished" is no
+//! such property, and its `eventually` does not see cycles, of which there are many here. With the edges at hand it is
+//! a search backwards from the final states.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -22,8 +22,8 @@ pub struct Exploration {
     pub moves: BTreeSet<Move>,
     /// States from which some job can never be finished, although replicas and agents work and nobody interferes.
     pub lost: Vec<State>,
-    /// Such states in which the producer has rejected the right result of a job: it goes from one agent to the next until
-    /// its deadline, or until the producer cancels it.
+    /// Such states in which the producer has rejected the right result of a job: it goes from one agent to the next
+    /// until its deadline, or until the producer cancels it.
     pub hopeless: usize,
     /// States that break a rule, which `stateright` reports with the way that leads there.
     pub broken: usize,

@@ -1,6 +1,6 @@
-//! A model of the broker: two replicas, two agents, a producer and a few jobs, with every interleaving of what they do and
-//! of what can go wrong between them. What happens to a job is [`rollmill_broker_rules::step`], which the broker's tests
-//! compare with its statements.
+//! A model of the broker: two replicas, two agents, a producer and a few jobs, with every interleaving of what they do
+//! and of what can go wrong between them. What happens to a job is [`rollmill_broker_rules::step`], which the broker's
+//! tests compare with its statements.
 //!
 //! - [`Model`] the states and what can happen in each. It is a model of `stateright`, which explores it and looks for a
 //!   state that breaks a [`Rule`].

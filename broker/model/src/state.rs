@@ -1,8 +1,8 @@
 //! A state of the model: what the database holds, and what the replicas have in memory.
 //!
-//! Agents and the network have no state of their own. An agent may send any request about any lease that it ever had, at
-//! any time, again and again or never: so requests get lost, are repeated and overtake each other, agents crash, stop and
-//! come back with late results. The record of attempts names those leases.
+//! Agents and the network have no state of their own. An agent may send any request about any lease that it ever had,
+//! at any time, again and again or never: so requests get lost, are repeated and overtake each other, agents crash,
+//! stop and come back with late results. The record of attempts names those leases.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

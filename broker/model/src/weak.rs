@@ -1,5 +1,5 @@
-//! The rules with one of them missing. Each is a change that somebody could make by accident; the tests require that the
-//! model finds it.
+//! The rules with one of them missing. Each is a change that somebody could make by accident; the tests require that
+//! the model finds it.
 
 use rollmill_broker_client::{AttemptOutcome, EpochState, JobState, LeaseEpoch};
 use rollmill_broker_rules::{Answer, Event, Offered, Step, step};

@@ -38,8 +38,9 @@ fn no_interleaving_breaks_a_rule() {
     }
 }
 
-/// Goal: nothing is lost. Whatever went wrong before, once brokers and agents work and nobody interferes every job can be
-/// finished. The exception is the producer's own: it rejected the right result of a job that then waits for its deadline.
+/// Goal: nothing is lost. Whatever went wrong before, once brokers and agents work and nobody interferes every job can
+/// be finished. The exception is the producer's own: it rejected the right result of a job that then waits for its
+/// deadline.
 #[test]
 fn every_job_can_be_finished_from_every_state() {
     for ((name, _), graph) in ALL.iter().zip(explored()) {
@@ -93,8 +94,8 @@ fn finds(weakness: &Weakness, bounds: Bounds) -> bool {
     }
 }
 
-/// Goal: states that differ in names alone are one without hiding anything. Method: a smaller model with and without that;
-/// both find the same moves, and nothing else.
+/// Goal: states that differ in names alone are one without hiding anything. Method: a smaller model with and without
+/// that; both find the same moves, and nothing else.
 #[test]
 fn names_make_no_difference() {
     let named = |is_symmetric| {

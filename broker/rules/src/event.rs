@@ -7,8 +7,8 @@ use rollmill_broker_schedule::policy::Next;
 
 use crate::row::{Deadline, Row};
 
-/// One request, or one deed of the broker itself, with the facts outside the job that its statements look at. Each is one
-/// transaction: what a request does in two of them is two events, and others may come between.
+/// One request, or one deed of the broker itself, with the facts outside the job that its statements look at. Each is
+/// one transaction: what a request does in two of them is two events, and others may come between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event<A, D> {
     /// A producer enqueues the job again. `deadline`: [`None`] where it names none.

@@ -5,8 +5,8 @@ use rollmill_broker_schedule::policy::Next;
 
 use crate::decide;
 
-/// A row of the table `job`, with its rows of the table `attempt`, the oldest first. Agents and digests are types of the
-/// caller: names and SHA-256 in the broker, small numbers in a model.
+/// A row of the table `job`, with its rows of the table `attempt`, the oldest first. Agents and digests are types of
+/// the caller: names and SHA-256 in the broker, small numbers in a model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Row<A, D> {
     pub state: JobState,

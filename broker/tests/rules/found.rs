@@ -17,8 +17,8 @@ async fn complete(bench: &Bench, name: &str, lease: &LeaseRef, body: &[u8]) -> b
     }
 }
 
-/// Fault: an agent whose result was rejected is forgiven, and completes late under that lease. Its new result was written
-/// over the rejection, and the rejected result was accepted again.
+/// Fault: an agent whose result was rejected is forgiven, and completes late under that lease. Its new result was
+/// written over the rejection, and the rejected result was accepted again.
 #[tokio::test]
 async fn a_late_result_does_not_end_the_ban_on_the_one_before() {
     let bench = Bench::new().await;
@@ -100,8 +100,8 @@ async fn a_lane_adds_nothing_to_a_closed_epoch_in_silence() {
     assert_eq!(answers, [None]);
 }
 
-/// Not a fault that anything follows from: two replicas found one ready job for one agent, and the agent is excluded by the
-/// time the second leases it. It can only repeat what was rejected, and the job goes on to another one.
+/// Not a fault that anything follows from: two replicas found one ready job for one agent, and the agent is excluded by
+/// the time the second leases it. It can only repeat what was rejected, and the job goes on to another one.
 #[tokio::test]
 async fn a_lease_for_an_agent_that_was_excluded_meanwhile_leads_nowhere() {
     let bench = Bench::new().await;

@@ -1,6 +1,6 @@
-//! The rules of `rollmill-broker-rules` against the broker's statements on a real PostgreSQL: random events with printed
-//! seeds, first without faults and then with requests and answers that get lost, connections that end and replicas that
-//! are replaced.
+//! The rules of `rollmill-broker-rules` against the broker's statements on a real PostgreSQL: random events with
+//! printed seeds, first without faults and then with requests and answers that get lost, connections that end and
+//! replicas that are replaced.
 //!
 //! `ROLLMILL_SEED=N` repeats one run, `ROLLMILL_SCHEDULES=N` sets the number of schedules with faults.
 
@@ -227,8 +227,8 @@ impl Lab {
         }
     }
 
-    /// Sends a request until it is answered. The answer, the rows and what the feed shows are what the rules say; after a
-    /// try without an answer the rows are those before it or those after it.
+    /// Sends a request until it is answered. The answer, the rows and what the feed shows are what the rules say; after
+    /// a try without an answer the rows are those before it or those after it.
     async fn request(&mut self, op: &Op, with_faults: bool) {
         let with_faults = with_faults && op.is_one_transaction();
         for attempt in 0..TRIES {
@@ -366,8 +366,8 @@ impl Lab {
         }
     }
 
-    /// From wherever a schedule stopped, without a fault and with one honest agent that nobody suspects, every job becomes
-    /// final.
+    /// From wherever a schedule stopped, without a fault and with one honest agent that nobody suspects, every job
+    /// becomes final.
     async fn finish(&mut self) {
         self.calm.open_epoch(&Tenant::default(), EPOCH).await.unwrap();
         self.seen = observe(&mut self.by_hand).await;
@@ -425,8 +425,8 @@ fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-/// Goal: the model explores what the broker does. Method: random events on three jobs; after each the rows, the attempts,
-/// the answer, the statement that moved the job, the charges and the feed are those that the rules say.
+/// Goal: the model explores what the broker does. Method: random events on three jobs; after each the rows, the
+/// attempts, the answer, the statement that moved the job, the charges and the feed are those that the rules say.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_does_what_the_rules_say() {
     let mut lab = Lab::new().await;
@@ -447,8 +447,8 @@ async fn the_database_does_what_the_rules_say() {
     }
 }
 
-/// Fault: requests and answers are lost, connections end and replicas are replaced, while two replicas serve. Nothing is
-/// half done, nothing has two effects, and every job can still be finished.
+/// Fault: requests and answers are lost, connections end and replicas are replaced, while two replicas serve. Nothing
+/// is half done, nothing has two effects, and every job can still be finished.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_fault_schedules_lose_nothing_and_do_nothing_twice() {
     let count = std::env::var("ROLLMILL_SCHEDULES").ok().and_then(|count| count.parse().ok());

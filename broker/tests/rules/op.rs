@@ -196,12 +196,31 @@ pub(crate) fn foretell(before: &World, shelf: &Shelf, op: &Op) -> Foretold {
         Op::Expire => expired(&mut foretold),
         Op::Promote => all(&mut foretold, &Event::Promote),
         Op::PassDeadline => all(&mut foretold, &Event::PassDeadline),
+        Op::Close | Op::Open | Op::Pardon { .. } => of_nobodys_job(&mut foretold, before, op),
+        Op::LoseResult { job, result } => {
+            let made = before.rows[*job].as_ref().and_then(|row| row.made.as_ref());
+            match made.is_some_and(|made| made.result == *result) {
+                true => one(&mut foretold, *job, &Event::LoseResult),
+                false => Reply::One(Ok(Answer::Changed(false))),
+            }
+        }
+        op => {
+            let (job, event) = event(before, shelf, op);
+            one(&mut foretold, job, &event)
+        }
+    };
+    foretold
+}
+
+/// What producers and operators do to an epoch and to an agent.
+fn of_nobodys_job(foretold: &mut Foretold, before: &World, op: &Op) -> Reply {
+    match op {
         Op::Close => match before.epoch {
             None | Some(EpochState::Gone) => Reply::Rejected(Rejection::EpochGone),
             Some(EpochState::Closing) => Reply::Count(0),
             Some(EpochState::Open) => {
                 foretold.world.epoch = Some(EpochState::Closing);
-                all(&mut foretold, &Event::CloseEpoch)
+                all(foretold, &Event::CloseEpoch)
             }
         },
         Op::Open => {
@@ -217,19 +236,8 @@ pub(crate) fn foretell(before: &World, shelf: &Shelf, op: &Op) -> Foretold {
             }
             Reply::Count(u64::from(is_in))
         }
-        Op::LoseResult { job, result } => {
-            let made = before.rows[*job].as_ref().and_then(|row| row.made.as_ref());
-            match made.is_some_and(|made| made.result == *result) {
-                true => one(&mut foretold, *job, &Event::LoseResult),
-                false => Reply::One(Ok(Answer::Changed(false))),
-            }
-        }
-        op => {
-            let (job, event) = event(before, shelf, op);
-            one(&mut foretold, job, &event)
-        }
-    };
-    foretold
+        op => panic!("{op:?} is about jobs"),
+    }
 }
 
 /// The event of an operation on one job.

@@ -175,8 +175,8 @@ const JOB: &str = "SELECT seq, state, class, lease_epoch, attempts::bigint, leas
 const ATTEMPTS: &str = "SELECT lease_epoch, agent, outcome, failure_class, result, counted
     FROM attempt WHERE job = $1 ORDER BY id";
 
-/// Reads everything, once no transaction of others holds a lock on it: one that failed is rolled back a moment after its
-/// error is returned, and statements pass over what it holds.
+/// Reads everything, once no transaction of others holds a lock on it: one that failed is rolled back a moment after
+/// its error is returned, and statements pass over what it holds.
 pub(crate) async fn observe(on: &mut PgConnection) -> Observed {
     for wait in [
         "SELECT 1 FROM epoch FOR UPDATE",
