@@ -144,9 +144,9 @@ const CLASSES: [FailureClass; 8] = [
 /// Mostly the present lease or an old one with its agent; sometimes one that never was.
 fn lease(rng: &mut ChaCha8Rng, row: &JobRow, name: &AgentId) -> (AgentId, LeaseEpoch) {
     let present = row.lease.as_ref().map(|lease| (lease.holder.clone(), row.lease_epoch));
-    match rng.gen_range(0..10) {
-        0..6 if present.is_some() => present.unwrap(),
-        0..9 => match row.history.choose(rng) {
+    match (rng.gen_range(0..10), present) {
+        (0..6, Some(present)) => present,
+        (0..9, _) => match row.history.choose(rng) {
             Some(old) => (old.agent.clone(), old.lease_epoch.unwrap_or(LeaseEpoch(0))),
             None => (name.clone(), LeaseEpoch(1)),
         },
@@ -308,9 +308,9 @@ fn one(foretold: &mut Foretold, job: usize, event: &Event<AgentId, Digest>) -> R
 
 /// An event of every job; counts those that it changed.
 fn all(foretold: &mut Foretold, event: &Event<AgentId, Digest>) -> Reply {
-    let changed = |answer: &Option<_>| *answer == Some(Ok(Answer::Changed(true)));
     let answers: Vec<_> = (0..JOBS).map(|job| take(foretold, job, event)).collect();
-    Reply::Count(answers.iter().filter(|answer| changed(answer)).count() as u64)
+    let changed = answers.iter().filter(|answer| matches!(answer, Some(Ok(Answer::Changed(true)))));
+    Reply::Count(changed.count() as u64)
 }
 
 fn expired(foretold: &mut Foretold) -> Reply {
