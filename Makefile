@@ -14,8 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos soak upgrade rules live operate page aztec lint deny gen gen-all book
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model schedules soak upgrade rules live operate aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model schedules soak upgrade rules live operate page aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
