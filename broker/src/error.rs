@@ -1,5 +1,6 @@
 //! Why the broker rejects a request or cannot serve.
 
+use rollmill_broker_client::rules::Violation;
 use rollmill_broker_client::{AgentId, Code, Digest, JobId, LeaseEpoch};
 use rollmill_errors::{Coded, Disposition};
 
@@ -220,6 +221,12 @@ pub enum BrokerError {
     #[error("{}: no valid token is labelled {label}; `rollmill-broker tokens list` lists them", self.code())]
     UnknownToken { label: String },
 
+    /// A token has this label already. A label is never used twice, so that the record stays clear.
+    ///
+    /// Do: Choose another label; `rollmill-broker tokens list` lists those that are taken, revoked ones included.
+    #[error("{}: a token labelled {label} exists; choose another label (`rollmill-broker tokens list` lists them, revoked ones included)", self.code())]
+    LabelTaken { label: String },
+
     /// The token to resume is not suspended.
     ///
     /// Do: List the tokens with `rollmill-broker tokens list` and correct the label.
@@ -388,6 +395,7 @@ rollmill_errors::coded! {
         Self::TooManyRequests { .. } => "BRK-046",
         Self::NotSuspended { .. } => "BRK-047",
         Self::OperatorFile { .. } => "BRK-048",
+        Self::LabelTaken { .. } => "BRK-049",
         Self::ObjectsAddress { .. } => "BRK-060" usage,
         Self::OtherStore { .. } => "BRK-061",
         Self::EpochClosing { .. } => "BRK-062",
@@ -430,6 +438,7 @@ impl BrokerError {
             | Self::Cancelled { .. }
             | Self::AlreadyRejected { .. }
             | Self::UnknownSession { .. }
+            | Self::LabelTaken { .. }
             | Self::EpochClosing { .. } => 409,
             Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,
@@ -467,6 +476,15 @@ impl BrokerError {
 
     pub(crate) fn objects(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Objects { source: source.into() }
+    }
+}
+
+impl From<Violation> for BrokerError {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::TooLarge { what, max } => Self::TooLarge { what, max },
+            Violation::Wrong(message) => Self::bad(message),
+        }
     }
 }
 

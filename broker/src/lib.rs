@@ -10,6 +10,7 @@
 //!   ([`policy`]), which types of job no live agent can do ([`ability`]).
 //! - `rollmill_broker_rules` what each statement does to a job, as pure functions, and the table of transitions behind the
 //!   state diagram ([`states`]).
+//! - [`openapi`] the description of the HTTP interface for programs.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - `aztec` the interface for Aztec's prover nodes and agents.
 //! - `page` the web page, and `overview` what it shows.
@@ -33,6 +34,7 @@ mod limits;
 mod matching;
 pub mod metrics;
 pub mod objects;
+pub mod openapi;
 mod overview;
 mod page;
 mod retention;

@@ -54,7 +54,9 @@ fn row(route: RouteName) -> Row {
             (AGENTS, Foreign::Unknown(404, "BRK-011"))
         }
         RouteName::Complete => (AGENTS, Foreign::Unknown(404, "BRK-011")),
-        RouteName::Status | RouteName::Autoscale | RouteName::Events => (ALL, Foreign::Empty),
+        RouteName::Status | RouteName::Autoscale | RouteName::Events | RouteName::OpenApi => {
+            (ALL, Foreign::Empty)
+        }
         RouteName::ReplayDead | RouteName::DropDead => (PRODUCERS, Foreign::Empty),
         RouteName::Pardon => (OPERATORS, Foreign::Empty),
         RouteName::ListTokens | RouteName::Audit => (OPERATORS, Foreign::Empty),

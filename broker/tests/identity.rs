@@ -147,7 +147,7 @@ async fn a_token_is_created_rotated_and_revoked_and_every_replica_follows() {
     assert_eq!(code(lab.operator.revoke_token(&label("viewer")).await), "BRK-028");
     assert_eq!(code(lab.operator.rotate_token(&label("viewer"), &how).await), "BRK-028");
     // A label is used once, and the database has no secret.
-    assert_eq!(code(lab.operator.add_token(&new).await), "BRK-010");
+    assert_eq!(code(lab.operator.add_token(&new).await), "BRK-049");
     let rows: Vec<String> = sqlx::query_scalar("SELECT t::text FROM token AS t")
         .fetch_all(lab.store.pool())
         .await
@@ -192,7 +192,7 @@ async fn a_token_that_cannot_be_is_rejected_with_its_bounds() {
             NewToken { agent: Some(agent("a")), ..new("t", Role::Fleet) },
             "only a token of the role agent",
         ),
-        (NewToken { tenant: Some("a b".into()), ..new("t", Role::Reader) }, "a tenant has 1 to 60"),
+        (NewToken { tenant: Some("a b".into()), ..new("t", Role::Reader) }, "tenant has 1 to 60"),
         (
             NewToken { valid_seconds: Some(0), ..new("t", Role::Reader) },
             "valid_seconds is 0; it is 1 to",
@@ -202,10 +202,7 @@ async fn a_token_that_cannot_be_is_rejected_with_its_bounds() {
             NewToken { requests_per_second: Some(0), ..new("t", Role::Reader) },
             "requests_per_second is 0",
         ),
-        (
-            NewToken { connections: Some(0), ..new("t", Role::Reader) },
-            "connections is 0; it is 1 to",
-        ),
+        (NewToken { connections: Some(0), ..new("t", Role::Reader) }, "connections is 0"),
     ] {
         let error = store.create_token(&tenant, &token).await.unwrap_err();
         assert!(matches!(error, BrokerError::BadRequest { .. }), "{error}");

@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 
 use std::time::Duration;
 
+use rollmill_broker::openapi::{self, sentence};
 use rollmill_broker::policy::{self, Failure, Next, after};
 use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::shapes::{Field, Shape};
 use rollmill_broker_client::{
-    AUDIT_MAX, AgentId, AgentState, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, EpochOutcome,
-    EpochState, FREE_JSON_BYTES_MAX, FailureClass, Incarnation, JobState, KindName, LIST_MAX,
-    Named, RejectOutcome, Role, SHAPE_LISTS, Severity, SizeClass, TokenState, WAIT_MS_MAX,
+    AgentId, AgentState, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, EpochOutcome,
+    EpochState, FailureClass, Incarnation, JobState, KindName, Named, RejectOutcome, Role,
+    SHAPE_LISTS, Severity, SizeClass, TokenState, WAIT_MS_MAX,
 };
 
 /// Compares a page in `docs/` with what is generated, or writes it.
@@ -37,6 +38,12 @@ fn compare(name: &str, wanted: &str) {
 #[test]
 fn the_page_of_the_http_api_is_the_table_of_routes() {
     compare("http.md", &http_page());
+}
+
+/// Goal: the document in the repository is the one that brokers serve.
+#[test]
+fn the_openapi_document_is_the_table_of_routes() {
+    compare("openapi.json", &openapi::document());
 }
 
 #[test]
@@ -248,7 +255,7 @@ fn http_page() -> String {
     let mut page = format!(
         "# HTTP API of the broker
 
-<!-- Generated from `routes.rs`, `types.rs`, `access.rs`, `outlook.rs` and `overview.rs` in `broker/client/src`. Do not edit. Write it again with
+<!-- Generated from `routes.rs`, `types.rs`, `status.rs`, `outlook.rs`, `overview.rs` and `access.rs` in `broker/client/src`. Do not edit. Write it again with
      `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test all pages`. -->
 
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
@@ -259,10 +266,14 @@ Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-b
   tenant do not exist for it.
 - Bodies are JSON, except artifacts, which are bytes, and the stream of events. The broker rejects unknown fields of a request; a client must ignore unknown
   fields of an answer. [Types](#types) lists the fields.
-- A POST with a body needs the header `Content-Type: application/json`. Over plain HTTP the request's `Host` must be a name of the
-  broker. [TLS](book/tls.md#pages-in-a-browser) has the rules, which answer with SVC-012 to SVC-014.
+- A request with JSON needs the header `Content-Type: application/json`, and a POST with bytes any type but that of a form. Over
+  plain HTTP the request's `Host` must be a name of the broker. [TLS](book/tls.md#pages-in-a-browser) has the rules, which answer
+  with SVC-012 to SVC-014.
 - Every request can be repeated: ids are digests, and lease epochs and fences reject what is out of date. Only creating and
   rotating a token is not: list the tokens after an answer that was lost.
+- [`openapi.json`](openapi.json) is this page for programs: an OpenAPI 3.1 document with a schema for each type, with bounds and
+  patterns of its fields, and with the codes of each route. A broker returns its own at `GET /openapi.json`. A test sends a broker
+  requests that the document allows and requests that break it in one place, and compares every answer with it.
 - A request names at most {BATCH_MAX} jobs or ids. A long poll waits at most {WAIT_MS_MAX} ms. Classes of agents are 0 to {largest}.
 
 ## Errors
@@ -326,6 +337,9 @@ fn section(route: RouteName) -> String {
     if *body_limit != BodyLimit::None {
         writeln!(out, "- Body: {}{limit}", form(body)).unwrap();
     }
+    for field in route.spec().requires {
+        writeln!(out, "- Required in the body besides: `{field}`").unwrap();
+    }
     writeln!(out, "- Success: {success}, {}", form(answer)).unwrap();
     writeln!(out, "- Roles: {}", who(roles)).unwrap();
     if !route.spec().codes.is_empty() {
@@ -345,6 +359,7 @@ fn form(payload: &str) -> String {
     match payload {
         "Empty" => "no body".to_owned(),
         "Artifact" => "bytes".to_owned(),
+        "Document" => "an OpenAPI document".to_owned(),
         "Artifacts" => {
             "artifacts after each other, each after its length as 4 bytes, the most significant first".to_owned()
         }
@@ -387,12 +402,12 @@ An optional field can be left out of a request. A field that can be `null` is `n
         AgentId::LENGTH_MAX,
         Incarnation::LENGTH_MAX,
     );
-    for Shape { name, doc, strict, fields } in SHAPE_LISTS.iter().copied().flatten() {
+    for Shape { name, doc, fields, strict } in SHAPE_LISTS.iter().copied().flatten() {
         write!(out, "\n### {name}\n\n{}\n\n", prose(doc)).unwrap();
         out.push_str("| field | value | meaning |\n| --- | --- | --- |\n");
-        for Field { name, kind, has_default, doc } in *fields {
-            let optional = *strict && (*has_default || kind.starts_with("Option"));
-            let optional = if optional { ", optional" } else { "" };
+        for field in *fields {
+            let Field { name, kind, doc, .. } = field;
+            let optional = if *strict && field.is_optional() { ", optional" } else { "" };
             writeln!(out, "| `{name}` | {}{optional} | {} |", value(kind), prose(doc)).unwrap();
         }
     }
@@ -448,24 +463,9 @@ fn value(kind: &str) -> String {
 
 /// A doc comment on the page: constants as their values.
 fn prose(doc: &str) -> String {
-    let constants = [
-        ("BATCH_MAX", BATCH_MAX.to_string()),
-        ("AUDIT_MAX", AUDIT_MAX.to_string()),
-        ("LIST_MAX", LIST_MAX.to_string()),
-        ("WAIT_MS_MAX", WAIT_MS_MAX.to_string()),
-        ("SizeClass::LARGEST", SizeClass::LARGEST.to_string()),
-        ("FREE_JSON_BYTES_MAX", FREE_JSON_BYTES_MAX.to_string()),
-    ];
-    let mut text = sentence(doc);
-    for (name, value) in constants {
-        text = text.replace(&format!("[`{name}`]"), &value);
-    }
+    let text = openapi::prose(doc);
     assert!(!text.contains("[`"), "a link of rustdoc means nothing on the page: {text}");
     text
-}
-
-fn sentence(doc: &str) -> String {
-    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn who(roles: &[Role]) -> String {

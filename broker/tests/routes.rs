@@ -20,27 +20,47 @@ async fn a_rejection_says_which_value_is_wrong_and_what_it_may_be() {
     );
     let capability = r#"{"kind":"leaf","version":"1"}"#;
     let many = vec![capability; 257].join(",");
-    for (path, body, message) in [
-        ("claim", claim(r#""class":9,"capabilities":[]"#), "class is 9; it is 0 to 3"),
+    let (list, object) = ("[]".to_owned(), "an object");
+    for (status, path, body, message) in [
+        (400, "claim", claim(r#""class":9,"capabilities":[]"#), "class is 9; it is 0 to 3"),
         (
+            413,
             "claim",
             claim(&format!(r#""class":0,"capabilities":[{many}]"#)),
-            "257 capabilities; at most 256",
+            "the number of `capabilities` exceeds the limit of 256",
         ),
-        ("claim", claim(r#""class":0,"capabilities":["leaf"]"#), "\"leaf\", expected an object"),
-        ("jobs", job(r#""class":9"#), "class is 9; it is 0 to 3"),
-        ("jobs", job(r#""hard_limit_seconds":0"#), "hard_limit_seconds is 0; it is at least 1"),
         (
-            "jobs",
-            job(r#""deadline_unix_seconds":1099511627777"#),
-            "1099511627777; it is in seconds",
+            400,
+            "claim",
+            claim(r#""class":0,"capabilities":["leaf"]"#),
+            "\"leaf\", expected an object",
         ),
-        ("fail", fail, "only the broker sets the failure class `agent_died`"),
+        // A struct could be read from an array as well.
+        (400, "claim", claim(r#""class":0,"capabilities":[["leaf","1"]]"#), object),
+        (400, "epochs/7/changes", list, object),
+        (400, "jobs", job(r#""class":9"#), "class is 9; it is 0 to 3"),
+        (400, "jobs", job(r#""hard_limit_seconds":0"#), "is 0; it is 1 to 2147483647"),
+        (400, "jobs", job(r#""deadline_unix_seconds":1099511627777"#), "it is 0 to 1099511627776"),
+        (
+            400,
+            "jobs",
+            job(&format!(r#""labels":{{"a":"{}"}}"#, "x".repeat(201))),
+            "labels has 0 to 200 characters without control characters",
+        ),
+        (400, "jobs", job(r#""labels":{"a\u0000":"b"}"#), "without control characters"),
+        (
+            400,
+            "epochs/7/close",
+            r#"{"outcome":"silent"}"#.into(),
+            "only the broker sets the outcome",
+        ),
+        (400, "epochs/7/close", r#"{"outcome":"final","label":"a=\u0000"}"#.into(), "NAME=VALUE"),
+        (400, "fail", fail, "only the broker sets the failure class `agent_died`"),
     ] {
         let request =
             http.post(format!("{url}/v1/{path}")).header("content-type", "application/json");
         let answer = request.body(body.clone()).send().await.unwrap();
-        assert_eq!(answer.status(), 400, "{path} {body}");
+        assert_eq!(answer.status(), status, "{path} {body}");
         let answer: ErrorBody = answer.json().await.unwrap();
         assert!(answer.message.contains(message), "{path} {body}: {}", answer.message);
     }
@@ -70,6 +90,17 @@ async fn each_rejection_has_one_code_and_is_counted_by_it() {
         (400, "BRK-010", http.put(format!("{url}/v1/artifacts/{digest}")).body("x")),
         (400, "BRK-010", http.put(format!("{url}/v1/artifacts/{digest}?epoch=-1")).body("x")),
         (400, "BRK-010", http.get(format!("{url}/v1/jobs?state=lost"))),
+        // A text that PostgreSQL cannot take was answered 503.
+        (400, "BRK-010", http.get(format!("{url}/v1/jobs?label=a%3D%00"))),
+        // An upload of nothing looked at no epoch.
+        (400, "BRK-010", http.post(format!("{url}/v1/artifacts?epoch=9223372036854775808"))),
+        (
+            400,
+            "BRK-010",
+            http.post(format!("{url}/v1/jobs/query"))
+                .header("content-type", "application/xml")
+                .body(r#"{"ids":[]}"#),
+        ),
         (400, "BRK-010", http.get(format!("{url}/v1/jobs/7:leaf:00/history"))),
         (400, "BRK-010", http.post(format!("{url}/v1/agents/a%20b/pardon"))),
         (400, "BRK-010", http.delete(format!("{url}/v1/epochs/9223372036854775808"))),

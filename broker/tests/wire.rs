@@ -494,6 +494,7 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::AlreadyRejected { id }, Answer::RejectedBefore),
         (E::UnknownPath, Answer::Incompatible),
         (E::UnknownToken { label: "t".into() }, Answer::Incompatible),
+        (E::LabelTaken { label: "t".into() }, Answer::Incompatible),
         (E::TokenSuspended { label: "t".into() }, Answer::TokenRejected),
         (E::IdentityTaken { agent: agent("a") }, Answer::IdentityTaken),
         (E::UnknownSession { agent: agent("a") }, Answer::UnknownSession),

@@ -135,7 +135,7 @@ const ROWS: &[Row] = &[
         compared_by: "`node mutants.js --check`, part of `make test`, compares its rows with the contracts",
     },
     Row {
-        files: &["docs/http.md", "docs/book/states.md"],
+        files: &["docs/http.md", "docs/openapi.json", "docs/book/states.md"],
         writer: Writer::Module("broker", "pages"),
         compared_by: "`broker/tests/pages.rs`",
     },

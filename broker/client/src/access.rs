@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LIST_MAX;
+use crate::rules::Rule::{self, AtMost, Within};
+use crate::rules::{Characters, KEPT, Text};
 use crate::shapes::wire;
 use crate::{AgentId, Capability, Installation, Role, SessionId, SizeClass, TokenState};
 
@@ -16,6 +19,40 @@ pub const VALIDITY_SECONDS_MAX: u64 = 3_653 * 86_400;
 /// Largest limit of requests per second, and of connections, that a token can have.
 pub const TOKEN_LIMIT_MAX: u32 = 1_000_000;
 
+/// The label of a new token.
+pub const NEW_LABEL: Text = Text::new(Characters::Name, 1, 60).more_than_dots();
+/// The label of a new token of a fleet: the names of its agents start with it and a dot.
+pub const FLEET_LABEL: Text = Text::new(Characters::Undotted, 1, 40);
+/// The label of a new token of one agent that has no other name.
+pub const AGENT_LABEL: Text = Text::new(Characters::Undotted, 1, 60);
+/// The name of a token's one agent. Those of fleets have a dot.
+pub const AGENT_NAME: Text = Text::new(Characters::Undotted, 1, AgentId::LENGTH_MAX);
+/// The name of a tenant.
+pub const TENANT: Text = Text::new(Characters::Name, 1, 60);
+
+/// What a new token of some roles is like.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenForm {
+    /// The roles.
+    pub roles: &'static [Role],
+    /// Its label.
+    pub label: Text,
+    /// The name of its agent; [`None`] if it names none.
+    pub agent: Option<Text>,
+}
+
+/// Every way to make a token.
+pub const TOKEN_FORMS: &[TokenForm] = &[
+    TokenForm {
+        roles: &[Role::Producer, Role::Operator, Role::Reader],
+        label: NEW_LABEL,
+        agent: None,
+    },
+    TokenForm { roles: &[Role::Fleet], label: FLEET_LABEL, agent: None },
+    TokenForm { roles: &[Role::Agent], label: AGENT_LABEL, agent: None },
+    TokenForm { roles: &[Role::Agent], label: NEW_LABEL, agent: Some(AGENT_NAME) },
+];
+
 wire! {
     /// A token to create.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,25 +60,30 @@ wire! {
     pub struct NewToken {
         /// Its name for people and for the record: 1 to 60 of the characters `A-Z a-z 0-9 . _ -`, and at most 40
         /// without a dot for the role `fleet`. A label is never used twice.
+        #[rule(Rule::Text(&NEW_LABEL))]
         pub label: String,
         /// What the bearer may do.
         pub role: Role,
         /// Whose jobs the bearer sees; that of the caller when absent. Only operators of the tenant `default` create
         /// tokens of others.
+        #[rule(Rule::Text(&TENANT))]
         #[serde(default)]
         pub tenant: Option<String>,
         /// Name of the one agent of a token of the role `agent`, without a dot; the label when absent.
         #[serde(default)]
         pub agent: Option<AgentId>,
         /// How long it is valid from now; without end when absent.
+        #[rule(Within(1, VALIDITY_SECONDS_MAX))]
         #[serde(default)]
         pub valid_seconds: Option<u64>,
         /// Requests per second at each replica, with bursts of twice as many; for a fleet those of each of its
         /// agents. When absent 50, and 2,000 for a producer.
+        #[rule(Within(1, TOKEN_LIMIT_MAX as u64))]
         #[serde(default)]
         pub requests_per_second: Option<u32>,
         /// Open connections at each replica; for a fleet those of each of its agents, 4 when absent. Else 64 when
         /// absent.
+        #[rule(Within(1, TOKEN_LIMIT_MAX as u64))]
         #[serde(default)]
         pub connections: Option<u32>,
     }
@@ -60,9 +102,11 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct Rotation {
         /// How long the secret before stays valid; at most 30 days.
+        #[rule(Within(0, OVERLAP_SECONDS_MAX))]
         #[serde(default)]
         pub overlap_seconds: u64,
         /// How long the token is valid from now; as before when absent.
+        #[rule(Within(1, VALIDITY_SECONDS_MAX))]
         #[serde(default)]
         pub valid_seconds: Option<u64>,
     }
@@ -116,6 +160,7 @@ wire! {
         #[serde(default)]
         pub before: Option<u64>,
         /// At most [`AUDIT_MAX`]; 100 when absent.
+        #[rule(Within(1, AUDIT_MAX as u64))]
         #[serde(default)]
         pub limit: Option<u32>,
     }
@@ -160,19 +205,23 @@ wire! {
         #[serde(default)]
         pub replaces: Option<SessionId>,
         /// At most 256: what the agent can do.
+        #[rule(AtMost(LIST_MAX))]
         pub capabilities: Vec<Capability>,
         /// The agent's class. It gets jobs of its class and below.
         pub class: SizeClass,
         /// Name and release of the agent's program.
+        #[rule(Rule::Text(&KEPT))]
         #[serde(default)]
         pub software: String,
         /// The device that it proves on.
         #[serde(default)]
         pub device: SessionDevice,
         /// Types of job whose keys are loaded, at most 256.
+        #[rule(AtMost(LIST_MAX), Rule::Text(&KEPT))]
         #[serde(default)]
         pub resident_keys: Vec<String>,
         /// Measured seconds of one job by type, at most 256.
+        #[rule(AtMost(LIST_MAX), Rule::Text(&KEPT))]
         #[serde(default)]
         pub seconds: BTreeMap<String, f64>,
     }
@@ -182,18 +231,22 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct SessionDevice {
         /// Identity of the hardware, if it has one: a quarantine holds for it whatever its agents are called.
+        #[rule(Rule::Text(&KEPT))]
         #[serde(default)]
         pub uuid: Option<String>,
         /// `cpu`, `cuda`, `wgpu` or `icicle`.
+        #[rule(Rule::Text(&KEPT))]
         #[serde(default)]
         pub kind: String,
         /// The model.
+        #[rule(Rule::Text(&KEPT))]
         #[serde(default)]
         pub name: String,
         /// Memory for proofs.
         #[serde(default)]
         pub memory_bytes: Option<u64>,
         /// Version of the driver.
+        #[rule(Rule::Text(&KEPT))]
         #[serde(default)]
         pub driver: Option<String>,
         /// Threads in use.

@@ -5,129 +5,99 @@
 //! every error into an [`Answer`]. The loops of agent and prover node match it without a wildcard, so that a
 //! new meaning does not compile until they decide about it.
 
-/// The code of a response: `BRK-` and the number of the variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub enum Code {
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $code:ident = $number:literal, $status:literal;)+) => {
+        /// The code of a response: `BRK-` and the number of the variant.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $code = $number,)+
+        }
+
+        impl Code {
+            /// Every code, for tables and tests.
+            pub const ALL: [Self; [$($number),+].len()] = [$(Self::$code),+];
+
+            /// The HTTP status of a response with this code. 503 means that the same request may succeed later.
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$code => $status,)+
+                }
+            }
+
+            /// What it means, for people.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$code => concat!($($doc),+),)+
+                }
+            }
+        }
+    };
+}
+
+// Number and HTTP status.
+codes! {
     /// The database rejected a statement or is unavailable.
-    Database = 1,
+    Database = 1, 503;
     /// The request cannot be read, or a value in it is out of range.
-    Request = 10,
+    Request = 10, 400;
     /// No job has this id.
-    UnknownJob = 11,
+    UnknownJob = 11, 404;
     /// The id is taken by a job of another version.
-    VersionConflict = 12,
+    VersionConflict = 12, 409;
     /// The input or result named was never uploaded.
-    NotUploaded = 13,
+    NotUploaded = 13, 422;
     /// No artifact has this digest.
-    UnknownArtifact = 14,
+    UnknownArtifact = 14, 404;
     /// The bytes sent do not have the digest named.
-    DigestMismatch = 15,
+    DigestMismatch = 15, 422;
     /// A body or batch is larger than allowed.
-    TooLarge = 17,
+    TooLarge = 17, 413;
     /// The lease named is no longer held.
-    LeaseLost = 18,
+    LeaseLost = 18, 409;
     /// The agent returned too many invalid proofs.
-    Quarantined = 19,
+    Quarantined = 19, 403;
     /// The job was cancelled.
-    Cancelled = 20,
+    Cancelled = 20, 409;
     /// That result, or an earlier result of that agent, was rejected.
-    RejectedBefore = 21,
+    RejectedBefore = 21, 409;
     /// Too many requests at once.
-    Overloaded = 22,
+    Overloaded = 22, 503;
     /// No token, or one that is unknown or revoked.
-    Unauthorized = 23,
+    Unauthorized = 23, 401;
     /// The token's role does not allow the request.
-    Forbidden = 24,
+    Forbidden = 24, 403;
     /// The artifact store is unavailable.
-    Objects = 25,
+    Objects = 25, 503;
     /// An artifact was stored and its bytes can no longer be read.
-    ArtifactLost = 26,
+    ArtifactLost = 26, 410;
     /// No valid token has this label.
-    UnknownToken = 28,
+    UnknownToken = 28, 404;
     /// No route has this path.
-    UnknownPath = 32,
+    UnknownPath = 32, 404;
     /// The path has a route, but none of this method.
-    WrongMethod = 33,
+    WrongMethod = 33, 405;
     /// Producers rejected too many results of the token's agents.
-    TokenSuspended = 37,
+    TokenSuspended = 37, 403;
     /// Another installation uses the agent's identity.
-    IdentityTaken = 38,
+    IdentityTaken = 38, 403;
     /// The session was superseded, or the broker does not know it.
-    UnknownSession = 39,
+    UnknownSession = 39, 409;
     /// The token has sent more requests, or has more connections open, than it may.
-    TooManyRequests = 46,
+    TooManyRequests = 46, 429;
+    /// A token has this label already; a label is never used twice.
+    LabelTaken = 49, 409;
     /// The epoch takes nothing more.
-    EpochClosing = 62,
+    EpochClosing = 62, 409;
     /// The epoch was deleted, or no producer opened it.
-    EpochGone = 63,
+    EpochGone = 63, 410;
     /// The tenant has as many open epochs as it may have.
-    EpochsOpen = 64,
+    EpochsOpen = 64, 503;
     /// The broker's disk is nearly full.
-    DiskFull = 65,
+    DiskFull = 65, 503;
 }
 
 impl Code {
-    /// Every code, for tables and tests.
-    pub const ALL: [Self; 28] = [
-        Self::Database,
-        Self::Request,
-        Self::UnknownJob,
-        Self::VersionConflict,
-        Self::NotUploaded,
-        Self::UnknownArtifact,
-        Self::DigestMismatch,
-        Self::TooLarge,
-        Self::LeaseLost,
-        Self::Quarantined,
-        Self::Cancelled,
-        Self::RejectedBefore,
-        Self::Overloaded,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::Objects,
-        Self::ArtifactLost,
-        Self::UnknownToken,
-        Self::UnknownPath,
-        Self::WrongMethod,
-        Self::TokenSuspended,
-        Self::IdentityTaken,
-        Self::UnknownSession,
-        Self::TooManyRequests,
-        Self::EpochClosing,
-        Self::EpochGone,
-        Self::EpochsOpen,
-        Self::DiskFull,
-    ];
-
-    /// The HTTP status of a response with this code. 503 means that the same request may succeed later.
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::Request => 400,
-            Self::Unauthorized => 401,
-            Self::Quarantined | Self::Forbidden | Self::TokenSuspended | Self::IdentityTaken => 403,
-            Self::UnknownJob | Self::UnknownArtifact | Self::UnknownToken | Self::UnknownPath => {
-                404
-            }
-            Self::WrongMethod => 405,
-            Self::VersionConflict
-            | Self::LeaseLost
-            | Self::Cancelled
-            | Self::RejectedBefore
-            | Self::UnknownSession
-            | Self::EpochClosing => 409,
-            Self::TooManyRequests => 429,
-            Self::ArtifactLost | Self::EpochGone => 410,
-            Self::TooLarge => 413,
-            Self::NotUploaded | Self::DigestMismatch => 422,
-            Self::Database
-            | Self::Overloaded
-            | Self::Objects
-            | Self::EpochsOpen
-            | Self::DiskFull => 503,
-        }
-    }
-
     /// The code of that name, such as `BRK-` followed by `026`.
     pub fn parse(text: &str) -> Option<Self> {
         let number: u16 = text.strip_prefix("BRK-")?.parse().ok()?;
@@ -241,9 +211,11 @@ impl Answer {
             | Code::EpochsOpen
             | Code::DiskFull => Self::Transient,
             // Only operators name tokens, and no loop of theirs waits for one.
-            Code::Request | Code::UnknownPath | Code::WrongMethod | Code::UnknownToken => {
-                Self::Incompatible
-            }
+            Code::Request
+            | Code::UnknownPath
+            | Code::WrongMethod
+            | Code::UnknownToken
+            | Code::LabelTaken => Self::Incompatible,
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
             Code::NotUploaded => Self::NotUploaded,

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::limits::EPOCH_MAX;
+use crate::rules::{At, Characters, Described, Form, Id, Text, Violation, decimals_up_to};
+
 /// Why a text is not an identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -51,7 +54,7 @@ impl IdError {
                 format!("{what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")
             }
             Self::Label { max } => {
-                format!("the label of a token has 1 to {max} bytes without control characters")
+                format!("the label of a token has 1 to {max} characters without control characters")
             }
         }
     }
@@ -62,6 +65,9 @@ impl IdError {
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// As text.
+    const TEXT: Text = Text::new(Characters::Hex, 64, 64);
+
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
@@ -105,6 +111,15 @@ pub struct JobId {
 }
 
 impl JobId {
+    /// Longest id, in characters.
+    const LENGTH_MAX: usize = 19 + 1 + KindName::LENGTH_MAX + 1 + 64;
+
+    /// The regular expression of its text.
+    fn pattern() -> String {
+        let (epoch, digest) = (decimals_up_to(EPOCH_MAX), Digest::TEXT.expression());
+        format!("^{epoch}:{}:{digest}$", KindName::TEXT.expression())
+    }
+
     /// The id of the job of `kind` with this input in this epoch.
     pub fn new(epoch: u64, kind: &KindName, input: Digest) -> Self {
         let head = format!("{epoch}:{kind}");
@@ -149,7 +164,7 @@ impl FromStr for JobId {
         let input = Digest::from_str(input).map_err(|_| IdError::Job)?;
         let id = Self::new(number, &kind, input);
         // With leading zeros or a sign one job would have two names. Postgres counts to 2^63 - 1.
-        if id.text != text || i64::try_from(number).is_err() {
+        if id.text != text || number > EPOCH_MAX {
             return Err(IdError::Job);
         }
         Ok(id)
@@ -173,7 +188,7 @@ fn may_be_in_a_name(byte: u8) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal) => {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal $(, $more:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(String);
@@ -181,6 +196,9 @@ macro_rules! name {
         impl $type {
             /// Longest name, in characters.
             pub const LENGTH_MAX: usize = $max;
+
+            /// What it may be.
+            pub const TEXT: Text = Text::new(Characters::Name, 1, $max)$(.$more())?;
 
             /// The name as text.
             pub fn as_str(&self) -> &str {
@@ -192,7 +210,7 @@ macro_rules! name {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                if text.is_empty() || text.len() > $max || !text.bytes().all(may_be_in_a_name) {
+                if !Self::TEXT.accepts(text) {
                     return Err(IdError::Name { what: $what, max: $max });
                 }
                 Ok(Self(text.to_owned()))
@@ -214,8 +232,9 @@ macro_rules! name {
 }
 
 name!(
-    /// Name of an agent, stable across its restarts so that a quarantine holds.
-    AgentId, "an agent ID", 100
+    /// Name of an agent, stable across its restarts so that a quarantine holds. It is a part of a path, so it has more
+    /// than dots.
+    AgentId, "an agent ID", 100, more_than_dots
 );
 name!(
     /// A job type, such as `tx_base`. It is opaque to the broker.
@@ -271,8 +290,8 @@ impl Installation {
 pub struct TokenLabel(String);
 
 impl TokenLabel {
-    /// Longest label, in bytes.
-    const LENGTH_MAX: usize = 200;
+    /// What it may be. A path loses parts that are only dots.
+    const TEXT: Text = Text::new(Characters::Printable, 1, 200).more_than_dots();
 
     /// The label as text.
     pub fn as_str(&self) -> &str {
@@ -293,10 +312,8 @@ impl FromStr for TokenLabel {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        // A path loses parts that are only dots.
-        let is_dots = text.bytes().all(|b| b == b'.');
-        if is_dots || text.len() > Self::LENGTH_MAX || text.contains(char::is_control) {
-            return Err(IdError::Label { max: Self::LENGTH_MAX });
+        if !Self::TEXT.accepts(text) {
+            return Err(IdError::Label { max: Self::TEXT.max });
         }
         Ok(Self(text.to_owned()))
     }
@@ -312,6 +329,56 @@ impl fmt::Display for LeaseEpoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+impl Described for LeaseEpoch {
+    const FORM: &'static Form = &Form::Whole { min: 0, max: EPOCH_MAX, format: "int64" };
+
+    fn check(&self, at: &At) -> Result<(), Violation> {
+        match self.0 <= EPOCH_MAX {
+            true => Ok(()),
+            false => {
+                Err(Violation::Wrong(format!("{} is {self}; it is 0 to {EPOCH_MAX}", at.name)))
+            }
+        }
+    }
+}
+
+/// What an id is, for schemas. Reading it has checked it.
+macro_rules! described {
+    ($($type:ident: $what:literal, $pattern:expr, $min:expr, $max:expr;)+) => {$(
+        impl Described for $type {
+            const FORM: &'static Form = &Form::Id(Id {
+                name: stringify!($type),
+                what: $what,
+                pattern: $pattern,
+                length: ($min, $max),
+            });
+
+            fn check(&self, _: &At) -> Result<(), Violation> {
+                Ok(())
+            }
+        }
+    )+};
+    ($($type:ident: $what:literal;)+) => {
+        described! {
+            $($type: $what, || $type::TEXT.pattern(), $type::TEXT.min, $type::TEXT.max;)+
+        }
+    };
+}
+
+described! {
+    JobId: "`EPOCH:TYPE:DIGEST` with the digest of the job's input.", Self::pattern, 1, Self::LENGTH_MAX;
+}
+
+described! {
+    Digest: "SHA-256 of an artifact.";
+    AgentId: "Name of an agent, the same after a restart.";
+    KindName: "A job type, or the version of one.";
+    Incarnation: "One start of a process: a random name.";
+    SessionId: "One start of an agent, as the broker knows it.";
+    Installation: "Where an agent is installed: a random name.";
+    TokenLabel: "Label of a token.";
 }
 
 macro_rules! as_text {

@@ -58,6 +58,19 @@ macro_rules! named {
             }
         }
 
+        impl $crate::rules::Described for $type {
+            const FORM: &'static $crate::rules::Form =
+                &$crate::rules::Form::Names($crate::rules::Names {
+                    name: stringify!($type),
+                    what: $what,
+                    names: &[$($name),+],
+                });
+
+            fn check(&self, at: &$crate::rules::At) -> Result<(), $crate::rules::Violation> {
+                at.check_name($what, self.as_str())
+            }
+        }
+
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
@@ -265,8 +278,21 @@ impl JobState {
 }
 
 impl FailureClass {
+    /// Names of those that only the broker sets.
+    pub const OF_BROKER: &[&str] = &[
+        Self::AgentDied.as_str(),
+        Self::HardLimit.as_str(),
+        Self::ResultLost.as_str(),
+        Self::PastDeadline.as_str(),
+    ];
+
     /// Whether only the broker may report it.
-    pub const fn is_brokers(self) -> bool {
-        matches!(self, Self::AgentDied | Self::HardLimit | Self::ResultLost | Self::PastDeadline)
+    pub fn is_brokers(self) -> bool {
+        Self::OF_BROKER.contains(&self.as_str())
     }
+}
+
+impl EpochOutcome {
+    /// Names of those that only the broker sets.
+    pub const OF_BROKER: &[&str] = &[Self::Silent.as_str(), Self::Operator.as_str()];
 }

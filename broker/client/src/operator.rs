@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::client::Call;
 use crate::routes::{self, NoQuery};
 use crate::{
@@ -87,6 +89,11 @@ impl Client {
     /// Ends the suspension of a token; returns 1 if it was suspended.
     pub async fn resume_token(&self, label: &TokenLabel) -> Result<u64, ClientError> {
         Ok(self.ask::<routes::ResumeToken>(label, &NoQuery {}).await?.count)
+    }
+
+    /// The OpenAPI document of the broker's interface, as JSON.
+    pub async fn openapi(&self) -> Result<Bytes, ClientError> {
+        self.ask::<routes::OpenApi>(&(), &NoQuery {}).await
     }
 
     /// Who changed what, the newest first.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::routes::{BodyLimit, Payload};
+use crate::routes::{BodyLimit, Content, EventForm, Payload};
+use crate::rules::Described as _;
 use crate::shapes::wire;
 use crate::{AgentId, AgentState, FailureClass, JobId, JobState, Role, Severity, SizeClass};
 
@@ -215,6 +216,10 @@ pub struct OverviewEvents;
 
 impl Payload for OverviewEvents {
     type Value = Followed;
+    const FORM: Content = Content::Events(&[
+        EventForm { name: CALLER, form: CallerView::FORM },
+        EventForm { name: OVERVIEW, form: Overview::FORM },
+    ]);
     const CONTENT_TYPE: Option<&'static str> = Some("text/event-stream");
     const LIMIT: BodyLimit = BodyLimit::None;
     const SUCCESS: u16 = 200;

@@ -1,26 +1,27 @@
 //! The broker's HTTP routes, once: the server registers them from this table, [`crate::Client`] builds
-//! its requests from it, and `docs/http.md` is generated from it.
+//! its requests from it, and `docs/http.md` and `docs/openapi.json` are generated from it.
 //!
 //! A new route is a row of the table below. The server then does not compile until the route has a
 //! handler of its types, and `every_route_of_the_table_has_a_method_of_the_client` fails until the client
 //! calls it.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{At, Described, Form, Violation};
 use crate::{
     AgentId, ArtifactsResponse, AuditQuery, AuditResponse, AutoscaleResponse, ChangesRequest,
     ChangesResponse, ClaimRequest, ClaimResponse, CloseEpochRequest, Code, CompleteRequest,
-    CompleteResponse, CountResponse, Digest, EnqueueRequest, EpochQuery, EpochView, EpochsResponse,
-    EventsQuery, FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdError,
-    IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewToken,
-    OverviewEvents, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role, Rotation,
-    SessionRequest, SessionResponse, StatusResponse, TokenLabel, TokenSecret, TokensResponse,
-    WaitRequest, WaitResponse,
+    CompleteResponse, CountResponse, Digest, EPOCH_MAX, EnqueueRequest, EpochQuery, EpochView,
+    EpochsResponse, EventsQuery, FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse,
+    IdError, IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse,
+    NewToken, OverviewEvents, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role,
+    Rotation, SessionRequest, SessionResponse, StatusResponse, TokenLabel, TokenSecret,
+    TokensResponse, WaitRequest, WaitResponse,
+};
+
+pub use crate::payloads::{
+    Artifact, Artifacts, BodyLimit, Content, Document, Empty, EventForm, Json, Payload,
 };
 
 /// Largest JSON body that the broker reads: a full batch of jobs with labels.
@@ -86,17 +87,6 @@ pub enum Admission {
     LongPoll,
 }
 
-/// The largest body that a route accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyLimit {
-    /// The route reads no body.
-    None,
-    /// This many bytes.
-    Bytes(usize),
-    /// The setting `artifact_bytes_max`.
-    Artifact,
-}
-
 /// What a route is, as data.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -105,13 +95,21 @@ pub struct Spec {
     pub path: &'static str,
     /// Type of that parameter; `()` for none.
     pub parameter: &'static str,
+    /// What that parameter is; [`None`] for none.
+    pub parameter_form: Option<&'static Form>,
     /// Type of the query.
     pub query: &'static str,
     /// Type of the body.
     pub body: &'static str,
     pub body_limit: BodyLimit,
+    /// What the body is.
+    pub body_form: Content,
+    /// Fields of the body that this route requires, although their type can lack them.
+    pub requires: &'static [&'static str],
     /// Type of the answer.
     pub answer: &'static str,
+    /// What the body of the answer is.
+    pub answer_form: Content,
     /// HTTP status of success.
     pub success: u16,
     /// Who may call it. An operator may call every route.
@@ -128,7 +126,7 @@ pub trait Route: Send + Sync + 'static {
     /// The parameter in the path; `()` for none.
     type Parameter: Parameter;
     /// The query; [`NoQuery`] for none.
-    type Query: Serialize + DeserializeOwned + Send + Sync;
+    type Query: Serialize + DeserializeOwned + Described + Send + Sync;
     /// The request's body.
     type Body: Payload;
     /// The body of a success.
@@ -150,6 +148,9 @@ pub trait Route: Send + Sync + 'static {
 
 /// A parameter in a path.
 pub trait Parameter: Sized + Send + Sync {
+    /// What it is; [`None`] where there is no parameter.
+    const FORM: Option<&'static Form>;
+
     /// As text; [`None`] where there is no parameter.
     fn text(&self) -> Option<String>;
 
@@ -161,6 +162,8 @@ pub trait Parameter: Sized + Send + Sync {
 }
 
 impl Parameter for () {
+    const FORM: Option<&'static Form> = None;
+
     fn text(&self) -> Option<String> {
         None
     }
@@ -174,20 +177,25 @@ impl Parameter for () {
 }
 
 impl Parameter for u64 {
+    const FORM: Option<&'static Form> =
+        Some(&Form::Whole { min: 0, max: EPOCH_MAX, format: "int64" });
+
     fn text(&self) -> Option<String> {
         Some(self.to_string())
     }
 
     fn read(text: Option<&str>) -> Result<Self, String> {
-        let wrong = || format!("an epoch is a number from 0 to {}", i64::MAX);
+        let wrong = || format!("an epoch is a number from 0 to {EPOCH_MAX}");
         let number: Option<Self> = text.and_then(|text| text.parse().ok());
-        number.filter(|number| i64::try_from(*number).is_ok()).ok_or_else(wrong)
+        number.filter(|number| *number <= EPOCH_MAX).ok_or_else(wrong)
     }
 }
 
 macro_rules! id_parameters {
     ($($type:ty),*) => {$(
         impl Parameter for $type {
+            const FORM: Option<&'static Form> = Some(<Self as Described>::FORM);
+
             fn text(&self) -> Option<String> {
                 Some(self.to_string())
             }
@@ -202,6 +210,8 @@ macro_rules! id_parameters {
 id_parameters!(Digest, JobId, AgentId);
 
 impl Parameter for TokenLabel {
+    const FORM: Option<&'static Form> = Some(<Self as Described>::FORM);
+
     fn text(&self) -> Option<String> {
         Some(self.in_path())
     }
@@ -215,130 +225,10 @@ impl Parameter for TokenLabel {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct NoQuery {}
 
-/// The form of a body.
-pub trait Payload: Send + Sync + 'static {
-    /// What it carries.
-    type Value: Send + Sync;
-    /// Of the header; [`None`] for no body.
-    const CONTENT_TYPE: Option<&'static str>;
-    /// Largest one that the broker accepts in a request.
-    const LIMIT: BodyLimit;
-    /// HTTP status of an answer of this form.
-    const SUCCESS: u16;
+impl Described for NoQuery {
+    const FORM: &'static Form = &Form::Shape("NoQuery");
 
-    /// The bytes.
-    ///
-    /// # Errors
-    /// When the value has no JSON form.
-    fn encode(value: &Self::Value) -> Result<Bytes, serde_json::Error>;
-
-    /// Reads the bytes.
-    ///
-    /// # Errors
-    /// When they are not JSON of this type.
-    fn decode(bytes: Bytes) -> Result<Self::Value, serde_json::Error>;
-}
-
-/// A JSON document of type `T`.
-#[derive(Clone, Copy)]
-pub struct Json<T>(PhantomData<T>);
-
-impl<T> fmt::Debug for Json<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Json")
-    }
-}
-
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Payload for Json<T> {
-    type Value = T;
-    const CONTENT_TYPE: Option<&'static str> = Some("application/json");
-    const LIMIT: BodyLimit = BodyLimit::Bytes(JSON_BYTES_MAX);
-    const SUCCESS: u16 = 200;
-
-    fn encode(value: &T) -> Result<Bytes, serde_json::Error> {
-        serde_json::to_vec(value).map(Bytes::from)
-    }
-
-    fn decode(bytes: Bytes) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&bytes)
-    }
-}
-
-/// Bytes as they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Artifact;
-
-impl Payload for Artifact {
-    type Value = Bytes;
-    const CONTENT_TYPE: Option<&'static str> = Some("application/octet-stream");
-    const LIMIT: BodyLimit = BodyLimit::Artifact;
-    const SUCCESS: u16 = 200;
-
-    fn encode(value: &Bytes) -> Result<Bytes, serde_json::Error> {
-        Ok(value.clone())
-    }
-
-    fn decode(bytes: Bytes) -> Result<Bytes, serde_json::Error> {
-        Ok(bytes)
-    }
-}
-
-/// Several artifacts after each other, each after its length: 4 bytes, the most significant first.
-#[derive(Clone, Copy, Debug)]
-pub struct Artifacts;
-
-impl Payload for Artifacts {
-    type Value = Vec<Bytes>;
-    const CONTENT_TYPE: Option<&'static str> = Some("application/octet-stream");
-    const LIMIT: BodyLimit = BodyLimit::Bytes(ARTIFACTS_BYTES_MAX);
-    const SUCCESS: u16 = 200;
-
-    fn encode(value: &Vec<Bytes>) -> Result<Bytes, serde_json::Error> {
-        use serde::ser::Error as _;
-        let mut all = Vec::with_capacity(value.iter().map(|body| body.len() + 4).sum());
-        for body in value {
-            let length = u32::try_from(body.len());
-            let length =
-                length.map_err(|_| serde_json::Error::custom("an artifact is too long"))?;
-            all.extend_from_slice(&length.to_be_bytes());
-            all.extend_from_slice(body);
-        }
-        Ok(all.into())
-    }
-
-    fn decode(mut bytes: Bytes) -> Result<Vec<Bytes>, serde_json::Error> {
-        use serde::de::Error as _;
-        let cut = || serde_json::Error::custom("it ends within an artifact or its length");
-        let mut all = Vec::new();
-        while !bytes.is_empty() {
-            let (length, _) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
-            let length = u32::from_be_bytes(*length) as usize;
-            let mut rest = bytes.split_off(4);
-            if rest.len() < length {
-                return Err(cut());
-            }
-            bytes = rest.split_off(length);
-            all.push(rest);
-        }
-        Ok(all)
-    }
-}
-
-/// No body.
-#[derive(Clone, Copy, Debug)]
-pub struct Empty;
-
-impl Payload for Empty {
-    type Value = ();
-    const CONTENT_TYPE: Option<&'static str> = None;
-    const LIMIT: BodyLimit = BodyLimit::None;
-    const SUCCESS: u16 = 204;
-
-    fn encode((): &()) -> Result<Bytes, serde_json::Error> {
-        Ok(Bytes::new())
-    }
-
-    fn decode(_: Bytes) -> Result<(), serde_json::Error> {
+    fn check(&self, _: &At) -> Result<(), Violation> {
         Ok(())
     }
 }
@@ -347,7 +237,7 @@ macro_rules! routes {
     ($(
         $(#[doc = $doc:literal])+
         $route:ident: $method:ident $path:literal ($parameter:ty), $query:ty, $body:ty => $answer:ty,
-        $roles:expr, $admission:ident, [$($code:ident)*];
+        $roles:expr, $admission:ident, [$($code:ident)*] $(requires $required:ident)?;
     )+) => {
         /// Every route by name, for exhaustive matches.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -381,10 +271,14 @@ macro_rules! routes {
                     method: Method::$method,
                     path: $path,
                     parameter: stringify!($parameter),
+                    parameter_form: <$parameter as Parameter>::FORM,
                     query: stringify!($query),
                     body: stringify!($body),
                     body_limit: <$body as Payload>::LIMIT,
+                    body_form: <$body as Payload>::FORM,
+                    requires: &[$(stringify!($required))?],
                     answer: stringify!($answer),
+                    answer_form: <$answer as Payload>::FORM,
                     success: <$answer as Payload>::SUCCESS,
                     roles: $roles,
                     admission: Admission::$admission,
@@ -398,7 +292,7 @@ macro_rules! routes {
 
 use Role::{Agent, Fleet, Producer};
 
-// Method, path and its parameter, query, body and answer, roles, admission, errors.
+// Method, path and its parameter, query, body and answer, roles, admission, errors, a field that the body cannot lack.
 routes! {
     /// Store an artifact under its SHA-256 digest, for an epoch. Storing it again repairs a damaged copy
     /// and makes the jobs ready that wait for it as their input.
@@ -475,11 +369,11 @@ routes! {
 
     /// Extend a name held under this fence; `held` is false when it was lost.
     RenewName: Post "/v1/named-leases/renew" (()), NoQuery, Json<NamedLeaseRequest> => Json<NamedLeaseResponse>,
-        &[Producer], Bounded, [];
+        &[Producer], Bounded, [] requires fence;
 
     /// Release a name. Releasing one that is not held changes nothing.
     ReleaseName: Post "/v1/named-leases/release" (()), NoQuery, Json<NamedLeaseRequest> => Json<NamedLeaseResponse>,
-        &[Producer], Bounded, [];
+        &[Producer], Bounded, [] requires fence;
 
     /// Open an agent's session, and end the one that the same installation had: its leases return to the queue, and nobody
     /// is blamed. Another installation is rejected while the identity is alive.
@@ -541,7 +435,7 @@ routes! {
 
     /// Create a token. The answer has its secret, which is never shown again.
     AddToken: Post "/v1/tokens" (()), NoQuery, Json<NewToken> => Json<TokenSecret>,
-        OPERATORS, Bounded, [];
+        OPERATORS, Bounded, [LabelTaken];
 
     /// Give a token another secret. The one before stays valid for the time asked for.
     RotateToken: Post "/v1/tokens/{label}/rotate" (TokenLabel), NoQuery, Json<Rotation> => Json<TokenSecret>,
@@ -559,6 +453,10 @@ routes! {
     /// `default`.
     Audit: Get "/v1/audit" (()), AuditQuery, Empty => Json<AuditResponse>,
         OPERATORS, Bounded, [];
+
+    /// Return the OpenAPI document of these routes.
+    OpenApi: Get "/openapi.json" (()), NoQuery, Empty => Document,
+        READERS, Bounded, [];
 }
 
 #[cfg(test)]
@@ -570,7 +468,8 @@ mod tests {
     fn paths_are_well_formed_and_no_two_routes_are_one() {
         for (n, route) in RouteName::ALL.iter().enumerate() {
             let Spec { method, path, parameter, doc, .. } = route.spec();
-            assert!(path.starts_with("/v1/"), "{route:?}");
+            let is_versioned = path.starts_with("/v1/") || route == &RouteName::OpenApi;
+            assert!(is_versioned, "{route:?}");
             let wanted = usize::from(*parameter != "()");
             assert_eq!(path.matches('{').count(), wanted, "{route:?}: parameters of {path}");
             assert!(doc.trim_end().ends_with('.'), "{route:?}");

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{At, Described, Form, Violation};
+
 /// The class of an agent, or the smallest class of agent that can hold a job: a number from 0 to
 /// [`SizeClass::LARGEST`]. On the wire it is that number, and reading any other one fails.
 #[derive(
@@ -36,6 +38,15 @@ impl SizeClass {
     /// The classes of job that an agent of this class can hold, the smallest first.
     pub fn holds(self) -> impl Iterator<Item = Self> {
         (0..=self.0).map(Self)
+    }
+}
+
+impl Described for SizeClass {
+    const FORM: &'static Form =
+        &Form::Whole { min: Self::SMALLEST.0 as i64, max: Self::LARGEST.0 as u64, format: "uint8" };
+
+    fn check(&self, _: &At) -> Result<(), Violation> {
+        Ok(())
     }
 }
 

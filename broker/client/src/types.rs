@@ -6,13 +6,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::limits::{
-    BATCH_MAX, FREE_JSON_BYTES_MAX, LIST_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, WAIT_MS_MAX,
+    BATCH_MAX, DEADLINE_UNIX_SECONDS_MAX, EPOCH_MAX, FREE_JSON_BYTES_MAX, HARD_LIMIT_SECONDS_MAX,
+    LABELS_MAX, LIST_MAX, NAMED_LEASE_MS_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, WAIT_MS_MAX,
 };
+use crate::rules::Rule::{self, AtMost, Not, Opaque, Pair, Share, Within};
+use crate::rules::{Characters, LABEL, Text};
 use crate::shapes::wire;
 use crate::{
     AgentId, AttemptOutcome, CompleteOutcome, Digest, EpochOutcome, EpochState, FailureClass,
     Incarnation, JobId, JobState, KindName, LeaseEpoch, RejectOutcome, SessionId, SizeClass,
 };
+
+/// The name that a [`NamedLeaseRequest`] is about.
+pub const LEASE_NAME: Text = Text::new(Characters::Printable, 1, 200);
 
 wire! {
     /// To whom an artifact belongs.
@@ -20,6 +26,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct EpochQuery {
         /// The epoch that the artifact belongs to; dropping the epoch drops it.
+        #[rule(Within(0, EPOCH_MAX))]
         pub epoch: u64,
     }
 
@@ -41,13 +48,17 @@ wire! {
         /// When the result is no longer needed, in seconds since 1970; at most 2^40. Afterwards the job is
         /// not granted. It becomes a dead letter of class `past_deadline`, until it is enqueued again with
         /// a later deadline. Lost agents alone never make a dead letter, with or without a deadline.
+        #[rule(Within(0, DEADLINE_UNIX_SECONDS_MAX))]
         #[serde(default)]
         pub deadline_unix_seconds: Option<u64>,
         /// Longest time one agent may hold the job, at least 1; the setting `hard_limit_seconds` when absent. The
         /// prover node sends none, so that the setting decides.
+        #[rule(Within(1, HARD_LIMIT_SECONDS_MAX))]
         #[serde(default)]
         pub hard_limit_seconds: Option<u32>,
-        /// Shown to people, and compared when a list asks for one; nothing else reads them. At most 16 entries, each key and value of at most 200 bytes.
+        /// Shown to people, and compared when a list asks for one; nothing else reads them. At most 16 entries, each key and
+        /// value of at most 200 characters without control characters.
+        #[rule(AtMost(LABELS_MAX), Rule::Text(&LABEL))]
         #[serde(default)]
         pub labels: BTreeMap<String, String>,
     }
@@ -96,6 +107,7 @@ wire! {
         /// Milliseconds until it runs out, by the database's clock; negative when overdue.
         pub expires_in_ms: i64,
         /// Last progress reported, 0 to 1.
+        #[rule(Share)]
         pub progress: Option<f32>,
     }
 
@@ -135,6 +147,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct EnqueueRequest {
         /// At most [`BATCH_MAX`].
+        #[rule(AtMost(BATCH_MAX))]
         pub jobs: Vec<NewJob>,
     }
 
@@ -143,6 +156,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct IdsRequest {
         /// At most [`BATCH_MAX`].
+        #[rule(AtMost(BATCH_MAX))]
         pub ids: Vec<JobId>,
     }
 
@@ -151,6 +165,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct WaitRequest {
         /// At most [`BATCH_MAX`]. Unknown ids are ignored, so that nothing but unknown ids waits for the whole time.
+        #[rule(AtMost(BATCH_MAX))]
         pub ids: Vec<JobId>,
         /// Longest wait; the broker shortens it to [`WAIT_MS_MAX`].
         pub wait_ms: u64,
@@ -172,6 +187,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct ChangesRequest {
         /// As the last answer returned it; absent to read from the beginning.
+        #[rule(Opaque)]
         #[serde(default)]
         pub cursor: Option<String>,
         /// Longest wait; the broker shortens it to [`WAIT_MS_MAX`].
@@ -223,8 +239,10 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct CloseEpochRequest {
         /// Why: `final`, `superseded` or `given_up`.
+        #[rule(Not(EpochOutcome::OF_BROKER))]
         pub outcome: EpochOutcome,
         /// A label as `NAME=VALUE`: an epoch with unfinished jobs without it, of other producers, stays open.
+        #[rule(Pair)]
         #[serde(default)]
         pub label: Option<String>,
     }
@@ -297,9 +315,11 @@ wire! {
     #[derive(Clone, Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     pub struct ClaimRequest {
-        /// The agent's name: the same one in all its requests, and after a restart.
+        /// The agent's name: the same one in all its requests, and after a restart. With a token of the role `fleet` it and
+        /// the token's label have at most 99 characters together.
         pub agent: AgentId,
         /// At most [`LIST_MAX`].
+        #[rule(AtMost(LIST_MAX))]
         pub capabilities: Vec<Capability>,
         /// The agent's class, 0 to [`SizeClass::LARGEST`]. It gets jobs of its class and below.
         pub class: SizeClass,
@@ -357,6 +377,7 @@ wire! {
         /// The holder.
         pub agent: AgentId,
         /// All leases that the agent holds, at most [`LIST_MAX`]. Each is extended by its `lease_ms`.
+        #[rule(AtMost(LIST_MAX))]
         pub leases: Vec<LeaseRef>,
     }
 
@@ -379,6 +400,7 @@ wire! {
         /// Its lease.
         pub lease: LeaseRef,
         /// Share of the work done, 0 to 1.
+        #[rule(Share)]
         pub progress: f32,
     }
 
@@ -415,6 +437,7 @@ wire! {
         pub lease: LeaseRef,
         /// Decides what happens to the job. `agent_died`, `hard_limit`, `result_lost` and `past_deadline` are
         /// set by the broker only.
+        #[rule(Not(FailureClass::OF_BROKER))]
         pub class: FailureClass,
         /// What went wrong, for the producer and the job's history.
         pub message: String,
@@ -463,10 +486,12 @@ wire! {
         /// Only jobs in this state.
         pub state: Option<JobState>,
         /// Only jobs of this epoch.
+        #[rule(Within(0, EPOCH_MAX))]
         pub epoch: Option<u64>,
         /// Only jobs with this label, as `NAME=VALUE`.
+        #[rule(Pair)]
         pub label: Option<String>,
-        /// At most [`BATCH_MAX`]; 100 when absent.
+        /// At most [`BATCH_MAX`] are returned, whatever it says; 100 when absent.
         pub limit: Option<u32>,
         /// Only jobs that were enqueued before this one: the last job of a page, to list the next page.
         pub before: Option<JobId>,
@@ -476,7 +501,8 @@ wire! {
     #[derive(Clone, Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     pub struct NamedLeaseRequest {
-        /// 1 to 200 bytes, such as `submitter/7`.
+        /// 1 to 200 characters without control characters, such as `submitter/7`.
+        #[rule(Rule::Text(&LEASE_NAME))]
         pub name: String,
         /// An identity that outlives the process.
         pub holder: AgentId,
@@ -484,9 +510,11 @@ wire! {
         /// not get it.
         pub incarnation: Incarnation,
         /// The fence returned by the acquisition; required to renew and release.
+        #[rule(Within(0, EPOCH_MAX))]
         #[serde(default)]
         pub fence: Option<u64>,
         /// How long it lasts from now, at most a day; ignored by release.
+        #[rule(Within(0, NAMED_LEASE_MS_MAX))]
         #[serde(default)]
         pub ttl_ms: u64,
     }
@@ -511,7 +539,7 @@ wire! {
     /// An error.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ErrorBody {
-        /// Stable code, `BRK-…`.
+        /// Stable code, `BRK-…`, or `SVC-…` for what the frame of the server rejects.
         pub code: String,
         /// For people.
         pub message: String,

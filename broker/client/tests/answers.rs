@@ -177,6 +177,7 @@ async fn operators_routes(
         ("revoke_token", client.revoke_token(&label).await),
         ("resume_token", client.resume_token(&label).await.map(drop)),
         ("audit", client.audit(&AuditQuery::default()).await.map(drop)),
+        ("openapi", client.openapi().await.map(drop)),
     ]
 }
 
@@ -270,6 +271,7 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
             Code::Forbidden => (403, Answer::TokenRejected),
             Code::ArtifactLost => (410, Answer::ArtifactLost),
             Code::UnknownToken => (404, Answer::Incompatible),
+            Code::LabelTaken => (409, Answer::Incompatible),
             Code::TokenSuspended => (403, Answer::TokenRejected),
             Code::IdentityTaken => (403, Answer::IdentityTaken),
             Code::UnknownSession => (409, Answer::UnknownSession),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use rollmill_broker_client::routes::{
     Claim, Complete, Fail, Heartbeat, OpenSession, Progress, Release,
 };
+use rollmill_broker_client::rules::{At, Described as _};
 use rollmill_broker_client::{
     AttemptOutcome, ClaimRequest, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
-    HeartbeatResponse, LIST_MAX, SessionId, SessionResponse,
+    HeartbeatResponse, SessionId, SessionResponse,
 };
 
 use super::call::Call;
-use super::{Answer, check_free_json, clean_text, wait_of};
+use super::{Answer, clean_text, wait_of};
 use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
@@ -20,8 +21,6 @@ use crate::store::{Arrival, Opening};
 pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
     let (bearer, mut request) = (&call.bearer, call.body);
     let tenant = &bearer.tenant;
-    check_count("capabilities", request.capabilities.len())?;
-    check_free_json(&request.info)?;
     request.agent = shared.identity(bearer, &request.agent)?;
     shared.sightings.admit(&shared.lanes, &shared.store, bearer, &request).await?;
     let shutdown = shared.shutdown.clone();
@@ -42,9 +41,6 @@ pub(super) async fn open_session(
     call: Call<OpenSession>,
 ) -> Answer<OpenSession> {
     let (bearer, request) = (&call.bearer, call.body);
-    check_count("capabilities", request.capabilities.len())?;
-    check_count("resident keys", request.resident_keys.len())?;
-    check_count("types with seconds", request.seconds.len())?;
     let agent = shared.identity(bearer, &request.agent)?;
     let info = serde_json::json!({
         "software": request.software,
@@ -52,7 +48,7 @@ pub(super) async fn open_session(
         "resident_keys": request.resident_keys,
         "seconds": request.seconds,
     });
-    check_free_json(&info)?;
+    info.check(&At::TOP)?;
     let session = SessionId::random();
     let opening = Opening {
         arrival: Arrival {
@@ -83,18 +79,8 @@ pub(super) async fn open_session(
     Ok(SessionResponse { session, agent, returned, is_shared: opened.is_shared })
 }
 
-fn check_count(what: &str, count: usize) -> Result<(), BrokerError> {
-    match count > LIST_MAX {
-        true => Err(BrokerError::bad(format!("{count} {what}; at most {LIST_MAX}"))),
-        false => Ok(()),
-    }
-}
-
 pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Answer<Heartbeat> {
     let (tenant, mut request) = (&call.bearer.tenant, call.body);
-    if request.leases.len() > LIST_MAX {
-        return Err(BrokerError::TooLarge { what: "the number of leases", max: LIST_MAX });
-    }
     request.agent = shared.identity(&call.bearer, &request.agent)?;
     shared.sightings.touch(tenant, &request.agent);
     let cancel = shared.lanes.heartbeat(tenant, request).await?;
@@ -107,9 +93,6 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Ans
 pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answer<Progress> {
     let mut request = call.body;
     request.agent = shared.identity(&call.bearer, &request.agent)?;
-    if !(0.0..=1.0).contains(&request.progress) {
-        return Err(BrokerError::bad("progress lies between 0 and 1"));
-    }
     let result = shared.lanes.progress(&call.bearer.tenant, &request).await;
     fenced(&shared, Fenced::Progress, result)?;
     Ok(CountResponse { count: 1 })
@@ -118,7 +101,6 @@ pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answe
 pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answer<Complete> {
     let mut request = call.body;
     request.agent = shared.identity(&call.bearer, &request.agent)?;
-    check_free_json(&request.stats)?;
     let (agent, lease) = (request.agent.clone(), request.lease.clone());
     let seconds = |name: &str| request.stats[name].as_f64();
     let worked = seconds("witness_seconds").zip(seconds("proving_seconds")).map(|(a, b)| a + b);
@@ -144,11 +126,6 @@ pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answe
 pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> {
     let mut request = call.body;
     let failure = request.class;
-    if failure.is_brokers() {
-        return Err(BrokerError::bad(format!(
-            "only the broker sets the failure class `{failure}`"
-        )));
-    }
     request.agent = shared.identity(&call.bearer, &request.agent)?;
     request.message = clean_text(&request.message);
     let result = shared.lanes.fail(&call.bearer.tenant, &request, spread()).await;

@@ -6,10 +6,11 @@ use std::time::Instant;
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, RawPathParams, Request};
-use axum::http::{HeaderValue, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
-use rollmill_broker_client::routes::{Admission, BodyLimit, Payload, Route};
+use rollmill_broker_client::routes::{Admission, BodyLimit, Content, Payload, Route};
+use rollmill_broker_client::rules::{At, Described};
 use rollmill_service::Connection;
 use tokio::sync::Semaphore;
 
@@ -41,11 +42,13 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let Head { bearer, parameter, query, limit, share } = head::<R>(shared, &mut parts).await?;
+    require_content_type::<R>(&parts)?;
     let admission = &shared.admission;
     let mut memory = admission.memory(R::SPEC.admission, &parts, limit.max, share)?;
     let body = read(body, limit, &mut memory).await?;
     let body = R::Body::decode(body)
         .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
+    R::Body::check(&body)?;
     let place = admission.place(R::SPEC.admission).await?;
     let handled = handler(Arc::clone(shared), Call { bearer, parameter, query, body });
     let answer = match R::SPEC.admission {
@@ -93,6 +96,7 @@ pub(super) async fn head<R: Route>(
         let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
         BrokerError::bad(format!("the query cannot be read: {found}"))
     })?;
+    query.check(&At::TOP)?;
     let limit = Limit::of::<R>(shared);
     if max_exceeded(parts, limit) {
         return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
@@ -126,6 +130,21 @@ async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerEr
         .map_err(|error| BrokerError::bad(format!("the path cannot be read: {error}")))?;
     let text = params.iter().next().map(|(_, value)| value);
     R::Parameter::read(text).map_err(BrokerError::bad)
+}
+
+/// Rejects what says that it is no JSON where JSON is expected. Bytes may come as any type.
+fn require_content_type<R: Route>(parts: &Parts) -> Result<(), BrokerError> {
+    if !matches!(R::SPEC.body_form, Content::Json(_)) || is_json(&parts.headers) {
+        return Ok(());
+    }
+    Err(BrokerError::bad("the content type is application/json"))
+}
+
+/// Whether the body says that it is JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
 /// The token of a request, whether or not it opens anything.

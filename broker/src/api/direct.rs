@@ -13,17 +13,19 @@ use rollmill_broker_client::{
 };
 use tokio::sync::SemaphorePermit;
 
+pub(crate) use super::call::is_json;
 use super::call::{self, Call};
 use super::{agents, artifacts, producers};
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
-fn call<R>(bearer: &Arc<Bearer>, body: <R::Body as Payload>::Value) -> Call<R>
+fn call<R>(bearer: &Arc<Bearer>, body: <R::Body as Payload>::Value) -> Result<Call<R>, BrokerError>
 where
     R: Route<Parameter = (), Query = NoQuery>,
 {
-    Call { bearer: Arc::clone(bearer), parameter: (), query: NoQuery {}, body }
+    R::Body::check(&body)?;
+    Ok(Call { bearer: Arc::clone(bearer), parameter: (), query: NoQuery {}, body })
 }
 
 /// What BRK-017 says about a body of Aztec's programs.
@@ -71,7 +73,7 @@ pub(crate) async fn cancel(
     bearer: &Arc<Bearer>,
     id: JobId,
 ) -> Result<(), BrokerError> {
-    let call = call(bearer, IdsRequest { ids: vec![id] });
+    let call = call(bearer, IdsRequest { ids: vec![id] })?;
     producers::cancel(Arc::clone(shared), call).await.map(drop)
 }
 
@@ -81,7 +83,7 @@ pub(crate) async fn claim(
     bearer: &Arc<Bearer>,
     request: ClaimRequest,
 ) -> Result<Option<Grant>, BrokerError> {
-    Ok(agents::claim(Arc::clone(shared), call(bearer, request)).await?.grant)
+    Ok(agents::claim(Arc::clone(shared), call(bearer, request)?).await?.grant)
 }
 
 /// Extends leases; returns whether all are still held.
@@ -90,7 +92,7 @@ pub(crate) async fn heartbeat(
     bearer: &Arc<Bearer>,
     request: HeartbeatRequest,
 ) -> Result<bool, BrokerError> {
-    let answer = agents::heartbeat(Arc::clone(shared), call(bearer, request)).await?;
+    let answer = agents::heartbeat(Arc::clone(shared), call(bearer, request)?).await?;
     Ok(answer.cancel.is_empty())
 }
 
@@ -100,7 +102,7 @@ pub(crate) async fn complete(
     bearer: &Arc<Bearer>,
     request: CompleteRequest,
 ) -> Result<CompleteOutcome, BrokerError> {
-    Ok(agents::complete(Arc::clone(shared), call(bearer, request)).await?.outcome)
+    Ok(agents::complete(Arc::clone(shared), call(bearer, request)?).await?.outcome)
 }
 
 /// Reports a failed attempt.
@@ -109,7 +111,7 @@ pub(crate) async fn fail(
     bearer: &Arc<Bearer>,
     request: FailRequest,
 ) -> Result<(), BrokerError> {
-    agents::fail(Arc::clone(shared), call(bearer, request)).await.map(drop)
+    agents::fail(Arc::clone(shared), call(bearer, request)?).await.map(drop)
 }
 
 /// Returns a job unharmed.
@@ -118,5 +120,5 @@ pub(crate) async fn release(
     bearer: &Arc<Bearer>,
     request: ReleaseRequest,
 ) -> Result<(), BrokerError> {
-    agents::release(Arc::clone(shared), call(bearer, request)).await.map(drop)
+    agents::release(Arc::clone(shared), call(bearer, request)?).await.map(drop)
 }

@@ -21,7 +21,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
-use rollmill_broker_client::{BATCH_MAX, ErrorBody, FREE_JSON_BYTES_MAX, JobId, WAIT_MS_MAX};
+use rollmill_broker_client::{ErrorBody, WAIT_MS_MAX};
 
 use crate::broker::Shared;
 use crate::error::BrokerError;
@@ -90,6 +90,7 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::RevokeToken => at::<routes::RevokeToken, _, _>(router, access::revoke),
         RouteName::ResumeToken => at::<routes::ResumeToken, _, _>(router, access::resume),
         RouteName::Audit => at::<routes::Audit, _, _>(router, access::audit),
+        RouteName::OpenApi => at::<routes::OpenApi, _, _>(router, operators::openapi),
     }
 }
 
@@ -156,29 +157,6 @@ pub(crate) fn error_response(shared: &Shared, error: &BrokerError) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-pub(crate) fn check_ids(ids: &[JobId]) -> Result<(), BrokerError> {
-    if ids.len() > BATCH_MAX {
-        return Err(BrokerError::TooLarge { what: "the number of jobs or ids", max: BATCH_MAX });
-    }
-    Ok(())
-}
-
-/// Small free-form JSON: agents' information, stats.
-pub(crate) fn check_free_json(value: &serde_json::Value) -> Result<(), BrokerError> {
-    let text = value.to_string();
-    if text.len() > FREE_JSON_BYTES_MAX {
-        return Err(BrokerError::TooLarge {
-            what: "the JSON of `info` or `stats`, in bytes,",
-            max: FREE_JSON_BYTES_MAX,
-        });
-    }
-    // Postgres has no NUL in its text or JSON.
-    if text.contains("\\u0000") {
-        return Err(BrokerError::bad("`info` and `stats` hold no NUL character"));
-    }
-    Ok(())
 }
 
 /// Text for people, cut to what the database should hold.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use rollmill_broker_client::routes::{
-    Autoscale, DropDead, History, List, Pardon, ReplayDead, Status,
+    Autoscale, DropDead, History, List, OpenApi, Pardon, ReplayDead, Status,
 };
 use rollmill_broker_client::{CountResponse, HistoryResponse, JobsResponse, StatusResponse};
 
+use super::Answer;
 use super::call::Call;
-use super::{Answer, check_ids};
 use crate::broker::Shared;
 use crate::error::BrokerError;
+use crate::openapi;
 
 pub(super) async fn status(shared: Arc<Shared>, call: Call<Status>) -> Answer<Status> {
     let (store, tenant) = (&shared.store, &call.bearer.tenant);
@@ -21,6 +22,10 @@ pub(super) async fn status(shared: Arc<Shared>, call: Call<Status>) -> Answer<St
         unable: shared.unable(tenant),
         epochs: shared.outlook(tenant).epochs,
     })
+}
+
+pub(super) async fn openapi(_: Arc<Shared>, _: Call<OpenApi>) -> Answer<OpenApi> {
+    Ok(openapi::served())
 }
 
 pub(super) async fn autoscale(shared: Arc<Shared>, call: Call<Autoscale>) -> Answer<Autoscale> {
@@ -41,7 +46,6 @@ pub(super) async fn history(shared: Arc<Shared>, call: Call<History>) -> Answer<
 }
 
 pub(super) async fn replay_dead(shared: Arc<Shared>, call: Call<ReplayDead>) -> Answer<ReplayDead> {
-    check_ids(&call.body.ids)?;
     let count = shared.store.replay(&*call.bearer, &call.body.ids).await?;
     shared.hub.became_ready();
     shared.hub.became_final();
@@ -49,7 +53,6 @@ pub(super) async fn replay_dead(shared: Arc<Shared>, call: Call<ReplayDead>) -> 
 }
 
 pub(super) async fn drop_dead(shared: Arc<Shared>, call: Call<DropDead>) -> Answer<DropDead> {
-    check_ids(&call.body.ids)?;
     let count = shared.store.drop_dead(&*call.bearer, &call.body.ids).await?;
     shared.metrics.jobs_cancelled_total.inc_by(count);
     shared.hub.became_final();

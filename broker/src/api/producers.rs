@@ -7,13 +7,13 @@ use rollmill_broker_client::routes::{
     Query, Reject, ReleaseName, RenewName, Wait,
 };
 use rollmill_broker_client::{
-    ArtifactsResponse, AttemptOutcome, BATCH_MAX, ChangesResponse, CountResponse, Digest,
-    EpochOutcome, EpochsResponse, JobState, JobView, JobsResponse, NamedLeaseRequest, NewJob,
-    RejectOutcome, UnableView, WaitResponse,
+    ArtifactsResponse, AttemptOutcome, ChangesResponse, CountResponse, Digest, EpochsResponse,
+    JobState, JobView, JobsResponse, NamedLeaseRequest, RejectOutcome, UnableView, WaitResponse,
+    rules,
 };
 
 use super::call::Call;
-use super::{Answer, check_ids, clean_text, wait_of};
+use super::{Answer, clean_text, wait_of};
 use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
@@ -27,9 +27,6 @@ pub(super) async fn put_artifacts(
     call: Call<PutArtifacts>,
 ) -> Answer<PutArtifacts> {
     let Call { bearer, query, body: bodies, .. } = call;
-    if bodies.len() > BATCH_MAX {
-        return Err(BrokerError::TooLarge { what: "the number of artifacts", max: BATCH_MAX });
-    }
     shared.disk.require_for(bearer.role)?;
     let digests = bodies.iter().map(|body| Digest::of(body)).collect();
     let epoch = (query.epoch, bearer.opens_epochs());
@@ -48,12 +45,6 @@ pub(super) async fn put_artifacts(
 
 pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<Enqueue> {
     let jobs = call.body.jobs;
-    if jobs.len() > BATCH_MAX {
-        return Err(BrokerError::TooLarge { what: "the number of jobs", max: BATCH_MAX });
-    }
-    for job in &jobs {
-        check_job(job)?;
-    }
     shared.disk.require()?;
     for job in &jobs {
         shared.metrics.know("kind", job.id.kind());
@@ -64,30 +55,12 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
     Ok(JobsResponse { jobs })
 }
 
-fn check_job(job: &NewJob) -> Result<(), BrokerError> {
-    // What Postgres can hold as a time; further than any epoch.
-    if let Some(at) = job.deadline_unix_seconds.filter(|at| *at > 1 << 40) {
-        let what = "in seconds since 1970, and at most 2^40";
-        return Err(BrokerError::bad(format!("deadline_unix_seconds is {at}; it is {what}")));
-    }
-    if job.hard_limit_seconds == Some(0) {
-        return Err(BrokerError::bad("hard_limit_seconds is 0; it is at least 1"));
-    }
-    let text_ok = |text: &String| text.len() <= 200 && !text.chars().any(char::is_control);
-    if job.labels.len() > 16 || !job.labels.iter().all(|(k, v)| text_ok(k) && text_ok(v)) {
-        return Err(BrokerError::bad("at most 16 labels of 200 bytes, without control characters"));
-    }
-    Ok(())
-}
-
 pub(super) async fn query(shared: Arc<Shared>, call: Call<Query>) -> Answer<Query> {
-    check_ids(&call.body.ids)?;
     Ok(JobsResponse { jobs: shared.store.jobs(&call.bearer.tenant, &call.body.ids).await? })
 }
 
 pub(super) async fn wait(shared: Arc<Shared>, call: Call<Wait>) -> Answer<Wait> {
     let (tenant, ids) = (&call.bearer.tenant, &call.body.ids);
-    check_ids(ids)?;
     let limit = tokio::time::sleep(wait_of(call.body.wait_ms));
     tokio::pin!(limit);
     let mut finals = shared.hub.finals();
@@ -171,7 +144,6 @@ pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Re
 }
 
 pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Cancel> {
-    check_ids(&call.body.ids)?;
     let done = shared.store.cancel(&*call.bearer, &call.body.ids).await?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), done.attempts);
     shared.metrics.jobs_cancelled_total.inc_by(done.jobs);
@@ -189,15 +161,8 @@ pub(super) async fn open_epoch(shared: Arc<Shared>, call: Call<OpenEpoch>) -> An
 
 pub(super) async fn close_epoch(shared: Arc<Shared>, call: Call<CloseEpoch>) -> Answer<CloseEpoch> {
     let Call { bearer, parameter: epoch, body, .. } = call;
-    if matches!(body.outcome, EpochOutcome::Silent | EpochOutcome::Operator) {
-        let outcome = body.outcome;
-        return Err(BrokerError::bad(format!("only the broker sets the outcome `{outcome}`")));
-    }
-    let label = body.label.as_deref().map(|label| {
-        let label = label.split_once('=').filter(|(name, _)| !name.is_empty());
-        label.ok_or_else(|| BrokerError::bad("a label is NAME=VALUE"))
-    });
-    let closed = shared.store.close_epoch(&*bearer, epoch, body.outcome, label.transpose()?);
+    let label = body.label.as_deref().map(rules::pair).transpose()?;
+    let closed = shared.store.close_epoch(&*bearer, epoch, body.outcome, label);
     let closed = closed.await?;
     if let Some(cancelled) = closed.cancelled {
         shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), cancelled.attempts);
@@ -217,12 +182,10 @@ pub(super) async fn acquire_name(
     shared: Arc<Shared>,
     call: Call<AcquireName>,
 ) -> Answer<AcquireName> {
-    check_name(&call.body)?;
     shared.store.acquire_name(&*call.bearer, &call.body).await
 }
 
 pub(super) async fn renew_name(shared: Arc<Shared>, call: Call<RenewName>) -> Answer<RenewName> {
-    check_name(&call.body)?;
     let fence = fence_of(&call.body)?;
     let response = shared.store.renew_name(&call.bearer.tenant, &call.body, fence).await?;
     if !response.held {
@@ -235,18 +198,8 @@ pub(super) async fn release_name(
     shared: Arc<Shared>,
     call: Call<ReleaseName>,
 ) -> Answer<ReleaseName> {
-    check_name(&call.body)?;
     let fence = fence_of(&call.body)?;
     shared.store.release_name(&*call.bearer, &call.body, fence).await
-}
-
-fn check_name(request: &NamedLeaseRequest) -> Result<(), BrokerError> {
-    let name_ok =
-        (1..=200).contains(&request.name.len()) && !request.name.chars().any(char::is_control);
-    if !name_ok || request.ttl_ms > 86_400_000 {
-        return Err(BrokerError::bad("a name has 1 to 200 bytes and a lease at most a day"));
-    }
-    Ok(())
 }
 
 fn fence_of(request: &NamedLeaseRequest) -> Result<u64, BrokerError> {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use parking_lot::Mutex;
@@ -175,9 +175,7 @@ async fn serve(
 
 /// Rejects what a browser can send to another site without asking it.
 fn require_json(headers: &HeaderMap) -> Result<(), BrokerError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-    match essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+    match direct::is_json(headers) {
         true => Ok(()),
         false => Err(BrokerError::bad("the content type is application/json")),
     }

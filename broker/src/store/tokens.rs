@@ -2,9 +2,10 @@
 
 use rand::RngCore;
 use rand::rngs::OsRng;
+use rollmill_broker_client::rules::{At, Described as _};
 use rollmill_broker_client::{
-    AgentId, NewToken, OVERLAP_SECONDS_MAX, Role, Rotation, TOKEN_LIMIT_MAX, TokenLabel,
-    TokenSecret, TokenState, TokenView, VALIDITY_SECONDS_MAX,
+    AgentId, FLEET_LABEL, NewToken, Role, Rotation, TOKEN_FORMS, TokenForm, TokenLabel,
+    TokenSecret, TokenState, TokenView,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -16,9 +17,6 @@ use super::sql::{
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
 
-/// Longest label of a new token, and of one of a fleet: it is part of its agents' names.
-const LABEL_MAX: usize = 60;
-const FLEET_LABEL_MAX: usize = 40;
 /// Limits of tokens that have none of their own.
 const REQUESTS: u32 = 50;
 const PRODUCER_REQUESTS: u32 = 2_000;
@@ -154,62 +152,31 @@ struct Wanted {
 }
 
 fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
-    let wrong = |text: String| Err(BrokerError::bad(text));
-    let is_name = |text: &str, max: usize| {
-        (1..=max).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    };
+    new.check(&At::TOP)?;
     let NewToken { label, role, tenant, agent, .. } = new;
-    let is_fleet = *role == Role::Fleet;
-    let label_max = if is_fleet { FLEET_LABEL_MAX } else { LABEL_MAX };
-    if !is_name(label, label_max) || (is_fleet && label.contains('.')) {
-        let of = if is_fleet { " of a fleet" } else { "" };
-        let dot = if is_fleet { "" } else { " ." };
-        return wrong(format!(
-            "the label{of} has 1 to {label_max} characters of A-Z a-z 0-9{dot} _ -"
-        ));
-    }
-    if label.bytes().all(|b| b == b'.') {
-        return wrong("the label has more than dots".to_owned());
-    }
     if RESERVED.contains(&label.as_str()) {
-        return wrong(format!("the label {label} stands for the broker itself in the record"));
+        let what = format!("the label {label} stands for the broker itself in the record");
+        return Err(BrokerError::bad(what));
     }
     let tenant = tenant.clone().map_or_else(|| own.clone(), Tenant);
-    if !is_name(tenant.as_str(), LABEL_MAX) {
-        return wrong(format!("a tenant has 1 to {LABEL_MAX} characters of A-Z a-z 0-9 . _ -"));
-    }
-    let agent = match (role, agent) {
-        (Role::Agent, Some(agent)) => Some(agent.clone()),
-        // The label is a name.
-        (Role::Agent, None) => label.parse().ok(),
-        (_, None) => None,
-        (_, Some(_)) => return wrong("only a token of the role agent names an agent".to_owned()),
+    let agent_fits = |form: &TokenForm| match (&form.agent, agent) {
+        (None, None) => true,
+        (Some(text), Some(agent)) => text.accepts(agent.as_str()),
+        (None, Some(_)) | (Some(_), None) => false,
     };
-    if agent.as_ref().is_some_and(|agent| agent.as_str().contains('.')) {
-        // Those of fleets have one.
-        return wrong(
-            "the name of a token's agent has no dot; give the token a name without one".to_owned(),
-        );
+    let mut forms = TOKEN_FORMS.iter().filter(|form| form.roles.contains(role));
+    if forms.any(|form| form.label.accepts(label) && agent_fits(form)) {
+        // The label is a name.
+        let own_name = || label.parse::<AgentId>().ok().filter(|_| *role == Role::Agent);
+        return Ok(Wanted { tenant, agent: agent.clone().or_else(own_name) });
     }
-    check_seconds("valid_seconds", new.valid_seconds, 1, VALIDITY_SECONDS_MAX)?;
-    for (what, limit) in
-        [("requests_per_second", new.requests_per_second), ("connections", new.connections)]
-    {
-        if let Some(limit) = limit.filter(|limit| !(1..=TOKEN_LIMIT_MAX).contains(limit)) {
-            return wrong(format!("{what} is {limit}; it is 1 to {TOKEN_LIMIT_MAX}"));
+    Err(BrokerError::bad(match (role, agent) {
+        (Role::Fleet, None) => format!("the label of a fleet has {}", FLEET_LABEL.says()),
+        (Role::Agent, _) => {
+            "the name of a token's agent has no dot; give the token a name without one".to_owned()
         }
-    }
-    Ok(Wanted { tenant, agent })
-}
-
-fn check_seconds(what: &str, given: Option<u64>, min: u64, max: u64) -> Result<(), BrokerError> {
-    match given.filter(|seconds| !(min..=max).contains(seconds)) {
-        Some(seconds) => {
-            Err(BrokerError::bad(format!("{what} is {seconds}; it is {min} to {max}")))
-        }
-        None => Ok(()),
-    }
+        _ => "only a token of the role agent names an agent".to_owned(),
+    }))
 }
 
 /// Seconds, which are below 2^53.
@@ -265,10 +232,7 @@ impl Store {
         };
         let mut tx = self.pool.begin().await?;
         if add.run(&mut *tx).await? == 0 {
-            return Err(BrokerError::bad(format!(
-                "a token labelled {label} exists; choose another label (`rollmill-broker tokens list` \
-                 lists them, revoked ones included)"
-            )));
+            return Err(BrokerError::LabelTaken { label: label.clone() });
         }
         let detail = format!("{label}, role {role}");
         By::record_of(by.label, &tenant, &mut tx, "add token", &detail).await?;
@@ -286,8 +250,7 @@ impl Store {
         how: &Rotation,
     ) -> Result<TokenSecret, BrokerError> {
         let Rotation { overlap_seconds, valid_seconds } = *how;
-        check_seconds("overlap_seconds", Some(overlap_seconds), 0, OVERLAP_SECONDS_MAX)?;
-        check_seconds("valid_seconds", valid_seconds, 1, VALIDITY_SECONDS_MAX)?;
+        how.check(&At::TOP)?;
         let token = secret()?;
         let rotate = TokenRotate {
             label,

@@ -1,7 +1,7 @@
 //! Reading jobs back.
 
 use rollmill_broker_client::{
-    AttemptView, BATCH_MAX, FailureClass, FailureView, JobId, JobView, LeaseView, ListQuery,
+    AttemptView, BATCH_MAX, FailureClass, FailureView, JobId, JobView, LeaseView, ListQuery, rules,
 };
 
 use super::sql::{AttemptRow, Attempts, JobRow, List, Statement, Text, View};
@@ -27,10 +27,7 @@ impl Store {
     /// [`BrokerError::UnknownJob`] for a page after a job that is gone, so that no list ends early unnoticed.
     pub async fn list(&self, tenant: &Tenant, query: &ListQuery) -> Result<Listed, BrokerError> {
         let ListQuery { state, epoch, ref label, limit, ref before } = *query;
-        let label = label.as_deref().map(|label| {
-            label.split_once('=').ok_or_else(|| BrokerError::bad("a label is NAME=VALUE"))
-        });
-        let (label, value) = label.transpose()?.unzip();
+        let (label, value) = label.as_deref().map(rules::pair).transpose()?.unzip();
         let limit = limit.unwrap_or(LIST_DEFAULT);
         // A longer list than the interface offers is cut, as the route says.
         let most = i64::from(limit).min(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX));

@@ -67,7 +67,8 @@ pub fn request(route: RouteName) -> (String, Vec<u8>) {
         | RouteName::ListTokens
         | RouteName::RevokeToken
         | RouteName::ResumeToken
-        | RouteName::Audit => String::new(),
+        | RouteName::Audit
+        | RouteName::OpenApi => String::new(),
     };
     (path, json.into_bytes())
 }
