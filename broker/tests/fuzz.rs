@@ -1,12 +1,14 @@
-//! Whatever a client sends to any route, the broker answers it with a status that is the client's fault or nobody's, and
-//! lives on.
+//! Whatever a client sends to any route, the broker answers it with a status that is the client's fault or nobody's,
+//! and lives on. What is sent here is made of a good request of each route; `conformance.rs` makes requests of the
+//! schemas of the interface.
 
 use crate::support::requests::request;
+use crate::support::target::Target;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rollmill_broker::store::Rules;
+use rollmill_broker_client::ErrorBody;
 use rollmill_broker_client::routes::RouteName;
-use rollmill_broker_client::{ErrorBody, NewToken, Role};
-use rollmill_broker_testing::TestSchema;
 use serde_json::Value;
 
 /// Requests in one run of the test, over all routes.
@@ -152,19 +154,8 @@ fn apply(route: RouteName, change: Change) -> (String, Vec<u8>) {
 #[test]
 fn no_request_of_any_route_is_the_brokers_fault() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let schema = runtime.block_on(TestSchema::new());
-    let new = NewToken {
-        requests_per_second: Some(1_000_000),
-        ..NewToken::new("the-fuzzer", Role::Operator)
-    };
-    let created = runtime.block_on(async {
-        let tenant = rollmill_broker::store::Tenant::default();
-        schema.store().await.create_token(&tenant, &new).await
-    });
-    let token = created.unwrap().token;
-    let broker = runtime.block_on(schema.broker());
-    let url = rollmill_broker::url_of(broker.address);
-    let http = rollmill_service::untimed_http_client();
+    let target = runtime.block_on(Target::new(Rules::default()));
+    let Target { url, token, http, .. } = &target;
     let routes = prop::sample::select(RouteName::ALL.to_vec());
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let tried = TestRunner::new(config).run(&(routes, changes()), |(route, change)| {
@@ -173,7 +164,7 @@ fn no_request_of_any_route_is_the_brokers_fault() {
         let request = http
             .request(method, format!("{url}{path}"))
             .header("content-type", "application/json")
-            .bearer_auth(&token)
+            .bearer_auth(token)
             .body(body);
         let (status, text) = runtime.block_on(async {
             let answer = request.send().await.map_err(|e| TestCaseError::fail(e.to_string()))?;
@@ -192,6 +183,5 @@ fn no_request_of_any_route_is_the_brokers_fault() {
     });
     tried.unwrap();
     // It serves still, and its tables are there.
-    runtime.block_on(broker.client_with(Some(&token)).status()).unwrap();
-    runtime.block_on(broker.stop());
+    runtime.block_on(target.end_well());
 }

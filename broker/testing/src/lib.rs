@@ -108,10 +108,10 @@ impl TestSchema {
         let address = or_panic(listener.local_addr());
         let process = Process::new("broker", config);
         let shutdown = process.shutdown.clone();
-        let metrics = process.metrics.clone();
+        let (metrics, conditions) = (process.metrics.clone(), process.conditions.clone());
         let task =
             tokio::spawn(async move { rollmill_broker::serve(&process, store, listener).await });
-        TestBroker { address, shutdown, metrics, task }
+        TestBroker { address, shutdown, metrics, conditions, task }
     }
 }
 
@@ -124,6 +124,8 @@ pub struct TestBroker {
     pub shutdown: Shutdown,
     /// What it counts.
     pub metrics: rollmill_service::prometheus::Registry,
+    /// Whether it can do its work.
+    pub conditions: rollmill_service::Conditions,
     task: JoinHandle<Result<(), Failure>>,
 }
 

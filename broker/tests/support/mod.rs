@@ -3,7 +3,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod aztec;
+pub mod document;
+pub mod generate;
 pub mod requests;
+pub mod target;
 
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
