@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::document::Document;
-use rollmill_broker::openapi::{self, OF_NO_OPERATION};
+use crate::support::document::{Document, EVENT_STREAM};
+use rollmill_broker::openapi::{self, LEFT_OUT, OF_NO_OPERATION};
 use rollmill_broker_client::routes::{COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::{Code, Role, SHAPE_LISTS};
 use serde_json::{Value, json};
@@ -161,6 +161,34 @@ fn every_type_of_the_tables_is_a_schema_with_its_fields() {
     }
 }
 
+/// Goal: a reader knows which paths are not described, and a path that is described is not among them.
+#[test]
+fn the_document_names_the_paths_that_it_leaves_out() {
+    let document = document();
+    let text = document.root()["info"]["description"].as_str().unwrap();
+    for path in LEFT_OUT {
+        assert!(text.contains(&format!("`{path}`")), "{path}");
+        assert!(document.root()["paths"].get(path).is_none(), "{path}");
+    }
+}
+
+/// Goal: a client knows the events of a stream. Method: every operation that answers with a stream lists them, with the
+/// schemas of types that are in the document.
+#[test]
+fn every_stream_lists_its_events() {
+    let document = document();
+    let mut streams = Vec::new();
+    for operation in document.operations() {
+        let content = &operation.spec["responses"]["200"]["content"][EVENT_STREAM];
+        for event in content["x-events"].as_array().into_iter().flatten() {
+            let name = event["name"].as_str().unwrap();
+            assert!(document.target(&event["schema"])["properties"].is_object(), "{name}");
+            streams.push((operation.id(), name));
+        }
+    }
+    assert_eq!(streams, [("Events", "caller"), ("Events", "overview")]);
+}
+
 /// Goal: bounds and patterns are those of the types. Method: values at the bounds, one beyond, and near misses.
 #[test]
 fn the_bounds_of_the_schemas_are_those_of_the_types() {
@@ -187,6 +215,10 @@ fn the_bounds_of_the_schemas_are_those_of_the_types() {
         ("JobState", json!("input_wanted"), true),
         ("JobState", json!("lost"), false),
         ("NewToken", json!({ "label": "a.b", "role": "reader" }), true),
+        ("NewToken", json!({ "label": "brokers", "role": "reader" }), true),
+        ("NewToken", json!({ "label": "broker", "role": "reader" }), false),
+        ("NewToken", json!({ "label": "loopback", "role": "fleet" }), false),
+        ("NewToken", json!({ "label": "operator.token", "role": "agent", "agent": "a" }), false),
         ("NewToken", json!({ "label": "a.b", "role": "fleet" }), false),
         ("NewToken", json!({ "label": "a.b", "role": "agent" }), false),
         ("NewToken", json!({ "label": "a.b", "role": "agent", "agent": "a" }), true),

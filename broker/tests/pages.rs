@@ -264,8 +264,8 @@ Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-b
 - A request carries its token in the header `Authorization: Bearer TOKEN`. A broker without tokens listens on loopback only and
   treats every caller as an operator of the tenant `default`. The token names the tenant; jobs, artifacts and names of another
   tenant do not exist for it.
-- Bodies are JSON, except artifacts, which are bytes, and the stream of events. The broker rejects unknown fields of a request; a client must ignore unknown
-  fields of an answer. [Types](#types) lists the fields.
+- Bodies are JSON, except artifacts, which are bytes, and the stream of events. The broker rejects unknown fields of a request; a
+  client must ignore unknown fields of an answer. [Types](#types) lists the fields.
 - A request with JSON needs the header `Content-Type: application/json`, and a POST with bytes any type but that of a form. Over
   plain HTTP the request's `Host` must be a name of the broker. [TLS](book/tls.md#pages-in-a-browser) has the rules, which answer
   with SVC-012 to SVC-014.

@@ -75,7 +75,7 @@ async fn a_label_that_stands_for_the_broker_is_rejected() {
         let new = NewToken::new(name, Role::Operator);
         let error = store.create_token(&Tenant::default(), &new).await.unwrap_err();
         assert!(matches!(error, BrokerError::BadRequest { .. }), "{error}");
-        assert!(error.to_string().contains("stands for the broker"), "{error}");
+        assert!(error.to_string().contains("stand for the broker itself"), "{error}");
     }
 }
 

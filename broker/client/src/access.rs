@@ -19,8 +19,12 @@ pub const VALIDITY_SECONDS_MAX: u64 = 3_653 * 86_400;
 /// Largest limit of requests per second, and of connections, that a token can have.
 pub const TOKEN_LIMIT_MAX: u32 = 1_000_000;
 
+/// Labels that stand in the record for the broker itself, for commands on its database, and for callers without a
+/// token. A token has none of them, or what its bearer does would look like what the broker does.
+pub const RESERVED_LABELS: &[&str] = &["broker", "database", "loopback", "operator.token"];
 /// The label of a new token.
-pub const NEW_LABEL: Text = Text::new(Characters::Name, 1, 60).more_than_dots();
+pub const NEW_LABEL: Text =
+    Text::new(Characters::Name, 1, 60).more_than_dots().except(RESERVED_LABELS);
 /// The label of a new token of a fleet: the names of its agents start with it and a dot.
 pub const FLEET_LABEL: Text = Text::new(Characters::Undotted, 1, 40);
 /// The label of a new token of one agent that has no other name.
@@ -59,7 +63,8 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct NewToken {
         /// Its name for people and for the record: 1 to 60 of the characters `A-Z a-z 0-9 . _ -`, and at most 40
-        /// without a dot for the role `fleet`. A label is never used twice.
+        /// without a dot for the role `fleet`. A label is never used twice; `broker`, `database`, `loopback` and
+        /// `operator.token` stand for the broker itself.
         #[rule(Rule::Text(&NEW_LABEL))]
         pub label: String,
         /// What the bearer may do.

@@ -84,12 +84,14 @@ pub struct Text {
     pub max: usize,
     /// Whether one of them must be another than a dot.
     pub more_than_dots: bool,
+    /// Texts that it may not be, since they stand for the broker itself.
+    pub reserved: &'static [&'static str],
 }
 
 impl Text {
     /// A text of `min` to `max` of these characters.
     pub const fn new(characters: Characters, min: usize, max: usize) -> Self {
-        Self { characters, min, max, more_than_dots: false }
+        Self { characters, min, max, more_than_dots: false, reserved: &[] }
     }
 
     /// The same, if it has another character than dots: a path loses parts that are only dots.
@@ -97,21 +99,28 @@ impl Text {
         Self { more_than_dots: true, ..self }
     }
 
+    /// The same, if it is none of these texts, which stand for the broker itself.
+    pub const fn except(self, reserved: &'static [&'static str]) -> Self {
+        Self { reserved, ..self }
+    }
+
     /// Whether it may be this text.
     pub fn accepts(&self, text: &str) -> bool {
         (self.min..=self.max).contains(&text.chars().count())
             && text.chars().all(|character| self.characters.has(character))
             && !(self.more_than_dots && text.chars().all(|character| character == '.'))
+            && !self.reserved.contains(&text)
     }
 
-    /// The regular expression of its schema. Where that does not state the length, the schema does.
+    /// The regular expression of its schema. Where that does not state the length, the schema does, as it does for texts
+    /// that are reserved.
     pub fn pattern(&self) -> String {
         format!("^{}$", self.expression())
     }
 
     /// The same as a part of another one.
     pub(crate) fn expression(&self) -> String {
-        let Self { characters, min, max, more_than_dots } = *self;
+        let Self { characters, min, max, more_than_dots, .. } = *self;
         let class = characters.class();
         match more_than_dots {
             true => format!(r"\.*[{}][{class}]*", characters.class_without_dot()),
@@ -122,9 +131,16 @@ impl Text {
 
     /// What it may be, after `has`.
     pub fn says(&self) -> String {
-        let Self { characters, min, max, more_than_dots } = *self;
+        let Self { characters, min, max, more_than_dots, reserved } = *self;
         let dots = if more_than_dots { " and more than dots" } else { "" };
-        format!("{min} to {max} characters {}{dots}", characters.says())
+        let others = match reserved.is_empty() {
+            true => String::new(),
+            false => {
+                let names = reserved.join(", ");
+                format!(", and is none of {names}, which stand for the broker itself")
+            }
+        };
+        format!("{min} to {max} characters {}{dots}{others}", characters.says())
     }
 }
 
@@ -518,6 +534,9 @@ mod tests {
             ("..", NAME, true),
             ("..", NAME.more_than_dots(), false),
             (".a", NAME.more_than_dots(), true),
+            ("broker", NAME, true),
+            ("broker", NAME.except(&["me", "broker"]), false),
+            ("brokers", NAME.except(&["me", "broker"]), true),
             ("a.b", Text::new(Characters::Undotted, 1, 60), false),
             // Characters are counted, and not bytes.
             (&"é".repeat(200), LABEL, true),

@@ -83,12 +83,16 @@ fn string(rules: &[Rule]) -> Value {
 }
 
 fn text(wanted: &Text) -> Value {
-    json!({
+    let mut schema = json!({
         "type": "string",
         "pattern": wanted.pattern(),
         "minLength": wanted.min,
         "maxLength": wanted.max,
-    })
+    });
+    if !wanted.reserved.is_empty() {
+        schema["not"] = json!({ "enum": wanted.reserved });
+    }
+    schema
 }
 
 /// An enumeration, or those of its names that callers may use.

@@ -8,7 +8,6 @@ use sqlx::PgConnection;
 
 use super::sql::{Audit, AuditList, AuditRow, Statement};
 use super::{Store, Tenant};
-use crate::broker::OPERATOR_TOKEN_FILE;
 use crate::error::BrokerError;
 
 /// Label in the record for what a broker does by itself.
@@ -17,8 +16,6 @@ const BROKER: &str = "broker";
 pub const DATABASE: &str = "database";
 /// Label in the record for a caller that needs no token.
 pub(crate) const LOOPBACK: &str = "loopback";
-/// Labels that no token has, or what its bearer does would look like what the broker does.
-pub(super) const RESERVED: [&str; 4] = [BROKER, DATABASE, LOOPBACK, OPERATOR_TOKEN_FILE];
 /// Ids that one entry names.
 const IDS_MAX: usize = 20;
 
@@ -90,5 +87,19 @@ impl Store {
             detail: row.detail,
         };
         Ok(AuditResponse { entries: rows.into_iter().map(view).collect(), more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_client::RESERVED_LABELS;
+
+    use super::*;
+    use crate::broker::OPERATOR_TOKEN_FILE;
+
+    /// Goal: no token can have a label under which the record lists what no token did.
+    #[test]
+    fn the_labels_that_stand_for_the_broker_are_reserved() {
+        assert_eq!(RESERVED_LABELS, [BROKER, DATABASE, LOOPBACK, OPERATOR_TOKEN_FILE]);
     }
 }

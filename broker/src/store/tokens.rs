@@ -9,7 +9,7 @@ use rollmill_broker_client::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::audit::{By, RESERVED};
+use super::audit::By;
 use super::sql::{
     BearerRow, Bearers, Statement, TokenAdd, TokenResume, TokenRevoke, TokenRotate, TokenRow,
     Tokens, TokensAny,
@@ -154,10 +154,6 @@ struct Wanted {
 fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
     new.check(&At::TOP)?;
     let NewToken { label, role, tenant, agent, .. } = new;
-    if RESERVED.contains(&label.as_str()) {
-        let what = format!("the label {label} stands for the broker itself in the record");
-        return Err(BrokerError::bad(what));
-    }
     let tenant = tenant.clone().map_or_else(|| own.clone(), Tenant);
     let agent_fits = |form: &TokenForm| match (&form.agent, agent) {
         (None, None) => true,

@@ -168,6 +168,7 @@ impl Document {
                     kind => is_kind(value, kind),
                 },
                 "enum" => wanted.as_array().unwrap().contains(value),
+                "not" => self.first(wanted, value, at).is_some(),
                 "minimum" => compare(value, wanted).is_none_or(Ordering::is_ge),
                 "maximum" => compare(value, wanted).is_none_or(Ordering::is_le),
                 "minLength" => length(value).is_none_or(|length| length >= number(wanted)),
@@ -310,10 +311,11 @@ mod tests {
     #[test]
     fn the_validator_knows_every_keyword() {
         let small = json!({ "$ref": "#/components/schemas/Small" });
-        let table: [(Value, &[Value], &[Value]); 17] = [
+        let table: [(Value, &[Value], &[Value]); 18] = [
             (json!({ "type": "integer" }), &[json!(1), json!(1.0)], &[json!(1.5), json!("1")]),
             (json!({ "type": ["string", "null"] }), &[json!("a"), json!(null)], &[json!(1)]),
             (json!({ "enum": ["a", "b"] }), &[json!("a")], &[json!("c"), json!(null)]),
+            (json!({ "not": { "enum": ["a"] } }), &[json!("b"), json!(null)], &[json!("a")]),
             (json!({ "minimum": 2 }), &[json!(2), json!(2.5), json!("x")], &[json!(1), json!(1.9)]),
             (
                 json!({ "maximum": u64::MAX }),

@@ -313,6 +313,8 @@ impl<'a> Generator<'a> {
             let bound = keyword(name).and_then(whole);
             all.extend(bound.map(|bound| integer(bound + step)));
         }
+        let reserved = keyword("not").and_then(|not| not["enum"].as_array());
+        all.extend(reserved.into_iter().flatten().cloned());
         if let Some(max) = size("maxLength") {
             all.extend([json!("a".repeat(max + 1)), json!("é".repeat(max + 1))]);
         }
