@@ -3,10 +3,12 @@
 use rollmill_errors::Bare;
 use rollmill_l1::abi::{self, AztToken, Deployments, FeePortal, Registry, Rollup, word};
 use rollmill_l1::alloy::consensus::Transaction;
+use rollmill_l1::alloy::eips::BlockId;
 use rollmill_l1::alloy::primitives::aliases::U96;
 use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::alloy::sol_types::SolCall;
+use rollmill_l1::alloy::rpc::types::TransactionRequest;
+use rollmill_l1::alloy::sol_types::{SolCall, SolError};
 use rollmill_l1::{EpochProven, TxRequest};
 use rollmill_node::PoolError;
 use rollmill_node_client::ClientError;
@@ -192,26 +194,39 @@ impl Upgrade<'_> {
         let (last, rollup) = (beta.tip(), beta.deployment.rollup);
         let slot = beta.blocks.get(&last).map_or(0, |block| block.slot);
         let args = abi::EpochArgs { epoch: beta.epoch(slot), lastBlock: last, ..call.args.clone() };
-        let by = self.user.account();
+        let what = "proof of alpha's epoch";
         let unchanged = abi::submit_calldata(call.args, call.proof.to_vec());
-        let answer = self.l1.call(by, rollup, unchanged).await?;
-        self.crossed("proof of alpha's epoch", answer)?;
-        let fitted = abi::submit_calldata(args, call.proof.to_vec());
-        let answer = self.l1.call(by, rollup, fitted.clone()).await?;
+        // Beta is younger than that epoch.
+        let answer = self.crossed::<Rollup::EpochWithoutBlocks>(what, unchanged, BlockId::latest());
+        let answer = answer.await?;
+        self.rejected(what, "rollup of beta", &answer);
         // Everything but the proof is beta's own, so only the verifier can reject it.
         let what = "proof of alpha, arguments of beta's epoch";
-        if !answer.as_ref().is_err_and(|reason| reason.contains("ProofRejected")) {
-            return Err(unmet(what, &format!("expected ProofRejected, got {answer:?}")));
-        }
-        self.crossed(what, answer)?;
+        let fitted = abi::submit_calldata(args, call.proof.to_vec());
+        let answer = self.crossed::<Rollup::ProofRejected>(what, fitted.clone(), BlockId::latest());
+        let answer = answer.await?;
+        self.rejected(what, "rollup of beta", &answer);
         self.crossed_in_a_transaction(rollup, fitted).await
     }
 
-    fn crossed(&mut self, what: &str, answer: Result<Bytes, String>) -> Result<(), Error> {
-        let Err(reason) = answer else { return Err(unmet(what, "beta's rollup accepted it")) };
-        let line: String = reason.lines().next().unwrap_or_default().chars().take(80).collect();
-        self.rejected(what, "rollup of beta", &line);
-        Ok(())
+    /// Requires that beta's rollup rejects a call with the error `E`, on the state after a block of L1. Returns its words.
+    async fn crossed<E: SolError>(
+        &self,
+        what: &str,
+        input: Bytes,
+        after: BlockId,
+    ) -> Result<String, Error> {
+        let (by, rollup) = (self.user.account(), self.sides[BETA].deployment.rollup);
+        let request = TransactionRequest::default().from(by).to(rollup).input(input.into());
+        let data = match self.l1.provider().call(request).block(after).await {
+            Ok(_) => return Err(unmet(what, "beta's rollup accepted it")),
+            Err(error) => {
+                let data = error.as_error_resp().and_then(|payload| payload.as_revert_data());
+                data.ok_or_else(|| rpc("call")(error))?
+            }
+        };
+        let expected = E::SIGNATURE;
+        reason_of::<E>(&data).map_err(|got| unmet(what, &format!("expected {expected}, got {got}")))
     }
 
     async fn crossed_in_a_transaction(
@@ -219,14 +234,21 @@ impl Upgrade<'_> {
         rollup: Address,
         input: Bytes,
     ) -> Result<(), Error> {
-        let request = TxRequest::call("crossed proof", rollup, input);
+        let what = "that proof in a transaction";
+        let request = TxRequest::call("crossed proof", rollup, input.clone());
         let request = TxRequest { gas_limit: Some(CROSSED_GAS), ..request };
         let receipt = self.user.l1.send(request).await?;
         if receipt.succeeded {
-            return Err(unmet("proof of alpha in a transaction", "beta's rollup accepted it"));
+            return Err(unmet(what, "beta's rollup accepted it"));
         }
-        let answer = format!("reverted after {} gas", receipt.gas_used);
-        self.rejected("that proof in a transaction", "rollup of beta", &answer);
+        if receipt.gas_used >= CROSSED_GAS {
+            return Err(unmet(what, "it ran out of gas"));
+        }
+        // A receipt names no reason, but the state before its block does.
+        let before = BlockId::number(receipt.block_number.saturating_sub(1));
+        let answer = self.crossed::<Rollup::ProofRejected>(what, input, before).await?;
+        let answer = format!("{answer}, after {} gas", receipt.gas_used);
+        self.rejected(what, "rollup of beta", &answer);
         Ok(())
     }
 
@@ -271,6 +293,15 @@ fn is_other_version(answer: &ClientError, expected: u64, got: u64) -> bool {
     answer.node_code() == Some(rejected.code()) && answer.to_string().ends_with(&cause)
 }
 
+/// A revert in words: as a success if it is the error `E`, else as a failure.
+fn reason_of<E: SolError>(data: &Bytes) -> Result<String, String> {
+    let words = abi::describe_revert(data).unwrap_or_else(|| format!("revert data {data}"));
+    match data.starts_with(&E::SELECTOR) {
+        true => Ok(words),
+        false => Err(words),
+    }
+}
+
 fn unmet(what: &str, reason: &str) -> Error {
     Error::Upgrade { what: what.to_owned(), reason: reason.to_owned() }
 }
@@ -294,5 +325,17 @@ mod tests {
         assert!(!is_other_version(&answer("NODE-022", &version), 7, 6));
         let anchor = TxRejection::UnknownAnchor { anchor: Fr::from(5u64) };
         assert!(!is_other_version(&answer("NODE-021", &anchor), 7, 6));
+    }
+
+    #[test]
+    fn only_the_expected_error_of_the_contract_is_the_rejection() {
+        let rejected = Rollup::ProofRejected { epoch: 3, lastBlock: 2 }.abi_encode();
+        let words = reason_of::<Rollup::ProofRejected>(&rejected.clone().into()).unwrap();
+        assert!(words.starts_with("ProofRejected"), "{words}");
+        let other = reason_of::<Rollup::EpochWithoutBlocks>(&rejected.into()).unwrap_err();
+        assert_eq!(other, words);
+        for data in [&[0u8; 0][..], &[0xff, 0xfe, 0xfd]] {
+            assert!(reason_of::<Rollup::ProofRejected>(&data.to_vec().into()).is_err(), "{data:?}");
+        }
     }
 }
