@@ -136,17 +136,14 @@ pub struct Rejection {
 impl Rejection {
     /// What the body of an answer that is no success says; `None` without a code.
     pub fn read(status: StatusCode, body: &[u8]) -> Option<Self> {
-        let ErrorBody { code, message } = serde_json::from_slice(body).ok()?;
+        let ErrorBody { code, message } = ErrorBody::read(body)?;
         let message = match message.starts_with(&format!("{code}: ")) {
             true => message,
             // The frame of a server, for the host or the form of the request, leaves its code out of the message.
-            false if code.starts_with("SVC-") => format!("{code}: {message}"),
+            false if code.starts_with("SVC-") => bounded(&format!("{code}: {message}")),
             false => return None,
         };
-        let message: String =
-            message.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
-        let status = status.as_u16();
-        rollmill_errors::is_code(&code).then_some(Self { status, code, message })
+        Some(Self { status: status.as_u16(), code, message })
     }
 
     /// Whether the server asks for the same request later.
@@ -168,6 +165,19 @@ pub struct ErrorBody {
     pub code: String,
     /// Text for people; starts with the code, except from a server's frame.
     pub message: String,
+}
+
+impl ErrorBody {
+    /// What a body says, on one line and of bounded length; `None` without a stable code.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let Self { code, message } = serde_json::from_slice(body).ok()?;
+        rollmill_errors::is_code(&code).then(|| Self { message: bounded(&message), code })
+    }
+}
+
+/// Text from somebody else, as it is shown.
+fn bounded(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect()
 }
 
 impl Transport {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::{Method, header};
-use rollmill_net::{Answer, Backoff, Limits, Tls, Transport};
+use rollmill_net::{Answer, Backoff, ErrorBody, Limits, Tls, Transport};
 use tokio::task::JoinSet;
 
 use crate::batches::batches;
@@ -12,10 +12,10 @@ use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
     AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
     CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest,
-    EpochOutcome, EpochQuery, EpochView, ErrorBody, FailRequest, Grant, HeartbeatRequest,
-    HeartbeatResponse, IdsRequest, Incarnation, JobId, JobView, NamedLeaseRequest,
-    NamedLeaseResponse, NewJob, Options, ProgressRequest, RejectRequest, RejectResponse,
-    ReleaseRequest, SessionRequest, SessionResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
+    EpochOutcome, EpochQuery, EpochView, FailRequest, Grant, HeartbeatRequest, HeartbeatResponse,
+    IdsRequest, Incarnation, JobId, JobView, NamedLeaseRequest, NamedLeaseResponse, NewJob,
+    Options, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, SessionRequest,
+    SessionResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -487,9 +487,7 @@ impl Client {
         if status.is_success() {
             return Ok(bytes);
         }
-        let ErrorBody { code, message } = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| ErrorBody { code: String::new(), message: String::new() });
-        let error = ClientError::of_answer(self.url(), status.as_u16(), code, message);
+        let error = ClientError::of_answer(self.url(), status.as_u16(), ErrorBody::read(&bytes));
         Err(Failed { retry_after, error })
     }
 }

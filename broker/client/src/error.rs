@@ -2,7 +2,7 @@
 
 use crate::{Answer, Digest, Role};
 use rollmill_errors::{Coded, Disposition};
-use rollmill_net::{AddressError, Foreign, Rejection, TransportError, Unreachable};
+use rollmill_net::{AddressError, ErrorBody, Foreign, Rejection, TransportError, Unreachable};
 
 /// What happened. [`ClientError::answer`] says what it means for the next step.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +142,13 @@ impl ClientError {
         }
     }
 
-    /// The error of an answer that is no success.
-    pub(crate) fn of_answer(url: &str, status: u16, code: String, message: String) -> Self {
+    /// The error of an answer that is no success, by what its body says.
+    pub(crate) fn of_answer(url: &str, status: u16, told: Option<ErrorBody>) -> Self {
         let url = url.to_owned();
-        if !crate::Code::is_one(&code) {
+        let Some(ErrorBody { code, message }) = told.filter(|it| crate::Code::is_one(&it.code))
+        else {
             return Self::NotABroker { url, status };
-        }
+        };
         match Answer::of(status, Some(&code)) {
             Answer::Transient => Self::Unavailable { url, status, broker_code: code, message },
             _ => Self::Rejected { status, broker_code: code, message },

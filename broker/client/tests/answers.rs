@@ -242,6 +242,18 @@ async fn an_answer_without_a_brokers_code_passes_on_every_route() {
     expect(Vec::new(), Answer::Transient).await;
 }
 
+/// A message comes from whatever answers, and ends in logs and on terminals.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_shown_on_one_line_and_in_part_if_it_is_long() {
+    let message = format!("line\\nother\\u001b[31m {}", "x".repeat(100_000));
+    let body = format!(r#"{{"code":"BRK-020","message":"{message}"}}"#);
+    let fake = Fake::start(move |_| http(409, "", &body)).await;
+    let error = fake.client(Duration::ZERO).status().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("BRK-020: lineother[31m xx"), "{text}");
+    assert!(text.len() < 1000 && !text.contains(char::is_control), "{} bytes", text.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
     for code in Code::ALL {
