@@ -4,9 +4,9 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-use rollmill_l1::blob::Short;
+use rollmill_l1::blob::{self, Short};
 use rollmill_l1::{L1BlockRef, L1Error};
-use rollmill_protocol::{BlobFr, Commitment, EthAddress, Fr};
+use rollmill_protocol::{BlobFr, ChainLink, Commitment, EthAddress, Fr};
 
 /// A block of L1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,35 @@ pub struct ProposedBlock {
     /// Bitmap of the committee's members that signed.
     pub signers: u64,
     pub data: Data,
+}
+
+impl ProposedBlock {
+    /// What L1 records of a block with this link and data, if the committee's first member signed it alone. For tests,
+    /// whose blocks come from no L1.
+    pub fn with_link(block_number: u64, link: &ChainLink, data: Data) -> Self {
+        let versioned_hash = match link.tx_count {
+            0 => [0; 32],
+            _ => blob::Commitment(link.commitment.0).versioned_hash(),
+        };
+        Self {
+            block_number,
+            archive_root: link.archive_root,
+            header_hash: link.header_hash,
+            chain: link.chain(),
+            slot: link.slot,
+            coinbase: link.coinbase,
+            total_fees: link.total_fees,
+            tx_count: link.tx_count,
+            versioned_hash,
+            z: link.z,
+            y: link.y,
+            commitment: link.commitment,
+            in_hash: link.in_hash,
+            out_root: link.out_root,
+            signers: 1,
+            data,
+        }
+    }
 }
 
 /// A message from L1 to the rollup.

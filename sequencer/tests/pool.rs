@@ -125,24 +125,8 @@ impl Network {
                 };
                 let opening = block.opening(commitment);
                 let link = block.chain_link(parent.chain, &opening);
-                let proposed = ProposedBlock {
-                    block_number: block.header.block_number,
-                    archive_root: link.archive_root,
-                    header_hash: link.header_hash,
-                    chain: link.chain(),
-                    slot: link.slot,
-                    coinbase: link.coinbase,
-                    total_fees: link.total_fees,
-                    tx_count: link.tx_count,
-                    versioned_hash: [0; 32],
-                    z: link.z,
-                    y: link.y,
-                    commitment: link.commitment,
-                    in_hash: link.in_hash,
-                    out_root: link.out_root,
-                    signers: 1,
-                    data,
-                };
+                let number = block.header.block_number;
+                let proposed = ProposedBlock::with_link(number, &link, data);
                 let count = block.txs.len();
                 let slot = if count == 0 { Slot::Empty } else { Slot::Full(count) };
                 (slot, vec![(self.slot, L1Event::BlockProposed(proposed))])

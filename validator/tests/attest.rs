@@ -116,29 +116,12 @@ impl Proposer {
     /// The event of the next block on L1, and on to it.
     fn propose(&mut self, slot: u64, txs: &[Tx]) -> ProposedBlock {
         let (block, commitment, store) = self.block(slot, 0xc0, txs);
-        let opening = block.opening(commitment);
-        let link = block.chain_link(self.chain, &opening);
-        let proposed = ProposedBlock {
-            block_number: block.header.block_number,
-            archive_root: link.archive_root,
-            header_hash: link.header_hash,
-            chain: link.chain(),
-            slot: link.slot,
-            coinbase: link.coinbase,
-            total_fees: link.total_fees,
-            tx_count: link.tx_count,
-            versioned_hash: [1; 32],
-            z: opening.z,
-            y: opening.y,
-            commitment,
-            in_hash: link.in_hash,
-            out_root: link.out_root,
-            signers: 1,
-            data: match txs.is_empty() {
-                true => Data::None,
-                false => Data::Blob(encode(&block.txs).unwrap()),
-            },
+        let link = block.chain_link(self.chain, &block.opening(commitment));
+        let data = match txs.is_empty() {
+            true => Data::None,
+            false => Data::Blob(encode(&block.txs).unwrap()),
         };
+        let proposed = ProposedBlock::with_link(block.header.block_number, &link, data);
         (self.header, self.store, self.chain) = (block.header, store, link.chain());
         proposed
     }

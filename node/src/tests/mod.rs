@@ -172,25 +172,7 @@ impl Proposer {
         self.store = store;
         self.chain = link.chain();
         self.header = block.header.clone();
-        let versioned_hash = [u8::from(!txs.is_empty()); 32];
-        ProposedBlock {
-            block_number: block.header.block_number,
-            archive_root: link.archive_root,
-            header_hash: link.header_hash,
-            chain: link.chain(),
-            slot: link.slot,
-            coinbase: link.coinbase,
-            total_fees: link.total_fees,
-            tx_count: link.tx_count,
-            versioned_hash,
-            z: opening.z,
-            y: opening.y,
-            commitment: opening.commitment,
-            in_hash: link.in_hash,
-            out_root: link.out_root,
-            signers: 1,
-            data: data(&block.txs),
-        }
+        ProposedBlock::with_link(block.header.block_number, &link, data(&block.txs))
     }
 
     /// The next block with transactions `ids`, anchored in the parent, as an event.
