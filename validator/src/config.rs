@@ -59,7 +59,7 @@ pub struct CommitteeConfig {
     #[arg(id = "committee.listen_token", long, value_name = "file:PATH|env:NAME")]
     pub listen_token: Option<Secret>,
 
-    /// Maximum blocks of other members to check concurrently
+    /// Maximum blocks of one slot to check concurrently
     #[arg(id = "committee.checks", long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = values::whole(1..=64_usize))]
     pub checks: usize,

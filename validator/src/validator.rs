@@ -21,7 +21,7 @@ const READS: usize = 4;
 /// What a validator needs besides its node and its key.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Proposals that are checked at once.
+    /// Proposals of one slot that are checked at once.
     pub checks: usize,
     /// How long a proposal waits for others that are being checked.
     pub turn: Duration,
@@ -37,7 +37,9 @@ pub struct Validator<D> {
     kzg: Kzg,
     duties: D,
     reads: Arc<Semaphore>,
-    checks: Arc<Semaphore>,
+    /// For slots of even and of odd number. Proposals of the present slot and the next are checked, and the proposer of
+    /// one must not be able to take all places from that of the other.
+    checks: [Arc<Semaphore>; 2],
     turn: Duration,
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Metrics,
@@ -54,7 +56,9 @@ impl<D: Duties> Validator<D> {
         metrics: Metrics,
     ) -> Self {
         let Settings { checks, turn, token } = settings;
-        let [reads, checks] = [READS, checks].map(|places| Arc::new(Semaphore::new(places)));
+        let [reads, even, odd] =
+            [READS, checks, checks].map(|places| Arc::new(Semaphore::new(places)));
+        let checks = [even, odd];
         Self { node, signer, kzg, duties, reads, checks, turn, token, metrics }
     }
 
@@ -91,7 +95,8 @@ impl<D: Duties> Validator<D> {
             };
             return Ok(signed.signature);
         }
-        let place = self.place(&self.checks).await?;
+        let [even, odd] = &self.checks;
+        let place = self.place(if vote.slot.is_multiple_of(2) { even } else { odd }).await?;
         let validator = Arc::clone(self);
         let signature = blocking(move || {
             let _place = place;

@@ -544,3 +544,23 @@ async fn further_proposals_are_turned_away_while_the_places_are_taken() {
     assert!(!metrics(&served.member.registry).contains(checking));
     served.shutdown.start();
 }
+
+/// Attack: whoever proposes in the next slot asks for blocks with a bad proof, which are dear to check, so that members
+/// have no place for the block of the present slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proposer_of_the_next_slot_takes_no_place_from_that_of_the_present_one() {
+    let change = |settings: &mut Settings| (settings.checks, settings.turn) = (1, Duration::ZERO);
+    let mut member = Member::with(change, (0..4).map(|i| key(i).address()).collect());
+    let proposer = Proposer::new();
+    let mut slow = proposer.proposal(SLOT + 1, 0xc0, proposer.txs(0..1));
+    slow.txs[0].client_proof[0] = 9;
+    let (validator, bytes) = (Arc::clone(&member.validator), slow.to_bytes());
+    let asking = tokio::spawn(async move { validator.attest(bytes).await });
+    while !metrics(&member.registry).contains("rollmill_validator_checks 1") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(member.attest(&slow).await.unwrap_err().code(), "VAL-005");
+    member.accept(&proposer.proposal(SLOT, 0xc0, proposer.txs(0..1))).await;
+    drop(member.gate.take());
+    asking.await.unwrap().unwrap();
+}
