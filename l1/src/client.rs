@@ -39,6 +39,7 @@ impl From<&Block> for L1BlockRef {
 #[derive(Debug, Clone)]
 pub struct L1Client {
     provider: RootProvider,
+    failover: Failover,
     chain_id: u64,
 }
 
@@ -52,7 +53,13 @@ impl L1Client {
     pub async fn connect(urls: &[String], chain_id: u64) -> Result<Self, L1Error> {
         let failover = Failover::new(urls, chain_id)?;
         failover.check().await?;
-        Ok(Self { provider: RootProvider::new(RpcClient::new(failover, false)), chain_id })
+        let provider = RootProvider::new(RpcClient::new(failover.clone(), false));
+        Ok(Self { provider, failover, chain_id })
+    }
+
+    /// See [`Failover::expect_block`].
+    pub(crate) fn expect_block(&self, number: u64) {
+        self.failover.expect_block(number);
     }
 
     /// The chain that every endpoint serves.

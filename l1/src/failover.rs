@@ -82,6 +82,19 @@ fn asks_for_the_head(request: &RequestPacket) -> bool {
     request.method() == "eth_getBlockByNumber" && params.starts_with("[\"latest\"")
 }
 
+/// The number of the block that a request asks for, if it names it by its number.
+fn asked_block(request: &RequestPacket) -> Option<u64> {
+    let request = request.as_single().filter(|one| one.method() == "eth_getBlockByNumber")?;
+    let (number, _): (U64, bool) = serde_json::from_str(request.params()?.get()).ok()?;
+    Some(number.to())
+}
+
+/// Whether a response says that there is no such thing.
+fn is_null(response: &ResponsePacket) -> bool {
+    let ResponsePacket::Single(response) = response else { return false };
+    response.payload.as_success().is_some_and(|result| result.get() == "null")
+}
+
 #[derive(Debug)]
 struct Inner {
     chain_id: u64,
@@ -92,6 +105,8 @@ struct Inner {
     genesis: OnceLock<B256>,
     /// Requests for the newest block so far.
     polls: AtomicU64,
+    /// A block that L1 has had, see [`Failover::expect_block`].
+    expected: AtomicU64,
 }
 
 /// A transport that tries its endpoints in turn, starting with the one that responded last.
@@ -101,7 +116,7 @@ struct Inner {
 /// lags is left: it responds with old data. The next one is asked after a timeout, a broken
 /// connection, an HTTP error, or a response about the endpoint and not about the request (a limit, an
 /// internal error, a missing state); if no endpoint has a better one, the last such response is
-/// returned.
+/// returned. A block that L1 has had is missing only if every endpoint says so.
 ///
 /// A signed transaction goes to all endpoints at the same time, so that one that accepts and loses it
 /// does no harm. It has one nonce, so it is included at most once.
@@ -144,7 +159,14 @@ impl Failover {
             preferred: AtomicUsize::new(0),
             genesis: OnceLock::new(),
             polls: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
         })))
+    }
+
+    /// Says that L1 has had a block of this number. Until the next call, an endpoint that has no block of this number or
+    /// a lower one may lag: the others are asked, and there is none only if all endpoints say so.
+    pub(crate) fn expect_block(&self, number: u64) {
+        self.0.expected.store(number, Ordering::Relaxed);
     }
 
     /// Asks every endpoint for its chain. One that serves another chain is an error even if others
@@ -337,16 +359,26 @@ impl Inner {
         }
     }
 
+    /// Whether an endpoint lacks a block that L1 has had.
+    fn is_lacking(&self, request: &RequestPacket, response: &ResponsePacket) -> bool {
+        let expected = self.expected.load(Ordering::Relaxed);
+        is_null(response) && asked_block(request).is_some_and(|number| number <= expected)
+    }
+
     /// Asks one endpoint after the other. A response about its endpoint is returned only if no other
     /// endpoint has a better one.
     async fn ask_each(&self, request: &RequestPacket) -> Result<ResponsePacket, TransportError> {
         let n = self.endpoints.len();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
-        let mut poor = None;
+        let (mut poor, mut lacking) = (None, Vec::new());
         for step in 0..n {
             let index = (first + step) % n;
             match self.ask_one(index, request).await {
+                Answer::Good(response) if self.is_lacking(request, &response) => {
+                    reasons.push(format!("{}: it lacks the block", self.endpoints[index].url));
+                    lacking.push(response);
+                }
                 Answer::Good(response) => {
                     if step > 0 {
                         let url = &self.endpoints[index].url;
@@ -361,6 +393,12 @@ impl Inner {
                 }
                 Answer::None(reason) => reasons.push(reason),
             }
+        }
+        // L1 has none now if all say so. Otherwise those that did not answer may have it.
+        if lacking.len() == n
+            && let Some(response) = lacking.pop()
+        {
+            return Ok(response);
         }
         match poor {
             // A response of a node is more informative than a timeout.

@@ -200,6 +200,8 @@ impl Follower {
     }
 
     async fn is_canonical(&self, block: L1BlockRef) -> Result<bool, L1Error> {
+        // An endpoint that lags does not have it, and has not replaced it.
+        self.client.expect_block(block.number);
         let now = self.client.block(BlockNumberOrTag::Number(block.number)).await?;
         Ok(now.is_some_and(|now| now.header.hash == block.hash))
     }

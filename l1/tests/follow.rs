@@ -427,3 +427,29 @@ async fn a_first_sync_over_a_failing_endpoint_completes() {
     println!("{} requests failed, {errors} polls, seed {}", proxy.failed(), proxy::SEED);
     assert!(proxy.failed() > 30, "the proxy failed {} requests only", proxy.failed());
 }
+
+/// Goal: an endpoint that lags, when the good one fails for a moment, is no reorganisation: nothing is undone. A shorter
+/// chain counts only if all endpoints have it.
+#[tokio::test]
+async fn an_endpoint_without_the_followed_blocks_rewinds_nothing() {
+    let anvil = Anvil::start();
+    let (good, lagging) = (Proxy::before(&anvil.url).await, Proxy::before(&anvil.url).await);
+    let urls = [good.url.clone(), lagging.url.clone()];
+    let client = L1Client::connect(&urls, CHAIN_ID).await.unwrap();
+    mine(&anvil.client().await, 10).await;
+    let nobody = Followed { rollup: Address::ZERO, inbox: Address::ZERO };
+    let mut follower = Follower::start(client, nobody, 0).await.unwrap();
+    assert!(follower.poll().await.unwrap().is_empty());
+    assert_eq!(follower.tip().number, 10);
+
+    lagging.set(Fault::Behind);
+    good.set(Fault::Down);
+    let error = follower.poll().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert_eq!(follower.tip().number, 10);
+    good.set(Fault::None);
+    assert!(follower.poll().await.unwrap().is_empty());
+    assert_eq!(follower.tip().number, 10);
+    good.set(Fault::Behind);
+    assert_eq!(summary(&follower.poll().await.unwrap()), ["rewind 1"]);
+}

@@ -45,11 +45,13 @@ pub enum Fault {
     ForeignReceipts,
     /// The newest block is always block 1.
     StaleHead,
+    /// The newest block is always block 1, and there are no higher ones.
+    Behind,
     /// Raw transactions are accepted by the rules of a real pool, which are stricter than anvil's: see [`pool`].
     RealPool,
 }
 
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 16] = [
     Fault::None,
     Fault::Down,
     Fault::Busy,
@@ -64,6 +66,7 @@ const FAULTS: [Fault; 15] = [
     Fault::NoReceipts,
     Fault::ForeignReceipts,
     Fault::StaleHead,
+    Fault::Behind,
     Fault::RealPool,
 ];
 
@@ -242,8 +245,19 @@ fn instead(fault: Fault, body: &[u8]) -> Option<Vec<u8>> {
             Some(result(body, &serde_json::Value::Null))
         }
         Fault::OldFees if asks("eth_feeHistory") => Some(old_fees(body)),
+        Fault::Behind
+            if asks("eth_getBlockByNumber") && block_number(body).is_some_and(|it| it > 1) =>
+        {
+            Some(result(body, &serde_json::Value::Null))
+        }
         _ => None,
     }
+}
+
+/// The block that a request names by its number.
+fn block_number(body: &[u8]) -> Option<u64> {
+    let request: serde_json::Value = serde_json::from_slice(body).ok()?;
+    u64::from_str_radix(request["params"][0].as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
 /// The node's response as the proxy forwards it.
@@ -304,7 +318,9 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             std::future::pending::<()>().await;
         }
         let body = match String::from_utf8(body.clone()) {
-            Ok(text) if fault == Fault::StaleHead => text.replace("\"latest\"", "\"0x1\"").into(),
+            Ok(text) if matches!(fault, Fault::StaleHead | Fault::Behind) => {
+                text.replace("\"latest\"", "\"0x1\"").into()
+            }
             _ => body,
         };
         let target = state.target.lock().clone();
