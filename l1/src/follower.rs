@@ -20,8 +20,7 @@ use crate::event::{self, Followed, L1Event};
 const FINAL_SPAN: u64 = 2_000;
 /// Maximum L1 blocks of one poll, so that a caller can store its progress.
 const BLOCKS_A_POLL: u64 = 128;
-/// Events after which one poll ends, for the same reason: memory is bounded by what one L1 block can hold
-/// beyond them.
+/// Events after which one poll ends, for the same reason: memory is bounded by what one step can find beyond them.
 const EVENTS_A_POLL: usize = 256;
 /// How often one poll starts over because L1 changed meanwhile, before it leaves the rest to the next
 /// poll.

@@ -20,6 +20,9 @@ use crate::l1_events::{
     ProposedBlock, WantedBlob,
 };
 
+/// Blobs after which an update ends, at the end of an L1 block: 32 MiB. A poll of final L1 blocks can find thousands.
+const BLOBS_MAX: usize = 256;
+
 /// Events of one deployment.
 #[derive(Debug)]
 pub struct RollupEvents {
@@ -27,6 +30,7 @@ pub struct RollupEvents {
     contract: RollupContract,
     followed: Followed,
     blobs: Arc<dyn BlockBlobs>,
+    blobs_max: usize,
     /// Dropped after a reorganisation and on errors: the stored positions determine where to continue.
     follower: Option<Follower>,
 }
@@ -34,11 +38,12 @@ pub struct RollupEvents {
 /// What a poll found, with the data of its blocks.
 enum Filled {
     All(Vec<(u64, L1Event)>),
-    /// The events before the L1 block of a block whose data is missing.
+    /// The events before the L1 block of a block whose data is missing, as the error says, or before which there are
+    /// enough blobs.
     Before {
         events: Vec<(u64, L1Event)>,
         l1_block: L1BlockRef,
-        error: L1SourceError,
+        error: Option<L1SourceError>,
     },
 }
 
@@ -51,7 +56,13 @@ impl RollupEvents {
         blobs: Arc<dyn BlockBlobs>,
     ) -> Self {
         let followed = Followed { rollup: contract.address(), inbox: abi::address(inbox) };
-        Self { client, contract, followed, blobs, follower: None }
+        Self { client, contract, followed, blobs, blobs_max: BLOBS_MAX, follower: None }
+    }
+
+    /// Ends an update after so many blobs, at the end of an L1 block.
+    #[cfg(test)]
+    pub(crate) fn with_blobs_max(self, blobs_max: usize) -> Self {
+        Self { blobs_max, ..self }
     }
 
     async fn poll(&mut self, known: &[L1Position]) -> Result<Option<L1Update>, L1SourceError> {
@@ -81,7 +92,8 @@ impl RollupEvents {
                 Ok(is_news.then_some(L1Update::Extend { to, time, finalized, events }))
             }
             Filled::Before { events, l1_block, error } => {
-                if l1_block.number <= newest.number + 1 {
+                let is_next = l1_block.number <= newest.number + 1;
+                if let Some(error) = error.filter(|_| is_next) {
                     return Err(error);
                 }
                 let before = self.before(&l1_block).await?;
@@ -107,9 +119,15 @@ impl RollupEvents {
 
     /// Adds the blobs. `tip` is the L1 block up to which `seen` is complete.
     async fn fill(&self, seen: Vec<Seen>, tip: &L1BlockRef) -> Result<Filled, L1SourceError> {
-        let mut events = Vec::with_capacity(seen.len());
+        let mut events: Vec<(u64, L1Event)> = Vec::with_capacity(seen.len());
+        let mut blobs = 0;
         for event in seen {
             let Some(l1_block) = event.place().map(|place| place.block) else { continue };
+            // The events of an L1 block stay together.
+            let is_new = events.last().is_some_and(|(number, _)| *number < l1_block.number);
+            if blobs >= self.blobs_max && is_new {
+                return Ok(Filled::Before { events, l1_block, error: None });
+            }
             let mut event = convert(event)?;
             if let L1Event::BlockProposed(block) = &mut event
                 && let Err(BlobMissing(reason)) = self.add_blob(block, l1_block).await
@@ -118,10 +136,12 @@ impl RollupEvents {
                     let (block, versioned_hash) = (block.block_number, block.versioned_hash);
                     let error = L1SourceError::DataMissing { block, versioned_hash, reason };
                     events.retain(|(number, _)| *number < l1_block.number);
-                    return Ok(Filled::Before { events, l1_block, error });
+                    return Ok(Filled::Before { events, l1_block, error: Some(error) });
                 }
                 block.data = Data::Missing;
             }
+            let has_blob = |block: &ProposedBlock| matches!(block.data, Data::Blob(_));
+            blobs += usize::from(matches!(&event, L1Event::BlockProposed(it) if has_blob(it)));
             events.push((l1_block.number, event));
         }
         Ok(Filled::All(events))

@@ -290,6 +290,25 @@ async fn a_block_whose_data_is_missing_is_waited_for_after_all_that_is_before_it
     of.extends(3, 5, &rest).await;
 }
 
+/// Goal: a first sync over final L1 blocks, which come many at a time, holds a bounded number of blobs and loses none.
+/// Method: at most two of an update; the third is in the L1 block of the second, which stays whole.
+#[tokio::test]
+async fn an_update_ends_after_enough_blobs_with_the_events_of_its_l1_block() {
+    let mut of = Deployment::new().await;
+    of.source = of.source.with_blobs_max(2);
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|id| of.block(&[id], true));
+    of.mine(vec![proposed(&first)]);
+    of.mine(vec![proposed(&second), proposed(&third)]);
+    of.mine(vec![]);
+    of.mine(vec![proposed(&fourth)]);
+    of.mine(vec![]);
+    of.l1.chain().finalized = Some(5);
+    let events = [(1, found(&first)), (2, found(&second)), (2, found(&third))];
+    of.extends(0, 3, &events).await;
+    of.extends(3, 5, &[(4, found(&fourth))]).await;
+    assert!(of.after(5).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_block_that_l1_pruned_is_reported_without_its_data() {
     let mut of = Deployment::new().await;
