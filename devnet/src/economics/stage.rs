@@ -261,7 +261,12 @@ impl Stage {
         self.require_rejection(step, E::SIGNATURE, got)?;
         let request = self.request(step, call);
         let receipt = sender.send(request).await.map_err(|error| self.failed(step, error))?;
-        let got = if receipt.succeeded { "a transaction that succeeded" } else { E::SIGNATURE };
+        let got = match receipt.succeeded {
+            true => "a transaction that succeeded",
+            // That would be another reason.
+            false if receipt.gas_used >= GAS_LIMIT => "a transaction that ran out of gas",
+            false => E::SIGNATURE,
+        };
         self.require_rejection(step, E::SIGNATURE, got.to_owned())?;
         self.report.rejected(step, E::SIGNATURE);
         Ok(())
