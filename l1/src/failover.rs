@@ -1,5 +1,6 @@
 //! One transport over several RPC endpoints: the next one is asked when the current one fails.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -30,7 +31,6 @@ const RETRIES: usize = 3;
 /// First and longest pause before a retry.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
 
-#[derive(Debug)]
 struct Endpoint {
     /// Scheme, host and port: all of the URL that may be shown.
     url: String,
@@ -40,6 +40,12 @@ struct Endpoint {
     /// Set once the endpoint has reported the right chain id and block 0. No other request goes to it
     /// before.
     checked: AtomicBool,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// The chain of an endpoint.

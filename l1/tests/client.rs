@@ -137,6 +137,7 @@ async fn errors_do_not_repeat_what_is_secret_in_a_url() {
     ] {
         proxy.set(Fault::None);
         let client = L1Client::connect(std::slice::from_ref(&url), CHAIN_ID).await.unwrap();
+        assert!(!format!("{client:?}").contains("s3cret"));
         for fault in [Fault::Down, Fault::Busy] {
             proxy.set(fault);
             let error = client.latest().await.unwrap_err();
