@@ -4,15 +4,22 @@
 mod s3;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{agent, capability, job};
+use crate::support::{Bench, agent, capability, job};
 use axum::body::Bytes;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use rollmill_broker::Config;
 use rollmill_broker::objects::{Found, Objects, PART_BYTES, object_store};
-use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
-use rollmill_broker_client::{Answer, AuditQuery, ClaimRequest, CompleteRequest, Digest, JobState};
+use rollmill_broker::policy::Next;
+use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Tenant};
+use rollmill_broker_client::{
+    Answer, AuditQuery, ClaimRequest, CompleteRequest, Digest, FailureClass, JobState, LeaseRef,
+    RejectOutcome,
+};
 use rollmill_broker_testing::TestSchema;
 use s3::{BUCKET, Fault, KEY, S3, SECRET};
 
@@ -251,6 +258,147 @@ async fn child_with_a_faulty_bucket() {
     client.put_artifact(7, result.clone()).await.unwrap();
     assert_eq!(once.get_artifact(&digest).await.unwrap(), result, "repaired");
     broker.stop().await;
+}
+
+/// A job with a result in the object store, or with its input there, leased to `a` and done if it has the result.
+async fn large_job(store: Objects, schema: TestSchema, of: &str) -> (Bench, LeaseRef, Digest) {
+    let large = body(ROW_ARTIFACT_BYTES_MAX + 1, 1);
+    let store = schema.store_with(store).await;
+    let bench = Bench { schema, store, tenant: Tenant::default() };
+    let input: &[u8] = if of == "input" { &large } else { b"input" };
+    let job = bench.ready_job_with(7, "leaf", 1, input).await;
+    let lease = bench.lease("a").await;
+    if of == "input" {
+        return (bench, lease, job.id.input());
+    }
+    let result = bench.put(7, &large).await;
+    bench.complete("a", &lease, result).await.unwrap();
+    (bench, lease, result)
+}
+
+fn directory(schema: &TestSchema) -> LocalFileSystem {
+    std::fs::create_dir_all(schema.objects()).unwrap();
+    LocalFileSystem::new_with_prefix(schema.objects()).unwrap()
+}
+
+/// Fault: the object store is slow. Nobody waits for a job meanwhile: what a rejection, a failure and a search for lost
+/// results have to read, they read before they lock the job. Method: its row is asked for, for as long as the store takes.
+#[tokio::test]
+async fn a_slow_object_store_locks_no_job() {
+    for ask in ["reject", "fail", "heal"] {
+        let schema = TestSchema::new().await;
+        let wait =
+            ThrottleConfig { wait_get_per_call: Duration::from_secs(1), ..Default::default() };
+        let slow = Objects::over(ThrottledStore::new(directory(&schema), wait), "slow");
+        let of = if ask == "fail" { "input" } else { "result" };
+        let (bench, lease, digest) = large_job(slow, schema, of).await;
+        if ask == "heal" {
+            let object = bench.schema.objects().join(format!("default/7/{digest}"));
+            std::fs::remove_file(object).unwrap();
+        }
+        let pool = bench.store.pool().clone();
+        let asking = tokio::spawn(async move {
+            match ask {
+                "reject" => {
+                    let rejected = bench.reject(&lease, digest).await;
+                    assert_eq!(rejected.outcome, RejectOutcome::Reopened);
+                }
+                "fail" => {
+                    let next = bench.fail("a", &lease, FailureClass::InputMissing).await.unwrap();
+                    assert!(matches!(next, Next::Retry { .. }), "{next:?}: it can be read");
+                }
+                _ => {
+                    let mut views = vec![bench.view(&lease).await];
+                    assert_eq!(bench.store.heal(&bench.tenant, &mut views).await.unwrap(), 1);
+                }
+            }
+        });
+        let (mut free, mut locked) = (0, 0);
+        while !asking.is_finished() {
+            let row = sqlx::query("SELECT seq FROM job FOR UPDATE NOWAIT").execute(&pool).await;
+            match row {
+                Ok(_) => free += 1,
+                Err(_) => locked += 1,
+            }
+        }
+        asking.await.unwrap();
+        assert!(free > locked, "{ask}: {free} looks found it free, {locked} locked");
+    }
+}
+
+/// Fault: an upload repairs a result after somebody found it lost, and before that somebody has locked its job. The job
+/// stays done. Method: the test holds the job until the other waits for it.
+#[tokio::test]
+async fn a_result_that_is_repaired_meanwhile_is_not_lost() {
+    for bytes in [b"a small one".to_vec(), body(ROW_ARTIFACT_BYTES_MAX + 1, 1)] {
+        let bench = Arc::new(Bench::new().await);
+        bench.ready_job(7, "leaf", 1).await;
+        let lease = bench.lease("a").await;
+        let result = bench.put(7, &bytes).await;
+        bench.complete("a", &lease, result).await.unwrap();
+        // As many bytes as the small one has.
+        bench.sql("DELETE FROM artifact_body WHERE octet_length(body) = 11").await;
+        // There is no such file of the small one.
+        let _ = std::fs::remove_file(bench.schema.objects().join(format!("default/7/{result}")));
+
+        let mut views = vec![bench.view(&lease).await];
+        let mut holder = bench.store.pool().begin().await.unwrap();
+        sqlx::query("SELECT seq FROM job FOR UPDATE").execute(&mut *holder).await.unwrap();
+        let pid = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
+        let pid = pid.fetch_one(&mut *holder).await.unwrap();
+        let healer = Arc::clone(&bench);
+        let healing =
+            tokio::spawn(async move { healer.store.heal(&healer.tenant, &mut views).await });
+        let waits =
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+        let waits = || sqlx::query_scalar::<_, bool>(waits).bind(pid).fetch_one(bench.store.pool());
+        while !waits().await.unwrap() {
+            assert!(!healing.is_finished(), "it looks for the job");
+        }
+        bench.put(7, &bytes).await;
+        holder.rollback().await.unwrap();
+        assert_eq!(healing.await.unwrap().unwrap(), 0);
+        assert_eq!(bench.only_job().await.state, JobState::Done);
+    }
+}
+
+/// Goal: an answer that names a large result does not read it each time. Method: the object goes away, which only who
+/// reads it can notice: each replica reads it once if it was not written there, and the fetch of it reopens the job.
+#[tokio::test]
+async fn answers_read_a_large_result_once_and_its_fetch_finds_a_loss() {
+    let schema = TestSchema::new().await;
+    let (writer, reader) = (schema.broker().await, schema.broker().await);
+    let client = writer.client();
+    let input = client.put_artifact(7, b"input".to_vec()).await.unwrap();
+    let job = job(7, "leaf", input);
+    client.enqueue(vec![job.clone()]).await.unwrap();
+    let large = body(ROW_ARTIFACT_BYTES_MAX + 1, 1);
+    for (broker, reads_first) in [(&writer, false), (&reader, true)] {
+        let claim = ClaimRequest::new(agent("a"), vec![capability("leaf")]);
+        let grant = client.claim(&claim).await.unwrap().unwrap();
+        let digest = client.put_artifact(7, large.clone()).await.unwrap();
+        client.complete(&CompleteRequest::new(agent("a"), grant.lease(), digest)).await.unwrap();
+        let asked = broker.client();
+        let state = async || {
+            let ids = std::slice::from_ref(&job.id);
+            let waited = asked.wait(ids, Duration::ZERO).await.unwrap().jobs.remove(0).state;
+            let changed = asked.changes(7, None, Duration::ZERO).await.unwrap().jobs.remove(0);
+            assert_eq!(changed.state, waited);
+            waited
+        };
+        if reads_first {
+            assert_eq!(state().await, JobState::Done);
+        }
+        let object = schema.objects().join(format!("default/7/{digest}"));
+        std::fs::remove_file(object).unwrap();
+        assert_eq!(state().await, JobState::Done, "not read again");
+        let error = asked.get_artifact(&digest).await.unwrap_err();
+        assert_eq!(error.answer(), Answer::ArtifactLost, "{error}");
+        let view = asked.jobs(std::slice::from_ref(&job.id)).await.unwrap().remove(0);
+        assert_eq!((view.state, view.result), (JobState::Ready, None));
+    }
+    writer.stop().await;
+    reader.stop().await;
 }
 
 /// Fault: two replicas with a directory each over one database. The second does not serve, and says which store it needs;

@@ -68,7 +68,7 @@ pub(super) async fn wait(shared: Arc<Shared>, call: Call<Wait>) -> Answer<Wait> 
         // Marked as seen before the query, so that a change during the query is not missed.
         finals.mark_unchanged();
         let mut jobs = shared.store.jobs(tenant, ids).await?;
-        shared.count_lost(shared.store.heal(tenant, &mut jobs).await?);
+        shared.count_lost(shared.store.heal_new(tenant, &mut jobs).await?);
         let waits = |unable: &UnableView| {
             jobs.iter().any(|job| {
                 matches!(job.state, JobState::Ready | JobState::Delayed)
@@ -104,7 +104,7 @@ pub(super) async fn changes(shared: Arc<Shared>, call: Call<Changes>) -> Answer<
         let changed = shared.store.changes(tenant, epoch, &cursor).await?;
         let (mut jobs, more) = (changed.jobs, changed.more);
         cursor = changed.cursor;
-        shared.count_lost(shared.store.heal(tenant, &mut jobs).await?);
+        shared.count_lost(shared.store.heal_new(tenant, &mut jobs).await?);
         let is_over = limit.is_elapsed() || shared.shutdown.is_started();
         if !jobs.is_empty() || more || is_over {
             let unable = shared.unable(tenant);

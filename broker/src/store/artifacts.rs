@@ -98,6 +98,7 @@ impl Store {
         // Bytes first: a row must never name an object that is not there.
         let bytes = write.finish(digest).await?;
         self.trust(&tenant, digest);
+        self.remember(object_path(&tenant, epoch, generation, digest));
         let made_ready = self.put_object_row((&tenant, epoch, generation), digest, bytes).await?;
         Ok(Uploaded { place: Place::Object, made_ready })
     }

@@ -4,6 +4,9 @@
 //! (a fetch, an enqueue, a wait) reopens the job: nobody is blamed and the digest is not banned,
 //! since the same bytes may well have been right. An input that cannot be read is requested from
 //! its producer. Blame needs bytes that were read whole.
+//!
+//! An object may take long to read, so none is read while a job is locked: whoever completes the job would wait for
+//! it. What depends on the bytes reads them first, then locks, and reads again if a copy was written meanwhile.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as ObjectPath;
@@ -25,6 +28,13 @@ const SUSPECTS_MAX: usize = 4096;
 /// Objects of one request that are read at a time.
 const READS: usize = 8;
 
+/// Objects that are remembered as whole; beyond, all are forgotten, and are read once more.
+const WHOLE_MAX: usize = 32_768;
+
+/// How often an artifact is read for one request because copies of it are written meanwhile. Each such write leaves a
+/// whole copy, so that more than two are as good as never needed.
+pub(super) const LOOKS: usize = 4;
+
 /// What is stored under a digest.
 pub(super) enum Stored {
     /// Bytes in the database that have the digest.
@@ -41,6 +51,29 @@ impl Stored {
     pub(super) fn is_whole(&self) -> bool {
         matches!(self, Self::Row(_) | Self::Object { .. })
     }
+}
+
+/// What was found of an artifact while nothing was locked, and the copies that there were.
+pub(super) struct Look {
+    stored: Stored,
+    copies: Vec<Version>,
+}
+
+/// A copy as it was: its epoch, the generation of that, and the version of its rows.
+type Version = (u64, u64, String);
+
+fn versions(copies: &[ArtifactCopy]) -> Vec<Version> {
+    let version = |copy: &ArtifactCopy| (copy.epoch.0, copy.generation.0, copy.version.clone());
+    copies.iter().map(version).collect()
+}
+
+/// Which objects have to be read to say that they are whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    /// Every one, whatever is known of it.
+    All,
+    /// Those that this store neither wrote nor read as a whole before.
+    New,
 }
 
 /// An artifact to be read.
@@ -159,6 +192,15 @@ impl Store {
         self.suspects.lock().remove(&(tenant.clone(), digest));
     }
 
+    /// Remembers that an object is whole: its bytes passed through this store, and had their digest.
+    pub(super) fn remember(&self, path: ObjectPath) {
+        let mut whole = self.whole_objects.lock();
+        if whole.len() >= WHOLE_MAX {
+            whole.clear();
+        }
+        whole.insert(path);
+    }
+
     /// Reopens every done job that has this result, and returns how many. Returns where the bytes are instead
     /// if they can be read after all, since an upload may have repaired them meanwhile.
     async fn reopen_lost(
@@ -166,19 +208,26 @@ impl Store {
         tenant: &Tenant,
         digest: Digest,
     ) -> Result<Result<Stored, u64>, BrokerError> {
-        let mut tx = self.pool.begin().await?;
-        let locked = LockResult { tenant, result: digest }.all(&mut *tx).await?;
-        let seqs: Vec<i64> = locked.iter().map(|row| row.seq).collect();
-        let stored = self.read(&mut tx, tenant, digest, None).await?;
-        if stored.is_whole() {
-            return Ok(Ok(stored));
+        for _ in 0..LOOKS {
+            let look = self.look(tenant, digest).await?;
+            if look.stored.is_whole() {
+                return Ok(Ok(look.stored));
+            }
+            let mut tx = self.pool.begin().await?;
+            let locked = LockResult { tenant, result: digest }.all(&mut *tx).await?;
+            if Self::still(&mut tx, tenant, digest, Some(&look)).await?.is_none() {
+                tx.rollback().await?;
+                continue;
+            }
+            let seqs: Vec<i64> = locked.iter().map(|row| row.seq).collect();
+            Self::reopen_without_blame(&mut tx, &seqs, digest).await?;
+            tx.commit().await?;
+            if !seqs.is_empty() {
+                tracing::warn!(%digest, jobs = seqs.len(), "result lost; jobs reopened");
+            }
+            return Ok(Err(seqs.len() as u64));
         }
-        Self::reopen_without_blame(&mut tx, &seqs, digest).await?;
-        tx.commit().await?;
-        if !seqs.is_empty() {
-            tracing::warn!(%digest, jobs = seqs.len(), "result lost; jobs reopened");
-        }
-        Ok(Err(seqs.len() as u64))
+        Err(BrokerError::Overloaded)
     }
 
     /// Reopens done jobs whose result cannot be read. The caller holds their locks.
@@ -194,12 +243,32 @@ impl Store {
         Ok(())
     }
 
-    /// Reopens the done jobs among `views` whose result cannot be read, and updates their views.
-    /// Returns how many.
+    /// Reopens the done jobs among `views` whose result cannot be read, and updates their views. Reads every result.
+    /// Returns how many jobs were reopened.
     pub async fn heal(
         &self,
         tenant: &Tenant,
         views: &mut Vec<JobView>,
+    ) -> Result<u64, BrokerError> {
+        self.heal_by(tenant, views, Reads::All).await
+    }
+
+    /// As [`Self::heal`], for answers that name the same results again and again: an object that this store wrote, or
+    /// has read as a whole, is not read again. If it was damaged since, whoever fetches it finds that, and its job is
+    /// reopened then.
+    pub async fn heal_new(
+        &self,
+        tenant: &Tenant,
+        views: &mut Vec<JobView>,
+    ) -> Result<u64, BrokerError> {
+        self.heal_by(tenant, views, Reads::New).await
+    }
+
+    async fn heal_by(
+        &self,
+        tenant: &Tenant,
+        views: &mut Vec<JobView>,
+        reads: Reads,
     ) -> Result<u64, BrokerError> {
         let results: Vec<Digest> = views
             .iter()
@@ -209,7 +278,7 @@ impl Store {
         if results.is_empty() {
             return Ok(0);
         }
-        let lost = self.unreadable(tenant, results).await?;
+        let lost = self.unreadable(tenant, results, reads).await?;
         let mut reopened = 0;
         for digest in lost {
             reopened += self.reopen_lost(tenant, digest).await?.err().unwrap_or(0);
@@ -221,32 +290,8 @@ impl Store {
         Ok(reopened)
     }
 
-    /// Reads an artifact: any copy whose bytes have the digest, the newest epoch's first; or only that of one epoch.
-    pub(super) async fn read(
-        &self,
-        connection: &mut PgConnection,
-        tenant: &Tenant,
-        digest: Digest,
-        only: Option<u64>,
-    ) -> Result<Stored, BrokerError> {
-        let mut copies = ArtifactCopies { tenant, digest }.all(&mut *connection).await?;
-        copies.retain(|copy| only.is_none_or(|epoch| epoch == copy.epoch.0));
-        for copy in &copies {
-            let body = match copy.place.0 {
-                Place::Object => None,
-                Place::Row => {
-                    let body = ArtifactBody { tenant, digest, epoch: copy.epoch.0 };
-                    body.optional(&mut *connection).await?.map(|row| row.body)
-                }
-            };
-            if let Some(stored) = self.whole(tenant, digest, copy, body).await? {
-                return Ok(stored);
-            }
-        }
-        Ok(if copies.is_empty() { Stored::Absent } else { Stored::Damaged })
-    }
-
-    /// As [`Self::read`], without a connection while an object is read: that may take long, and there are few.
+    /// Reads an artifact: any copy whose bytes have the digest, the newest epoch's first; or only that of one epoch. No
+    /// connection is held while an object is read: that may take long, and there are few.
     pub(super) async fn read_apart(
         &self,
         tenant: &Tenant,
@@ -255,7 +300,37 @@ impl Store {
     ) -> Result<Stored, BrokerError> {
         let mut copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
         copies.retain(|copy| only.is_none_or(|epoch| epoch == copy.epoch.0));
-        for copy in &copies {
+        self.read_copies(tenant, digest, &copies, Reads::All).await
+    }
+
+    /// As [`Self::read_apart`], for a transaction that follows: see [`Self::still`].
+    pub(super) async fn look(&self, tenant: &Tenant, digest: Digest) -> Result<Look, BrokerError> {
+        let copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+        let stored = self.read_copies(tenant, digest, &copies, Reads::All).await?;
+        Ok(Look { stored, copies: versions(&copies) })
+    }
+
+    /// Whether the artifact can be read, as it was found before the caller's locks. [`None`] if nobody looked, or if a
+    /// copy came, went or was written since: then the caller releases its locks and looks again. Reads no bytes.
+    pub(super) async fn still(
+        tx: &mut PgConnection,
+        tenant: &Tenant,
+        digest: Digest,
+        look: Option<&Look>,
+    ) -> Result<Option<bool>, BrokerError> {
+        let Some(look) = look else { return Ok(None) };
+        let copies = ArtifactCopies { tenant, digest }.all(tx).await?;
+        Ok((versions(&copies) == look.copies).then_some(look.stored.is_whole()))
+    }
+
+    async fn read_copies(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        copies: &[ArtifactCopy],
+        reads: Reads,
+    ) -> Result<Stored, BrokerError> {
+        for copy in copies {
             let body = match copy.place.0 {
                 Place::Object => None,
                 Place::Row => {
@@ -263,7 +338,7 @@ impl Store {
                     body.optional(&self.pool).await?.map(|row| row.body)
                 }
             };
-            if let Some(stored) = self.whole(tenant, digest, copy, body).await? {
+            if let Some(stored) = self.whole((tenant, digest), copy, body, reads).await? {
                 return Ok(stored);
             }
         }
@@ -273,27 +348,34 @@ impl Store {
     /// A copy, with its body if that lies in the database, if its bytes have the digest.
     async fn whole(
         &self,
-        tenant: &Tenant,
-        digest: Digest,
+        (tenant, digest): (&Tenant, Digest),
         copy: &ArtifactCopy,
         body: Option<Vec<u8>>,
+        reads: Reads,
     ) -> Result<Option<Stored>, BrokerError> {
         if copy.place.0 == Place::Row {
             let body = body.filter(|body| Digest::of(body) == digest);
             return Ok(body.map(Stored::Row));
         }
         let path = object_path(tenant, copy.epoch.0, copy.generation.0, digest);
-        let found = self.objects.check(&path, digest).await?;
-        let stored = Stored::Object { path, bytes: copy.bytes.0 };
-        Ok((found == Found::Whole).then_some(stored))
+        let is_known = reads == Reads::New && self.whole_objects.lock().contains(&path);
+        if !is_known {
+            if self.objects.check(&path, digest).await? != Found::Whole {
+                self.whole_objects.lock().remove(&path);
+                return Ok(None);
+            }
+            self.remember(path.clone());
+        }
+        Ok(Some(Stored::Object { path, bytes: copy.bytes.0 }))
     }
 
     /// Those of `digests` of which no copy can be read. Rows are checked by the database, in one
     /// statement per epoch; objects are read, a few at a time.
-    pub(super) async fn unreadable(
+    async fn unreadable(
         &self,
         tenant: &Tenant,
         mut digests: Vec<Digest>,
+        reads: Reads,
     ) -> Result<Vec<Digest>, BrokerError> {
         digests.sort_unstable();
         digests.dedup();
@@ -306,14 +388,21 @@ impl Store {
             let whole = whole.all(&self.pool).await?;
             digests.retain(|digest| !whole.iter().any(|row| row.digest.0 == *digest));
         }
-        let looks: Vec<_> = digests.iter().map(|digest| self.lost(tenant, *digest)).collect();
+        let looks: Vec<_> =
+            digests.iter().map(|digest| self.lost(tenant, *digest, reads)).collect();
         let lost: Vec<_> = stream::iter(looks).buffered(READS).try_collect().await?;
         Ok(lost.into_iter().flatten().collect())
     }
 
     /// The digest, if no copy of it can be read.
-    async fn lost(&self, tenant: &Tenant, digest: Digest) -> Result<Option<Digest>, BrokerError> {
-        let stored = self.read_apart(tenant, digest, None).await?;
+    async fn lost(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        reads: Reads,
+    ) -> Result<Option<Digest>, BrokerError> {
+        let copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+        let stored = self.read_copies(tenant, digest, &copies, reads).await?;
         Ok((!stored.is_whole()).then_some(digest))
     }
 

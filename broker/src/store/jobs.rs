@@ -7,12 +7,15 @@ use rollmill_broker_client::{
     RejectRequest, RejectResponse,
 };
 use rollmill_broker_rules::decide;
+use sqlx::Transaction;
+use sqlx::postgres::Postgres;
 
 use super::audit::{By, named};
+use super::healing::LOOKS;
 use super::leases::Reopening;
 use super::sql::{
     ArtifactWhole, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel, DeadLetters, Enqueue,
-    Lock, Queue, QueueRow, Replay, Seq, Statement,
+    Lock, LockedJob, Queue, QueueRow, Replay, Seq, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -213,24 +216,52 @@ impl Store {
     ) -> Result<RejectResponse, BrokerError> {
         let by = by.into();
         let tenant = by.tenant;
-        let mut tx = self.pool.begin().await?;
-        let RejectRequest { id, result, reason } = request;
-        let job = Lock { tenant, job: id }.optional(&mut *tx).await?;
-        let job = job.ok_or_else(|| BrokerError::UnknownJob { id: id.clone() })?;
-        let seq = job.seq;
-        if job.result.is_none_or(|made| made.0 != *result) {
-            return Ok(RejectResponse { outcome: RejectOutcome::Stale, agent_quarantined: false });
+        let RejectRequest { id, result, .. } = request;
+        let mut look = None;
+        for _ in 0..LOOKS {
+            let mut tx = self.pool.begin().await?;
+            let job = Lock { tenant, job: id }.optional(&mut *tx).await?;
+            let job = job.ok_or_else(|| BrokerError::UnknownJob { id: id.clone() })?;
+            if job.result.as_ref().is_none_or(|made| made.0 != *result) {
+                let outcome = RejectOutcome::Stale;
+                return Ok(RejectResponse { outcome, agent_quarantined: false });
+            }
+            match Self::still(&mut tx, tenant, *result, look.as_ref()).await? {
+                Some(true) => return self.reject_read(tx, by, request, job, spread).await,
+                Some(false) => return Self::reject_lost(tx, by, request, job.seq).await,
+                None => {}
+            }
+            // Not while the job is locked.
+            tx.rollback().await?;
+            look = Some(self.look(tenant, *result).await?);
         }
-        if !self.read(&mut tx, tenant, *result, None).await?.is_whole() {
-            Self::reopen_without_blame(&mut tx, &[seq], *result).await?;
-            let detail = format!("{id}: {result}, whose bytes are lost, so nobody is blamed");
-            by.record(&mut tx, "reject", &detail).await?;
-            tx.commit().await?;
-            return Ok(RejectResponse {
-                outcome: RejectOutcome::Reopened,
-                agent_quarantined: false,
-            });
-        }
+        Err(BrokerError::Overloaded)
+    }
+
+    /// Rejects a result whose bytes are lost. The transaction holds the job.
+    async fn reject_lost(
+        mut tx: Transaction<'_, Postgres>,
+        by: By<'_>,
+        RejectRequest { id, result, .. }: &RejectRequest,
+        job: i64,
+    ) -> Result<RejectResponse, BrokerError> {
+        Self::reopen_without_blame(&mut tx, &[job], *result).await?;
+        let detail = format!("{id}: {result}, whose bytes are lost, so nobody is blamed");
+        by.record(&mut tx, "reject", &detail).await?;
+        tx.commit().await?;
+        Ok(RejectResponse { outcome: RejectOutcome::Reopened, agent_quarantined: false })
+    }
+
+    /// Rejects a result whose bytes can be read. The transaction holds the job.
+    async fn reject_read(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        by: By<'_>,
+        RejectRequest { id, result, reason }: &RejectRequest,
+        job: LockedJob,
+        spread: f64,
+    ) -> Result<RejectResponse, BrokerError> {
+        let (tenant, seq) = (by.tenant, job.seq);
         let agent = job.result_agent.ok_or_else(|| corrupt("a result without its agent"))?.0;
 
         AttemptReject { job: seq, agent: &agent, result: *result, reason }.run(&mut *tx).await?;

@@ -27,6 +27,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::path::Path as ObjectPath;
 use parking_lot::Mutex;
 use rollmill_broker_client::Digest;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -160,6 +161,8 @@ pub struct Store {
     partitions: Arc<Mutex<HashSet<u64>>>,
     /// Artifacts whose objects had other bytes when they were read last.
     suspects: Arc<Mutex<HashSet<(Tenant, Digest)>>>,
+    /// Objects whose bytes this store wrote or read as a whole, and which had their digest.
+    whole_objects: Arc<Mutex<HashSet<ObjectPath>>>,
     objects: Objects,
     target: Target,
     rules: Rules,
@@ -220,6 +223,7 @@ impl Store {
             pool,
             partitions: Arc::default(),
             suspects: Arc::default(),
+            whole_objects: Arc::default(),
             objects,
             target,
             rules,

@@ -5,8 +5,10 @@ use rollmill_broker_client::{
     ReleaseRequest,
 };
 use rollmill_broker_rules::decide::{self, Offer};
-use sqlx::PgConnection;
+use sqlx::postgres::Postgres;
+use sqlx::{PgConnection, Transaction};
 
+use super::healing::LOOKS;
 use super::leases::{Reopening, lost};
 use super::sql::{
     AgentQuarantined, ArtifactExists, AttemptAdd, AttemptComplete, AttemptDistrusted,
@@ -159,13 +161,39 @@ impl Store {
         request: &FailRequest,
         spread: f64,
     ) -> Result<Next, BrokerError> {
-        let FailRequest { agent, lease, class, message } = request;
-        let mut tx = self.pool.begin().await?;
-        let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
+        let FailRequest { agent, lease, class, .. } = request;
+        let input = lease.job.input();
+        let mut look = None;
+        for _ in 0..LOOKS {
+            let mut tx = self.pool.begin().await?;
+            let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
+            let failure = match class {
+                FailureClass::InputMissing => {
+                    let read = Self::still(&mut tx, tenant, input, look.as_ref()).await?;
+                    read.map(|is_there| decide::reported(*class, is_there))
+                }
+                class => Some(decide::reported(*class, false)),
+            };
+            if let Some(failure) = failure {
+                return Self::fail_as(tx, request, &job, failure, spread).await;
+            }
+            // Not while the job is locked.
+            tx.rollback().await?;
+            look = Some(self.look(tenant, input).await?);
+        }
+        Err(BrokerError::Overloaded)
+    }
+
+    /// Records a failed attempt of this class. The transaction holds the job.
+    async fn fail_as(
+        mut tx: Transaction<'_, Postgres>,
+        request: &FailRequest,
+        job: &LockedJob,
+        failure: FailureClass,
+        spread: f64,
+    ) -> Result<Next, BrokerError> {
+        let FailRequest { agent, lease, message, .. } = request;
         let (seq, size) = (job.seq, job.class.0);
-        let input_is_readable = *class == FailureClass::InputMissing
-            && self.read(&mut tx, tenant, lease.job.input(), None).await?.is_whole();
-        let failure = decide::reported(*class, input_is_readable);
         let ended = (AttemptOutcome::Failed, Some((failure, message.as_str())));
         Self::end_attempt(&mut tx, seq, lease.lease_epoch, ended).await?;
         let count = Self::failures(&mut tx, seq, failure).await?;

@@ -136,6 +136,7 @@ rows! {
         place: Text<Place>,
         bytes: Big,
         generation: Big,
+        version: String,
     }
 
     /// An epoch.
