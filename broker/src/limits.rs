@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rollmill_broker_client::AgentId;
+use rollmill_broker_client::{AgentId, Role};
 use rollmill_service::Connection;
 use tokio::sync::Semaphore;
 
 use crate::api::admission;
 use crate::error::BrokerError;
-use crate::store::tokens::Bearer;
+use crate::store::tokens::{Bearer, Limits};
 
 /// Requests that may come at once, in seconds of the rate.
 const BURST_SECONDS: f64 = 2.0;
@@ -72,30 +72,56 @@ impl Usage {
             return Ok(Admitted { is_within: true, share: None });
         };
         let mut tokens = self.tokens.lock();
-        let used = tokens.entry(bearer.label.clone()).or_insert_with(|| Used {
-            left: f64::INFINITY,
-            at: now,
-            connections: Vec::new(),
-            agents: HashMap::new(),
-            shares: [false, true].map(|is_urgent| Arc::new(admission::share(is_urgent))),
-        });
-        let agents = match bearer.is_of_several() {
-            true => u32::try_from(used.agents.len()).unwrap_or(u32::MAX).max(1),
-            false => 1,
-        };
-        let per_second = limits.requests_per_second.saturating_mul(agents);
-        used.take(per_second, is_urgent, now)?;
+        let used = used(&mut tokens, bearer, now);
+        used.take(used.per_second(limits, bearer), is_urgent, now)?;
         let share = Some(Arc::clone(&used.shares[usize::from(is_urgent)]));
         let Some(connection) = connection else {
             return Ok(Admitted { is_within: true, share });
         };
-        let max = limits.connections.saturating_mul(agents);
-        let least = if bearer.is_of_several() { CONNECTIONS_MIN } else { 0 };
-        match used.connect(connection, (max as usize).max(least)) {
+        match used.connect(connection, used.connections_max(limits, bearer)) {
             Ok(()) => Ok(Admitted { is_within: true, share }),
             Err(_) if is_urgent => Ok(Admitted { is_within: false, share }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Counts the connection of a request whose body says whether it is urgent, and returns what its body may use. Its
+    /// connection does not decide whether it is served: one beyond the limit is left among those that nobody vouches for.
+    /// [`Self::count`] follows once the body was read.
+    pub(crate) fn arrive(
+        &self,
+        bearer: &Bearer,
+        connection: Option<&Connection>,
+        now: Instant,
+    ) -> Admitted {
+        let Some(limits) = bearer.limits else { return Admitted { is_within: true, share: None } };
+        let mut tokens = self.tokens.lock();
+        let used = used(&mut tokens, bearer, now);
+        let max = used.connections_max(limits, bearer);
+        let is_within = connection.is_none_or(|connection| used.connect(connection, max).is_ok());
+        Admitted { is_within, share: Some(Arc::clone(&used.shares[0])) }
+    }
+
+    /// Counts a request after [`Self::arrive`]. It may come from any number of agents without names, as Aztec's are, so a
+    /// token that is not a producer's has the limit for each of its connections, whose number has a limit too.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooManyRequests`] if it is one too many, and not urgent.
+    pub(crate) fn count(
+        &self,
+        bearer: &Bearer,
+        is_urgent: bool,
+        now: Instant,
+    ) -> Result<(), BrokerError> {
+        let Some(limits) = bearer.limits else { return Ok(()) };
+        let mut tokens = self.tokens.lock();
+        let used = used(&mut tokens, bearer, now);
+        let connections = match bearer.role {
+            Role::Producer => 1,
+            _ => u32::try_from(used.connections.len()).unwrap_or(u32::MAX),
+        };
+        let of_connections = limits.requests_per_second.saturating_mul(connections);
+        used.take(used.per_second(limits, bearer).max(of_connections), is_urgent, now)
     }
 
     /// An agent of several under one token sent a request: the token's limits grow with its agents.
@@ -121,7 +147,36 @@ impl Usage {
     }
 }
 
+/// What the bearer's token has used.
+fn used<'a>(tokens: &'a mut HashMap<String, Used>, bearer: &Bearer, now: Instant) -> &'a mut Used {
+    tokens.entry(bearer.label.clone()).or_insert_with(|| Used {
+        left: f64::INFINITY,
+        at: now,
+        connections: Vec::new(),
+        agents: HashMap::new(),
+        shares: [false, true].map(|is_urgent| Arc::new(admission::share(is_urgent))),
+    })
+}
+
 impl Used {
+    /// Agents that have the limits of the token, each.
+    fn agents(&self, bearer: &Bearer) -> u32 {
+        match bearer.is_of_several() {
+            true => u32::try_from(self.agents.len()).unwrap_or(u32::MAX).max(1),
+            false => 1,
+        }
+    }
+
+    fn per_second(&self, limits: Limits, bearer: &Bearer) -> u32 {
+        limits.requests_per_second.saturating_mul(self.agents(bearer))
+    }
+
+    fn connections_max(&self, limits: Limits, bearer: &Bearer) -> usize {
+        let max = limits.connections.saturating_mul(self.agents(bearer));
+        let least = if bearer.is_of_several() { CONNECTIONS_MIN } else { 0 };
+        (max as usize).max(least)
+    }
+
     fn take(&mut self, per_second: u32, is_urgent: bool, now: Instant) -> Result<(), BrokerError> {
         let rate = f64::from(per_second);
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -162,13 +217,12 @@ impl Used {
 mod tests {
     use axum::routing::get;
     use axum::{Extension, Router};
-    use rollmill_broker_client::Role;
     use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, listen, serve_within};
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::store::tokens::{Limits, Naming};
+    use crate::store::tokens::Naming;
 
     /// Connections as a server has them, each with its client's end.
     async fn connections(count: usize) -> Vec<(Connection, TcpStream)> {
@@ -279,6 +333,34 @@ mod tests {
         assert!(matches!(error, BrokerError::TooManyRequests { max: 2, .. }), "{error}");
         assert!(!ask(2, true).unwrap());
         assert!(ask(0, false).unwrap(), "the first ones stay within");
+    }
+
+    /// Goal: a request whose body says what it is for is counted once, and agents without names have the limit for each
+    /// of their connections, of which there are not more than the token may have.
+    #[tokio::test]
+    async fn a_request_that_is_known_by_its_body_counts_after_it_was_read() {
+        let start = Instant::now();
+        let held = connections(5).await;
+        for (role, burst) in [(Role::Producer, 20), (Role::Agent, 80), (Role::Operator, 80)] {
+            let usage = Usage::default();
+            let naming = Naming::One("a".parse().unwrap());
+            let bearer = Bearer { naming, ..bearer(role, 10) };
+            // Arriving uses up no request, and never fails.
+            let arrive = |(connection, _): &(Connection, TcpStream)| {
+                usage.arrive(&bearer, Some(connection), start).is_within
+            };
+            let is_within: Vec<bool> = held.iter().map(arrive).collect();
+            assert_eq!(is_within, [true, true, true, true, false]);
+            let share = usage.arrive(&bearer, None, start).share.unwrap();
+            assert_eq!(share.available_permits(), admission::share(false).available_permits());
+            let count = |is_urgent| usage.count(&bearer, is_urgent, start);
+            assert_eq!((0..1000).take_while(|_| count(false).is_ok()).count(), burst, "{role}");
+            count(true).expect("an urgent one is never too many");
+        }
+        let usage = Usage::default();
+        let none = Bearer::operator("loopback");
+        assert!(usage.count(&none, false, start).is_ok());
+        assert!(usage.arrive(&none, None, start).share.is_none());
     }
 
     #[test]

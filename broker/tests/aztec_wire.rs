@@ -4,12 +4,13 @@
 //! and 5.2.0 sent to a stub, byte for byte: broker/aztec-test/record.mjs wrote them.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use crate::support::aztec::{Aztec, INPUTS, PROOF, gzip, id, job, quick, state};
 use flate2::read::GzDecoder;
 use rollmill_broker::Config;
 use rollmill_broker::store::{Role, Tenant};
-use rollmill_broker_client::Digest;
+use rollmill_broker_client::{Digest, NewToken};
 use rollmill_broker_testing::TestSchema;
 use rollmill_service::Secret;
 use serde_json::{Value, json};
@@ -276,6 +277,49 @@ async fn tenants_with_the_same_ids_do_not_meet() {
         (health.status().as_u16(), health.text().await.unwrap()),
         (200, r#"{"ok":true}"#.into())
     );
+    aztec.broker.stop().await;
+}
+
+/// Goal: a token sends no more than it may here either, and is told so with a status that the clients repeat after. What
+/// keeps a lease or a result is served all the same.
+#[tokio::test]
+async fn a_token_has_its_limit_of_requests_here_too() {
+    let schema = TestSchema::new().await;
+    let store = schema.store().await;
+    let mut paths = Vec::new();
+    for role in [Role::Producer, Role::Fleet] {
+        let new =
+            NewToken { requests_per_second: Some(1), ..NewToken::new(&role.to_string(), role) };
+        let token = store.create_token(&Tenant::default(), &new).await.unwrap().token;
+        paths.push(format!("/aztec/{token}"));
+    }
+    let broker = schema.broker_with(quick()).await;
+    let http = rollmill_service::untimed_http_client();
+    let mut aztec = Aztec { schema, broker, http, path: String::new() };
+    let call = |method: &str, params: Value| json!([{ "id": 1, "method": format!("proverBroker_{method}"), "params": params }]);
+    let asks = [call("getCompletedJobs", json!([[]])), call("getProvingJob", json!([]))];
+    for (path, body) in paths.iter().zip(asks) {
+        aztec.path.clone_from(path);
+        assert_eq!(aztec.send(&body).await.0, 200);
+        // A second allows another one, so a slow machine sends a few more.
+        let refused = async {
+            loop {
+                let answer = aztec.post(path).body(body.to_string()).send().await.unwrap();
+                if answer.status() != 200 {
+                    return answer;
+                }
+            }
+        };
+        let refused = tokio::time::timeout(Duration::from_secs(60), refused).await.unwrap();
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let error: Value = refused.json().await.unwrap();
+        assert_eq!(error["code"], "BRK-046", "{error}");
+    }
+    let report = call("reportProvingJobProgress", json!([id(5, "a"), 1, { "allowList": [16] }]));
+    for _ in 0..5 {
+        assert_eq!(aztec.send(&report).await.0, 200);
+    }
     aztec.broker.stop().await;
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn share(is_urgent: bool) -> Semaphore {
 
 /// Memory that a body holds.
 #[derive(Debug)]
-pub(super) struct Memory<'a> {
+pub(crate) struct Memory<'a> {
     budget: &'a Semaphore,
     share: Option<Arc<Semaphore>>,
     permit: Option<SemaphorePermit<'a>>,
@@ -103,7 +103,7 @@ pub(super) struct Memory<'a> {
     max: usize,
 }
 
-impl<'a> Memory<'a> {
+impl Memory<'_> {
     /// Takes what a body needs of which this many bytes have arrived, and no more than its most.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), BrokerError> {
         let units = bytes.min(self.max).div_ceil(UNIT);
@@ -126,11 +126,6 @@ impl<'a> Memory<'a> {
         }
         self.units = units;
         Ok(())
-    }
-
-    /// What it holds of the budget, without the share of a token.
-    pub(super) fn into_permit(self) -> Option<SemaphorePermit<'a>> {
-        self.permit
     }
 }
 
@@ -178,7 +173,7 @@ mod tests {
             one.grow(arrived).unwrap();
             assert_eq!(free(&admission), BODY_BYTES - held, "{arrived}");
         }
-        drop(one.into_permit());
+        drop(one);
         assert_eq!(free(&admission), BODY_BYTES);
         let large = admission.memory(bounded, &parts(Some(BODY_BYTES + 1)), usize::MAX, None);
         assert_eq!(large.unwrap_err().code(), "BRK-022");

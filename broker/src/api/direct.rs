@@ -11,8 +11,9 @@ use rollmill_broker_client::{
     ClaimRequest, CompleteOutcome, CompleteRequest, Digest, FailRequest, Grant, HeartbeatRequest,
     IdsRequest, JobId, ReleaseRequest,
 };
-use tokio::sync::SemaphorePermit;
+use tokio::sync::Semaphore;
 
+use super::admission::Memory;
 pub(crate) use super::call::is_json;
 use super::call::{self, Call};
 use super::{agents, artifacts, producers};
@@ -31,19 +32,21 @@ where
 /// What BRK-017 says about a body of Aztec's programs.
 pub(crate) const BODY: &str = "the size of the body in bytes (setting `aztec_body_bytes_max`)";
 
-/// Reads a body of at most `max` bytes; the memory for it is taken as it arrives, and held by the permit.
+/// Reads a body of at most `max` bytes; the memory for it is taken as it arrives. `share` is what its token may have of
+/// that.
 pub(crate) async fn body<'a>(
     shared: &'a Shared,
     parts: &Parts,
     body: Body,
     max: usize,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), BrokerError> {
+    share: Option<Arc<Semaphore>>,
+) -> Result<(Bytes, Memory<'a>), BrokerError> {
     if super::admission::length(parts).is_some_and(|length| length > max) {
         return Err(BrokerError::TooLarge { what: BODY, max });
     }
-    let mut memory = shared.admission.memory(routes::Admission::Bounded, parts, max, None)?;
+    let mut memory = shared.admission.memory(routes::Admission::Bounded, parts, max, share)?;
     let body = call::read(body, call::Limit { what: BODY, max }, &mut memory).await?;
-    Ok((body, memory.into_permit()))
+    Ok((body, memory))
 }
 
 /// Stores an artifact and returns its digest.

@@ -1,6 +1,7 @@
 //! Bodies: bounded, and compressed where the client compresses.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -9,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::api::admission::Memory;
 use crate::api::direct;
 use crate::broker::Shared;
 use crate::error::BrokerError;
@@ -22,22 +24,26 @@ const LIST_BYTES: usize = 1024;
 /// Bytes that are compressed or decompressed before other tasks get their turn.
 const STEP: usize = 128 << 10;
 
-/// Reads a body of at most `aztec_body_bytes_max` bytes, decompressed. The permits hold the memory.
+/// Memory of a body: as it was sent, and decompressed.
+pub(super) type Taken<'a> = (Memory<'a>, Vec<SemaphorePermit<'a>>);
+
+/// Reads a body of at most `aztec_body_bytes_max` bytes, decompressed. `share` is what its token may have of the memory.
 pub(super) async fn read<'a>(
     shared: &'a Shared,
     parts: &Parts,
     body: Body,
-) -> Result<(Bytes, Vec<SemaphorePermit<'a>>), BrokerError> {
+    share: Option<Arc<Semaphore>>,
+) -> Result<(Bytes, Taken<'a>), BrokerError> {
     let max = shared.aztec.body_bytes_max + LIST_BYTES;
     let is_compressed = match encoding(&parts.headers) {
         None | Some("identity") => false,
         Some("gzip" | "x-gzip") => true,
         Some(_) => return Err(BrokerError::bad("the content encoding is gzip or identity")),
     };
-    let (body, memory) = direct::body(shared, parts, body, max).await?;
-    let mut memory: Vec<_> = memory.into_iter().collect();
+    let (body, sent) = direct::body(shared, parts, body, max, share).await?;
+    let mut memory = Vec::new();
     if !is_compressed {
-        return Ok((body, memory));
+        return Ok((body, (sent, memory)));
     }
     let mut decoder = MultiGzDecoder::new(&body[..]);
     let mut plain = Vec::new();
@@ -51,7 +57,7 @@ pub(super) async fn read<'a>(
             return Err(BrokerError::TooLarge { what: direct::BODY, max });
         }
         if read == 0 {
-            return Ok((plain.into(), memory));
+            return Ok((plain.into(), (sent, memory)));
         }
         tokio::task::yield_now().await;
     }

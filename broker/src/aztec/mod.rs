@@ -21,7 +21,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request, State};
@@ -33,11 +33,13 @@ use rollmill_broker_client::routes::Admission;
 use rollmill_broker_client::{Grant, LeaseRef, ReleaseRequest, Role};
 use tokio::sync::{Notify, SemaphorePermit};
 
+use crate::api::admission::Memory;
 use crate::api::{direct, error_response};
 use crate::background::Task;
 use crate::broker::Shared;
 use crate::config::Config;
 use crate::error::BrokerError;
+use crate::limits::Admitted;
 use crate::store::tokens::{Bearer, Naming};
 use methods::{Kind, Method};
 use wire::{Answer, Call, Fault, Parsed};
@@ -117,7 +119,14 @@ async fn respond(
 ) -> Response {
     match serve(shared, token, peer, request).await {
         Ok(response) => response,
-        Err(error) => error_response(shared, &error),
+        Err(error) => {
+            let mut response = error_response(shared, &error);
+            // 429 elsewhere, after which Aztec's clients give up.
+            if matches!(error, BrokerError::TooManyRequests { .. }) {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            response
+        }
     }
 }
 
@@ -134,21 +143,26 @@ async fn serve(
     // Aztec's agents send no name; the one that is made here must come back as it is.
     let bearer = Arc::new(Bearer { naming: Naming::Given, ..Bearer::clone(&bearer) });
     let (parts, body) = request.into_parts();
-    if let Some(connection) = parts.extensions.get::<rollmill_service::Connection>() {
+    let connection = parts.extensions.get::<rollmill_service::Connection>();
+    let Admitted { is_within, share } = shared.usage.arrive(&bearer, connection, Instant::now());
+    if let Some(connection) = connection.filter(|_| is_within) {
         connection.vouch();
     }
     require_json(&parts.headers)?;
-    let (body, memory) = body::read(shared, &parts, body).await?;
+    let (body, memory) = body::read(shared, &parts, body, share).await?;
     let session = Session::new(shared, &bearer, peer, memory);
     let (calls, is_batch) = match wire::parse(&body) {
         Parsed::Batch(calls) => (calls, true),
         Parsed::Single(call) => (vec![call], false),
         Parsed::Unreadable(fault) => {
+            shared.usage.count(&bearer, false, Instant::now())?;
             let answers = wire::single(&Answer::unnamed(fault));
             return body::write(&parts.headers, StatusCode::BAD_REQUEST, answers).await;
         }
     };
-    let place = shared.admission.place(admission(&calls)).await?;
+    let admission = admission(&calls);
+    shared.usage.count(&bearer, admission == Admission::Urgent, Instant::now())?;
+    let place = shared.admission.place(admission).await?;
     let wait = (calls.len() == 1).then_some(shared.aztec.wait);
     let answered = tokio::select! {
         answered = session.answer_all(calls, wait) => answered,
@@ -232,8 +246,9 @@ struct Session<'a> {
     is_dry: AtomicBool,
 }
 
-#[derive(Default)]
 struct Held<'a> {
+    /// For the body, until the answers are sent.
+    _body: Memory<'a>,
     permits: Vec<SemaphorePermit<'a>>,
     /// Bytes of proofs and inputs in the answers.
     answered: usize,
@@ -244,9 +259,9 @@ impl<'a> Session<'a> {
         shared: &'a Arc<Shared>,
         bearer: &'a Arc<Bearer>,
         peer: SocketAddr,
-        permits: Vec<SemaphorePermit<'a>>,
+        (body, permits): body::Taken<'a>,
     ) -> Self {
-        let memory = Mutex::new(Held { permits, answered: 0 });
+        let memory = Mutex::new(Held { _body: body, permits, answered: 0 });
         Self {
             shared,
             bearer,
