@@ -30,7 +30,7 @@ use crate::overview::{Counted, Overviews};
 use crate::policy::Next;
 use crate::sightings::Sightings;
 use crate::store::audit::LOOPBACK;
-use crate::store::tokens::{Bearer, Naming, hash};
+use crate::store::tokens::{Bearer, BearersRead, Naming, hash};
 use crate::store::{Store, Tenant, queue_of};
 
 /// Bounds of the listener. An agent has a few connections and many agents may share an address; the
@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     access: RwLock<Access>,
     /// How often the tokens were found to be others.
     token_changes: watch::Sender<u64>,
+    /// Lasts while there are tokens that cannot be read.
+    token_damage: Outage,
     /// Held while they are read: an older reading must not replace a newer one.
     token_reading: tokio::sync::Mutex<()>,
     /// The secret of whoever can read the data directory, as a hash.
@@ -176,7 +178,7 @@ impl Shared {
     /// does not accept requests without a token, nor does one that starts then.
     pub(crate) async fn read_tokens(&self) -> Result<bool, BrokerError> {
         let _reading = self.token_reading.lock().await;
-        let read = self.store.bearers().await?;
+        let BearersRead { bearers: read, unreadable } = self.store.bearers().await?;
         let is_closed = !read.is_empty()
             || self.closed.load(Ordering::Relaxed)
             || self.store.has_tokens().await?;
@@ -191,7 +193,23 @@ impl Shared {
         if is_news {
             self.token_changes.send_modify(|count| *count += 1);
         }
+        self.report_unreadable(&unreadable);
         Ok(is_closed)
+    }
+
+    /// Says that there are tokens that open nothing because this release cannot read them.
+    fn report_unreadable(&self, unreadable: &[(String, String)]) {
+        let tokens = unreadable.len();
+        self.metrics.unreadable_tokens.set(i64::try_from(tokens).unwrap_or(i64::MAX));
+        let Some((label, error)) = unreadable.first() else {
+            if let Some(wait_seconds) = self.token_damage.ended() {
+                tracing::info!(wait_seconds, "every token readable again");
+            }
+            return;
+        };
+        if let Some(repeated) = self.token_damage.failed() {
+            tracing::warn!(label, error, tokens, repeated, "token not readable; it opens nothing");
+        }
     }
 
     /// Reads the tokens after one was changed. What was changed stays so if that fails, and its secret has to reach who
@@ -387,6 +405,7 @@ pub async fn serve_with_operator(
         usage: Usage::default(),
         access: RwLock::default(),
         token_changes: watch::Sender::new(0),
+        token_damage: Outage::default(),
         token_reading: tokio::sync::Mutex::default(),
         operator: operator.map(hash),
         closed: AtomicBool::new(false),

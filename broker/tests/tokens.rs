@@ -53,18 +53,54 @@ async fn a_broker_whose_tokens_have_all_ended_stays_closed_when_it_starts_again(
 async fn a_secret_is_answered_although_the_tokens_cannot_be_read() {
     let lab = Lab::new().await;
     lab.add("viewer", Role::Reader).await;
-    // No hash has one byte.
-    let damage = "UPDATE token SET previous_hash = '\\x00', previous_until = now() + interval '1 h'
-                  WHERE label = 'me'";
+    // Only who reads them all asks for this column.
+    let damage = "ALTER TABLE token RENAME COLUMN suspended_at TO gone";
     sqlx::query(damage).execute(lab.store.pool()).await.unwrap();
     let added = lab.operator.add_token(&often("late", Role::Reader)).await.unwrap();
     let rotated = lab.operator.rotate_token(&label("viewer"), &Rotation::default()).await.unwrap();
-    let repair = "UPDATE token SET previous_hash = NULL WHERE label = 'me'";
+    let repair = "ALTER TABLE token RENAME COLUMN gone TO suspended_at";
     sqlx::query(repair).execute(lab.store.pool()).await.unwrap();
     for secret in [added, rotated] {
         let client = once(&lab.broker, &secret.token);
         soon(async || client.status().await.is_ok()).await;
     }
+}
+
+/// Fault: a newer release, or somebody by hand, wrote rows of tokens that this release cannot read. Those tokens open
+/// nothing and are reported; of the others a new one gets in and a revoked one does not.
+#[tokio::test]
+async fn a_token_that_cannot_be_read_stops_no_other() {
+    let lab = Lab::new().await;
+    let viewer = lab.add("viewer", Role::Reader).await;
+    let mut newer = Vec::new();
+    for (name, damage) in [
+        ("role", "role = 'auditor'"),
+        ("agent", "agent = 'a b'"),
+        ("limit", "requests_per_second = -1"),
+        ("hash", "hash = '\\x00'"),
+    ] {
+        newer.push(lab.add(name, Role::Reader).await);
+        let damage = format!(
+            "ALTER TABLE token DROP CONSTRAINT IF EXISTS token_role_check,
+                               DROP CONSTRAINT IF EXISTS token_hash_check;
+             UPDATE token SET {damage} WHERE label = '{name}'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(damage)).execute(lab.store.pool()).await.unwrap();
+    }
+    let unreadable = "rollmill_broker_unreadable_tokens";
+    soon(async || gauge(&lab.broker, unreadable) > 3.5).await;
+    for client in &newer {
+        assert_eq!(code(client.status().await), "BRK-023");
+    }
+    let late = lab.add("late", Role::Reader).await;
+    late.status().await.unwrap();
+    lab.operator.revoke_token(&label("viewer")).await.unwrap();
+    assert_eq!(code(viewer.status().await), "BRK-023");
+    let repair = "UPDATE token SET role = 'reader', agent = NULL, requests_per_second = 1000
+                  WHERE label IN ('role', 'agent', 'limit')";
+    sqlx::query(repair).execute(lab.store.pool()).await.unwrap();
+    soon(async || gauge(&lab.broker, unreadable) < 1.5).await;
+    newer[0].status().await.unwrap();
 }
 
 /// Goal: nobody's entries in the record look like the broker's own.

@@ -14,7 +14,7 @@ use super::sql::{
     BearerRow, Bearers, Statement, TokenAdd, TokenResume, TokenRevoke, TokenRotate, TokenRow,
     Tokens, TokensAny,
 };
-use super::{Store, Tenant, corrupt};
+use super::{Store, Tenant};
 use crate::error::BrokerError;
 
 /// Limits of tokens that have none of their own.
@@ -325,39 +325,66 @@ impl Store {
         Ok(TokensAny {}.one(&self.pool).await?.found)
     }
 
-    /// The valid secrets' hashes and bearers, read together so that a check costs no query.
-    pub(crate) async fn bearers(&self) -> Result<Vec<([u8; 32], Bearer)>, BrokerError> {
-        let bearer = |row: BearerRow| {
-            let hash = row.hash.try_into().map_err(|_| corrupt("a token's hash"))?;
-            let role = role_of(row.role.0, row.fleet);
-            let naming = match (role, row.agent) {
-                (Role::Fleet, _) => Naming::Below(row.label.clone()),
-                (_, Some(agent)) => Naming::One(agent.0),
-                (_, None) => Naming::Given,
-            };
-            let of_role = Limits::of(match (role, &naming) {
-                // Several share it: see [`Bearer::is_of_several`].
-                (Role::Agent, Naming::Given) => Role::Fleet,
-                (role, _) => role,
-            });
-            let limits = Limits {
-                requests_per_second: row
-                    .requests_per_second
-                    .map_or(of_role.requests_per_second, |limit| limit.0),
-                connections: row.connections.map_or(of_role.connections, |limit| limit.0),
-            };
-            let bearer = Bearer {
-                label: row.label,
-                role,
-                tenant: Tenant(row.tenant),
-                naming,
-                limits: Some(limits),
-                suspended: row.suspended,
-            };
-            Ok((hash, bearer))
-        };
-        Bearers {}.all(&self.pool).await?.into_iter().map(bearer).collect()
+    /// The valid secrets' hashes and bearers, read together so that a check costs no query. A row that this release
+    /// cannot read opens nothing, and stops none of the others.
+    pub(crate) async fn bearers(&self) -> Result<BearersRead, BrokerError> {
+        let mut read = BearersRead::default();
+        for row in (Bearers {}).all(&self.pool).await? {
+            let label = row.label.clone();
+            match bearer(row) {
+                Ok(bearer) => read.bearers.push(bearer),
+                Err(what) => read.unreadable.push((label, what)),
+            }
+        }
+        Ok(read)
     }
+}
+
+/// What the tokens of the database are to this release.
+#[derive(Debug, Default)]
+pub(crate) struct BearersRead {
+    /// Hashes of secrets, each with its bearer.
+    pub(crate) bearers: Vec<([u8; 32], Bearer)>,
+    /// Labels of tokens that it cannot read, each with what is wrong: a newer release wrote it, or somebody by hand.
+    pub(crate) unreadable: Vec<(String, String)>,
+}
+
+/// The bearer of a secret, or what of its row cannot be read.
+fn bearer(row: BearerRow) -> Result<([u8; 32], Bearer), String> {
+    let hash = <[u8; 32]>::try_from(row.hash);
+    let hash = hash.map_err(|hash| format!("its hash has {} bytes", hash.len()))?;
+    let role = Role::parse(&row.role).ok_or_else(|| format!("`{}` is no role", row.role))?;
+    let role = role_of(role, row.fleet);
+    let agent = row.agent.map(|name| name.parse::<AgentId>()).transpose();
+    let agent = agent.map_err(|error| format!("its agent: {}", error.message()))?;
+    let naming = match (role, agent) {
+        (Role::Fleet, _) => Naming::Below(row.label.clone()),
+        (_, Some(agent)) => Naming::One(agent),
+        (_, None) => Naming::Given,
+    };
+    let of_role = Limits::of(match (role, &naming) {
+        // Several share it: see [`Bearer::is_of_several`].
+        (Role::Agent, Naming::Given) => Role::Fleet,
+        (role, _) => role,
+    });
+    let limit = |own: Option<i32>, of_role: u32| match own.map(u32::try_from) {
+        None => Ok(of_role),
+        Some(Ok(own)) => Ok(own),
+        Some(Err(_)) => Err("a limit of it is negative".to_owned()),
+    };
+    let limits = Limits {
+        requests_per_second: limit(row.requests_per_second, of_role.requests_per_second)?,
+        connections: limit(row.connections, of_role.connections)?,
+    };
+    let bearer = Bearer {
+        label: row.label,
+        role,
+        tenant: Tenant(row.tenant),
+        naming,
+        limits: Some(limits),
+        suspended: row.suspended,
+    };
+    Ok((hash, bearer))
 }
 
 fn known<T>(row: Option<T>, label: &TokenLabel) -> Result<T, BrokerError> {

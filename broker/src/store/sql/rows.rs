@@ -311,16 +311,17 @@ rows! {
         previous_ms: Option<Big>,
     }
 
-    /// A secret that is valid, or whose token is suspended.
+    /// A secret that is valid, or whose token is suspended. Its values are read one by one: a row that this release
+    /// cannot read must not hide the others.
     BearerRow {
         hash: Vec<u8>,
         label: String,
-        role: Text<Role>,
+        role: String,
         fleet: bool,
         tenant: String,
-        agent: Option<Text<AgentId>>,
-        requests_per_second: Option<Int>,
-        connections: Option<Int>,
+        agent: Option<String>,
+        requests_per_second: Option<i32>,
+        connections: Option<i32>,
         suspended: bool,
     }
 
