@@ -17,14 +17,27 @@ use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::matching::{Ability, IdleAgent, Matching, Round, WaitingAgent, combinations};
 use crate::metrics::Metrics;
-use crate::store::{Granted, Match, Store, Tenant};
+use crate::store::{Candidate, Granted, Match, Store, Tenant};
 
 /// Most agents that may wait at one replica.
 const WAITING_MAX: usize = 10_000;
-/// Jobs peeked at beyond one per agent: some may be excluded, some taken by another replica.
+/// Jobs of a type and class that are peeked at beyond one for each waiting agent.
+///
+/// One for each agent is all that a round can grant of a type, and the scheduler takes those of a type in the order in
+/// which they are read. So what lies behind them decides nothing, however many types and keys there are: each type has
+/// heads of its own, and a key in memory only chooses between the heads of types. Beyond them lie replacements for
+/// jobs that exclude who waits. Where they are not enough, [`peeked`] reads more.
 const PEEK_SPARE: usize = 16;
-/// Most jobs that one peek reads of a type and class.
+/// By how much the spare jobs grow where they are not enough.
+const PEEK_GROWTH: usize = 4;
+/// Most jobs that one peek reads of a type and class. With more agents the next round goes on, and an agent that is
+/// excluded from that many would hardly do the next one.
 const PEEK_MAX: usize = 500;
+
+/// Jobs of each type and class that are read for this many agents.
+fn peeked(agents: usize, spare: usize) -> usize {
+    agents.saturating_add(spare).min(PEEK_MAX)
+}
 /// How long a claim whose time is over waits for its first round.
 const ROUND_WAIT: Duration = Duration::from_secs(2);
 /// Different abilities that are remembered while no agent has them.
@@ -173,6 +186,7 @@ impl Dispatcher {
     }
 
     async fn grant_all(&self, store: &Store) -> Result<(), BrokerError> {
+        let mut spare = PEEK_SPARE;
         loop {
             let mut tenants: Vec<(Tenant, Vec<Arc<WaitingAgent>>)> = Vec::new();
             let mut places: HashMap<Tenant, usize> = HashMap::new();
@@ -185,16 +199,23 @@ impl Dispatcher {
                 }
             }
             let start = Instant::now();
-            let (mut rounds, mut is_cut) = (Vec::new(), false);
+            let (mut rounds, mut is_cut, mut hides_jobs) = (Vec::new(), false, false);
             for (tenant, agents) in tenants {
-                let most = (agents.len() + PEEK_SPARE).min(PEEK_MAX);
+                let most = peeked(agents.len(), spare);
                 let jobs = store.peek(&tenant, &combinations(&agents), most).await?;
-                is_cut |= jobs.len() >= most;
+                let is_part = jobs.len() >= most;
+                is_cut |= is_part;
+                hides_jobs |= is_part && most < PEEK_MAX && excludes_many(&jobs);
                 rounds.push(Round { tenant, agents, jobs });
             }
-            if !self.grant(store, &rounds, is_cut, start).await? {
+            if self.grant(store, &rounds, is_cut, start).await? {
+                continue;
+            }
+            if !hides_jobs {
                 return Ok(());
             }
+            // Behind jobs that exclude an agent may lie one that it can do.
+            spare = spare.saturating_mul(PEEK_GROWTH);
         }
     }
 
@@ -269,6 +290,12 @@ impl Dispatcher {
     }
 }
 
+/// Whether so many of the jobs exclude somebody that the spare ones may not replace them. Each of one type may exclude
+/// another agent, so that is an estimate: it is true too often and never too rarely.
+fn excludes_many(jobs: &[Candidate]) -> bool {
+    jobs.iter().filter(|job| !job.excluded.is_empty()).count() > PEEK_SPARE
+}
+
 /// A place in the queue, released when its agent disconnects.
 struct Place<'a> {
     dispatcher: &'a Dispatcher,
@@ -302,3 +329,101 @@ impl Drop for Place<'_> {
 
 /// How long the dispatcher sleeps when nothing wakes it: the fallback for a lost notification.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_client::{Capability, SizeClass};
+
+    use super::*;
+
+    /// Numbers from a seed.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, bound: u64) -> u64 {
+            let next = self.0.wrapping_mul(6_364_136_223_846_793_005);
+            self.0 = next.wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    fn kind(number: u64) -> String {
+        format!("kind-{number}")
+    }
+
+    /// Agents of a few abilities. Each has the key of some type in memory, or none.
+    fn agents(random: &mut Numbers, kinds: u64) -> Vec<Arc<WaitingAgent>> {
+        let capability = |number| Capability {
+            kind: kind(number).parse().unwrap(),
+            version: "v1".parse().unwrap(),
+        };
+        let mut abilities = Vec::new();
+        for _ in 0..3 {
+            let able = (0..kinds).filter(|_| random.below(4) > 0);
+            let capabilities = able.map(capability).collect();
+            abilities.push(Arc::new(Ability { capabilities, class: SizeClass::SMALLEST }));
+        }
+        let agent = |ticket| {
+            let last = Arc::new((kind(random.below(kinds)), "v1".to_owned()));
+            Arc::new(WaitingAgent {
+                ticket,
+                tenant: Tenant::default(),
+                id: format!("agent-{ticket}").parse().unwrap(),
+                ability: Arc::clone(&abilities[random.below(3) as usize]),
+                last: Some(last).filter(|_| random.below(3) > 0),
+                since: Instant::now(),
+            })
+        };
+        (1..=20).map(agent).collect()
+    }
+
+    /// Jobs of a type in the order in which a peek reads them. No more of them than [`PEEK_SPARE`] exclude somebody.
+    fn jobs(random: &mut Numbers, number: u64) -> Vec<Candidate> {
+        let mut excluding = 0;
+        let mut jobs = Vec::new();
+        for n in 0..random.below(80) {
+            let mut excluded = Vec::new();
+            if excluding < PEEK_SPARE && random.below(3) == 0 {
+                excluding += 1;
+                let named = (1..=20).filter(|_| random.below(3) > 0);
+                excluded = named.map(|ticket| format!("agent-{ticket}")).collect();
+            }
+            jobs.push(Candidate {
+                seq: (number * 100 + n + 1) as i64,
+                kind: kind(number),
+                version: "v1".into(),
+                class: SizeClass::SMALLEST,
+                epoch: random.below(2) as i64,
+                rank: random.below(3) as i64,
+                excluded,
+                waited_seconds: random.below(200) as f64,
+            });
+        }
+        jobs.sort_by_key(|job| (job.epoch, std::cmp::Reverse(job.rank), job.seq));
+        jobs
+    }
+
+    /// Goal: what a peek leaves out changes no decision, however many types there are and whatever keys agents have in
+    /// memory. Method: random queues, decided with all of their jobs and with those that are read.
+    #[test]
+    fn the_heads_that_are_read_decide_as_the_whole_queue_does() {
+        let mut granted = 0;
+        for seed in 0..100 {
+            let random = &mut Numbers(seed);
+            let kinds = 1 + random.below(30);
+            let agents = agents(random, kinds);
+            let queues: Vec<Vec<Candidate>> = (0..kinds).map(|n| jobs(random, n)).collect();
+            let decided = |most: usize| -> Vec<(i64, u64)> {
+                let heads = queues.iter().flat_map(|jobs| jobs.iter().take(most).cloned());
+                let (tenant, jobs) = (Tenant::default(), heads.collect());
+                let round = Round { tenant, agents: agents.clone(), jobs };
+                let pairs = Matching::default().decide(&[round], seed);
+                pairs.into_iter().map(|(seq, agent)| (seq, agent.ticket)).collect()
+            };
+            let all = decided(usize::MAX);
+            assert_eq!(decided(peeked(agents.len(), PEEK_SPARE)), all, "seed {seed}");
+            granted += all.len();
+        }
+        assert!(granted > 1_000, "{granted}");
+    }
+}

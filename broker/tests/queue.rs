@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::support::{Bench, agent, digest, job};
+use crate::support::{Bench, agent, capability, digest, job};
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
 use rollmill_broker::store::Match;
 use rollmill_broker_client::{
-    CompleteOutcome, FailureClass, JobId, JobState, ListQuery, RejectOutcome, SizeClass,
+    ClaimRequest, CompleteOutcome, FailureClass, JobId, JobState, ListQuery, RejectOutcome,
+    SizeClass,
 };
 
 #[tokio::test]
@@ -23,6 +24,28 @@ async fn claims_take_the_oldest_epoch_first_and_then_the_highest_rank() {
             .map(|lease| format!("{}:{}", lease.job.epoch(), lease.job.kind()))
             .collect();
     assert_eq!(order, ["7:root", "7:leaf", "8:leaf"]);
+}
+
+/// Fault: an agent waits, and the first jobs of its type exclude it, far more than are read for one agent. It gets the job
+/// behind them.
+#[tokio::test]
+async fn an_agent_gets_the_job_behind_many_that_exclude_it() {
+    let bench = Bench::new().await;
+    bench
+        .sql(
+            "INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, excluded_agents)
+             SELECT 'default', 'job-' || n, 'leaf', 'v1', 7, 5, 0, sha256(n::text::bytea), '{a}'
+             FROM generate_series(1, 300) AS n",
+        )
+        .await;
+    let job = bench.ready_job(7, "leaf", 1).await;
+    let broker = bench.schema.broker().await;
+    let mut claim = ClaimRequest::new(agent("a"), vec![capability("leaf")]);
+    // It waits: a grant takes a round of the dispatcher. Forgiveness would take longer.
+    claim.wait_ms = 10_000;
+    let grant = broker.client().claim(&claim).await.unwrap().expect("a job is ready");
+    assert_eq!(grant.job, job.id);
+    broker.stop().await;
 }
 
 #[tokio::test]
