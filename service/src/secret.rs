@@ -42,6 +42,14 @@ impl Secret {
         given.len() == expected.len() && std::hint::black_box(different) == 0
     }
 
+    /// Rejects a text that is no reference, and reads nothing.
+    pub(crate) fn check_reference(text: &str) -> Result<(), &'static str> {
+        match text.starts_with("file:") || text.starts_with("env:") {
+            true => Ok(()),
+            false => Err(LITERAL),
+        }
+    }
+
     fn resolve(reference: String) -> Result<Self, String> {
         let value = if let Some(path) = reference.strip_prefix("file:") {
             read_bounded(path.as_ref()).map_err(|error| unreadable(path, &error))?
@@ -55,8 +63,7 @@ impl Secret {
                 }
             })?
         } else {
-            // The value is not repeated: it may be the secret itself.
-            return Err("expected file:PATH or env:NAME; a secret is never given literally".into());
+            return Err(LITERAL.into());
         };
         let value = value.trim_end_matches(['\r', '\n']).to_owned();
         if value.is_empty() {
@@ -65,6 +72,9 @@ impl Secret {
         Ok(Self { reference, value })
     }
 }
+
+/// What is wrong with a text that is no reference. It is not repeated: it may be the secret itself.
+const LITERAL: &str = "expected file:PATH or env:NAME; a secret is never given literally";
 
 /// Maximum length of a settings file or of a secret's file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -280,6 +280,11 @@ impl Setting {
         }
     }
 
+    /// Whether its value names a secret, which its parser reads.
+    fn is_secret(&self) -> bool {
+        self.arg.get_value_parser().type_id() == TypeId::of::<crate::Secret>()
+    }
+
     /// Whether the setting is an address to listen on.
     fn is_listener(&self) -> bool {
         self.value_name() == "HOST:PORT"

@@ -4,4 +4,5 @@ mod deployment;
 mod frame;
 mod http;
 mod lifecycle;
+mod secrets;
 mod tls;

@@ -118,7 +118,8 @@ pub(super) fn read(
             (Use::Path, Some(folder)) => folder.join(&text).to_string_lossy().into_owned(),
             _ => text,
         };
-        super::layers::accept(setting, &text, fact.key).map_err(|why| wrong(line, why))?;
+        let accepted = super::layers::accept(setting, &text, fact.key, false);
+        accepted.map_err(|why| wrong(line, why))?;
         let origin = format!("{shown}, line {line}");
         given.push(Given { setting: at, text, origin, is_identity: fact.kind == Use::Identity });
     }

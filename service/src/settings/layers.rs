@@ -119,23 +119,8 @@ fn parse<C: Settings, S: Commands>(
         }
         Err(error) => return Err(program.message(&error, &arguments)),
     };
-    let variable = |requested: &str| {
-        variables.iter().find(|(name, _)| name.to_str() == Some(requested)).map(|(_, value)| value)
-    };
     let deepest = deepest(&matches);
-    let config_variable = program.config_variable();
-    let flag = deepest.get_one::<OsString>(CONFIG).map(|path| (path, "--config"));
-    let path = flag.or_else(|| Some((variable(&config_variable)?, config_variable.as_str())));
-    let mut lower = match path {
-        Some((path, setting)) => program.of_file(path, setting)?,
-        None => BTreeMap::new(),
-    };
-    for (i, setting) in program.settings.iter().enumerate() {
-        if let Some(value) = variable(&setting.variable) {
-            lower.insert(i, program.of_variable(setting, value)?);
-        }
-    }
-
+    let mut lower = program.below_flags(deepest, &variables)?;
     let given = program.of_deployment::<C>(deepest, &lower)?;
     for fact in &given {
         let (text, origin) = (fact.text.clone(), fact.origin.clone());
@@ -264,8 +249,45 @@ impl Program {
         Self { shows_variables: true, ..self }
     }
 
+    /// The values of the file and of the environment, without secrets that a flag overrides: those are not read.
+    fn below_flags(
+        &self,
+        matches: &ArgMatches,
+        variables: &[(OsString, OsString)],
+    ) -> Result<BTreeMap<usize, Lower>, Error> {
+        let variable = |requested: &str| {
+            let found = variables.iter().find(|(name, _)| name.to_str() == Some(requested));
+            found.map(|(_, value)| value)
+        };
+        let config_variable = self.config_variable();
+        let flag = matches.get_one::<OsString>(CONFIG).map(|path| (path, "--config"));
+        let path = flag.or_else(|| Some((variable(&config_variable)?, config_variable.as_str())));
+        let by_flag = |setting: &Setting| {
+            matches.value_source(&setting.key) == Some(ValueSource::CommandLine)
+        };
+        let overridden = |s: &Setting| by_flag(s) || variable(&s.variable).is_some();
+        let mut lower = match path {
+            Some((path, setting)) => self.of_file(path, setting, &overridden)?,
+            None => BTreeMap::new(),
+        };
+        for (i, setting) in self.settings.iter().enumerate() {
+            if let Some(value) = variable(&setting.variable) {
+                lower.insert(i, self.of_variable(setting, value, by_flag(setting))?);
+            }
+        }
+        // As the default of its flag it would be read.
+        let settings = &self.settings;
+        lower.retain(|i, _| !(settings[*i].is_secret() && by_flag(&settings[*i])));
+        Ok(lower)
+    }
+
     /// The values of a settings file, parsed by the flags' parsers. `setting` names the file.
-    fn of_file(&self, path: &OsString, setting: &str) -> Result<BTreeMap<usize, Lower>, Error> {
+    fn of_file(
+        &self,
+        path: &OsString,
+        setting: &str,
+        overridden: &dyn Fn(&Setting) -> bool,
+    ) -> Result<BTreeMap<usize, Lower>, Error> {
         let shown = path.to_string_lossy().into_owned();
         if shown.is_empty() {
             return Err(Error::Setting { message: super::empty(setting) });
@@ -281,7 +303,8 @@ impl Program {
         let mut values = BTreeMap::new();
         for leaf in leaves {
             let setting = &self.settings[leaf.setting];
-            accept(setting, &leaf.text, &setting.key).map_err(|m| wrong(leaf.line, m))?;
+            let accepted = accept(setting, &leaf.text, &setting.key, overridden(setting));
+            accepted.map_err(|m| wrong(leaf.line, m))?;
             let origin = format!("{shown}, line {}", leaf.line);
             values.insert(leaf.setting, Lower { text: leaf.text, origin });
         }
@@ -331,12 +354,17 @@ impl Program {
         Ok(())
     }
 
-    fn of_variable(&self, setting: &Setting, value: &OsString) -> Result<Lower, Error> {
+    fn of_variable(
+        &self,
+        setting: &Setting,
+        value: &OsString,
+        is_overridden: bool,
+    ) -> Result<Lower, Error> {
         let name = &setting.variable;
         let wrong = |message: String| Error::Setting { message };
         let text = value.to_str().ok_or_else(|| wrong(format!("the value of {name} is not UTF-8")));
         let text = text?.to_owned();
-        accept(setting, &text, name).map_err(wrong)?;
+        accept(setting, &text, name, is_overridden).map_err(wrong)?;
         Ok(Lower { text, origin: name.clone() })
     }
 
@@ -511,10 +539,19 @@ fn described(setting: &Setting, value: &Value) -> String {
 }
 
 /// Checks a value of the file or of the environment with the flag's parser. `what` names it as the user
-/// wrote it.
-pub(super) fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
+/// wrote it. A secret that a higher layer overrides is not read: it may be on another machine.
+pub(super) fn accept(
+    setting: &Setting,
+    text: &str,
+    what: &str,
+    is_overridden: bool,
+) -> Result<(), String> {
     if text.trim().is_empty() && setting.kind != super::Kind::List {
         return Err(super::empty(what));
+    }
+    if is_overridden && setting.is_secret() {
+        let checked = crate::Secret::check_reference(text);
+        return checked.map_err(|why| format!("invalid value for {what}: {why}"));
     }
     setting.parse(text).map_err(|error| {
         let message = value_error(&error, what);
