@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rollmill_errors::{Coded as _, Disposition, InWords};
 use rollmill_l1::L1Error;
-use rollmill_l1::alloy::primitives::Address;
+use rollmill_l1::alloy::primitives::{Address, B256};
 use rollmill_node::ClientKeyError;
 use rollmill_protocol::genesis::GenesisError;
 
@@ -60,6 +60,13 @@ pub enum DeployError {
     /// folder.
     #[error("{code}: step {step} is planned for nonce {planned} of account {account}, whose next one is {found}; name the file of the earlier run by --intents, or deploy anew into another folder", code = self.code())]
     Nonce { step: String, account: Address, planned: u64, found: u64 },
+    /// A step is in a block and reverted, which used its nonce.
+    ///
+    /// Do: Look up the transaction on L1. If the message says so, run the same command again: it sends the step once
+    /// more. A step that creates a contract cannot be sent again, since all addresses follow from its nonce: deploy
+    /// anew into another folder.
+    #[error("{code}: step {step} reverted in transaction {tx_hash}; {fix}", code = self.code())]
+    Reverted { step: String, tx_hash: B256, fix: &'static str },
     /// L1 has another value than the facts ask for.
     ///
     /// Do: Do not use this deployment. Check the endpoint, and deploy anew into another folder.
@@ -85,6 +92,7 @@ rollmill_errors::coded! {
         Self::Busy { .. } => "DEP-008",
         Self::Differs { .. } => "DEP-009",
         Self::Nonce { .. } => "DEP-010",
+        Self::Reverted { .. } => "DEP-011",
         Self::ClientKey(error) => (error),
         Self::L1(error) => (error),
         Self::Genesis(error) => (error),

@@ -8,7 +8,7 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::rpc::types::TransactionRequest;
 use rollmill_l1::alloy::rpc::types::simulate::{SimBlock, SimulatePayload};
-use rollmill_l1::{GAS_LIMIT_MAX, L1Client, L1Error, TxReceipt, TxSender, TxStatus};
+use rollmill_l1::{GAS_LIMIT_MAX, L1Client, L1Error, TxReceipt, TxRequest, TxSender, TxStatus};
 use rollmill_service::failpoint;
 
 use crate::journal::Done;
@@ -138,10 +138,28 @@ async fn free_nonce(client: &L1Client, account: Address) -> Result<u64, DeployEr
     }
 }
 
+/// The attempt of a step that counts: the last one, or the one after it if that reverted. No address depends on a call,
+/// so a call is sent again under a later nonce; of all its attempts at most one lands. The creation of a contract has one
+/// attempt.
+fn attempt(sender: &TxSender, step: &Step) -> u32 {
+    if step.creates.is_some() {
+        return 0;
+    }
+    let purpose = &step.request.purpose;
+    let next = sender.attempt_for(purpose);
+    let Some(last) = next.checked_sub(1) else { return 0 };
+    match sender.status(purpose, last) {
+        Some(TxStatus::Included(receipt)) if receipt.succeeded => last,
+        Some(TxStatus::Lost { .. }) => last,
+        _ => next,
+    }
+}
+
 /// Requires that a step takes the nonce for which it is planned, and that it cannot be on L1 already: what the sender does
 /// not know it would send, a payment a second time and a contract to another address.
 async fn require_turn(sender: &TxSender, plan: &Plan, step: usize) -> Result<(), DeployError> {
-    let is_known = |step: &Step| match sender.status(&step.request.purpose, 0) {
+    let attempt = |step: &Step| attempt(sender, step);
+    let is_known = |step: &Step| match sender.status(&step.request.purpose, attempt(step)) {
         None | Some(TxStatus::Dropped { .. }) => false,
         Some(TxStatus::Pending { .. } | TxStatus::Included(_) | TxStatus::Lost { .. }) => true,
     };
@@ -149,10 +167,14 @@ async fn require_turn(sender: &TxSender, plan: &Plan, step: usize) -> Result<(),
     let account = plan.account;
     let included = nonce_at(sender.client(), account, BlockId::latest()).await?;
     let sent = nonce_at(sender.client(), account, BlockId::pending()).await?;
-    let planned = plan.first_nonce + step as u64;
+    // Attempts that reverted have used nonces, too.
+    let reverted: u64 = plan.steps.iter().take(step + 1).map(|step| u64::from(attempt(step))).sum();
+    let planned = plan.first_nonce + step as u64 + reverted;
     // A reorg may have dropped steps before this one, which the sender sends again.
-    let before = plan.steps.iter().take(step).rev().take_while(|step| is_known(step)).count();
-    if !(planned - before as u64..=planned).contains(&included) {
+    let before = plan.steps.iter().take(step).rev().take_while(|step| is_known(step));
+    let before: u64 = before.map(|step| 1 + u64::from(attempt(step))).sum();
+    let before = before + u64::from(attempt(this));
+    if !(planned - before..=planned).contains(&included) {
         let step = this.id.clone();
         return Err(DeployError::Nonce { step, account, planned, found: included });
     }
@@ -167,7 +189,8 @@ async fn settle(sender: &TxSender, plan: &Plan, journal: &mut Journal) -> Result
     sender.tick().await?;
     for (i, step) in plan.steps.iter().enumerate() {
         // What has been final for long is no longer known, and stays where it is.
-        let Some(status) = sender.status(&step.request.purpose, 0) else { continue };
+        let attempt = attempt(sender, step);
+        let Some(status) = sender.status(&step.request.purpose, attempt) else { continue };
         let is_where = |at: &TxReceipt| {
             journal
                 .done(i)
@@ -181,9 +204,10 @@ async fn settle(sender: &TxSender, plan: &Plan, journal: &mut Journal) -> Result
     Ok(())
 }
 
-/// Sends a step and waits until it is in a block.
+/// Sends a step and waits until it is in a block. One that reverted before is sent again, unless it creates a contract.
 async fn send(sender: &TxSender, step: &Step, account: Address) -> Result<Done, DeployError> {
-    let receipt = match sender.send(step.request.clone()).await {
+    let request = TxRequest { attempt: attempt(sender, step), ..step.request.clone() };
+    let receipt = match sender.send(request).await {
         Err(L1Error::WouldRevert { reason, .. }) => {
             return Err(DeployError::WouldRevert { step: step.id.clone(), why: reason });
         }
@@ -191,7 +215,13 @@ async fn send(sender: &TxSender, step: &Step, account: Address) -> Result<Done, 
     };
     let (id, tx_hash) = (step.id.clone(), receipt.tx_hash);
     if !receipt.succeeded {
-        return Err(L1Error::Reverted { id, tx_hash }.into());
+        let fix = match step.creates {
+            None => "look it up on L1, and run the same command again to send the step once more",
+            Some(_) => {
+                "its nonce is used and all addresses follow from it: deploy anew into another folder"
+            }
+        };
+        return Err(DeployError::Reverted { step: id, tx_hash, fix });
     }
     match (step.creates, receipt.contract_address) {
         (Some(planned), Some(made)) if made != planned => {

@@ -9,7 +9,7 @@ use rollmill_deployment::{
 };
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::{L1Client, SenderConfig, TxSender, abi};
+use rollmill_l1::{L1Client, SenderConfig, TxRequest, TxSender, abi};
 use rollmill_l1_testing::{Anvil, constant_contract, reorg, root_leaves, signer};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, vk_path, vk_tree};
 use rollmill_protocol::{Circuit, Fr, Genesis};
@@ -223,6 +223,68 @@ async fn a_step_that_may_be_on_l1_is_not_sent_again() {
     // With its own file the run is continued, and sends nothing.
     let again = case.deploy(&facts()).await.unwrap();
     assert_eq!((again.file, nonce(&case.client).await), (deployed.file, sent));
+}
+
+/// Ends a deployment before this step, and lets the step revert on L1 for want of gas, as if its run had sent it so.
+async fn revert(case: &Case, step: usize) {
+    let sender = sender(&case.client, case.folder.path()).await;
+    let (facts, roots) = (facts(), roots());
+    let plan = Plan::new(&facts, &roots, signer(0).address(), 0).unwrap();
+    let (reached, ended) = tokio::sync::oneshot::channel();
+    let mut reached = Some(reached);
+    let mut report = |event: Event<'_>| {
+        if matches!(event, Event::Done { number, .. } if number == step) {
+            let _ = reached.take().unwrap().send(());
+        }
+    };
+    let out = case.folder.path().join("out");
+    let run = deploy(&sender, &facts, &roots, KEY, &out, &mut report);
+    tokio::select! {
+        biased;
+        _ = ended => {}
+        done = run => panic!("{done:?}"),
+    }
+    let request = plan.steps[step].request.clone();
+    // A creation pays for its input as well.
+    let gas = if request.to.is_some() { 30_000 } else { 2_000_000 };
+    let receipt = sender.send(TxRequest { gas_limit: Some(gas), ..request }).await.unwrap();
+    assert!(!receipt.succeeded && receipt.nonce == step as u64, "{receipt:?}");
+}
+
+/// Fault: a payment reverts on L1. Goal: the next run makes it under the next nonce, once, and goes on with the steps
+/// after it, also where a reorg drops both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_reverted_is_sent_again() {
+    let case = Case::new().await;
+    let plan = Plan::new(&facts(), &roots(), signer(0).address(), 0).unwrap();
+    let paid = plan.steps.iter().position(|step| step.id == "alpha/rewards-funds").unwrap();
+    assert!(paid + 1 < plan.steps.len(), "there are steps after it");
+    revert(&case, paid).await;
+    let deployed = case.deploy(&facts()).await.unwrap();
+    let nonces = plan.steps.len() as u64 + 1;
+    assert_eq!(nonce(&case.client).await, nonces);
+    // Asked again, it sends nothing.
+    let again = case.deploy(&facts()).await.unwrap();
+    assert_eq!((again.file, nonce(&case.client).await), (deployed.file.clone(), nonces));
+    // The reverted attempt is among what is dropped, and its nonce is used by an empty transfer.
+    reorg(&case.client, nonces - paid as u64).await;
+    assert_eq!(nonce(&case.client).await, paid as u64);
+    let again = case.deploy(&facts()).await.unwrap();
+    assert_eq!((again.file, nonce(&case.client).await), (deployed.file, nonces));
+}
+
+/// Fault: the creation of a contract reverts on L1. Goal: the next run sends nothing and says that no run can go on, since
+/// the nonce of every address is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_reverted_asks_for_another_folder() {
+    let case = Case::new().await;
+    let plan = Plan::new(&facts(), &roots(), signer(0).address(), 0).unwrap();
+    let rollup = plan.steps.iter().position(|step| step.id == "alpha/rollup").unwrap();
+    revert(&case, rollup).await;
+    let error = case.deploy(&facts()).await.unwrap_err();
+    assert_eq!((error.code(), nonce(&case.client).await), ("DEP-011", rollup as u64 + 1));
+    let text = error.to_string();
+    assert!(text.contains("alpha/rollup") && text.contains("another folder"), "{text}");
 }
 
 /// Fault: L1 drops the blocks of the last steps. Goal: the next run waits for them in their new blocks.
