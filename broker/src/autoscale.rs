@@ -9,6 +9,7 @@ use rollmill_broker_schedule::Work;
 use rollmill_broker_schedule::forecast::{self, Load, Member};
 
 use crate::ability::Ability;
+use crate::aztec;
 use crate::matching::IdleAgent;
 use crate::store::{Backlog, Tenant};
 
@@ -52,7 +53,9 @@ impl Share {
     fn add(&mut self, backlog: &Backlog, seconds: f64) {
         self.jobs += backlog.view.count;
         self.seconds += backlog.view.count as f64 * seconds;
-        self.rank = self.rank.max(backlog.rank);
+        // The rank of an Aztec job is the place of its type in an order. What follows it is not known.
+        let rank = if aztec::is_aztec(&backlog.view.version) { 1 } else { backlog.rank };
+        self.rank = self.rank.max(rank);
         let earlier = |a: f64| self.deadline.map_or(a, |b| a.min(b));
         self.deadline = backlog.deadline_seconds.map(earlier).or(self.deadline);
     }
@@ -295,6 +298,25 @@ mod tests {
         }
         let past = outlook(&[backlog("leaf", 1, 1, 1, Some(-5.0))], &agents(1), &[]).epochs;
         assert!(past[0].at_risk);
+    }
+
+    /// Aztec's programs send no deadlines. Each type has a version of its own, and its rank is its place in an order.
+    #[test]
+    fn jobs_of_aztec_count_without_a_deadline_and_their_rank_is_no_path() {
+        let of = |number: u32, kind: &str, count, rank| {
+            let mut backlog = backlog(kind, 7, count, rank, None);
+            backlog.view.version = format!("aztec.{number}");
+            backlog
+        };
+        let capabilities = vec!["leaf/aztec.16".into(), "root/aztec.15".into()];
+        let agent = Ability { capabilities, ..agents(1).remove(0) };
+        let all = [of(16, "leaf", 100, 1), of(15, "root", 1, 20)];
+        let Outlook { autoscale, epochs } = outlook(&all, &vec![agent; 17], &[]);
+        let pools: Vec<_> = autoscale.pools.iter().map(|pool| (pool.jobs, pool.wanted)).collect();
+        assert_eq!(pools, [(1, 1), (100, 1)]);
+        // 204 s on 17 agents, and 60 s for L1.
+        let OutlookView { jobs, finish_in_seconds, at_risk, .. } = epochs[0];
+        assert_eq!((jobs, finish_in_seconds, at_risk), (101, Some(72.0), false));
     }
 
     #[test]

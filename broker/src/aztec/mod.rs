@@ -42,6 +42,7 @@ use crate::error::BrokerError;
 use crate::limits::Admitted;
 use crate::store::tokens::{Bearer, Naming};
 use methods::{Kind, Method};
+pub(crate) use types::is_aztec;
 use wire::{Answer, Call, Fault, Parsed};
 
 /// Longest pause between two deletions of old epochs. A job of a new epoch ends it.

@@ -140,6 +140,11 @@ pub(super) fn rank(name: &str) -> u32 {
     u32::try_from(PRIORITY.len() - place).unwrap_or(0)
 }
 
+/// Whether a job of this version is one of Aztec's.
+pub(crate) fn is_aztec(version: &str) -> bool {
+    version.starts_with(VERSION)
+}
+
 /// The number in the version of a job.
 pub(super) fn number_of(version: &KindName) -> Option<u32> {
     version.as_str().strip_prefix(VERSION)?.parse().ok()
