@@ -326,7 +326,7 @@ fn print_status(status: &StatusResponse) {
             None => "unknown, since no live agent can do one of them".to_owned(),
         };
         let deadline = deadline_in_seconds.map_or_else(
-            || "no deadline, so one agent is wanted for each version and class".to_owned(),
+            || "no deadline, so it asks for one agent of each version and class".to_owned(),
             |seconds| {
                 format!("deadline in {seconds:.0} s{}", if *at_risk { ", AT RISK" } else { "" })
             },

@@ -26,18 +26,13 @@ const WAITING_MAX: usize = 10_000;
 /// One for each agent is all that a round can grant of a type, and the scheduler takes those of a type in the order in
 /// which they are read. So what lies behind them decides nothing, however many types and keys there are: each type has
 /// heads of its own, and a key in memory only chooses between the heads of types. Beyond them lie replacements for
-/// jobs that exclude who waits. Where they are not enough, [`peeked`] reads more.
+/// jobs that exclude who waits. Where they are not enough, the dispatcher reads more.
 const PEEK_SPARE: usize = 16;
 /// By how much the spare jobs grow where they are not enough.
 const PEEK_GROWTH: usize = 4;
 /// Most jobs that one peek reads of a type and class. With more agents the next round goes on, and an agent that is
 /// excluded from that many would hardly do the next one.
 const PEEK_MAX: usize = 500;
-
-/// Jobs of each type and class that are read for this many agents.
-fn peeked(agents: usize, spare: usize) -> usize {
-    agents.saturating_add(spare).min(PEEK_MAX)
-}
 /// How long a claim whose time is over waits for its first round.
 const ROUND_WAIT: Duration = Duration::from_secs(2);
 /// Different abilities that are remembered while no agent has them.
@@ -288,6 +283,11 @@ impl Dispatcher {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock()
     }
+}
+
+/// Jobs of each type and class that are read for this many agents.
+fn peeked(agents: usize, spare: usize) -> usize {
+    agents.saturating_add(spare).min(PEEK_MAX)
 }
 
 /// Whether so many of the jobs exclude somebody that the spare ones may not replace them. Each of one type may exclude

@@ -86,8 +86,8 @@ impl Usage {
     }
 
     /// Counts the connection of a request whose body says whether it is urgent, and returns what its body may use. Its
-    /// connection does not decide whether it is served: one beyond the limit is left among those that nobody vouches for.
-    /// [`Self::count`] follows once the body was read.
+    /// connection does not decide whether it is served: one beyond the limit is left among those that nobody vouches
+    /// for. [`Self::count`] follows once the body was read.
     pub(crate) fn arrive(
         &self,
         bearer: &Bearer,
@@ -102,8 +102,8 @@ impl Usage {
         Admitted { is_within, share: Some(Arc::clone(&used.shares[0])) }
     }
 
-    /// Counts a request after [`Self::arrive`]. It may come from any number of agents without names, as Aztec's are, so a
-    /// token that is not a producer's has the limit for each of its connections, whose number has a limit too.
+    /// Counts a request after [`Self::arrive`]. It may come from any number of agents without names, as Aztec's are, so
+    /// a token that is not a producer's has the limit for each of its connections, whose number has a limit too.
     ///
     /// # Errors
     /// [`BrokerError::TooManyRequests`] if it is one too many, and not urgent.

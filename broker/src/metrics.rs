@@ -103,8 +103,8 @@ rollmill_service::metrics! {
         pub exclusions_forgiven_total: IntCounter,
         /// Requests under a superseded or expired lease, by operation.
         pub fence_refusals_total: IntCounterVec[operation in operations()],
-        /// Secrets of tokens that this release cannot read, and that open nothing: a newer release wrote them, or somebody by
-        /// hand. The log names one of them.
+        /// Secrets of tokens that this release cannot read, and that open nothing: a newer release wrote them, or
+        /// somebody by hand. The log names one of them.
         pub unreadable_tokens: IntGauge,
         /// Requests rejected, by error code.
         pub refusals_total: IntCounterVec[code in codes()],

@@ -280,8 +280,8 @@ async fn tenants_with_the_same_ids_do_not_meet() {
     aztec.broker.stop().await;
 }
 
-/// Goal: a token sends no more than it may here either, and is told so with a status that the clients repeat after. What
-/// keeps a lease or a result is served all the same.
+/// Goal: a token sends no more than it may here either, and is told so with a status that the clients repeat after.
+/// What keeps a lease or a result is served all the same.
 #[tokio::test]
 async fn a_token_has_its_limit_of_requests_here_too() {
     let schema = TestSchema::new().await;

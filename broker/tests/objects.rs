@@ -282,7 +282,8 @@ fn directory(schema: &TestSchema) -> LocalFileSystem {
 }
 
 /// Fault: the object store is slow. Nobody waits for a job meanwhile: what a rejection, a failure and a search for lost
-/// results have to read, they read before they lock the job. Method: its row is asked for, for as long as the store takes.
+/// results have to read, they read before they lock the job. Method: its row is asked for, for as long as the store
+/// takes.
 #[tokio::test]
 async fn a_slow_object_store_locks_no_job() {
     for ask in ["reject", "fail", "heal"] {

@@ -26,15 +26,16 @@ async fn claims_take_the_oldest_epoch_first_and_then_the_highest_rank() {
     assert_eq!(order, ["7:root", "7:leaf", "8:leaf"]);
 }
 
-/// Fault: an agent waits, and the first jobs of its type exclude it, far more than are read for one agent. It gets the job
-/// behind them.
+/// Fault: an agent waits, and the first jobs of its type exclude it, far more than are read for one agent. It gets the
+/// job behind them.
 #[tokio::test]
 async fn an_agent_gets_the_job_behind_many_that_exclude_it() {
     let bench = Bench::new().await;
     bench
         .sql(
             "INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, excluded_agents)
-             SELECT 'default', 'job-' || n, 'leaf', 'v1', 7, 5, 0, sha256(n::text::bytea), '{a}'
+             SELECT 'default', '7:leaf:' || encode(sha256(n::text::bytea), 'hex'), 'leaf', 'v1', 7, 5, 0,
+                    sha256(n::text::bytea), '{a}'
              FROM generate_series(1, 300) AS n",
         )
         .await;

@@ -17,8 +17,8 @@ wire! {
         /// Seconds until they will be done and their result accepted, with 60 s for the latter; null while no live agent can
         /// do one of them.
         pub finish_in_seconds: Option<f64>,
-        /// Seconds until the earliest deadline of its jobs; negative when it has passed, null when they have none, as those of
-        /// Aztec's prover nodes.
+        /// Seconds until the earliest deadline of its jobs; negative when it has passed, null when they have none, as
+        /// those of Aztec's prover nodes.
         pub deadline_in_seconds: Option<f64>,
         /// Less than a tenth of the time to the deadline will be left, or the finish is unknown.
         pub at_risk: bool,
@@ -43,8 +43,8 @@ wire! {
         /// Live agents that can do all of the types.
         pub live: u64,
         /// Agents that should be there, so that each epoch meets its deadline with a fifth to spare: at most one for each job
-        /// of the epoch and of the older ones, at least one while there is a job. Without a deadline it is one, however many
-        /// jobs there are.
+        /// of the epoch and of the older ones, at least one while there is a job. Without a deadline it is one, however
+        /// many jobs there are.
         pub wanted: u64,
     }
 

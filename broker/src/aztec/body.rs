@@ -27,7 +27,8 @@ const STEP: usize = 128 << 10;
 /// Memory of a body: as it was sent, and decompressed.
 pub(super) type Taken<'a> = (Memory<'a>, Vec<SemaphorePermit<'a>>);
 
-/// Reads a body of at most `aztec_body_bytes_max` bytes, decompressed. `share` is what its token may have of the memory.
+/// Reads a body of at most `aztec_body_bytes_max` bytes, decompressed. `share` is what its token may have of the
+/// memory.
 pub(super) async fn read<'a>(
     shared: &'a Shared,
     parts: &Parts,

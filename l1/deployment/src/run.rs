@@ -139,8 +139,8 @@ async fn free_nonce(client: &L1Client, account: Address) -> Result<u64, DeployEr
 }
 
 /// The attempt of a step that counts: the last one, or the one after it if that reverted. No address depends on a call,
-/// so a call is sent again under a later nonce; of all its attempts at most one lands. The creation of a contract has one
-/// attempt.
+/// so a call is sent again under a later nonce; of all its attempts at most one lands. The creation of a contract has
+/// one attempt.
 fn attempt(sender: &TxSender, step: &Step) -> u32 {
     if step.creates.is_some() {
         return 0;

@@ -273,8 +273,8 @@ async fn a_call_that_reverted_is_sent_again() {
     assert_eq!((again.file, nonce(&case.client).await), (deployed.file, nonces));
 }
 
-/// Fault: the creation of a contract reverts on L1. Goal: the next run sends nothing and says that no run can go on, since
-/// the nonce of every address is used.
+/// Fault: the creation of a contract reverts on L1. Goal: the next run sends nothing and says that no run can go on,
+/// since the nonce of every address is used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_that_reverted_asks_for_another_folder() {
     let case = Case::new().await;
