@@ -1,5 +1,6 @@
 //! The agent's process killed at each step it passes, against a real broker on a real Postgres.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,13 +111,21 @@ async fn child_agent() {
 /// No failpoint is added without a kill at it.
 #[test]
 fn every_failpoint_of_the_agent_is_in_the_list() {
-    let sources = [include_str!("../src/agent.rs"), include_str!("../src/agent/offer.rs")];
-    let mut named: Vec<&str> = sources
-        .iter()
-        .flat_map(|text| text.split("failpoint!(\"").skip(1))
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    let mut listed = POINTS.to_vec();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut named = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            let points = text.split("failpoint!(\"").skip(1);
+            named.extend(points.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+        }
+    }
+    let mut listed: Vec<String> = POINTS.iter().map(|&point| point.to_owned()).collect();
     named.sort_unstable();
     listed.sort_unstable();
     assert_eq!(named, listed);

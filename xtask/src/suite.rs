@@ -109,16 +109,15 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     };
     let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     programs.push(cargo("lint", &lint));
-    if !no_nextest && works("cargo", &["nextest", "--version"]) {
-        let nextest = ["nextest", "run", "--workspace", "--no-fail-fast", "--locked"];
-        programs.push(tests("tests", &nextest));
-        // nextest does not run the examples in the documentation.
-        let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
-        programs.push(tests("documentation tests", &doc));
-    } else {
-        let test = ["test", "--workspace", "--no-fail-fast", "--locked"];
-        programs.push(tests("tests", &test));
-    }
+    // Not the examples: those that say something are modules of tests, and the lints compile them all.
+    let runner: &[&str] = match !no_nextest && works("cargo", &["nextest", "--version"]) {
+        true => &["nextest", "run"],
+        false => &["test"],
+    };
+    let all = ["--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--locked"];
+    programs.push(tests("tests", &[runner, &all].concat()));
+    let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
+    programs.push(tests("documentation tests", &doc));
     programs.push(program("alert rules", "sh", &["deploy/rules.sh"], root));
     let contracts = root.join("contracts");
     match forge(&contracts) {
