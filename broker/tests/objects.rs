@@ -168,8 +168,8 @@ async fn child_with_a_bucket() {
     assert!(!format!("{objects:?}").contains(SECRET));
 }
 
-/// The API of Google's buckets that the library uses is the same one, with other signatures, which this server does not
-/// know; so it takes requests without any.
+/// The API of Google's buckets that the library uses is the same one, with other signatures and names of headers. The
+/// server takes requests without a signature here, and the names are translated; Google's own answers are not tested.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_of_google_conforms_as_far_as_its_api_is_that_of_s3() {
     let dir = tempfile::tempdir().unwrap();

@@ -37,8 +37,8 @@ async fn a_broker_whose_tokens_have_all_ended_stays_closed_when_it_starts_again(
     let store = schema.store().await;
     let tenant = Tenant::default();
     store.add_token("only", Role::Operator, &tenant).await.unwrap();
-    for end in ["revoked_at", "expires_at"] {
-        let end = format!("UPDATE token SET revoked_at = NULL, {end} = now()");
+    for end in ["revoked_at = now()", "revoked_at = NULL, expires_at = now()"] {
+        let end = format!("UPDATE token SET {end}");
         sqlx::query(sqlx::AssertSqlSafe(end)).execute(store.pool()).await.unwrap();
         let broker = schema.broker().await;
         let error = broker.client().status().await.unwrap_err();

@@ -8,7 +8,7 @@
 --   $6 generation
 WITH held AS MATERIALIZED (
     SELECT number FROM epoch
-    WHERE tenant = $1 AND number = $3 AND state = 'open' AND generation = $6
+    WHERE tenant = $1 AND number = $3 AND state || '' = 'open' AND generation = $6
     FOR KEY SHARE
 )
 INSERT INTO artifact (tenant, digest, epoch, bytes, place)

@@ -28,13 +28,14 @@ WITH sent AS MATERIALIZED (
     ON CONFLICT (tenant, digest, epoch) DO NOTHING
 ), woken AS (
     UPDATE job SET state = 'ready', ready_at = now()
-    FROM (SELECT DISTINCT j.seq, s.tenant, s.digest FROM kept AS s
-          CROSS JOIN LATERAL (
-              SELECT seq FROM job
-              WHERE job.tenant = s.tenant AND job.input = s.digest AND job.state = 'input_wanted'
-          ) AS j) AS wanted
-    WHERE job.seq = wanted.seq AND job.state = 'input_wanted'
-    RETURNING job.tenant, job.input
+    WHERE state || '' = 'input_wanted' AND seq = ANY (ARRAY(
+        SELECT j.seq FROM kept AS s
+        CROSS JOIN LATERAL (
+            SELECT seq FROM job
+            WHERE job.tenant = s.tenant AND job.input = s.digest AND job.state = 'input_wanted'
+            OFFSET 0 -- one look by the index for each artifact, also where the table is small
+        ) AS j))
+    RETURNING tenant, input
 )
 SELECT s.place, h.number IS NOT NULL AS is_open,
        (SELECT count(*) FROM woken WHERE woken.tenant = s.tenant AND woken.input = s.digest) AS made_ready

@@ -40,14 +40,14 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Starts both over `root`. Without `signed` it takes requests that nobody signed.
+    /// Starts both over `root`. Without `signed` it takes requests as they go to Google's buckets, that nobody signed.
     pub async fn start(root: &Path, signed: bool) -> Self {
         std::fs::create_dir_all(root.join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
         if signed {
             builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
         }
-        let server = serve(builder.build()).await;
+        let server = serve(builder.build(), signed).await;
         let (fault, connections) = (Arc::new(AtomicU8::new(0)), Arc::default());
         let address = proxy(server, Arc::clone(&fault), Arc::clone(&connections)).await;
         Self { root: root.to_owned(), address, fault, connections }
@@ -67,7 +67,24 @@ impl S3 {
     }
 }
 
-async fn serve(service: S3Service) -> SocketAddr {
+/// Google's names of the headers that matter here, as S3 calls them.
+const GOOGLE: [(&str, &str); 2] =
+    [("x-goog-copy-source", "x-amz-copy-source"), ("x-goog-if-generation-match", "if-none-match")];
+
+/// The same request in the words of S3. A generation of zero is an object that is not there.
+fn translate(request: &mut hyper::Request<hyper::body::Incoming>) {
+    let headers = request.headers_mut();
+    // Empty: nobody signed.
+    headers.remove(hyper::header::AUTHORIZATION);
+    for (theirs, ours) in GOOGLE {
+        if let Some(value) = headers.remove(theirs) {
+            let value = if ours == "if-none-match" { "*".parse().unwrap() } else { value };
+            headers.insert(ours, value);
+        }
+    }
+}
+
+async fn serve(service: S3Service, signed: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -75,7 +92,13 @@ async fn serve(service: S3Service) -> SocketAddr {
             let service = service.clone();
             tokio::spawn(async move {
                 let http = hyper::server::conn::http1::Builder::new();
-                let _ = http.serve_connection(TokioIo::new(socket), service).await;
+                let answer = hyper::service::service_fn(move |mut request| {
+                    if !signed {
+                        translate(&mut request);
+                    }
+                    hyper::service::Service::call(&service, request)
+                });
+                let _ = http.serve_connection(TokioIo::new(socket), answer).await;
             });
         }
     });
