@@ -38,7 +38,7 @@ pub(crate) enum Commands {
     /// Print who changed what, the newest first
     Audit {
         /// Only entries before this number, as the last line says [default: all]
-        #[arg(long, value_name = "NUMBER", value_parser = values::whole(1..=EPOCH_MAX))]
+        #[arg(long, value_name = "N", value_parser = values::whole(1..=EPOCH_MAX))]
         before: Option<u64>,
         /// Maximum number of entries [default: 100]
         #[arg(long, value_name = "N", value_parser = values::whole(1..=AUDIT_MAX))]
@@ -122,7 +122,7 @@ pub(crate) enum Epochs {
         #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
         epoch: u64,
         /// Why it is closed
-        #[arg(long, value_enum, default_value_t = Why::GivenUp)]
+        #[arg(long, value_name = "OUTCOME", value_enum, default_value_t = Why::GivenUp)]
         outcome: Why,
     },
     /// Open an epoch that is closing or gone

@@ -10,7 +10,7 @@ use rollmill_deployment::{
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{L1Client, SenderConfig, TxRequest, TxSender, abi};
-use rollmill_l1_testing::{Anvil, constant_contract, reorg, root_leaves, signer};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, constant_contract, reorg, root_leaves, signer, trial};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, vk_path, vk_tree};
 use rollmill_protocol::{Circuit, Fr, Genesis};
 use tempfile::TempDir;
@@ -56,7 +56,8 @@ struct Case {
 impl Case {
     async fn new() -> Self {
         let anvil = Anvil::start();
-        let client = anvil.client().await;
+        let url = trial::before(&anvil.url).await;
+        let client = L1Client::connect(&[url], CHAIN_ID).await.unwrap();
         Self { _anvil: anvil, client, folder: tempfile::tempdir().unwrap() }
     }
 

@@ -8,6 +8,7 @@ pub mod pay;
 pub mod pool;
 pub mod proxy;
 pub mod script;
+pub mod trial;
 pub mod web;
 
 use std::path::Path;

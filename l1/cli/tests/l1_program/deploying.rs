@@ -8,13 +8,14 @@ use rollmill_circuits::registry::{load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_l1::L1Client;
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1_testing::{Anvil, CHAIN_ID, KEYS, signer};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, KEYS, signer, trial};
 use serde_json::Value;
 
 use crate::{assert_failed, failed};
 
 struct Lab {
-    anvil: Anvil,
+    _anvil: Anvil,
+    url: String,
     client: L1Client,
     folder: tempfile::TempDir,
 }
@@ -29,10 +30,11 @@ impl Lab {
         }
         let anvil = Anvil::start();
         let client = anvil.client().await;
+        let url = trial::before(&anvil.url).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("facts.toml"), rollmill_deployment::SAMPLE).unwrap();
         std::fs::write(folder.path().join("key"), format!("0x{}\n", KEYS[0])).unwrap();
-        Self { anvil, client, folder }
+        Self { _anvil: anvil, url, client, folder }
     }
 
     fn path(&self) -> &Path {
@@ -43,7 +45,7 @@ impl Lab {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-l1"));
         command
             .args(["deploy", "facts.toml", "--key", "file:key", "--yes", "--json"])
-            .args(["--l1-urls", &self.anvil.url, "--poll-ms", "10"])
+            .args(["--l1-urls", &self.url, "--poll-ms", "10"])
             .args(more)
             .current_dir(self.path());
         command
@@ -86,7 +88,7 @@ async fn the_sample_is_tried_deployed_and_used_by_its_file() {
 
     let file = lab.path().join("deployment/deployment.toml");
     let mut shown = Command::new(env!("CARGO_BIN_EXE_rollmill-l1"));
-    shown.args(["deployment", "--json", "--l1-urls", &lab.anvil.url, "--deployment"]).arg(&file);
+    shown.args(["deployment", "--json", "--l1-urls", &lab.url, "--deployment"]).arg(&file);
     let shown = json(&mut shown);
     assert_eq!(shown["rollup"], deployed["rollup"]);
     assert_eq!(shown["version"].to_string(), deployed["version"].as_str().unwrap());
