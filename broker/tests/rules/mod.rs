@@ -49,7 +49,7 @@ struct Lab {
 
 fn rules() -> Rules {
     // Times that nothing reaches by itself; the driver moves them.
-    let hours = |hours| Duration::from_secs(hours * 3600);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
     Rules {
         lease: hours(1),
         hard_limit: hours(10),

@@ -149,7 +149,7 @@ async fn a_lost_lease_is_asked_for_again_at_once() {
 async fn a_rejected_token_is_a_condition_of_an_idle_node() {
     let script = Script::default();
     // The broker rejects until that was seen: how often it is asked meanwhile is the machine's affair.
-    script.answers.lock().extend([Err(401); 100_000]);
+    script.answers.lock().extend(std::iter::repeat_n(Err(401), 100_000));
     let seen = Mutex::new(false);
     run(&script, |script, lease, health| {
         let rejected = !health.token().holds;
