@@ -114,7 +114,13 @@ async fn governance(client: &L1Client, facts: &Facts, plan: &Plan) -> Result<(),
     let threshold = threshold.map_err(L1Error::contract("proposalThreshold"))?;
     same("votes that a proposer needs", &vote.threshold_azt.0.word(), &threshold)?;
     let period = governor.votingPeriod().call().await.map_err(L1Error::contract("votingPeriod"))?;
-    same("period of a vote", &U256::from(vote.period_seconds), &period)
+    same("period of a vote", &U256::from(vote.period_seconds), &period)?;
+    let delay = governor.votingDelay().call().await.map_err(L1Error::contract("votingDelay"))?;
+    same("delay of a vote", &U256::from(vote.delay_seconds), &delay)?;
+    // Of the getters of this name, `_0` takes a time in the past and `_1` reads the present value, in hundredths.
+    let quorum = governor.quorumNumerator_1().call().await;
+    let quorum = quorum.map_err(L1Error::contract("quorumNumerator"))?;
+    same("percentage of the supply that must vote", &U256::from(vote.quorum_percent), &quorum)
 }
 
 fn same<T: PartialEq + std::fmt::Display>(

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use rollmill_deployment::{
-    DeployError, DeploymentFile, Event, Facts, GENESIS_FILE, JOURNAL_FILE, Plan, Root, Roots,
-    SAMPLE, Simulated, deploy, simulate,
+    Amount, DeployError, DeploymentFile, Event, Facts, GENESIS_FILE, JOURNAL_FILE, Plan, Root,
+    Roots, SAMPLE, Simulated, Vote, deploy, simulate,
 };
-use rollmill_l1::alloy::primitives::Address;
+use rollmill_l1::alloy::primitives::{Address, B256};
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::{L1Client, SenderConfig, TxRequest, TxSender, abi};
+use rollmill_l1::alloy::providers::ext::AnvilApi;
+use rollmill_l1::{Azt, L1Client, SenderConfig, TxRequest, TxSender, abi};
 use rollmill_l1_testing::{Anvil, CHAIN_ID, constant_contract, reorg, root_leaves, signer, trial};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, vk_path, vk_tree};
 use rollmill_protocol::{Circuit, Fr, Genesis};
@@ -112,6 +113,37 @@ async fn the_sample_is_deployed_once() {
     drop(sender);
     let again = case.deploy(&facts()).await.unwrap();
     assert_eq!((nonce(&case.client).await, again.file), (before, deployed.file));
+}
+
+/// Goal: a vote that starts earlier or needs fewer votes than the facts say is found. Method: in the place of the
+/// Governor a contract answers 50 to everything, and the facts ask for 51 in one place and for 50 elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_with_other_rules_than_the_facts_is_found() {
+    let changes: [(&str, fn(&mut Vote)); 2] = [
+        ("delay of a vote", |vote| vote.delay_seconds = 51),
+        ("percentage of the supply that must vote", |vote| vote.quorum_percent = 51),
+    ];
+    for (what, change) in changes {
+        let case = Case::new().await;
+        let mut facts = facts();
+        let vote = facts.governance.as_mut().unwrap().vote.as_mut().unwrap();
+        *vote = Vote {
+            delay_seconds: 50,
+            period_seconds: 50,
+            threshold_azt: Amount(Azt::new(50)),
+            quorum_percent: 50,
+        };
+        change(vote);
+        let deployed = case.deploy(&facts).await.unwrap();
+        let governor = deployed.file.contracts.governance.unwrap();
+        // What follows the ten bytes that create the contract is its code.
+        let code = constant_contract(B256::with_last_byte(50)).slice(10..);
+        case.client.provider().anvil_set_code(governor, code).await.unwrap();
+        let error = case.deploy(&facts).await.unwrap_err();
+        assert_eq!(error.code(), "DEP-009", "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("{what} on L1 is 50, asked was 51")), "{text}");
+    }
 }
 
 /// Goal: a run that ends at any point of any step is continued to one and the same deployment. Method: the future is
