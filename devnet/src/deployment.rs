@@ -36,13 +36,13 @@ const WARMING_KEY: &str = "7c852118294e51e653712a81e05800f419141751be58f605c371e
 pub const SLOT_SECONDS: u32 = 3;
 /// With several members one slot has a round of signatures too, for which a proposer waits at most half of the slot.
 const COMMITTEE_SLOT_SECONDS: u32 = 6;
-/// Proving takes minutes on a small machine: enough for a day.
+/// Proving takes minutes on a small machine: enough for a day, if epochs are long enough for [`MAX_UNPROVEN_EPOCHS`].
 pub(crate) const PROOF_WINDOW_SECONDS: u32 = 86_400;
 /// Under faults a deadline may be missed, and the chain must continue after that.
 const CHAOS_PROOF_WINDOW_SECONDS: u32 = 180;
 /// Time in which anybody may still prove after the window, and that an epoch has after a late one before it.
 const CHALLENGE_SECONDS: u32 = 60;
-/// More than a run proposes before one of its epochs is proven.
+/// As many as a deployment can have: more than a run proposes before one of its epochs is proven.
 const MAX_UNPROVEN_EPOCHS: u16 = 128;
 
 /// Base units of the token in one unit on L2, as the contract has it.
@@ -209,6 +209,11 @@ impl Founding {
         let is_new = self.existing.token.is_none();
         let slot_seconds =
             if self.members.len() > 1 { COMMITTEE_SLOT_SECONDS } else { SLOT_SECONDS };
+        // A deployment whose proposals would stall before a prune is due is rejected.
+        let pruned_after = slots_per_epoch(self.blocks)
+            .saturating_mul(slot_seconds)
+            .saturating_mul(u32::from(MAX_UNPROVEN_EPOCHS) - 2);
+        let window_max = pruned_after.saturating_sub(CHALLENGE_SECONDS);
         let bond =
             |member: &Address| Bond { account: EthAccount(*member), amount_azt: azt(BOND * BONDS) };
         Facts {
@@ -218,7 +223,7 @@ impl Founding {
                 genesis_time: self.genesis_time,
                 slot_seconds: slot_seconds.into(),
                 slots_per_epoch: slots_per_epoch(self.blocks).into(),
-                proof_window_seconds: self.proof_window_seconds,
+                proof_window_seconds: self.proof_window_seconds.min(window_max),
                 challenge_seconds: CHALLENGE_SECONDS,
                 proof_grace_seconds: CHALLENGE_SECONDS,
                 max_unproven_epochs: MAX_UNPROVEN_EPOCHS,

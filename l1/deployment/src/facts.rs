@@ -242,7 +242,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Checks every bound that the contracts have.
+    /// Checks every bound that the contracts have, and that proposals cannot stall before a prune is due.
     ///
     /// # Errors
     /// [`DeployError::Fact`] names the key.
@@ -277,12 +277,35 @@ impl Facts {
         within("schedule.proof_grace_seconds", grace.into(), 1..=challenge.into())?;
         let unproven = u64::from(times.max_unproven_epochs);
         within("schedule.max_unproven_epochs", unproven, 2..=UNPROVEN_EPOCHS_MAX)?;
+        self.check_unproven()?;
         within("blocks.max_txs", blocks.max_txs, 1..=MAX_TXS_PER_BLOCK as u64)?;
         within("blocks.target_txs", blocks.target_txs, 1..=blocks.max_txs)?;
         within("blocks.min_fee_per_gas", blocks.min_fee_per_gas, 1..=(1 << 41) - 1)?;
         self.config().check().map_err(|error| {
             DeployError::fact("schedule and blocks", rollmill_errors::uncoded(&error.to_string()))
         })
+    }
+
+    /// Requires that so many epochs can be unproven as start until the oldest one without a proof can be pruned. The
+    /// contract accepts fewer; then one missing proof stops all proposals for the rest of that time.
+    fn check_unproven(&self) -> Result<(), DeployError> {
+        let times = &self.schedule;
+        let accepted = u64::from(times.proof_window_seconds) + u64::from(times.challenge_seconds);
+        let epoch = times.slot_seconds.saturating_mul(times.slots_per_epoch);
+        let (got, needed) =
+            (u64::from(times.max_unproven_epochs), accepted.div_ceil(epoch.max(1)) + 2);
+        if got >= needed {
+            return Ok(());
+        }
+        let fix = match needed <= UNPROVEN_EPOCHS_MAX {
+            true => "raise it",
+            false => "shorten the proof window or the challenge period, or lengthen the epochs",
+        };
+        let why = format!(
+            "at least {needed} expected, got {got}: proof window and challenge period last {accepted} s, an epoch \
+             {epoch} s, and with less an epoch without a proof stops all proposals before it can be pruned; {fix}"
+        );
+        Err(DeployError::fact("schedule.max_unproven_epochs", why))
     }
 
     fn check_owners(&self) -> Result<(), DeployError> {

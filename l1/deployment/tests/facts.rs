@@ -47,6 +47,26 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "schedule.max_unproven_epochs",
         "2 to 128",
     ),
+    // 10,800 s are nine epochs of 1,152 s and a part of the tenth.
+    (
+        "max_unproven_epochs = 16",
+        "max_unproven_epochs = 11",
+        "schedule.max_unproven_epochs",
+        "at least 12 expected, got 11: proof window and challenge period last 10800 s, an epoch 1152 s",
+    ),
+    ("max_unproven_epochs = 16", "max_unproven_epochs = 11", "schedule", "pruned; raise it"),
+    (
+        "proof_window_seconds = 7200",
+        "proof_window_seconds = 720000",
+        "schedule.max_unproven_epochs",
+        "at least 631 expected, got 16",
+    ),
+    (
+        "proof_window_seconds = 7200",
+        "proof_window_seconds = 720000",
+        "schedule.max_unproven_epochs",
+        "pruned; shorten the proof window",
+    ),
     ("max_txs = 32", "max_txs = 33", "blocks.max_txs", "1 to 32"),
     ("target_txs = 16", "target_txs = 33", "blocks.target_txs", "1 to 32"),
     ("min_fee_per_gas = 1", "min_fee_per_gas = 0", "blocks.min_fee_per_gas", "got 0"),
@@ -92,6 +112,18 @@ fn every_wrong_fact_is_named() {
     }
     let twice = "members = [\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\", \"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"]";
     assert_rejected(&with(MEMBER, twice), "committee.members", "twice");
+}
+
+/// Goal: the least number of unproven epochs with which proposals do not stall is accepted.
+#[test]
+fn so_many_unproven_epochs_as_it_takes_to_prune_one_are_enough() {
+    Facts::parse(&with("max_unproven_epochs = 16", "max_unproven_epochs = 12")).unwrap();
+    // Exactly nine epochs, after whose last second a prune is due: in the first second of the tenth after it.
+    let nine = with("proof_window_seconds = 7200", "proof_window_seconds = 6768");
+    let least = |n: &str| nine.replacen("max_unproven_epochs = 16", n, 1);
+    Facts::parse(&least("max_unproven_epochs = 11")).unwrap();
+    let why = "at least 11 expected, got 10";
+    assert_rejected(&least("max_unproven_epochs = 10"), "schedule.max_unproven_epochs", why);
 }
 
 #[test]
