@@ -388,16 +388,38 @@ impl Selection {
     /// # Errors
     /// As [`Self::proposer_of`], and [`L1Error::Decode`] for too many members, or a proposer that is none of them.
     pub async fn duty(&self, slot: u64, epoch: u64) -> Result<Option<Duty>, L1Error> {
-        let proposer = self.proposer_of(slot).await?;
+        self.duty_at(slot, epoch, BlockId::latest()).await
+    }
+
+    /// As [`Self::duty`], after an L1 block.
+    pub async fn duty_at(
+        &self,
+        slot: u64,
+        epoch: u64,
+        at: BlockId,
+    ) -> Result<Option<Duty>, L1Error> {
+        let proposer = self.instance.proposerOf(slot).block(at).call().await;
+        let proposer = proposer.map_err(L1Error::contract("proposerOf"))?;
         if proposer.is_zero() {
             return Ok(None);
         }
-        let members = self.committee(epoch).await?;
+        let members = self.instance.committee(epoch).block(at).call().await;
+        let members = members.map_err(L1Error::contract("committee"))?;
         if members.len() > COMMITTEE_MAX || !members.contains(&proposer) {
             let count = members.len();
             let reason = format!("{count} members, and {proposer} to propose in slot {slot}");
             return Err(L1Error::Decode { what: "committee", reason });
         }
         Ok(Some(Duty { slot, epoch, proposer, members }))
+    }
+
+    /// Whether the committee of an epoch is decided after an L1 block. Until the epoch's first proposal, the size of a
+    /// drawn committee is a rate that may change, and with it who its members and the proposers of its slots are.
+    ///
+    /// # Errors
+    /// [`L1Error`] if L1 does not respond.
+    pub async fn is_decided(&self, epoch: u64, at: BlockId) -> Result<bool, L1Error> {
+        let hash = self.instance.committeeHash(epoch).block(at).call().await;
+        Ok(!hash.map_err(L1Error::contract("committeeHash"))?.is_zero())
     }
 }

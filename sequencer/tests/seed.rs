@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rollmill_l1::abi::{AztToken, Staking};
+use rollmill_l1::alloy::eips::BlockId;
 use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
@@ -169,6 +170,21 @@ async fn what_another_recorded_is_not_recorded_again() {
     assert_eq!(stranger.figure("rollmill_sequencer_seed_missing"), 1.0);
 }
 
+/// Goal: nobody takes a drawn committee for the final one before its epoch's first proposal, which decides its size.
+#[tokio::test]
+async fn a_drawn_committee_is_not_decided_before_a_proposal() {
+    let anvil = Anvil::start();
+    let case = Case::new(&anvil).await;
+    case.at(2, 0).await;
+    case.send("seed", case.seeds.record()).await;
+    case.at(4, 0).await;
+    let selection = case.network.rollup.selection(&case.network.info);
+    let at = BlockId::from(case.network.client.latest().await.unwrap().hash);
+    let duty = selection.duty_at(4 * SLOTS_PER_EPOCH, 4, at).await.unwrap().unwrap();
+    assert_eq!(duty.members.len(), 4);
+    assert!(!selection.is_decided(4, at).await.unwrap());
+}
+
 /// Goal: of two members that call in one L1 block one records the seed, and the other's revert is no failure.
 #[tokio::test]
 async fn a_lost_race_is_no_failure() {
@@ -206,4 +222,6 @@ async fn a_fixed_committee_has_no_seeds() {
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let keeper = SeedKeeper::new(&network.rollup, &network.info, sender, metrics).await.unwrap();
     assert!(keeper.is_none());
+    let selection = network.rollup.selection(&network.info);
+    assert!(selection.is_decided(0, BlockId::latest()).await.unwrap());
 }

@@ -27,7 +27,7 @@ const LEFT_OUT: u64 = 2;
 /// The duties of a node's deployment.
 pub fn duties(running: &RunningNode) -> L1Duties {
     let selection = running.contract.selection(&running.info);
-    L1Duties::new(selection, running.node.config().slots_per_epoch)
+    L1Duties::new(selection, running.l1.clone(), Arc::clone(&running.node))
 }
 
 /// Opens the account's record of signatures. A new one of a committee with other members leaves out the present
