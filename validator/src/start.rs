@@ -1,11 +1,12 @@
 //! Starts the parts of a process that sign blocks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_node::BlockSigner;
 use rollmill_node::setup::RunningNode;
+use rollmill_protocol::Config;
 use rollmill_service::{Failure, HttpLimits, HttpServer, Process, listen};
 
 use crate::config::CommitteeConfig;
@@ -23,6 +24,8 @@ const TURN: Duration = Duration::from_secs(2);
 /// Slots that a new record of signatures leaves out: the present one and the next. A record that was lost may have
 /// had rows of them.
 const LEFT_OUT: u64 = 2;
+/// Chain id of anvil and hardhat, on which nothing is at stake. Tests move its time, which may be far behind the clock.
+const DEVELOPMENT_CHAIN: u64 = 31337;
 
 /// The duties of a node's deployment.
 pub fn duties(running: &RunningNode) -> L1Duties {
@@ -30,8 +33,20 @@ pub fn duties(running: &RunningNode) -> L1Duties {
     L1Duties::new(selection, running.l1.clone(), Arc::clone(&running.node))
 }
 
+/// The first slot of which a new record of signatures covers anything, by L1's head as an endpoint reports it.
+///
+/// That endpoint may lag, and a record that was lost may have rows of slots after its head: a signature of another
+/// block of one of them costs the stake. So the machine's clock counts where it is later.
+fn first_slot(config: &Config, chain_id: u64, head: u64, clock: u64) -> u64 {
+    let now = match chain_id {
+        DEVELOPMENT_CHAIN => head,
+        _ => head.max(clock),
+    };
+    config.slot_at(now).saturating_add(LEFT_OUT)
+}
+
 /// Opens the account's record of signatures. A new one of a committee with other members leaves out the present
-/// slot and the next.
+/// slot and the next, by L1's head and by the machine's clock.
 ///
 /// # Errors
 /// When another process has it open, or L1 cannot be read.
@@ -44,8 +59,10 @@ pub async fn open_signer(
     let first = match is_alone {
         true => 0,
         false => {
-            let now = running.l1.latest().await?.timestamp;
-            running.node.config().slot_at(now).saturating_add(LEFT_OUT)
+            let head = running.l1.latest().await?.timestamp;
+            let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+            let clock = clock.map_or(0, |since| since.as_secs());
+            first_slot(running.node.config(), running.l1.chain_id(), head, clock)
         }
     };
     let (path, chain_id, rollup) =
@@ -94,4 +111,26 @@ pub async fn serve<C>(
     tokio::spawn(server.serve(listener, router(Arc::new(validator)), shutdown.clone()));
     tokio::spawn(keep_proofs(Arc::clone(node), Arc::clone(signer), shutdown.clone()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault: the record is lost, and the only endpoint that answers is an hour behind. Slots that were signed since
+    /// are left out nevertheless; a clock that is behind L1 takes nothing away.
+    #[test]
+    fn a_new_record_leaves_out_what_a_lagging_endpoint_does_not_know() {
+        let config =
+            Config { genesis_time: 1_000, slot_seconds: 36, ..rollmill_protocol_testing::config() };
+        let first = |chain_id, head, clock| first_slot(&config, chain_id, head, clock);
+        let (now, hour_ago) = (1_000 + 36 * 500, 1_000 + 36 * 400);
+        for (head, clock) in [(now, now), (hour_ago, now), (now, hour_ago), (now, 0)] {
+            assert_eq!(first(1, head, clock), 502, "head {head}, clock {clock}");
+        }
+        // Before slot 0 begins.
+        assert_eq!(first(1, 10, 20), 2);
+        // A test moves the time of a development chain, so the clock says nothing of it.
+        assert_eq!(first(DEVELOPMENT_CHAIN, hour_ago, now), 402);
+    }
 }
