@@ -263,6 +263,56 @@ impl RollupContract {
         Ok(dues)
     }
 
+    /// Epochs that are proven, over and not settled, oldest first, among `epochs_max` from that of block `from` on; and
+    /// the block from which the next call goes on: the first one of the oldest epoch that is not settled, or the one
+    /// after all that were read. The first call starts at block 1.
+    ///
+    /// # Errors
+    /// [`L1Error`] if L1 does not respond.
+    pub async fn unsettled(
+        &self,
+        info: &DeploymentInfo,
+        from: u64,
+        epochs_max: usize,
+    ) -> Result<(Vec<u64>, u64), L1Error> {
+        let tips = self.tips().await?;
+        let (mut block, mut oldest, mut epochs) = (from.max(1), None, Vec::new());
+        for _ in 0..epochs_max {
+            if block > tips.proven {
+                break;
+            }
+            let slot: u64 = self.block_record(block).await?.slot.to();
+            let epoch = info.epoch(slot);
+            let record = self.epoch_record(epoch).await?;
+            let last: u64 = record.lastBlock.to();
+            if !is_settled(&record) {
+                oldest.get_or_insert(block);
+                if last <= tips.proven && info.epoch_end(epoch) <= tips.at.timestamp {
+                    epochs.push(epoch);
+                }
+            }
+            block = last.max(block).saturating_add(1);
+        }
+        Ok((epochs, oldest.unwrap_or(block)))
+    }
+
+    /// Blocks of an epoch that nobody has claimed; `None` if there are none, or the epoch is not settled.
+    ///
+    /// # Errors
+    /// [`L1Error`] if L1 does not respond.
+    pub async fn unclaimed_of(
+        &self,
+        economics: &Economics,
+        epoch: u64,
+    ) -> Result<Option<Unclaimed>, L1Error> {
+        let record = self.epoch_record(epoch).await?;
+        if !is_settled(&record) {
+            return Ok(None);
+        }
+        let (first, last) = (record.firstBlock.to(), record.lastBlock.to());
+        self.unclaimed(economics, epoch, first, last).await
+    }
+
     /// The range from the first to the last unclaimed block among these.
     async fn unclaimed(
         &self,

@@ -4,6 +4,7 @@
 //! one that was proven before its end is settled by a call that anybody can make. So a node that claims also settles.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rollmill_l1::alloy::primitives::Address;
@@ -20,8 +21,11 @@ const PAUSE: Duration = Duration::from_secs(30);
 const RETRY_MAX: Duration = Duration::from_secs(120);
 /// How long one step waits for the inclusion of each of its transactions.
 const LAND_LIMIT: Duration = Duration::from_secs(120);
-/// Proven epochs that are looked through for one that nobody has settled or claimed.
+/// Proven epochs, the newest ones, that are looked through for one that nobody has settled or claimed.
 const EPOCHS_MAX: usize = 4;
+/// Epochs that one step looks through for older ones that nobody has settled, with two reads of L1 for each. A process
+/// that starts has all of them to look through.
+const SEARCHED_MAX: usize = 64;
 const CLAIM: &str = "rewards/claim";
 
 /// Watches what an account is owed.
@@ -37,6 +41,9 @@ pub struct Claims {
     /// Claims are made from this amount on; `None` makes none.
     above: Option<Azt>,
     metrics: Metrics,
+    /// First block of the oldest epoch that is not known to be settled. It follows from L1, so it is in memory only. A
+    /// settlement that L1 reorganises away is sent again by its sender.
+    unsettled_from: AtomicU64,
 }
 
 impl Claims {
@@ -54,7 +61,8 @@ impl Claims {
     ) -> Result<Self, L1Error> {
         let economics = contract.economics(info).await?;
         let (contract, info) = (contract.clone(), info.clone());
-        Ok(Self { contract, info, economics, sender, prover, above, metrics })
+        let unsettled_from = AtomicU64::new(1);
+        Ok(Self { contract, info, economics, sender, prover, above, metrics, unsettled_from })
     }
 
     /// Reads what is owed now and then until `shutdown` starts. Errors of L1 are logged and retried.
@@ -94,29 +102,53 @@ impl Claims {
         Ok(true)
     }
 
-    /// Settles the newest epochs, and claims the fees of their blocks if a prover has a part of them.
+    /// Settles epochs, and claims the fees of their blocks if a prover has a part of them.
     async fn credit(&self, sender: &Arc<TxSender>) -> Result<(), L1Error> {
         let has_part = self.economics.rates().await?.proverBps != 0;
-        for due in self.contract.dues(&self.info, &self.economics, EPOCHS_MAX).await? {
-            let (purpose, call) = match due {
-                Due::Settle { epoch } => {
-                    (format!("settle/{epoch}"), settle(self.contract.address(), epoch))
-                }
-                Due::Claim(blocks) if has_part => {
-                    let selection = self.contract.selection(&self.info);
-                    let committee = selection.committee(blocks.epoch).await?;
-                    let purpose = format!("claim-blocks/{}", blocks.epoch);
-                    (purpose, self.economics.claim_blocks(blocks, committee))
-                }
-                Due::Claim(_) => continue,
-            };
-            match send(sender, purpose, call).await {
-                // Somebody else was faster.
-                Ok(_) | Err(L1Error::WouldRevert { .. } | L1Error::Dropped { .. }) => {}
-                Err(error) => return Err(error),
+        for due in self.dues().await? {
+            self.pay(sender, due, has_part).await?;
+            // The next step finds them only if the epoch is among the newest.
+            if let Due::Settle { epoch } = due
+                && has_part
+                && let Some(blocks) = self.contract.unclaimed_of(&self.economics, epoch).await?
+            {
+                self.pay(sender, Due::Claim(blocks), has_part).await?;
             }
         }
         Ok(())
+    }
+
+    /// What is due of the oldest epochs that are not settled, a few in each step, and of the newest ones.
+    async fn dues(&self) -> Result<Vec<Due>, L1Error> {
+        let from = self.unsettled_from.load(Ordering::Relaxed);
+        let (oldest, from) = self.contract.unsettled(&self.info, from, SEARCHED_MAX).await?;
+        self.unsettled_from.store(from, Ordering::Relaxed);
+        let newest = self.contract.dues(&self.info, &self.economics, EPOCHS_MAX).await?;
+        let oldest = oldest.into_iter().take(EPOCHS_MAX).map(|epoch| Due::Settle { epoch });
+        let mut dues: Vec<Due> = oldest.filter(|due| !newest.contains(due)).collect();
+        dues.extend(newest);
+        Ok(dues)
+    }
+
+    /// Does what is due for the pay of an epoch.
+    async fn pay(&self, sender: &TxSender, due: Due, has_part: bool) -> Result<(), L1Error> {
+        let (purpose, call) = match due {
+            Due::Settle { epoch } => {
+                (format!("settle/{epoch}"), settle(self.contract.address(), epoch))
+            }
+            Due::Claim(blocks) if has_part => {
+                let selection = self.contract.selection(&self.info);
+                let committee = selection.committee(blocks.epoch).await?;
+                let purpose = format!("claim-blocks/{}", blocks.epoch);
+                (purpose, self.economics.claim_blocks(blocks, committee))
+            }
+            Due::Claim(_) => return Ok(()),
+        };
+        match send(sender, purpose, call).await {
+            // Somebody else was faster.
+            Ok(_) | Err(L1Error::WouldRevert { .. } | L1Error::Dropped { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn show(&self, owed: Azt) {

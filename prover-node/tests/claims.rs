@@ -6,9 +6,9 @@ use rollmill_l1::abi::{AztToken, Rates};
 use rollmill_l1::alloy::primitives::{Address, Bytes};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::sol_types::SolCall;
-use rollmill_l1::economics::Economics;
+use rollmill_l1::economics::{Economics, is_settled};
 use rollmill_l1::{Azt, TxRequest};
-use rollmill_l1_testing::{Anvil, Network, rates, sender, signer};
+use rollmill_l1_testing::{Anvil, Network, SLOTS_PER_EPOCH, rates, sender, signer};
 use rollmill_prover_node::claims::Claims;
 use rollmill_prover_node::metrics::Metrics;
 use rollmill_service::prometheus::Registry;
@@ -29,6 +29,16 @@ async fn claims(
     (claims.unwrap(), rollup.economics(info).await.unwrap())
 }
 
+/// Gives one AZT to each contract that pays.
+async fn fund(network: &Network) {
+    for to in [network.info.contracts.rewards, network.info.contracts.feePortal] {
+        let value = "1".parse::<Azt>().unwrap().word();
+        let call = Bytes::from(AztToken::transferCall { to, value }.abi_encode());
+        let request = TxRequest::call(format!("give/{to}"), network.token, call);
+        assert!(network.sender.send(request).await.unwrap().succeeded);
+    }
+}
+
 /// Goal: nothing is sent below the amount; from it on the epoch is settled, its fees are credited and all is paid,
 /// once.
 #[tokio::test]
@@ -40,13 +50,7 @@ async fn what_is_owed_is_claimed_from_the_amount_on_and_once() {
     network.set_rates(next).await;
     network.propose(1).await;
     network.prove(0, 1).await;
-    let token = network.token;
-    for to in [network.info.contracts.rewards, network.info.contracts.feePortal] {
-        let value = "1".parse::<Azt>().unwrap().word();
-        let call = Bytes::from(AztToken::transferCall { to, value }.abi_encode());
-        let request = TxRequest::call(format!("give/{to}"), token, call);
-        assert!(network.sender.send(request).await.unwrap().succeeded);
-    }
+    fund(&network).await;
     network.at(4).await;
     // 4,243 rows at 1 base unit, and a quarter of 77 units of fees.
     let owed = 4_243 + 77_000_000_000 / 4;
@@ -60,10 +64,8 @@ async fn what_is_owed_is_claimed_from_the_amount_on_and_once() {
     drop(watching);
     let registry = Registry::new();
     let (high, _) = claims(&network, &registry, Some(owed + 1)).await;
-    // The first step settles the epoch, the next one has its fees credited.
-    for _ in 0..2 {
-        assert!(!high.step().await.unwrap());
-    }
+    // It settles the epoch and has its fees credited.
+    assert!(!high.step().await.unwrap());
     assert_eq!(economics.owed(PROVER).await.unwrap(), Azt::new(owed));
     assert!(economics.balance(PROVER).await.unwrap().is_zero());
     drop(high);
@@ -75,4 +77,38 @@ async fn what_is_owed_is_claimed_from_the_amount_on_and_once() {
     let before = sent().await;
     assert!(!enough.step().await.unwrap());
     assert_eq!(sent().await, before, "claimed again");
+}
+
+/// Fault: nobody settles epochs that were proven before their end, more of them than count as the newest. Goal: the
+/// oldest one is settled too and the fees of its blocks are claimed; then nothing is sent any more.
+#[tokio::test]
+async fn epochs_that_nobody_settled_are_settled_however_old_they_are() {
+    const EPOCHS: u64 = 7;
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 20_000).await;
+    network.set_rates(Rates { proposerBps: 5_500, proverBps: 2_500, ..rates() }).await;
+    for epoch in 0..EPOCHS {
+        network.propose(epoch * SLOTS_PER_EPOCH + 1).await;
+        network.prove(epoch, epoch + 1).await;
+    }
+    fund(&network).await;
+    network.at(EPOCHS * SLOTS_PER_EPOCH).await;
+    let is_over = |epoch| {
+        let rollup = &network.rollup;
+        async move { is_settled(&rollup.epoch_record(epoch).await.unwrap()) }
+    };
+    assert!(!is_over(0).await);
+    let registry = Registry::new();
+    let (claims, economics) = claims(&network, &registry, Some(u128::MAX)).await;
+    assert!(!claims.step().await.unwrap());
+    for epoch in 0..EPOCHS {
+        assert!(is_over(epoch).await, "epoch {epoch}");
+        assert!(economics.is_claimed(epoch + 1).await.unwrap(), "block {}", epoch + 1);
+    }
+    let account = signer(1).address();
+    let sent = || async { network.client.provider().get_transaction_count(account).await.unwrap() };
+    let before = sent().await;
+    assert_eq!(before, 2 * EPOCHS);
+    assert!(!claims.step().await.unwrap());
+    assert_eq!(sent().await, before);
 }
