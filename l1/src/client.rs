@@ -267,14 +267,9 @@ impl RollupContract {
         self.instance.blockRecord(number).call().await.map_err(L1Error::contract("blockRecord"))
     }
 
-    /// As [`Self::block_record`], after L1 block `l1_block`. An error if the node that answers does not have that
-    /// block's state.
-    pub async fn block_record_at(
-        &self,
-        number: u64,
-        l1_block: u64,
-    ) -> Result<BlockRecord, L1Error> {
-        let call = self.instance.blockRecord(number).block(BlockId::number(l1_block));
+    /// As [`Self::block_record`], after an L1 block. An error if the node that answers does not have its state.
+    pub async fn block_record_at(&self, number: u64, at: BlockId) -> Result<BlockRecord, L1Error> {
+        let call = self.instance.blockRecord(number).block(at);
         call.call().await.map_err(L1Error::contract("blockRecord"))
     }
 
@@ -288,7 +283,35 @@ impl RollupContract {
     /// # Errors
     /// [`L1Error::Answer`] with the contract's reason if it would reject the range.
     pub async fn public_inputs(&self, args: EpochArgs) -> Result<Vec<B256>, L1Error> {
-        self.instance.publicInputs(args).call().await.map_err(L1Error::contract("publicInputs"))
+        self.public_inputs_at(args, BlockId::latest()).await
+    }
+
+    /// As [`Self::public_inputs`], after an L1 block.
+    pub async fn public_inputs_at(
+        &self,
+        args: EpochArgs,
+        at: BlockId,
+    ) -> Result<Vec<B256>, L1Error> {
+        let call = self.instance.publicInputs(args).block(at);
+        call.call().await.map_err(L1Error::contract("publicInputs"))
+    }
+
+    /// Simulates the submission of an epoch proof on the state after an L1 block.
+    ///
+    /// # Errors
+    /// [`L1Error::Answer`] with the contract's reason if it would reject the proof.
+    pub async fn try_proof(
+        &self,
+        from: Address,
+        args: EpochArgs,
+        proof: Vec<u8>,
+        at: BlockId,
+    ) -> Result<(), L1Error> {
+        let input = abi::submit_calldata(args, proof);
+        let request = TransactionRequest::default().from(from).to(self.address());
+        let done = self.instance.provider().call(request.input(input.into())).block(at).await;
+        let failed = L1Error::contract("submitEpochProof");
+        done.map(drop).map_err(|error| failed(ContractError::TransportError(error)))
     }
 
     /// The contract that selects committees.

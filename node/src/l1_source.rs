@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rollmill_l1::alloy::eips::BlockNumberOrTag;
+use rollmill_l1::alloy::eips::{BlockId, BlockNumberOrTag};
 use rollmill_l1::alloy::primitives::{B256, U256};
 use rollmill_l1::{
     BlockProposed, Followed, Follower, L1BlockRef, L1Client, MessageKind, MessageSent,
@@ -173,7 +173,8 @@ impl RollupEvents {
         if tips.pending < block.block_number {
             return Ok(true);
         }
-        let record = self.contract.block_record_at(block.block_number, tips.at.number).await?;
+        let at = BlockId::number(tips.at.number);
+        let record = self.contract.block_record_at(block.block_number, at).await?;
         Ok(record.chain != abi::word(&block.chain))
     }
 }

@@ -10,7 +10,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_l1::L1Error;
-use rollmill_node::{ClientKey, Pruner, setup, watch_account};
+use rollmill_node::{ClientKey, Node, Pruner, setup, watch_account};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::claims::Claims;
@@ -148,8 +148,9 @@ async fn serve(process: Process<Config>) -> Outcome {
         Arc::clone(&health),
         metrics.clone(),
     );
-    let submitter =
-        L1Submitter { sender, contract: running.contract.clone(), rollup: running.rollup };
+    let followed: Arc<Node> = Arc::clone(&running.node);
+    let (contract, rollup) = (running.contract.clone(), running.rollup);
+    let submitter = L1Submitter { sender, contract, rollup, followed };
     let node = ProverNode {
         controller,
         broker,

@@ -1,15 +1,19 @@
 //! Submits root proofs as L1 transactions, and reports their outcomes.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
 use rollmill_circuits::jobs::Output;
-use rollmill_l1::abi;
+use rollmill_l1::abi::{self, EpochArgs};
+use rollmill_l1::alloy::eips::BlockId;
 use rollmill_l1::economics::PROOF_GAS_SPARE;
 use rollmill_l1::{Expiry, L1Error, RollupContract, TxRequest, TxSender, TxStatus};
-use rollmill_protocol::{EpochRoot, EthAddress};
+use rollmill_node::Node;
+use rollmill_node_client::wire::BlockRef;
+use rollmill_protocol::{EpochRoot, EthAddress, Fr};
 
-use crate::ranges::{Inclusion, Row, Sent, SubmitFailure};
+use crate::ranges::{Inclusion, RangeBlock, Row, Sent, SubmitFailure};
 
 /// Sends proofs and knows their outcomes.
 pub trait Submitter: Send + Sync + 'static {
@@ -45,12 +49,26 @@ rollmill_errors::coded! {
     }
 }
 
+/// The chain that was followed.
+pub trait FollowedChain: Debug + Send + Sync {
+    /// L1's chain with this block; `None` if the block is not part of it, or that cannot be read.
+    fn chain(&self, block: &RangeBlock) -> Option<Fr>;
+}
+
+impl FollowedChain for Node {
+    fn chain(&self, block: &RangeBlock) -> Option<Fr> {
+        let record = self.block_record(BlockRef::Number(block.number)).ok().flatten()?;
+        (record.header_hash == block.header_hash).then_some(record.chain)
+    }
+}
+
 /// Submits through the sender of one account.
 #[derive(Debug)]
 pub struct L1Submitter {
     pub sender: Arc<TxSender>,
     pub contract: RollupContract,
     pub rollup: EthAddress,
+    pub followed: Arc<dyn FollowedChain>,
 }
 
 impl Submitter for L1Submitter {
@@ -59,28 +77,99 @@ impl Submitter for L1Submitter {
         let output = Output::from_bytes(proof).map_err(|error| rejected(error.to_string()))?;
         let root = EpochRoot::from_fields(&output.public).map_err(|e| rejected(e.to_string()))?;
         let args = abi::epoch_args(&root);
-        let theirs = self.contract.public_inputs(args.clone()).await.map_err(failure)?;
-        let ours: Vec<_> = output.public.iter().map(abi::word).collect();
-        if ours.len() != theirs.len() {
-            let (what, ours, theirs) = ("their number".into(), ours.len(), theirs.len());
-            let error = InputsDiffer { what, ours: ours.to_string(), theirs: theirs.to_string() };
-            return Err(rejected(error.to_string()));
+        let input = abi::submit_calldata(args.clone(), output.proof.clone());
+        let request = TxRequest::call(row.purpose(), abi::address(self.rollup), input);
+        let sent = match self.require_inputs(&args, &output, BlockId::latest()).await {
+            Ok(()) => self.sender.submit(bounded(request, row, fence)).await.map_err(failure),
+            differ => differ,
+        };
+        match sent {
+            Err(SubmitFailure::Rejected { reason }) => {
+                Err(self.confirmed(row, &args, &output, reason).await)
+            }
+            sent => sent,
         }
-        if let Some(index) = (0..ours.len()).find(|index| ours[*index] != theirs[*index]) {
-            let (what, ours, theirs) = (format!("number {index}"), ours[index], theirs[index]);
-            let error = InputsDiffer { what, ours: ours.to_string(), theirs: theirs.to_string() };
-            return Err(rejected(error.to_string()));
-        }
-        let input = abi::submit_calldata(args, output.proof);
-        let to = abi::address(self.rollup);
-        let request = TxRequest::call(row.purpose(), to, input);
-        self.sender.submit(bounded(request, row, fence)).await.map_err(failure)
     }
 
     fn sent(&self, row: &Row) -> Option<Sent> {
         let purpose = row.purpose();
         let status = |attempt| self.sender.status(&purpose, attempt);
         outcome_of(row, status, self.sender.attempt_for(&purpose))
+    }
+}
+
+impl L1Submitter {
+    /// Requires that the contract expects the public inputs of the proof, after an L1 block.
+    async fn require_inputs(
+        &self,
+        args: &EpochArgs,
+        output: &Output,
+        at: BlockId,
+    ) -> Result<(), SubmitFailure> {
+        let rejected = |what: String, ours: String, theirs: String| {
+            let reason = InputsDiffer { what, ours, theirs }.to_string();
+            Err(SubmitFailure::Rejected { reason })
+        };
+        let theirs = self.contract.public_inputs_at(args.clone(), at).await.map_err(failure)?;
+        let ours: Vec<_> = output.public.iter().map(abi::word).collect();
+        if ours.len() != theirs.len() {
+            let (ours, theirs) = (ours.len().to_string(), theirs.len().to_string());
+            return rejected("their number".to_owned(), ours, theirs);
+        }
+        match (0..ours.len()).find(|index| ours[*index] != theirs[*index]) {
+            Some(index) => {
+                let (ours, theirs) = (ours[index].to_string(), theirs[index].to_string());
+                rejected(format!("number {index}"), ours, theirs)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A rejection, if L1 repeats it after one block in whose chain the range is as it was followed. An endpoint on
+    /// another chain rejects every proof of this one. That passes, and the next turns submit again.
+    async fn confirmed(
+        &self,
+        row: &Row,
+        args: &EpochArgs,
+        output: &Output,
+        reason: String,
+    ) -> SubmitFailure {
+        let why = match self.try_on_our_chain(row, args, output).await {
+            Err(repeated @ (SubmitFailure::Rejected { .. } | SubmitFailure::Unknown { .. })) => {
+                return repeated;
+            }
+            Err(
+                SubmitFailure::Order { reason }
+                | SubmitFailure::Late { reason }
+                | SubmitFailure::Transient { reason },
+            ) => reason,
+            Ok(()) => "L1 accepts it after its newest block".to_owned(),
+        };
+        let why = rollmill_service::uncoded(&why);
+        SubmitFailure::Transient { reason: format!("{reason}; not confirmed: {why}") }
+    }
+
+    /// Simulates the submission after L1's newest block, if its chain has the range as it was followed.
+    async fn try_on_our_chain(
+        &self,
+        row: &Row,
+        args: &EpochArgs,
+        output: &Output,
+    ) -> Result<(), SubmitFailure> {
+        let passing = |reason: &str| SubmitFailure::Transient { reason: reason.to_owned() };
+        let last = row.blocks.last();
+        let ours = last.and_then(|last| Some((last.number, self.followed.chain(last)?)));
+        let (number, chain) = ours.ok_or_else(|| passing("the node no longer has the range"))?;
+        let head = self.sender.client().latest().await.map_err(failure)?;
+        // By its hash, so that only endpoints answer that have this block.
+        let at = BlockId::from(head.hash);
+        let theirs = self.contract.block_record_at(number, at).await.map_err(failure)?;
+        if theirs.chain != abi::word(&chain) {
+            return Err(passing("an L1 endpoint has another block than the node followed"));
+        }
+        self.require_inputs(args, output, at).await?;
+        let (from, proof) = (self.sender.account(), output.proof.clone());
+        self.contract.try_proof(from, args.clone(), proof, at).await.map_err(failure)
     }
 }
 
@@ -159,10 +248,8 @@ fn failure_of_revert(revert: &str, reason: String) -> SubmitFailure {
 #[cfg(test)]
 mod tests {
     use rollmill_l1::TxReceipt;
-    use rollmill_protocol::Fr;
 
     use super::*;
-    use crate::ranges::RangeBlock;
 
     /// Goal: no proof is sent after its window, nor by a node whose lease was superseded.
     #[test]

@@ -4,3 +4,4 @@ mod claims;
 mod commands;
 mod process;
 mod quotes;
+mod submit;
