@@ -61,6 +61,14 @@ pub enum L1Error {
     #[error("{}: L1 no longer has any remembered block down to number {oldest}, which was final; this is another chain: check the RPC URL, or sync from an empty store", self.code())]
     ReorgBelowFinality { oldest: u64 },
 
+    /// L1 has no block under the numbers of the newest followed ones, and what is below them is unchanged: the endpoint
+    /// lags, or a shorter chain has not grown yet. Nothing is undone.
+    ///
+    /// Do: Nothing: it ends when L1 has these blocks again, or others in their place. If it lasts, check that the
+    /// endpoints in `--node-l1-urls` (or `--l1-urls`) are synced.
+    #[error("{}: L1 has no blocks {missing} to {followed}, which were followed, and no others in their place; waiting until it has; if it lasts, check that the L1 endpoints are synced", self.code())]
+    Behind { missing: u64, followed: u64 },
+
     /// The transaction would revert now. Nothing was sent and no nonce was used.
     ///
     /// Do: Read the reason, which is the contract's. Programs try again when their state changes.
@@ -170,6 +178,7 @@ rollmill_errors::coded! {
         Self::GenesisWrong { .. } => "L1-021",
         Self::NotARollup { .. } => "L1-022",
         Self::BlobFeeLimit { .. } => "L1-023" retried,
+        Self::Behind { .. } => "L1-024" retried,
     }
 }
 

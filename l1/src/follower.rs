@@ -2,7 +2,8 @@
 //!
 //! `removed` logs are not relied on: some nodes send none. A block belongs to the chain exactly if its
 //! parent is the block before it, so the follower keeps the hashes of the blocks that L1 may still
-//! replace and walks back over them when the chain no longer fits.
+//! replace and walks back over them when the chain no longer fits. It does so only once another block is
+//! in the place of one of them: blocks that are merely absent may be those that a server does not have yet.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,6 +36,15 @@ pub struct Follower {
     /// once anything is final. Never empty.
     trail: VecDeque<L1BlockRef>,
     finalized: Option<L1BlockRef>,
+}
+
+/// What L1 has under the number of a followed block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Same,
+    Other,
+    /// No block. The server that answers may lag behind another one of its URL, so this is no reorganisation.
+    Nothing,
 }
 
 /// The result of one step of a poll.
@@ -112,8 +122,10 @@ impl Follower {
     /// error the position has not moved.
     ///
     /// # Errors
-    /// [`L1Error::ReorgBelowFinality`] if no remembered block is part of L1 any more; the
-    /// error of L1 if not even one step could be read. Never because of what a transaction contains.
+    /// [`L1Error::Behind`] while L1 has no block under the numbers of the newest followed ones, and what is below them
+    /// is unchanged: until it has those blocks again, or others; [`L1Error::ReorgBelowFinality`] if no remembered block
+    /// is part of L1 any more; the error of L1 if not even one step could be read. Never because of what a transaction
+    /// contains.
     pub async fn poll(&mut self) -> Result<Vec<L1Event>, L1Error> {
         // Work on a copy: an error must not change the position.
         let mut next = Self {
@@ -173,36 +185,52 @@ impl Follower {
 
     async fn walk_back(&mut self, events: &mut Vec<L1Event>) -> Result<(), L1Error> {
         let tip = self.tip();
+        let (mut is_replaced, mut missing) = (false, tip.number);
         while let Some(block) = self.trail.back().copied() {
-            if self.is_canonical(block).await? {
-                if block != tip {
-                    tracing::warn!(
-                        from_l1_block = tip.number,
-                        to_l1_block = block.number,
-                        "L1 reorganised"
-                    );
-                    // Events of this poll that the rewind undoes need not be reported.
-                    events.retain(|event| match event {
-                        L1Event::Rewind { .. } => true,
-                        other => other.place().is_none_or(|at| at.block.number <= block.number),
-                    });
-                    events.push(L1Event::Rewind { to: block });
-                }
+            let found = self.find(block).await?;
+            match found {
+                Found::Same => {}
+                Found::Other => is_replaced = true,
+                Found::Nothing => missing = block.number,
+            }
+            if found == Found::Same && block == tip {
                 return Ok(());
             }
-            if self.trail.len() == 1 {
+            if found == Found::Same && is_replaced {
+                tracing::warn!(
+                    from_l1_block = tip.number,
+                    to_l1_block = block.number,
+                    "L1 reorganised"
+                );
+                // Events of this poll that the rewind undoes need not be reported.
+                events.retain(|event| match event {
+                    L1Event::Rewind { .. } => true,
+                    other => other.place().is_none_or(|at| at.block.number <= block.number),
+                });
+                events.push(L1Event::Rewind { to: block });
+                return Ok(());
+            }
+            let is_oldest = self.trail.len() == 1;
+            if is_oldest && found == Found::Other {
                 return Err(L1Error::ReorgBelowFinality { oldest: block.number });
+            }
+            if is_oldest || found == Found::Same {
+                return Err(L1Error::Behind { missing, followed: tip.number });
             }
             self.trail.pop_back();
         }
         Ok(())
     }
 
-    async fn is_canonical(&self, block: L1BlockRef) -> Result<bool, L1Error> {
+    async fn find(&self, block: L1BlockRef) -> Result<Found, L1Error> {
         // An endpoint that lags does not have it, and has not replaced it.
         self.client.expect_block(block.number);
         let now = self.client.block(BlockNumberOrTag::Number(block.number)).await?;
-        Ok(now.is_some_and(|now| now.header.hash == block.hash))
+        Ok(match now {
+            Some(now) if now.header.hash == block.hash => Found::Same,
+            Some(_) => Found::Other,
+            None => Found::Nothing,
+        })
     }
 
     /// Reads the next block, or the next span of final blocks.
@@ -223,7 +251,7 @@ impl Follower {
         let logs = match self.client.provider().get_logs(&filter).await {
             Ok(logs) => logs,
             // A node rejects a block hash that it no longer has.
-            Err(_) if !self.is_canonical(at).await? => return Ok(Step::Changed),
+            Err(_) if self.find(at).await? != Found::Same => return Ok(Step::Changed),
             Err(error) => return Err(L1Error::rpc("logs")(error)),
         };
         let Some(found) = self.read_all(&logs, |_| Some(at))? else { return Ok(Step::Changed) };

@@ -175,8 +175,12 @@ async fn a_reorg_below_the_start_and_a_shortened_chain_rewind_too() {
 
     let head = network.client.latest().await.unwrap().number;
     network.client.provider().anvil_rollback(Some(1)).await.unwrap();
+    // An endpoint that lags looks the same, so what comes next decides.
+    assert_eq!(follower.poll().await.unwrap_err().code(), "L1-024");
+    assert_eq!(follower.tip().number, head);
+    mine(&network.client, 1).await;
     assert_eq!(summary(&follower.poll().await.unwrap()), [format!("rewind {}", head - 1)]);
-    reorg(&network.client, 5).await;
+    reorg(&network.client, 6).await;
     assert_eq!(summary(&follower.poll().await.unwrap()), [format!("rewind {}", head - 6)]);
     // The deployments were dropped as well. All of it comes back, in order, in the same slot.
     network.at(1).await;
@@ -428,8 +432,8 @@ async fn a_first_sync_over_a_failing_endpoint_completes() {
     assert!(proxy.failed() > 30, "the proxy failed {} requests only", proxy.failed());
 }
 
-/// Goal: an endpoint that lags, when the good one fails for a moment, is no reorganisation: nothing is undone. A shorter
-/// chain counts only if all endpoints have it.
+/// Goal: an endpoint that lags, when the good one fails for a moment, is no reorganisation: nothing is undone, whether
+/// the good one does not answer or lags too.
 #[tokio::test]
 async fn an_endpoint_without_the_followed_blocks_rewinds_nothing() {
     let anvil = Anvil::start();
@@ -451,5 +455,33 @@ async fn an_endpoint_without_the_followed_blocks_rewinds_nothing() {
     assert!(follower.poll().await.unwrap().is_empty());
     assert_eq!(follower.tip().number, 10);
     good.set(Fault::Behind);
-    assert_eq!(summary(&follower.poll().await.unwrap()), ["rewind 1"]);
+    assert_eq!(follower.poll().await.unwrap_err().code(), "L1-024");
+    assert_eq!(follower.tip().number, 10);
+}
+
+/// Fault: one URL stands for several servers, and the one that answers lags. Goal: nothing is undone, and the follower
+/// goes on where it was when L1 has the blocks again.
+#[tokio::test]
+async fn a_followed_block_that_is_merely_absent_is_waited_for() {
+    let anvil = Anvil::start();
+    let proxy = Proxy::before(&anvil.url).await;
+    let client = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap();
+    let direct = anvil.client().await;
+    mine(&direct, 10).await;
+    let nobody = Followed { rollup: Address::ZERO, inbox: Address::ZERO };
+    let mut follower = Follower::start(client, nobody, 0).await.unwrap();
+    assert!(follower.poll().await.unwrap().is_empty());
+
+    proxy.set(Fault::Behind);
+    for _ in 0..2 {
+        let error = follower.poll().await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("L1-024: L1 has no blocks 2 to 10, "), "{text}");
+        assert_eq!(follower.tip().number, 10);
+    }
+    proxy.set(Fault::None);
+    mine(&direct, 2).await;
+    assert!(follower.poll().await.unwrap().is_empty());
+    assert_eq!(follower.tip().number, 12);
 }

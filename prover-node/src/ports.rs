@@ -233,7 +233,7 @@ rollmill_errors::coded! {
 
 async fn block_at(l1: &L1Client, number: u64) -> Result<L1BlockRef, Failure> {
     let block = l1.block(BlockNumberOrTag::Number(number)).await?;
-    // A reorg made L1 shorter than what was followed; the follower sees it next.
+    // The endpoint lags, or a reorg made L1 shorter than what was followed; the follower decides which.
     let block = block.ok_or(ChainChanged::L1Block { number })?;
     Ok(L1BlockRef::from(&block))
 }

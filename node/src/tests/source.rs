@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rollmill_l1::alloy::primitives::{Address, B256, U256};
-use rollmill_l1::{L1BlockRef, abi};
+use rollmill_l1::{L1BlockRef, L1Error, abi};
 use rollmill_l1_testing::script::{Chain, Emitted, INBOX, Script};
 use rollmill_protocol::message::message_in;
 use rollmill_protocol::{EthAddress, Fr, Opening, field};
@@ -416,6 +416,30 @@ async fn a_reorganisation_goes_back_to_the_newest_known_position_that_is_still_t
     // Of sparse positions it is the next older one.
     of.rewinds(&[known[0], known[1], known[3]], known[3]).await;
     of.extends(1, 4, &[(4, found(&block))]).await;
+}
+
+/// Fault: the server that answers lacks followed blocks, since it lags or L1 is shorter now. Goal: nothing is undone
+/// until another block is in the place of one, so that no work on them is cancelled.
+#[tokio::test]
+async fn followed_blocks_that_are_merely_absent_are_waited_for() {
+    let mut of = Deployment::new().await;
+    for _ in 0..3 {
+        of.mine(vec![]);
+    }
+    let known: Vec<L1Position> = [3, 2, 1, 0].map(|number| position(&of.at(number))).to_vec();
+    of.extends(0, 3, &[]).await;
+    of.l1.chain().drop_last(2);
+    for _ in 0..2 {
+        match of.source.next(&known).await {
+            Err(L1SourceError::L1(L1Error::Behind { missing, followed })) => {
+                assert_eq!((missing, followed), (2, 3));
+            }
+            other => panic!("{other:?}"),
+        }
+        of.source = Deployment::source(&of.l1, &of.blobs).await;
+    }
+    of.mine(vec![]);
+    of.rewinds(&known, known[2]).await;
 }
 
 fn replace_head(chain: &mut Chain) {
