@@ -12,6 +12,7 @@ use crate::broker::{Shared, spread};
 use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
+use crate::store::limited;
 use crate::{overview, retention};
 
 const SWEEP: Duration = Duration::from_millis(200);
@@ -32,6 +33,8 @@ const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two probes of the object store.
 const OBJECTS: Duration = Duration::from_secs(10);
+/// How long background work may go on once the broker was told to stop.
+const LAST: Duration = Duration::from_secs(5);
 /// First and longest pause of a background task after a failure.
 const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -80,6 +83,22 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
     tasks.spawn(body(shared.clone()));
 }
 
+/// Work on the database that ends although the database is silent, and soon once the broker was told to stop. A task that
+/// waited for ever would never run again: leases would not expire, and revoked tokens would open the broker.
+pub(crate) async fn within<T>(
+    shared: &Shared,
+    work: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    let stopping = async {
+        shared.shutdown.started().await;
+        tokio::time::sleep(LAST).await;
+    };
+    tokio::select! {
+        done = limited(shared.store.rules().silence, work) => done,
+        () = stopping => Err(sqlx::Error::PoolClosed.into()),
+    }
+}
+
 async fn dispatch(shared: &Shared) {
     let mut task = Task::new("dispatch");
     while !shared.shutdown.is_started() {
@@ -107,11 +126,11 @@ async fn sweep(shared: &Shared) {
             () = tokio::time::sleep(SWEEP) => {}
             () = shared.shutdown.started() => return,
         }
-        let promoted = shared.store.promote().await;
+        let promoted = within(shared, shared.store.promote()).await;
         if promotion.report(promoted, &shared.shutdown).await.is_some_and(|ready| ready > 0) {
             shared.hub.became_ready();
         }
-        let late = shared.store.past_deadline().await;
+        let late = within(shared, shared.store.past_deadline()).await;
         let dead = deadlines.report(late, &shared.shutdown).await.unwrap_or(0);
         if dead > 0 {
             shared.metrics.dead_letters_total.inc_by(dead);
@@ -120,7 +139,7 @@ async fn sweep(shared: &Shared) {
         if tokio::time::Instant::now() < patience {
             continue;
         }
-        let expired = shared.store.expire(spread()).await;
+        let expired = within(shared, shared.store.expire(spread())).await;
         let expired = expiry.report(expired, &shared.shutdown).await;
         for (_, next) in expired.into_iter().flatten() {
             shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
@@ -136,7 +155,7 @@ async fn keep_tokens(shared: &Shared) {
             () = tokio::time::sleep(TOKENS) => {}
             () = shared.shutdown.started() => return,
         }
-        let read = shared.read_tokens().await;
+        let read = within(shared, shared.read_tokens()).await;
         task.report(read, &shared.shutdown).await;
     }
 }
@@ -157,12 +176,12 @@ async fn keep_sightings(shared: &Shared) {
 async fn keep_queue(shared: &Shared) {
     let [mut count, mut forgiveness] = ["queue", "forgiveness"].map(Task::new);
     loop {
-        let counted = shared.count_queue().await;
+        let counted = within(shared, shared.count_queue()).await;
         if counted.is_err() {
             shared.metrics.forget_queue();
         }
         count.report(counted, &shared.shutdown).await;
-        let forgiven = shared.store.forgive().await;
+        let forgiven = within(shared, shared.store.forgive()).await;
         let forgiven = forgiveness.report(forgiven, &shared.shutdown).await.unwrap_or_default();
         if !forgiven.is_empty() {
             shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
@@ -180,7 +199,7 @@ async fn keep_database(shared: &Shared) {
     let mut task = Task::new("database size");
     shared.metrics.forget_database();
     loop {
-        let read = shared.store.database().await;
+        let read = within(shared, shared.store.database()).await;
         match &read {
             Ok(database) => shared.metrics.show_database(database),
             Err(_) => shared.metrics.forget_database(),

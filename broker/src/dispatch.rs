@@ -17,7 +17,7 @@ use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::matching::{Ability, IdleAgent, Matching, Round, WaitingAgent, combinations};
 use crate::metrics::Metrics;
-use crate::store::{Candidate, Granted, Match, Store, Tenant};
+use crate::store::{Candidate, Granted, Match, Store, Tenant, limited};
 
 /// Most agents that may wait at one replica.
 const WAITING_MAX: usize = 10_000;
@@ -270,7 +270,8 @@ impl Dispatcher {
             return Ok(());
         }
         // The agent disconnected between the match and the grant.
-        store.release(&waiting.tenant, &ReleaseRequest { agent, lease }).await
+        let request = ReleaseRequest { agent, lease };
+        limited(store.rules().silence, store.release(&waiting.tenant, &request)).await
     }
 
     fn remove(&self, ticket: u64) -> Option<oneshot::Sender<Grant>> {
@@ -321,8 +322,9 @@ impl Drop for Place<'_> {
         let (store, tenant, agent) = (self.store.clone(), self.tenant.clone(), self.agent.clone());
         tokio::spawn(async move {
             let lease = LeaseRef { job: grant.job, lease_epoch: grant.lease_epoch };
+            let request = ReleaseRequest { agent, lease };
             // If this fails, the lease expires.
-            let _ = store.release(&tenant, &ReleaseRequest { agent, lease }).await;
+            let _ = limited(store.rules().silence, store.release(&tenant, &request)).await;
         });
     }
 }

@@ -17,13 +17,15 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::error::BrokerError;
-use crate::store::Store;
+use crate::store::{Store, limited};
 
 const FLUSH: Duration = Duration::from_millis(5);
 /// Pause between two words that this replica is there.
 const HELLO: Duration = Duration::from_secs(1);
 /// A replica that was not heard for this long is gone.
 const GONE: Duration = Duration::from_secs(5);
+/// A connection for notifications that brings nothing for this long is lost: it would bring this replica's own words.
+const SILENT: Duration = Duration::from_secs(15);
 /// Replicas that are remembered.
 const PEERS_MAX: usize = 256;
 /// First and longest pause before the connection for notifications is opened again.
@@ -89,7 +91,8 @@ impl Hub {
             let finished = self.notify_finished.swap(false, Ordering::Relaxed);
             if is_hello || self.has_peers() {
                 let payload = format!("{} {}{}", self.id, u8::from(ready), u8::from(finished));
-                if let Err(error) = store.notify(channel, &payload).await {
+                let sent = limited(store.rules().silence, store.notify(channel, &payload)).await;
+                if let Err(error) = sent {
                     tracing::debug!(%error, "notification not sent; other replicas poll");
                 }
             }
@@ -146,7 +149,7 @@ impl Hub {
         channel: &str,
         retry: &mut Retry,
     ) -> Result<Infallible, BrokerError> {
-        let mut listener = PgListener::connect_with(store.pool()).await?;
+        let mut listener = PgListener::connect_with(&store.listening()).await?;
         listener.listen(channel).await?;
         retry.succeeded(|wait_seconds| {
             tracing::info!(wait_seconds, "notifications available again");
@@ -155,7 +158,9 @@ impl Hub {
         self.ready.notify_one();
         self.finished.send_modify(|n| *n += 1);
         loop {
-            let Some(notification) = listener.try_recv().await? else {
+            let received = tokio::time::timeout(SILENT, listener.try_recv()).await;
+            let received = received.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            let Some(notification) = received? else {
                 self.ready.notify_one();
                 self.finished.send_modify(|n| *n += 1);
                 continue;

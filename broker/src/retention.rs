@@ -5,14 +5,16 @@ use std::time::Duration;
 use rollmill_broker_client::EpochState;
 use rollmill_service::{Conditions, Outage};
 
-use crate::background::Task;
+use crate::background::{Task, within};
 use crate::broker::Shared;
-use crate::store::Retired;
+use crate::store::{Retired, limited};
 
 /// Pause between two looks at the disk.
 const DISK: Duration = Duration::from_secs(5);
 /// Pause between two rounds.
 const ROUND: Duration = Duration::from_secs(10);
+/// Longest time of a round, which deletes whole epochs; the next one goes on where it ended.
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(3600);
 
 /// Keeps the condition `disk`.
 pub(crate) async fn watch_disk(shared: &Shared, conditions: &Conditions) {
@@ -32,8 +34,9 @@ pub(crate) async fn retire(shared: &Shared) {
     // Never ends, so it bounds the log events of epochs that cannot be deleted.
     let failures = Outage::default();
     loop {
+        let round = limited(ROUND_MAX, shared.store.retire(shared.disk.require().is_err()));
         let round = tokio::select! {
-            round = shared.store.retire(shared.disk.require().is_err()) => round,
+            round = round => round,
             () = shared.shutdown.started() => return,
         };
         for retired in task.report(round, &shared.shutdown).await.into_iter().flatten() {
@@ -78,7 +81,7 @@ pub(crate) async fn retire(shared: &Shared) {
 async fn show(shared: &Shared) {
     let (epochs, kept) = (&shared.metrics.epochs, &shared.metrics.kept_bytes);
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    match shared.store.count_epochs().await {
+    match within(shared, shared.store.count_epochs()).await {
         Ok(counts) => {
             for state in EpochState::ALL {
                 let count = counts.iter().find(|(of, _)| *of == state).map_or(0, |(_, n)| *n);
@@ -87,7 +90,7 @@ async fn show(shared: &Shared) {
         }
         Err(_) => epochs.reset(),
     }
-    match shared.store.kept().await {
+    match within(shared, shared.store.kept()).await {
         Ok(bytes) => {
             kept.with_label_values(&["row"]).set(number(bytes.rows));
             kept.with_label_values(&["object"]).set(number(bytes.objects));

@@ -40,6 +40,8 @@ use crate::broker::Shared;
 use crate::config::Config;
 use crate::error::BrokerError;
 use crate::limits::Admitted;
+use crate::retention::ROUND_MAX;
+use crate::store::limited;
 use crate::store::tokens::{Bearer, Naming};
 use methods::{Kind, Method};
 pub(crate) use types::is_aztec;
@@ -361,7 +363,7 @@ pub(crate) async fn drop_old_epochs(shared: &Shared) {
             () = shared.aztec.old.notified() => {}
             () = shared.shutdown.started() => return,
         }
-        let dropped = drop_old(shared).await;
+        let dropped = limited(ROUND_MAX, drop_old(shared)).await;
         task.report(dropped, &shared.shutdown).await;
     }
 }

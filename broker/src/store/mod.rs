@@ -71,6 +71,8 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the end of all connections may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The owner of jobs. Comes from the caller's token, never from a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +108,9 @@ pub struct Rules {
     pub forgive_after: Duration,
     /// How long no live agent is able to do a type of job before that is reported.
     pub unable_after: Duration,
+    /// How long nothing may come from the database, its own limit for a statement included. Then a connection counts as
+    /// lost.
+    pub silence: Duration,
     /// Most epochs that a tenant may have open.
     pub epochs_open_max: u32,
     /// How long things are kept.
@@ -122,6 +127,7 @@ impl Default for Rules {
             live: Duration::from_secs(45),
             forgive_after: Duration::from_secs(30),
             unable_after: Duration::from_secs(10),
+            silence: Duration::from_secs(45),
             epochs_open_max: 64,
             retention: Retention::default(),
         }
@@ -209,7 +215,7 @@ impl Store {
         // What follows does not depend on how this one ends.
         let _ = first.close().await;
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
-        let pool = pool.connect_with(options.clone()).await;
+        let pool = returned_within(pool, rules.silence).connect_with(options.clone()).await;
         let pool = pool.map_err(|error| BrokerError::from(error).at(&target))?;
         let limited =
             options.options([("lock_timeout", LOCK_TIMEOUT), ("statement_timeout", LANE_TIMEOUT)]);
@@ -235,7 +241,8 @@ impl Store {
         for wire in [&self.outcomes, &self.grants, &self.beats, &self.enqueues, &self.uploads] {
             wire.close().await;
         }
-        self.pool.close().await;
+        // What is still on its way is closed with the process.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
     }
 
     /// Runs a statement on the table of jobs that returns nothing.
@@ -312,9 +319,17 @@ impl Store {
         Ok(())
     }
 
-    /// The pool, for listening and for tests.
+    /// The pool.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// One connection, apart from the others, for listening. A listener that ends waits for an answer, also of a server
+    /// that is gone.
+    pub(crate) fn listening(&self) -> PgPool {
+        let options = PgConnectOptions::clone(&self.pool.connect_options());
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
+        pool.connect_lazy_with(options)
     }
 
     /// The limits in force.
@@ -355,6 +370,28 @@ impl Store {
         let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
         Ok(lines?.join("\n"))
     }
+}
+
+/// Bounds how long a connection may take to return to the pool. The pool asks it whether it lives, and a server whose
+/// machine is gone answers nothing and closes nothing; such a connection would keep its place for ever.
+fn returned_within(pool: PgPoolOptions, silence: Duration) -> PgPoolOptions {
+    pool.after_release(move |connection, _| {
+        Box::pin(async move {
+            match tokio::time::timeout(silence, connection.ping()).await {
+                Ok(answered) => answered.map(|()| true),
+                Err(_) => Err(sqlx::Error::PoolTimedOut),
+            }
+        })
+    })
+}
+
+/// Work on the database, which ends although the database is silent.
+pub(crate) async fn limited<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
 }
 
 /// For migrations: no limit for a statement, since an index of a large table takes minutes and other brokers wait for

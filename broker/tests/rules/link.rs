@@ -1,4 +1,4 @@
-//! The way to PostgreSQL: a Unix socket before the server's, which can lose a request or an answer.
+//! The way to PostgreSQL: a Unix socket before the server's, which can lose a request or an answer, or fall silent.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ struct Shared {
     cut: Mutex<Option<Cut>>,
     /// Connections that were cut and that the server has not ended yet.
     ending: watch::Sender<usize>,
+    /// How often the way fell silent.
+    silenced: watch::Sender<u32>,
 }
 
 impl Shared {
@@ -79,7 +81,11 @@ impl Link {
         let server = options.get_socket().expect("the test's server has a socket").join(&name);
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join(&name)).unwrap();
-        let shared = Arc::new(Shared { cut: Mutex::new(None), ending: watch::Sender::new(0) });
+        let shared = Arc::new(Shared {
+            cut: Mutex::new(None),
+            ending: watch::Sender::new(0),
+            silenced: watch::Sender::new(0),
+        });
         let task = tokio::spawn(serve(listener, server, shared.clone()));
         Self { shared, directory, port, task }
     }
@@ -97,6 +103,11 @@ impl Link {
     /// Ends a cut that did not come to pass; returns whether it did.
     pub(crate) fn disarm(&self) -> bool {
         self.shared.cut.lock().take().is_none()
+    }
+
+    /// Nothing passes any more on the connections that there are, and neither side is told. New ones are as before.
+    pub(crate) fn silence(&self) {
+        self.shared.silenced.send_modify(|count| *count += 1);
     }
 
     /// Waits until the server has ended the connections that were cut, and with them their transactions.
@@ -123,8 +134,10 @@ async fn carry(client: UnixStream, server: UnixStream, shared: &Shared) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let (mut request, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut silenced = shared.silenced.subscribe();
     let cut = loop {
         tokio::select! {
+            _ = silenced.changed() => std::future::pending::<()>().await,
             read = from_client.read(&mut request) => match read {
                 Ok(length) if length > 0 => {
                     if shared.strikes(Lost::Request) {

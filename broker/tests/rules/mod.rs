@@ -5,7 +5,7 @@
 //! `ROLLMILL_SEED=N` repeats one run, `ROLLMILL_SCHEDULES=N` sets the number of schedules with faults.
 
 mod found;
-mod link;
+pub(crate) mod link;
 mod op;
 mod world;
 
