@@ -158,6 +158,31 @@ fn units_name_their_program_settings_that_exist_and_a_time_beyond_the_programs_o
     }
 }
 
+/// Fault: an agent is restarted while its broker is away. Goal: wherever it was installed from these files, its finished
+/// proofs are on a disk that the restart leaves alone.
+#[test]
+fn an_installed_agent_keeps_its_proofs_over_a_restart() {
+    const VARIABLE: &str = "ROLLMILL_AGENT_SPOOL_DIR";
+    let stubs = Stubs::make();
+    let text = |path: &str| stubs.tree.text(path).unwrap();
+    let unit = text(&format!("{UNITS}/rollmill-agent.service"));
+    assert_eq!(values(unit, "StateDirectory"), ["rollmill/agent"]);
+    let spool = format!("{VARIABLE}=%S/rollmill/agent/spool");
+    assert!(values(unit, "Environment").contains(&spool.as_str()));
+    assert!(
+        text("deploy/compose/compose.yaml").contains(&format!("{VARIABLE}: /var/lib/rollmill/"))
+    );
+    // A container that Kubernetes starts again has nothing of the one before but its volumes.
+    let pod = text("deploy/kubernetes/rollmill.yaml");
+    for part in [
+        format!("{{name: {VARIABLE}, value: \"/var/lib/rollmill/spool\"}}"),
+        "{name: state, mountPath: /var/lib/rollmill}".to_owned(),
+        "- name: state\n          emptyDir: {}\n".to_owned(),
+    ] {
+        assert!(pod.contains(&part), "{part}");
+    }
+}
+
 /// Goal: a service can do no more to its machine than it needs. The agent's devices stay open for a GPU.
 #[test]
 fn units_close_what_their_services_do_not_need() {
