@@ -9,6 +9,7 @@
 mod claim;
 mod error;
 mod offer;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::session::Sessions;
 use crate::spool::{Spool, Verdict};
 use crate::warm::{self, Idle};
 use crate::worker::{WorkError, WorkOutput, Worker};
+use token::Token;
 
 /// Pause after a request that got no answer that counts; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -46,6 +48,8 @@ pub struct Agent<W: ?Sized> {
     client: Client,
     /// Tries once: for loops that pace themselves.
     once: Client,
+    /// [`None`] for an agent without one.
+    token: Option<Token>,
     link: Link,
     spool: Spool,
     /// Held while the agent serves.
@@ -125,6 +129,8 @@ impl<W: Worker + ?Sized> Agent<W> {
         // A client of its own: connections belong to the runtime that made them.
         let beats = Client::new(&config.broker, token, Options::default())?;
         let once = client.with_options(Options { patience: Duration::ZERO, ..Options::default() });
+        let clients = [client.clone(), beats.clone()];
+        let token = config.token.clone().map(|secret| Token::new(secret, clients));
         let link = Link::new(process.conditions.clone());
         let kinds: Vec<String> = worker.circuits().into_iter().map(|(kind, _)| kind).collect();
         let metrics = Metrics::new(&process.metrics)?;
@@ -160,6 +166,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             worker,
             client,
             once,
+            token,
             link,
             spool,
             spool_lock,
@@ -188,6 +195,13 @@ impl<W: Worker + ?Sized> Agent<W> {
     pub fn installed(mut self, installation: Option<Installation>) -> Self {
         self.sessions = Sessions::of(installation);
         self
+    }
+
+    /// Follows the file of the token, so that a rotated one needs no restart. Ends with the runtime.
+    pub fn follow_token(&self) {
+        if let Some(token) = self.token.clone() {
+            tokio::spawn(token.keep());
+        }
     }
 
     /// Works until `shutdown`. The job on the device may finish within the drain limit and is then

@@ -8,7 +8,8 @@ use rollmill_agent::heartbeat::Cancel;
 use rollmill_agent::{Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker};
 use rollmill_broker::store::{Role, Tenant};
 use rollmill_broker_client::{
-    Client, FailureClass, Installation, JobId, JobState, NewJob, NewToken, WorkStats,
+    Answer, Client, FailureClass, Installation, JobId, JobState, NewJob, NewToken, Rotation,
+    WorkStats,
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Secret, Shutdown};
@@ -54,7 +55,7 @@ fn free() -> Receiver<()> {
 }
 
 struct Lab {
-    _schema: TestSchema,
+    schema: TestSchema,
     broker: TestBroker,
     /// Of the one agent.
     token: String,
@@ -74,7 +75,7 @@ impl Lab {
         let operator = store.create_token(&tenant, &new).await.unwrap().token;
         let broker = schema.broker().await;
         let operator = broker.client_with(Some(&operator));
-        Self { _schema: schema, broker, token, operator }
+        Self { schema, broker, token, operator }
     }
 
     fn agent(
@@ -82,9 +83,18 @@ impl Lab {
         installation: &Installation,
         held: Receiver<()>,
     ) -> (Shutdown, JoinHandle<Result<(), AgentError>>) {
+        self.agent_with(Secret::generated(self.token.clone()), installation, held)
+    }
+
+    fn agent_with(
+        &self,
+        token: Secret,
+        installation: &Installation,
+        held: Receiver<()>,
+    ) -> (Shutdown, JoinHandle<Result<(), AgentError>>) {
         let config = Config {
             broker: rollmill_broker::url_of(self.broker.address),
-            token: Some(Secret::generated(self.token.clone())),
+            token: Some(token),
             ..Config::default()
         };
         let process = Process::new("agent", config);
@@ -95,7 +105,11 @@ impl Lab {
     }
 
     async fn enqueue(&self) -> JobId {
-        let input = self.operator.put_artifact(7, b"input".to_vec()).await.unwrap();
+        self.enqueue_input(b"input").await
+    }
+
+    async fn enqueue_input(&self, input: &[u8]) -> JobId {
+        let input = self.operator.put_artifact(7, input.to_vec()).await.unwrap();
         let job = NewJob::new(7, &"leaf".parse().unwrap(), "v1".parse().unwrap(), input);
         self.operator.enqueue(vec![job.clone()]).await.unwrap();
         job.id
@@ -149,4 +163,41 @@ async fn a_second_installation_of_an_identity_ends_with_its_reason() {
     assert!(line.contains("another installation is alive as agent gpu"), "{line}");
     shutdown.start();
     first.await.unwrap().unwrap();
+}
+
+/// Fault: a token is rotated, and its overlap ends while the agent runs. Goal: the agent takes the other one from the file
+/// and works on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_token_needs_no_restart() {
+    let lab = Lab::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.token");
+    std::fs::write(&file, &lab.token).unwrap();
+    let token = format!("file:{}", file.display()).parse().unwrap();
+    let (shutdown, agent) = lab.agent_with(token, &Installation::random(), free());
+    let id = lab.enqueue().await;
+    lab.until(&id, JobState::Done).await;
+    let rotation = Rotation { overlap_seconds: 3600, valid_seconds: None };
+    let fresh = lab.operator.rotate_token(&"gpu".parse().unwrap(), &rotation).await.unwrap();
+    std::fs::write(&file, &fresh.token).unwrap();
+    let store = lab.schema.store().await;
+    sqlx::query("UPDATE token SET previous_until = now() WHERE label = 'gpu'")
+        .execute(store.pool())
+        .await
+        .unwrap();
+    let old = lab.broker.client_with(Some(&lab.token));
+    loop {
+        match old.status().await {
+            Err(error) if error.answer() == Answer::TokenRejected => break,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    let id = lab.enqueue_input(b"another input").await;
+    let jobs = [id];
+    while lab.operator.jobs(&jobs).await.unwrap()[0].state != JobState::Done {
+        assert!(!agent.is_finished(), "the agent ended with the token that it had");
+        tokio::task::yield_now().await;
+    }
+    shutdown.start();
+    agent.await.unwrap().unwrap();
 }

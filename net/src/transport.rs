@@ -5,8 +5,10 @@
 //! of the server and of the setting, and what to do.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -36,10 +38,12 @@ pub struct Transport {
     address: Address,
     /// Scheme, host and port, for errors.
     url: String,
+    /// The header with the token. Clones share it.
+    token: Arc<RwLock<Option<HeaderValue>>>,
     answer_bytes: usize,
 }
 
-/// The token is in `http`, and the path of the address may be a key.
+/// Without the token; the path of the address may be a key.
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("url", &self.url).finish_non_exhaustive()
@@ -175,6 +179,14 @@ impl ErrorBody {
     }
 }
 
+/// The header of a token, which no log shows.
+fn bearer(token: &str) -> Result<HeaderValue, TransportError> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut value = value.map_err(|_| TransportError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Text from somebody else, as it is shown.
 fn bounded(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect()
@@ -194,23 +206,26 @@ impl Transport {
     ) -> Result<Self, TransportError> {
         let address: Address = url.parse()?;
         let url = address.origin();
-        let mut headers = HeaderMap::new();
-        if let Some(token) = token {
-            let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-            let mut value = value.map_err(|_| TransportError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
+        let token = Arc::new(RwLock::new(token.map(bearer).transpose()?));
         let http = tls
             .http_client()
-            .default_headers(headers)
             .connect_timeout(limits.connect)
             .timeout(limits.request)
             // A redirect would carry the token to another server, and a body to one that nobody named.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|source| TransportError::Unreachable(Unreachable::new(&url, source)))?;
-        Ok(Self { http, address, url, answer_bytes: limits.answer_bytes })
+        Ok(Self { http, address, url, token, answer_bytes: limits.answer_bytes })
+    }
+
+    /// Sends another token from now on, as do all clones.
+    ///
+    /// # Errors
+    /// [`TransportError::Token`]; the one before stays.
+    pub fn set_token(&self, token: &str) -> Result<(), TransportError> {
+        let token = bearer(token)?;
+        *self.token.write() = Some(token);
+        Ok(())
     }
 
     /// Scheme, host and port of the server's address.
@@ -220,7 +235,11 @@ impl Transport {
 
     /// A request to a path below the address, or to the address itself for an empty one.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.address.join(path))
+        let request = self.http.request(method, self.address.join(path));
+        match self.token.read().clone() {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
     }
 
     /// A POST of canonical bytes.
@@ -327,6 +346,21 @@ mod tests {
         assert!(!format!("{error:?}").contains("planted"));
         let error = transport("http://u:planted@host", None).unwrap_err();
         assert!(matches!(error, TransportError::Address(_)), "{error}");
+    }
+
+    /// Goal: a token that was replaced goes with the next request of each clone, and one that cannot be sent changes nothing.
+    #[tokio::test]
+    async fn another_token_goes_with_the_requests_of_every_clone() {
+        let (url, serving) = serve(answer("200 OK", "")).await;
+        let client = transport(&url, Some("old")).unwrap();
+        let clone = client.clone();
+        client.set_token("new\n").unwrap();
+        let error = client.set_token("a\nplanted").unwrap_err();
+        assert!(matches!(error, TransportError::Token), "{error}");
+        clone.success(clone.request(Method::GET, "")).await.unwrap();
+        let head = serving.await.unwrap().to_lowercase();
+        assert!(head.contains("authorization: bearer new\r\n"), "{head}");
+        assert!(!head.contains("old"), "{head}");
     }
 
     /// Goal: neither a declared nor an undeclared length makes a client keep more than its limit.

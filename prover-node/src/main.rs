@@ -29,7 +29,7 @@ use rollmill_prover_node::ranges::controller::Controller;
 use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::ranges::{Policy, Schedule};
 use rollmill_prover_node::submit::L1Submitter;
-use rollmill_service::{Failure, Outcome, Process, Service};
+use rollmill_service::{Failure, Outcome, Process, RotatingSecret, Secret, Service, one_line};
 
 /// The client does not retry: the loops above it do, and report that they are retrying.
 const BROKER_OPTIONS: Options =
@@ -104,6 +104,9 @@ async fn serve(process: Process<Config>) -> Outcome {
     let prover_id = config.prover_id.unwrap_or(EthAddress(sender.account().into_array()));
     let token = config.token.as_ref().map(|t| t.reveal());
     let broker = Broker::new(&config.broker, token, BROKER_OPTIONS)?;
+    if let Some(token) = config.token.clone() {
+        tokio::spawn(follow_token(token, broker.clone()));
+    }
     let peers =
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let account = sender.account();
@@ -179,6 +182,16 @@ async fn serve(process: Process<Config>) -> Outcome {
     tracing::info!(%account, "prover account");
     process.ready();
     node.run(&process.shutdown).await
+}
+
+/// Sends another token once its file has one: it was rotated. Every client of the broker is a clone of this one.
+async fn follow_token(token: Secret, broker: Broker) {
+    let changed = move |token: &Secret| {
+        if let Err(error) = broker.set_token(token.reveal()) {
+            tracing::error!(error = one_line(&error), "token cannot be sent");
+        }
+    };
+    RotatingSecret::new(token).keep(changed).await;
 }
 
 fn ranges_folder(config: &Config) -> PathBuf {

@@ -77,7 +77,7 @@ pub use rollmill_errors::{Coded, Disposition, one_line, uncoded};
 pub use rollmill_net::{
     Again, Backoff, Outage, Retry, Tls, TlsFiles, http_client, untimed_http_client,
 };
-pub use secret::Secret;
+pub use secret::{RotatingSecret, Secret};
 pub use settings::{
     Commands, Common, Conflict, DEPLOYMENT_FORMAT, Fact, LogFormat, NoCommands, Settings,
     command_line, defaults, load, load_with_command,

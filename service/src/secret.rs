@@ -3,10 +3,13 @@
 use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use parking_lot::Mutex;
 
+use crate::http::tls;
 use crate::values::Guarded;
 
 /// A secret, given in the settings as a reference: `file:PATH` or `env:NAME`.
@@ -73,6 +76,55 @@ impl Secret {
     }
 }
 
+/// A secret whose file is read again, so that another one in it needs no restart. Clones share it.
+#[derive(Clone, Debug)]
+pub struct RotatingSecret {
+    present: Arc<Mutex<Secret>>,
+}
+
+impl RotatingSecret {
+    /// One that is `secret` for now.
+    pub fn new(secret: Secret) -> Self {
+        Self { present: Arc::new(Mutex::new(secret)) }
+    }
+
+    /// What was read last.
+    pub fn present(&self) -> Secret {
+        self.present.lock().clone()
+    }
+
+    /// Reads the file again; returns the secret if it is another one. If it cannot be read, the one before stays. The
+    /// environment of a process does not change.
+    pub fn read_again(&self) -> Option<Secret> {
+        let mut present = self.present.lock();
+        if !present.reference.starts_with("file:") {
+            return None;
+        }
+        match Secret::resolve(present.reference.clone()) {
+            Ok(read) if read == *present => None,
+            Ok(read) => {
+                tracing::info!("another secret read");
+                *present = read.clone();
+                Some(read)
+            }
+            Err(error) => {
+                tracing::warn!(error, "secret not read again; keeping the one before");
+                None
+            }
+        }
+    }
+
+    /// Reads the file again each minute and at SIGHUP, and passes another secret on, until it is dropped.
+    pub async fn keep(self, changed: impl Fn(&Secret) + Clone + Send + 'static) {
+        let read = move || {
+            if let Some(secret) = self.read_again() {
+                changed(&secret);
+            }
+        };
+        tls::keep(read).await;
+    }
+}
+
 /// What is wrong with a text that is no reference. It is not repeated: it may be the secret itself.
 const LITERAL: &str = "expected file:PATH or env:NAME; a secret is never given literally";
 
@@ -129,6 +181,26 @@ impl std::str::FromStr for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a secret that is replaced in its file is found once, and a file that is being written costs nothing.
+    #[test]
+    fn a_secret_that_is_replaced_in_its_file_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "old\n").unwrap();
+        let rotating = RotatingSecret::new(format!("file:{}", file.display()).parse().unwrap());
+        assert!(rotating.read_again().is_none());
+        std::fs::write(&file, "").unwrap();
+        assert!(rotating.read_again().is_none(), "half-written");
+        std::fs::write(&file, "new\n").unwrap();
+        assert_eq!(rotating.clone().read_again().unwrap().reveal(), "new");
+        assert!(rotating.read_again().is_none(), "clones share it");
+        std::fs::remove_file(&file).unwrap();
+        assert!(rotating.read_again().is_none());
+        assert_eq!(rotating.present().reveal(), "new");
+        assert!(!format!("{rotating:?}").contains("new"));
+        assert!(RotatingSecret::new(Secret::generated("x")).read_again().is_none());
+    }
 
     #[test]
     fn only_the_very_token_is_the_bearer() {

@@ -35,6 +35,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             self.greet().await;
         }
         rollmill_service::failpoint!("agent.before_claim");
+        let token = self.token.as_ref().map(|token| (token, token.present()));
         let claimed = tokio::select! {
             claimed = self.ask_for_job() => claimed,
             () = shutdown.started() => return Ok(None),
@@ -56,6 +57,12 @@ impl<W: Worker + ?Sized> Agent<W> {
             }
             // A broker of a release before sessions is among the replicas. It takes a claim without one.
             (Answer::Incompatible, _) if self.sessions.give_up() => retry.pause(),
+            // It was rotated, and the overlap is over.
+            (Answer::TokenRejected, _)
+                if token.as_ref().is_some_and(|(token, before)| token.is_other_than(before)) =>
+            {
+                retry.pause()
+            }
             (_, Scope::Client) => {
                 let remedy = match answer {
                     Answer::Quarantined => {

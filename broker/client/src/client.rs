@@ -74,6 +74,14 @@ impl Client {
         self.transport.url()
     }
 
+    /// Sends another token from now on, as do all clones of this client: it was rotated.
+    ///
+    /// # Errors
+    /// [`ClientError::Token`] when no broker could accept it; the one before stays.
+    pub fn set_token(&self, token: &str) -> Result<(), ClientError> {
+        self.transport.set_token(token).map_err(ClientError::of_transport)
+    }
+
     /// The same client with other options.
     pub fn with_options(&self, options: Options) -> Self {
         Self { options, ..self.clone() }
