@@ -155,7 +155,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
             }
         },
         None => {
-            let found = discover(config.postgres_bin.as_deref());
+            let found = discover(config.postgres_bin.as_deref(), &config.data_dir);
             line("postgres", found.map(|b| b.version).map_err(|error| one_line(&error)));
             if is_running {
                 line("database", Ok("private, in use by the running broker".into()));
@@ -196,7 +196,7 @@ pub(crate) fn checks(config: &Config) -> Preflight {
 
 async fn database_of(config: &Config) -> Finding {
     let Some(url) = &config.database_url else {
-        return match discover(config.postgres_bin.as_deref()) {
+        return match discover(config.postgres_bin.as_deref(), &config.data_dir) {
             Ok(found) => Finding::Ok(format!("private, {}", found.version)),
             Err(error) => Finding::wrong(&error),
         };

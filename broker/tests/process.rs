@@ -165,6 +165,19 @@ fn a_machine_without_postgres_is_one_line_that_says_what_to_do() {
     assert!(line.starts_with("error: BRK-040: ") && line.contains("apt-get install"), "{line}");
 }
 
+/// Fault: an update of the machine replaced the PostgreSQL that wrote the data.
+#[test]
+fn data_of_a_postgres_that_is_gone_names_the_version_that_it_needs() {
+    let dir = data_dir();
+    let data = dir.path().join("pg");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("PG_VERSION"), "99\n").unwrap();
+    let line = failure_line(Broker::command(dir.path(), &free_address()), 1);
+    assert!(line.starts_with("error: BRK-050: PostgreSQL 99 wrote the data in "), "{line}");
+    assert!(line.contains("postgresql-99") && line.contains("--postgres-bin"), "{line}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1, "the data was not touched");
+}
+
 #[test]
 fn each_reason_why_a_database_cannot_be_used_is_one_sentence_with_its_remedy() {
     let dir = data_dir();

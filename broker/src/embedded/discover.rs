@@ -13,21 +13,41 @@ pub struct Binaries {
     pub postgres: PathBuf,
     /// What `postgres --version` prints.
     pub version: String,
+    /// Its major version. A server reads no data of another one.
+    pub major: u32,
 }
 
-/// Finds a server of version 14 or newer: the configured directory; else what PATH and `pg_config`
-/// name; else Debian's versioned directories, newest first; Homebrew's and Postgres.app's places;
+/// Where [`candidates`] are, for people.
+const PLACES: &str =
+    "PATH, pg_config, /usr/lib/postgresql, Homebrew, Postgres.app, contracts/node_modules";
+
+/// Finds a server of version 14 or newer that can read what is in `data_dir`: the configured directory; else what PATH
+/// and `pg_config` name; else Debian's versioned directories, newest first; Homebrew's and Postgres.app's places;
 /// else the npm package under `contracts/node_modules`, here or in a directory above.
-pub fn discover(bin_dir: Option<&Path>) -> Result<Binaries, EmbeddedError> {
-    if let Some(dir) = bin_dir {
-        return in_dir(dir)
-            .ok_or_else(|| EmbeddedError::NotFound { searched: dir.display().to_string() });
+pub fn discover(bin_dir: Option<&Path>, data_dir: &Path) -> Result<Binaries, EmbeddedError> {
+    let dirs = bin_dir.map_or_else(candidates, |dir| vec![dir.to_owned()]);
+    let written_by = version_of(&data_dir.join("pg"));
+    if let Some(found) = choose(dirs.iter().filter_map(|dir| in_dir(dir)), written_by) {
+        return Ok(found);
     }
-    candidates().iter().find_map(|dir| in_dir(dir)).ok_or_else(|| EmbeddedError::NotFound {
-        searched:
-            "PATH, pg_config, /usr/lib/postgresql, Homebrew, Postgres.app, contracts/node_modules"
-                .into(),
+    let searched = bin_dir.map_or_else(|| PLACES.to_owned(), |dir| dir.display().to_string());
+    Err(match written_by {
+        None => EmbeddedError::NotFound { searched },
+        Some(major) => {
+            let data_dir = data_dir.display().to_string();
+            EmbeddedError::OtherVersion { data_dir, major, searched }
+        }
     })
+}
+
+/// The first server that can read data of this version.
+fn choose(mut found: impl Iterator<Item = Binaries>, written_by: Option<u32>) -> Option<Binaries> {
+    found.find(|binaries| written_by.is_none_or(|major| major == binaries.major))
+}
+
+/// The major version of the server that wrote the data; [`None`] where there is none.
+fn version_of(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -124,5 +144,35 @@ fn in_dir(dir: &Path) -> Option<Binaries> {
     let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     let major =
         version.split_whitespace().find_map(|word| word.split('.').next()?.parse::<u32>().ok())?;
-    (major >= 14).then_some(Binaries { initdb, postgres, version })
+    (major >= 14).then_some(Binaries { initdb, postgres, version, major })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(major: u32) -> Binaries {
+        let dir = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        let version = format!("postgres (PostgreSQL) {major}.1");
+        Binaries { initdb: dir.join("initdb"), postgres: dir.join("postgres"), version, major }
+    }
+
+    /// Fault: an update of the machine installed a newer server beside the one that wrote the data.
+    #[test]
+    fn the_server_that_wrote_the_data_is_chosen_whatever_else_is_installed() {
+        let major = |written_by| {
+            choose([18, 15, 14].map(server).into_iter(), written_by).map(|found| found.major)
+        };
+        assert_eq!(major(None), Some(18), "new data: the first one");
+        assert_eq!((major(Some(15)), major(Some(14))), (Some(15), Some(14)));
+        assert_eq!(major(Some(16)), None);
+    }
+
+    #[test]
+    fn the_version_of_data_is_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(version_of(dir.path()), None);
+        fs::write(dir.path().join("PG_VERSION"), "15\n").unwrap();
+        assert_eq!(version_of(dir.path()), Some(15));
+    }
 }

@@ -49,6 +49,17 @@ pub enum EmbeddedError {
     )]
     NotFound { searched: String },
 
+    /// The data was written by a version of PostgreSQL whose programs are not on this machine. Other versions cannot read
+    /// it.
+    ///
+    /// Do: Install the version that the message names beside the others, or name its directory by `--postgres-bin`.
+    #[error(
+        "{}: PostgreSQL {major} wrote the data in {data_dir}, and its programs are not in {searched}; \
+         install them (Debian: `apt-get install postgresql-{major}`), or name their directory by --postgres-bin",
+        self.code()
+    )]
+    OtherVersion { data_dir: String, major: u32, searched: String },
+
     /// The directory for the data or socket cannot be created.
     ///
     /// Do: Check the path of `--data-dir`, its owner and its disk.
@@ -89,7 +100,7 @@ pub enum EmbeddedError {
     /// The private PostgreSQL server exited during start, or does not answer. The message ends with
     /// the line of its log that names the cause.
     ///
-    /// Do: Fix what that line names: usually the disk, the memory, or files of another version.
+    /// Do: Fix what that line names: usually the disk or the memory.
     #[error("{}: the private PostgreSQL in {data_dir} does not start: {message}", self.code())]
     Start { data_dir: String, message: String },
 }
@@ -102,6 +113,7 @@ rollmill_errors::coded! {
         Self::Init { .. } => "BRK-043",
         Self::Start { .. } => "BRK-044",
         Self::InUse { .. } => "BRK-045",
+        Self::OtherVersion { .. } => "BRK-050",
     }
 }
 
@@ -139,7 +151,7 @@ impl PrivatePostgres {
 
     /// As [`Self::start`], with further settings of the server, each as `name=value`.
     pub async fn start_with(options: &Options, settings: &[&str]) -> Result<Self, EmbeddedError> {
-        let binaries = discover(options.bin_dir.as_deref())?;
+        let binaries = discover(options.bin_dir.as_deref(), &options.data_dir)?;
         let root = prepare_dir(&options.data_dir)?;
         // Before anything in the directory is touched.
         let mut lock = Some(lock(&root).await?);
