@@ -162,6 +162,13 @@ pub(crate) fn is_congestion(error: &sqlx::Error) -> bool {
     )
 }
 
+/// Whether a statement did not get a lock in time.
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    // lock_not_available
+    code.as_deref() == Some("55P03")
+}
+
 /// The text of an error without what only PostgreSQL's authors can use, such as lines of its source.
 pub(crate) fn plain(error: &sqlx::Error) -> String {
     match error {

@@ -65,7 +65,14 @@ async fn serve(process: Process<Config>) -> Outcome {
         opened = open(&process.config) => opened?,
         () = process.shutdown.started() => return Ok(()),
     };
-    store.migrate().await?;
+    // It waits for a backup, which takes as long as it takes.
+    tokio::select! {
+        migrated = store.migrate() => migrated?,
+        () = process.shutdown.started() => {
+            close(store, postgres).await;
+            return Ok(());
+        }
+    }
     let served = match &postgres {
         None => rollmill_broker::serve(&process, store.clone(), listener).await,
         Some(postgres) => {

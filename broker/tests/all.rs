@@ -25,6 +25,7 @@ mod process;
 mod queue;
 mod routes;
 mod rules;
+mod schema;
 mod silence;
 mod states;
 mod support;

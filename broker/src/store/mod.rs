@@ -18,6 +18,7 @@ mod objects;
 mod outcomes;
 mod overview;
 mod retention;
+mod schema;
 mod sql;
 pub(crate) mod tokens;
 mod view;
@@ -39,10 +40,7 @@ use crate::objects::Objects;
 
 use wire::Wire;
 
-use sql::{
-    DatabaseSize, IndexOf, MigrationLast, MigrationsRecorded, Notify, Probe, SchemaOf,
-    ServerVersionOf, Statement,
-};
+use sql::{DatabaseSize, Notify, Probe, SchemaOf, Statement};
 
 pub use agents::{Arrival, OpenedSession, Opening};
 pub use artifacts::{NewObject, Place, Uploaded};
@@ -63,11 +61,6 @@ pub use view::Listed;
 
 /// Artifacts up to this size are stored in the database, larger ones in the object store.
 pub const ROW_ARTIFACT_BYTES_MAX: usize = 256 * 1024;
-
-/// Oldest server supported, as `server_version_num`.
-const SERVER_VERSION_MIN: i32 = 140_000;
-
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -261,64 +254,6 @@ impl Store {
         })
     }
 
-    /// Brings the schema up to date. Brokers that start together take turns.
-    pub async fn migrate(&self) -> Result<(), BrokerError> {
-        self.check_release().await?;
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
-        let pool = pool.connect_with(unhurried(&self.pool.connect_options())).await;
-        let pool = pool.map_err(|error| BrokerError::from(error).at(&self.target))?;
-        let migrated = MIGRATOR.run(&pool).await;
-        pool.close().await;
-        migrated.map_err(|error| BrokerError::from(error).at(&self.target))
-    }
-
-    /// Rejects a schema that a newer release has migrated. One that this release would migrate is no
-    /// error, nor is an empty database.
-    pub async fn check_release(&self) -> Result<(), BrokerError> {
-        let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-        let applied = self.applied().await.map_err(|error| error.at(&self.target))?;
-        match applied {
-            Some(applied) if applied > known => Err(BrokerError::SchemaNewer { applied, known }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Version of the last migration that the database records.
-    async fn applied(&self) -> Result<Option<i64>, BrokerError> {
-        if !(MigrationsRecorded {}).one(&self.pool).await?.found {
-            return Ok(None);
-        }
-        Ok(MigrationLast {}.one(&self.pool).await?.version)
-    }
-
-    /// Rejects a server or schema that would not work: too old, or without the indexes that
-    /// claims and expiry depend on.
-    pub async fn check(&self) -> Result<(), BrokerError> {
-        self.check_release().await?;
-        let version = ServerVersionOf {}.one(&self.pool).await?;
-        if version.number < SERVER_VERSION_MIN {
-            return Err(BrokerError::ServerTooOld { version: version.text });
-        }
-        for index in [
-            "job_claim",
-            "job_lease",
-            "job_delayed",
-            "job_result",
-            "job_wanted",
-            "job_excluded",
-            "job_deadline",
-            "job_change",
-            "job_of_epoch",
-            "epoch_pkey",
-        ] {
-            let found = IndexOf { index }.optional(&self.pool).await?;
-            if !found.is_some_and(|found| found.valid) {
-                return Err(BrokerError::IndexMissing { index });
-            }
-        }
-        Ok(())
-    }
-
     /// The pool.
     pub fn pool(&self) -> &PgPool {
         &self.pool
@@ -394,41 +329,6 @@ pub(crate) async fn limited<T>(
     done.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
 }
 
-/// For migrations: no limit for a statement, since an index of a large table takes minutes and other brokers wait for
-/// it; and plans as they are best.
-fn unhurried(options: &PgConnectOptions) -> PgConnectOptions {
-    // The last of two values counts.
-    options.clone().options([
-        ("statement_timeout", "0"),
-        ("enable_seqscan", "on"),
-        ("plan_cache_mode", "auto"),
-    ])
-}
-
 fn corrupt(what: &str) -> BrokerError {
     BrokerError::Corrupt { what: what.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use rollmill_broker_testing::TestSchema;
-
-    use super::*;
-
-    /// Fault: a database with so many jobs that a step of a migration takes longer than any statement of a broker may.
-    #[tokio::test]
-    async fn a_migration_has_all_the_time_that_it_needs() {
-        let options = TestSchema::new().await.connect_options();
-        let hurried = options.options([("statement_timeout", "30s"), ("enable_seqscan", "off")]);
-        for (options, wanted) in [(hurried.clone(), "30s off"), (unhurried(&hurried), "0 on")] {
-            let mut connection = PgConnection::connect_with(&options).await.unwrap();
-            let shown: String = sqlx::query_scalar(
-                "SELECT current_setting('statement_timeout') || ' ' || current_setting('enable_seqscan')",
-            )
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-            assert_eq!(shown, wanted);
-        }
-    }
 }
