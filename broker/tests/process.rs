@@ -292,6 +292,8 @@ async fn a_database_of_a_newer_release_is_rejected_before_it_is_used() {
         (version, description, installed_on, success, checksum, execution_time)
         VALUES (9999, 'of tomorrow', now(), true, '', 0)";
     sqlx::raw_sql(newer).execute(store.pool()).await.unwrap();
+    let without = "UPDATE schema_release SET oldest = 9999";
+    sqlx::raw_sql(without).execute(store.pool()).await.unwrap();
     let expected =
         "BRK-031: a newer release of Rollmill has migrated the database (to migration 9999";
     for error in [store.migrate().await, store.check().await] {

@@ -55,3 +55,24 @@ async fn a_migration_that_waits_for_a_backup_holds_up_nobody() {
     assert!(is_gone);
     bench.store.check().await.unwrap();
 }
+
+/// Fault: while brokers are being replaced, one of the release before crashes. Goal: it starts again on the schema of the newer
+/// one, and serves.
+#[tokio::test]
+async fn a_release_starts_again_on_the_schema_of_the_next_one() {
+    let bench = Bench::new().await;
+    bench
+        .sql(
+            "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
+             VALUES (9999, 'of tomorrow', now(), true, '', 0)",
+        )
+        .await;
+    bench.store.migrate().await.unwrap();
+    bench.store.check().await.unwrap();
+    let broker = bench.schema.broker().await;
+    broker.client().status().await.unwrap();
+    let job = bench.ready_job(7, "leaf", 1).await;
+    let views = broker.client().jobs(&[job.id]).await.unwrap();
+    assert_eq!(views.len(), 1);
+    broker.stop().await;
+}

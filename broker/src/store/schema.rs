@@ -5,7 +5,9 @@ use std::time::Duration;
 use rollmill_service::{Again, Retry};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use super::sql::{IndexOf, MigrationLast, MigrationsRecorded, ServerVersionOf, Statement};
+use super::sql::{
+    IndexOf, MigrationLast, MigrationsRecorded, SchemaOldest, ServerVersionOf, Statement,
+};
 use super::{CONNECT_LIMIT, Store};
 use crate::database;
 use crate::error::BrokerError;
@@ -24,7 +26,9 @@ impl Store {
     /// Brings the schema up to date. Brokers that start together take turns. It waits for tables that others use, such as
     /// a backup, and lets everybody else pass meanwhile.
     pub async fn migrate(&self) -> Result<(), BrokerError> {
-        self.check_release().await?;
+        if self.is_newer().await? {
+            return Ok(());
+        }
         let mut retry = Retry::new(LOCK_PAUSE.0, LOCK_PAUSE.1);
         loop {
             let error = match self.migrate_once().await {
@@ -55,14 +59,30 @@ impl Store {
         Ok(migrated?)
     }
 
-    /// Rejects a schema that a newer release has migrated. One that this release would migrate is no
-    /// error, nor is an empty database.
+    /// Rejects a schema that a newer release has migrated, unless that says that this one may run on it. One that this
+    /// release would migrate is no error, nor is an empty database.
     pub async fn check_release(&self) -> Result<(), BrokerError> {
+        self.is_newer().await.map(drop)
+    }
+
+    /// Whether a newer release has migrated the schema, so that there is nothing to migrate.
+    async fn is_newer(&self) -> Result<bool, BrokerError> {
         let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-        let applied = self.applied().await.map_err(|error| error.at(&self.target))?;
-        match applied {
-            Some(applied) if applied > known => Err(BrokerError::SchemaNewer { applied, known }),
-            _ => Ok(()),
+        let read = async {
+            match self.applied().await?.filter(|applied| *applied > known) {
+                None => Ok(None),
+                // Every release that asks for it knows the migration that made its table.
+                Some(applied) => {
+                    let oldest = SchemaOldest {}.one(&self.pool).await?.oldest;
+                    Ok::<_, BrokerError>(Some((applied, oldest)))
+                }
+            }
+        };
+        let newer = read.await.map_err(|error| error.at(&self.target))?;
+        match newer {
+            None => Ok(false),
+            Some((_, oldest)) if oldest <= known => Ok(true),
+            Some((applied, _)) => Err(BrokerError::SchemaNewer { applied, known }),
         }
     }
 

@@ -418,6 +418,9 @@ rows! {
     /// The last migration, if there was one.
     Migration { version: Option<i64>, }
 
+    /// The last migration that a release must know.
+    OldestRelease { oldest: i64, }
+
     /// The version of the server.
     ServerVersion {
         number: i32,

@@ -463,6 +463,7 @@ statements! {
     Probe = "probe.sql" {} -> ();
     MigrationsRecorded = "migrations_recorded.sql" {} -> Exists;
     MigrationLast = "migration_last.sql" {} -> Migration;
+    SchemaOldest = "schema_oldest.sql" {} -> OldestRelease;
     DatabaseSize = "database_size.sql" {} -> DatabaseRow;
     ServerVersionOf = "server_version.sql" {} -> ServerVersion;
     IndexOf<'a> = "index_valid.sql" { index: &'a str } -> IndexValid;
