@@ -125,6 +125,23 @@ async fn sigterm_ends_the_broker_and_its_postgres_with_exit_code_0() {
     assert!(!postmaster.exists(), "Postgres removes its pid file when it ends in order");
 }
 
+/// Fault: the system starts the broker with a low limit of open files, as systemd does. Half of it would be connections for
+/// some hundred agents, whose long polls leave none for heartbeats.
+#[tokio::test]
+async fn a_low_limit_of_open_files_is_raised() {
+    let (dir, address) = (data_dir(), free_address());
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_rollmill-broker");
+    command.args(["-c", r#"ulimit -S -n 256 && exec "$0" "$@""#, program, "--listen", &address]);
+    command.arg("--data-dir").arg(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
+    let broker = Broker { child: command.spawn().unwrap(), address };
+    broker.client().status().await.unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(numbers[0], numbers[1].min(1 << 16), "{line}");
+}
+
 #[test]
 fn a_taken_port_is_one_line_that_says_what_to_do() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -305,6 +305,7 @@ impl Service {
                 "unknown environment variable ignored"
             );
         }
+        http::raise_open_files();
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(source) => return report(&Error::Runtime { source }, format),
