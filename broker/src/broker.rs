@@ -188,6 +188,12 @@ impl Shared {
             let mut present = self.access.write();
             let is_news = *present != access;
             *present = access;
+            if is_news {
+                let ends = present.bearers.values();
+                let ends =
+                    ends.filter_map(|it| Some((it.label.as_str(), it.expires_unix_seconds?)));
+                self.metrics.show_tokens(ends);
+            }
             is_news
         };
         if is_news {

@@ -69,6 +69,8 @@ rollmill_service::metrics! {
         /// Age of the oldest open transaction, which keeps dead rows from being removed; absent while the database
         /// is unavailable.
         pub database_oldest_snapshot_seconds: GaugeVec,
+        /// Unix time at which a token ends, by its label; absent for one without an end, and for one that is not valid.
+        pub token_expiry_timestamp_seconds: IntGaugeVec[token],
         /// Open streams of events, one for each open web page.
         pub event_streams: IntGauge,
         /// Duration of a reading for the web page: one a second and tenant, while somebody looks.
@@ -154,6 +156,15 @@ impl Metrics {
             let class = entry.class.to_string();
             let gauge = self.unable_jobs.with_label_values(&[entry.kind.as_str(), &class]);
             gauge.add(i64::try_from(entry.jobs).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows when tokens end.
+    pub(crate) fn show_tokens<'a>(&self, tokens: impl Iterator<Item = (&'a str, u64)>) {
+        self.token_expiry_timestamp_seconds.reset();
+        for (label, end) in tokens {
+            let end = i64::try_from(end).unwrap_or(i64::MAX);
+            self.token_expiry_timestamp_seconds.with_label_values(&[label]).set(end);
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a broker shows of its database and of its agents.
 
 use crate::support::{agent, capability};
-use rollmill_broker_client::{ClaimRequest, SizeClass};
+use rollmill_broker::store::Tenant;
+use rollmill_broker_client::{ClaimRequest, NewToken, Role, SizeClass};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
 
@@ -54,4 +55,29 @@ async fn an_agent_that_asks_for_work_is_live() {
     assert!(broker.client().claim(&asks).await.unwrap().is_none());
     let live = reach(&broker, "rollmill_broker_agents", |agents| agents > 0.5).await;
     assert!((live - 1.0).abs() < 0.5, "{live}");
+}
+
+/// Goal: whoever watches sees the end of a token before its agents stop with it. Method: one of two tokens has an end.
+#[tokio::test]
+async fn the_end_of_a_token_is_shown_while_it_is_valid() {
+    const ENDS: &str = "rollmill_broker_token_expiry_timestamp_seconds";
+    let schema = TestSchema::new().await;
+    let (store, tenant) = (schema.store().await, Tenant::default());
+    let farm = NewToken { valid_seconds: Some(86_400), ..NewToken::new("farm", Role::Fleet) };
+    for new in [farm, NewToken::new("me", Role::Operator)] {
+        store.create_token(&tenant, &new).await.unwrap();
+    }
+    let wanted: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM expires_at)::float8 FROM token WHERE label = 'farm'",
+    )
+    .fetch_one(store.pool())
+    .await
+    .unwrap();
+    let broker = schema.broker().await;
+    let shown = reach(&broker, ENDS, |end| end > 0.5).await;
+    assert!((shown - wanted).abs() <= 1.0, "{shown} and {wanted}");
+    store.revoke_token(&tenant, None, &"farm".parse().unwrap()).await.unwrap();
+    while metric(&broker, ENDS).is_some() {
+        tokio::task::yield_now().await;
+    }
 }

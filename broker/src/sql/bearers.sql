@@ -1,6 +1,7 @@
 -- bearers.sql: the secrets that open the broker, or would if their token were not suspended.
 SELECT s.hash, t.label, t.role, t.fleet, t.tenant, t.agent, t.requests_per_second, t.connections,
-       t.suspended_at IS NOT NULL AS suspended
+       t.suspended_at IS NOT NULL AS suspended,
+       extract(epoch FROM t.expires_at)::bigint AS expires
 FROM token AS t
 CROSS JOIN LATERAL (
     SELECT t.hash UNION ALL SELECT t.previous_hash WHERE t.previous_until > now() AND t.previous_hash IS NOT NULL

@@ -66,6 +66,7 @@ pub(crate) struct Bearer {
     /// [`None`] for whoever needs no token.
     pub(crate) limits: Option<Limits>,
     pub(crate) suspended: bool,
+    pub(crate) expires_unix_seconds: Option<u64>,
 }
 
 impl Bearer {
@@ -78,6 +79,7 @@ impl Bearer {
             naming: Naming::Given,
             limits: None,
             suspended: false,
+            expires_unix_seconds: None,
         }
     }
 
@@ -383,6 +385,7 @@ fn bearer(row: BearerRow) -> Result<([u8; 32], Bearer), String> {
         naming,
         limits: Some(limits),
         suspended: row.suspended,
+        expires_unix_seconds: row.expires.map(|at| at.0),
     };
     Ok((hash, bearer))
 }

@@ -323,6 +323,7 @@ rows! {
         requests_per_second: Option<i32>,
         connections: Option<i32>,
         suspended: bool,
+        expires: Option<Big>,
     }
 
     /// The tenant of what was changed.
