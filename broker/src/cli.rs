@@ -1,6 +1,7 @@
 //! The subcommands that look after a broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
@@ -14,6 +15,9 @@ use rollmill_broker_client::{
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
 use crate::commands::{DeadLetters, Epochs, Request, State};
+
+/// How long a check of the object store may take. It also runs at the start, which must not wait for a bucket.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the running broker.
 pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
@@ -183,7 +187,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
 /// What the broker needs, checked at its start and by `check`. Creates and changes nothing.
 pub(crate) fn checks(config: &Config) -> Preflight {
     let config = Arc::new(config.clone());
-    let [dir, database] = std::array::from_fn(|_| Arc::clone(&config));
+    let [dir, database, objects] = std::array::from_fn(|_| Arc::clone(&config));
     Preflight::new()
         .check("data_dir", move || {
             std::future::ready(Finding::of_directory(&dir.data_dir, "--data-dir"))
@@ -192,6 +196,31 @@ pub(crate) fn checks(config: &Config) -> Preflight {
             let config = Arc::clone(&database);
             async move { database_of(&config).await }
         })
+        .check("object_store", move || {
+            let config = Arc::clone(&objects);
+            async move { objects_of(&config).await }
+        })
+}
+
+/// Whether large artifacts can be stored. A bucket is asked for its identity, which writes nothing.
+async fn objects_of(config: &Config) -> Finding {
+    let Some(address) = &config.object_store else {
+        return Finding::Ok("in data_dir".to_owned());
+    };
+    if let Some(directory) = address.directory() {
+        return Finding::of_directory(directory, "--object-store");
+    }
+    let asked = async { config.objects()?.identity().await };
+    let todo = "Check --object-store, --object-store-endpoint and the bucket's credentials";
+    match tokio::time::timeout(STORE_PATIENCE, asked).await {
+        Ok(Ok(_)) => Finding::Ok(address.as_str().to_owned()),
+        Ok(Err(error @ BrokerError::Objects { .. })) => Finding::absent(&error).todo(todo),
+        Ok(Err(error)) => Finding::wrong(&error),
+        Err(_) => {
+            let why = format!("{} did not answer in {STORE_PATIENCE:?}", address.as_str());
+            Finding::Absent { why, todo: todo.to_owned() }
+        }
+    }
 }
 
 async fn database_of(config: &Config) -> Finding {
@@ -289,7 +318,7 @@ pub(crate) fn client_with(
     config: &Config,
     token: Option<&str>,
 ) -> Result<Client, rollmill_service::Failure> {
-    let options = Options { patience: std::time::Duration::ZERO, ..Options::default() };
+    let options = Options { patience: Duration::ZERO, ..Options::default() };
     Ok(Client::new(&config.url(), token, options)?)
 }
 

@@ -257,6 +257,35 @@ fn a_start_without_the_database_waits_and_check_says_why() {
     assert!(line.starts_with("error: BRK-008: database_url is not an address"), "{line}");
 }
 
+/// Goal: `check` says what is wrong with the place of large artifacts before a broker needs it, and creates nothing.
+#[test]
+fn check_asks_the_object_store() {
+    let dir = data_dir();
+    let check = |arguments: &[&str]| {
+        let mut command = Broker::command(dir.path(), &free_address());
+        command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "planted");
+        let output = command.args(arguments).arg("check").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains("planted"), "{text}");
+        text.lines().find(|line| line.contains(" object_store: ")).unwrap().to_owned()
+    };
+    assert_eq!(check(&[]), "ok      object_store: in data_dir");
+    let missing = dir.path().join("objects");
+    let url = format!("file://{}", missing.display());
+    assert!(check(&["--object-store", &url]).starts_with("ok      object_store: "));
+    assert!(!missing.exists());
+    let line = check(&["--object-store", "file:///dev/null/objects"]);
+    assert!(
+        line.starts_with("failed  object_store: ") && line.contains("--object-store"),
+        "{line}"
+    );
+    let closed = format!("http://{}", free_address());
+    let bucket = ["--object-store", "s3://bucket/x", "--object-store-endpoint", &closed];
+    let line = check(&bucket);
+    assert!(line.starts_with("failed  object_store: BRK-025: "), "{line}");
+    assert!(line.contains("--object-store-endpoint"), "{line}");
+}
+
 /// Method: the private Postgres of a schema plays the server; roles and databases are made in it.
 #[tokio::test]
 async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {

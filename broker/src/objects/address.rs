@@ -64,6 +64,14 @@ impl Address {
         &self.url
     }
 
+    /// The directory that it is, if it is one.
+    pub fn directory(&self) -> Option<&FilePath> {
+        match &self.kind {
+            Kind::Directory(directory) => Some(FilePath::new(directory)),
+            Kind::S3 { .. } | Kind::Gcs { .. } => None,
+        }
+    }
+
     /// Opens the store. `endpoint` and `region` are those of a bucket of S3, where the environment does not name
     /// them. Nothing is contacted yet.
     ///
