@@ -266,10 +266,16 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
         offering.abort();
         let _ = offering.await;
-        match (agent.spool.len(), agent.spool.is_durable()) {
-            (0, _) => {}
-            (proofs, true) => tracing::info!(proofs, "proofs kept for the next start"),
-            (proofs, false) => tracing::warn!(proofs, "proofs lost; set spool_dir to keep them"),
+        let saved = agent.spool.save();
+        match saved.iter().filter(|(_, is_on_disk)| *is_on_disk).count() {
+            0 => {}
+            proofs => tracing::info!(proofs, "proofs kept for the next start"),
+        }
+        match saved.iter().filter(|(_, is_on_disk)| !is_on_disk).count() {
+            0 => {}
+            proofs => {
+                tracing::warn!(proofs, "proofs lost; spool_dir keeps them on a disk with space")
+            }
         }
         tracing::info!("no further jobs");
         let lost = agent.lost.lock().take();

@@ -157,16 +157,7 @@ impl Spool {
     /// offered. Blocks; the receiver gets the verdict.
     pub(crate) fn push(&self, proof: Proof) -> oneshot::Receiver<Verdict> {
         let (sender, receiver) = oneshot::channel();
-        let file = self.dir.as_ref().and_then(|dir| {
-            let written = write(dir, &proof);
-            written
-                .inspect_err(|error| {
-                    let path = dir.display().to_string();
-                    let error = rollmill_errors::InWords(error).to_string();
-                    tracing::error!(path, error, "proof not spooled; kept in memory only");
-                })
-                .ok()
-        });
+        let file = self.write(&proof);
         self.insert(proof, file, Some(sender), unix_seconds(SystemTime::now()));
         self.changed.notify_waiters();
         receiver
@@ -267,14 +258,30 @@ impl Spool {
         total(&self.lock()) < BYTES_MAX
     }
 
-    /// How many proofs wait.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().entries.len()
+    /// Writes again what could not be written: the disk may have space meanwhile. Returns for each proof its job
+    /// and whether it is on disk, and so outlives the process. Blocks.
+    pub(crate) fn save(&self) -> Vec<(JobId, bool)> {
+        let mut inner = self.lock();
+        let mut saved = Vec::with_capacity(inner.entries.len());
+        for entry in &mut inner.entries {
+            if entry.file.is_none() {
+                entry.file = self.write(&entry.proof);
+            }
+            saved.push((entry.proof.job.clone(), entry.file.is_some()));
+        }
+        saved
     }
 
-    /// Whether proofs outlive the process.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.dir.is_some()
+    /// The file of this proof, if it could be written.
+    fn write(&self, proof: &Proof) -> Option<PathBuf> {
+        let dir = self.dir.as_ref()?;
+        write(dir, proof)
+            .inspect_err(|error| {
+                let path = dir.display().to_string();
+                let error = rollmill_errors::InWords(error).to_string();
+                tracing::error!(path, error, "proof not spooled; kept in memory only");
+            })
+            .ok()
     }
 
     fn measure(&self, inner: &Inner) {
@@ -312,12 +319,18 @@ fn write(dir: &Path, proof: &Proof) -> io::Result<PathBuf> {
     let name = Digest::of(proof.job.as_str().as_bytes()).to_string();
     let path = dir.join(&name).with_extension(EXTENSION);
     let fresh = dir.join(&name).with_extension(format!("tmp{}", std::process::id()));
-    let mut file = File::create(&fresh)?;
-    serde_json::to_writer(&mut file, &head)?;
-    file.write_all(b"\n")?;
-    file.write_all(&proof.result)?;
-    file.sync_all()?;
-    fs::rename(&fresh, &path)?;
+    let written = File::create(&fresh).and_then(|mut file| {
+        serde_json::to_writer(&mut file, &head)?;
+        file.write_all(b"\n")?;
+        file.write_all(&proof.result)?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)
+    });
+    if let Err(error) = written {
+        // Half a file would take space from the next proof on a disk that is full. The error is what counts.
+        fs::remove_file(&fresh).ok();
+        return Err(error);
+    }
     File::open(dir)?.sync_all()?;
     Ok(path)
 }
@@ -338,6 +351,13 @@ fn decode(bytes: &[u8]) -> Option<Proof> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Spool {
+        /// How many proofs wait.
+        fn len(&self) -> usize {
+            self.lock().entries.len()
+        }
+    }
 
     fn proof(n: u8, deadline: Option<u64>) -> Proof {
         Proof {
@@ -370,6 +390,36 @@ mod tests {
         assert_eq!(spool.end(id, Verdict::Accepted), Some("leaf".into()), "nobody waits for it");
         assert_eq!(open(Some(dir.path())).len(), 0);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// Goal: a proof that could not be written does not pass for one that outlives the process, and it is written
+    /// once there is space. Fault: the directory of the file takes none, as a full disk does.
+    #[test]
+    fn what_could_not_be_written_is_said_and_written_later() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("spool");
+        let spool = open(Some(&dir));
+        let _first = spool.push(proof(1, None));
+        fs::rename(&dir, above.path().join("away")).unwrap();
+        let _second = spool.push(proof(2, None));
+        let [first, second] = [1, 2].map(|n| proof(n, None).job);
+        assert_eq!(spool.save(), [(first.clone(), true), (second.clone(), false)]);
+        assert_eq!(spool.len(), 2, "both are still offered");
+        fs::rename(above.path().join("away"), &dir).unwrap();
+        assert_eq!(spool.save(), [(first, true), (second, true)]);
+        assert_eq!(open(Some(&dir)).len(), 2);
+        assert!(open(None).save().is_empty());
+    }
+
+    /// Goal: an attempt that failed leaves no half file. Fault: the name is taken by a directory, so renaming fails.
+    #[test]
+    fn a_failed_write_leaves_no_half_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), &proof(1, None)).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(write(dir.path(), &proof(1, None)).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     /// Goal: the age of what waits survives a restart, and ends with what waits.

@@ -35,10 +35,13 @@ impl<W: Worker + ?Sized> Agent<W> {
         tokio::select! {
             biased;
             verdict = verdict => verdict.map_or(End::Lost, End::Proof),
-            () = self.drained(shutdown) => match self.spool.is_durable() {
-                true => End::Spooled,
-                false => End::Lost,
-            },
+            () = self.drained(shutdown) => {
+                let saved = tokio::task::block_in_place(|| self.spool.save());
+                match saved.contains(&(grant.job.clone(), true)) {
+                    true => End::Spooled,
+                    false => End::Lost,
+                }
+            }
         }
     }
 
