@@ -40,6 +40,25 @@ fn an_srs_is_made_and_found_right_by_the_program() {
     assert_eq!(made.stdout, checked.stdout);
 }
 
+/// Goal: an operator learns that the token crosses a network in the clear.
+#[test]
+fn a_token_that_is_sent_unencrypted_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "planted").unwrap();
+    let token = format!("file:{}", path.display());
+    let warns = |broker: &str| {
+        let output = agent(&["--device", "cpu", "--broker", broker, "--token", &token, "check"]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!text.contains("planted"), "{text}");
+        text.contains("token sent unencrypted")
+    };
+    // Nobody listens on port 1. The first address leads to this machine, but its name does not say so.
+    assert!(warns("http://0.0.0.0:1"));
+    assert!(!warns("http://127.0.0.1:1"));
+    assert!(!warns("https://0.0.0.0:1"));
+}
+
 /// Goal: keys that are damaged, of another circuit, of another SRS or missing, and SRS files that are
 /// damaged, each end the agent at its start; and `auto` says by then what it chose and why.
 #[test]

@@ -1,6 +1,7 @@
 //! The address of a server, as a client gets it: a URL without anything that identifies the client.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -44,6 +45,14 @@ impl Address {
     /// Scheme, host and port.
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
+    }
+
+    /// Whether what is sent here crosses a network in the clear: without TLS, to a machine that may be another one.
+    pub fn is_exposed(&self) -> bool {
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let is_here =
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.url.scheme() == "http" && !is_here
     }
 
     /// The URL of a path below this one. `path` starts with a slash; an empty one is this very URL.
@@ -117,6 +126,23 @@ mod tests {
             let (text, debug) = (error.to_string(), format!("{error:?}"));
             assert!(text.contains(why), "{text}");
             assert!(!debug.contains("planted") || wrong == long, "{debug}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_machine_without_tls_is_exposed() {
+        for (text, is_exposed) in [
+            ("http://broker:8551", true),
+            ("http://192.0.2.1", true),
+            ("http://[2001:db8::1]:8551/x", true),
+            ("http://0.0.0.0:8551", true),
+            ("http://localhost.example", true),
+            ("http://localhost:8551", false),
+            ("http://127.0.0.2", false),
+            ("http://[::1]:8551", false),
+            ("https://broker", false),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().is_exposed(), is_exposed, "{text}");
         }
     }
 

@@ -228,6 +228,11 @@ impl Transport {
         Ok(())
     }
 
+    /// Whether the token crosses a network in the clear ([`Address::is_exposed`]).
+    pub fn exposes_token(&self) -> bool {
+        self.address.is_exposed() && self.token.read().is_some()
+    }
+
     /// Scheme, host and port of the server's address.
     pub fn url(&self) -> &str {
         &self.url

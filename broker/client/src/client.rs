@@ -82,6 +82,15 @@ impl Client {
         self.transport.set_token(token).map_err(ClientError::of_transport)
     }
 
+    /// Logs a warning if the token crosses a network in the clear: whoever reads it there can take jobs, or hand them
+    /// out, in its name. A network may encrypt by itself, so this is no error.
+    pub fn warn_of_exposed_token(&self) {
+        if self.transport.exposes_token() {
+            let url = self.url();
+            tracing::warn!(url, "token sent unencrypted; use https unless the network encrypts");
+        }
+    }
+
     /// The same client with other options.
     pub fn with_options(&self, options: Options) -> Self {
         Self { options, ..self.clone() }
