@@ -336,7 +336,8 @@ pub enum BrokerError {
     #[error("{}: {free_percent:.0} % of the disk of data_dir is free, less than --disk-free-min-percent; free space, or drop epochs", self.code())]
     DiskFull { free_percent: f64 },
 
-    /// `rollmill-broker bench` cannot run, or found that jobs were lost or completed twice.
+    /// `rollmill-broker bench` cannot run, or found that jobs were lost or completed twice, or heartbeats or completions
+    /// rejected.
     ///
     /// Do: Do what the message says. Lost jobs are an error of the broker: report them with the run's output.
     #[error("{}: the benchmark failed: {reason}", self.code())]

@@ -58,6 +58,15 @@ pub(super) struct Refused {
     pub(super) of: u64,
 }
 
+impl Refused {
+    /// Whether a broker answered a heartbeat or a completion and did not take it. It promises to delay these at most; a
+    /// broker that is gone answers nothing, which has a code of the client.
+    pub(super) fn breaks_the_promise(&self) -> bool {
+        let of_server = ["BRK-", "SVC-"].iter().any(|codes| self.code.starts_with(codes));
+        of_server && matches!(self.route, "heartbeat" | "complete")
+    }
+}
+
 /// One run: its jobs and what happened to them.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -413,4 +422,22 @@ fn percentiles(micros: &mut [u64]) -> Option<Percentiles> {
     let last = micros.len().checked_sub(1)?;
     let at = |share: f64| micros[(last as f64 * share).round() as usize] as f64 / 1000.0;
     Some(Percentiles { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_broker_promises_to_take_is_a_fault_when_it_is_refused() {
+        for (route, code, is_fault) in [
+            ("heartbeat", "BRK-013", true),
+            ("complete", "SVC-013", true),
+            ("complete", "BRC-011", false),
+            ("claim", "BRK-013", false),
+        ] {
+            let refused = Refused { route, code: code.to_owned(), count: 1, of: 2 };
+            assert_eq!(refused.breaks_the_promise(), is_fault, "{refused:?}");
+        }
+    }
 }

@@ -110,8 +110,8 @@ struct Report {
 /// Runs the benchmark and prints its report.
 ///
 /// # Errors
-/// [`BrokerError::Bench`] when a job was lost or completed twice; errors of the brokers and of the
-/// database.
+/// [`BrokerError::Bench`] when a job was lost or completed twice, or a heartbeat or completion rejected; errors of the
+/// brokers and of the database.
 pub(crate) async fn run(config: &Config, bench: &Bench) -> Outcome {
     if bench.kill && (bench.replicas < 2 || config.url.is_some()) {
         let reason =
@@ -142,8 +142,17 @@ pub(crate) async fn run(config: &Config, bench: &Bench) -> Outcome {
         false => print(&report),
     }
     let twice = report.twice.unwrap_or(0);
-    if report.lost > 0 || twice > 0 {
-        let reason = format!("{} jobs lost and {twice} completed twice", report.lost);
+    let refused: u64 = report
+        .refused
+        .iter()
+        .filter(|refused| refused.breaks_the_promise())
+        .map(|refused| refused.count)
+        .sum();
+    if report.lost > 0 || twice > 0 || refused > 0 {
+        let reason = format!(
+            "{} jobs lost, {twice} completed twice, and {refused} heartbeats and completions rejected",
+            report.lost
+        );
         return Err(BrokerError::Bench { reason }.into());
     }
     Ok(())
