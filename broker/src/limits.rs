@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(served(&usage, &other, start + Duration::from_secs(30)), 60);
     }
 
-    /// Goal: no heartbeat and no result is refused for the number of connections; and a connection beyond it is not
+    /// Goal: no heartbeat and no result is rejected for the number of connections; and a connection beyond it is not
     /// taken for one of somebody known, or one token could open all that there are.
     #[tokio::test]
     async fn a_connection_beyond_the_limit_serves_what_is_urgent_and_is_not_vouched_for() {

@@ -52,7 +52,7 @@ where
     let place = admission.place(R::SPEC.admission).await?;
     let handled = handler(Arc::clone(shared), Call { bearer, parameter, query, body });
     let answer = match R::SPEC.admission {
-        // It may wait for longer than its token is valid. What it was granted meanwhile it gives back.
+        // It may wait for longer than its token is valid. What it was granted meanwhile it returns.
         Admission::LongPoll => tokio::select! {
             answer = handled => answer?,
             error = shared.until_closed_to(token(&parts)) => return Err(error),

@@ -100,7 +100,7 @@ impl Store {
     /// replicas at once.
     ///
     /// # Errors
-    /// When the database is away. What one epoch cannot do is in the answer, so that it holds up no other.
+    /// When the database is away. What one epoch cannot do is in the answer, so that it delays no other.
     pub async fn retire(&self, disk_is_low: bool) -> Result<Vec<Retired>, BrokerError> {
         let keep = self.rules.retention;
         let mut done = Vec::new();

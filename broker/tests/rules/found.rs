@@ -54,7 +54,7 @@ async fn a_result_from_before_a_renewal_is_banned_once_it_is_rejected() {
 }
 
 /// Fault: another agent of an Aztec prover node takes an expired lease up. What it made was recorded nowhere, so that a
-/// rejection banned nothing, and the attempt went on for ever.
+/// rejection banned nothing, and the attempt never ended.
 #[tokio::test]
 async fn a_lease_that_another_agent_takes_up_is_that_agents_attempt() {
     let bench = Bench::new().await;

@@ -93,7 +93,7 @@ impl Journal {
         self.contents.first_nonce
     }
 
-    /// A block of L1 before every step: L1's head when the journal was begun, or an earlier one if a reorg moved a step
+    /// A block of L1 before every step: L1's head when the journal was started, or an earlier one if a reorg moved a step
     /// before that.
     pub fn l1_start(&self) -> u64 {
         let done = self.contents.steps.iter().filter_map(|row| row.done.as_ref());

@@ -46,6 +46,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("broker/src/embedded/mod.rs", 2, "the reason in `EmbeddedError`"),
     ("broker/src/objects/address.rs", 1, PARSER),
     ("broker/src/store/sql/parameter.rs", 6, "the reason in `BrokerError::Corrupt`"),
+    ("broker/src/store/tokens.rs", 1, "what of a row cannot be read, for the log"),
     ("devnet/src/faults.rs", 1, "what a kill did not show, the reason in `Error`"),
     ("devnet/src/options.rs", 1, "a help text to print, no error"),
     ("devnet/src/tokens.rs", 1, "what does not balance, the reason in `Error`"),
