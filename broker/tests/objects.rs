@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::support::{Bench, agent, capability, job};
 use axum::body::Bytes;
+use object_store::chunked::ChunkedStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
@@ -276,9 +277,11 @@ async fn large_job(store: Objects, schema: TestSchema, of: &str) -> (Bench, Leas
     (bench, lease, result)
 }
 
-fn directory(schema: &TestSchema) -> LocalFileSystem {
+/// A directory that gives its bodies as streams: what delays a store takes no files.
+fn directory(schema: &TestSchema) -> ChunkedStore {
     std::fs::create_dir_all(schema.objects()).unwrap();
-    LocalFileSystem::new_with_prefix(schema.objects()).unwrap()
+    let files = LocalFileSystem::new_with_prefix(schema.objects()).unwrap();
+    ChunkedStore::new(Arc::new(files), 1 << 16)
 }
 
 /// Fault: the object store is slow. Nobody waits for a job meanwhile: what a rejection, a failure and a search for lost

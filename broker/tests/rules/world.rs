@@ -187,7 +187,8 @@ pub(crate) async fn observe(on: &mut PgConnection) -> Observed {
     }
     let mut seen =
         Observed { world: World::new(), seqs: vec![None; JOBS], changes: vec![None; JOBS] };
-    let epoch = "SELECT state FROM epoch WHERE number = $1";
+    // One that its producer dropped is as if nobody had opened it; its row keeps the count of generations.
+    let epoch = "SELECT state FROM epoch WHERE number = $1 AND NOT (state = 'gone' AND forgotten)";
     let epoch: Option<String> =
         sqlx::query_scalar(epoch).bind(EPOCH as i64).fetch_optional(&mut *on).await.unwrap();
     seen.world.epoch = epoch.map(|state| EpochState::parse(&state).unwrap());

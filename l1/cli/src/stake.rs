@@ -3,6 +3,7 @@
 use rollmill_l1::abi::{Staking, staking};
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::RootProvider;
+use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::economics::Call;
 use rollmill_l1::{Azt, L1Client, L1Error};
 use rollmill_service::{Failure, Outcome};
@@ -23,6 +24,11 @@ fn state(attester: &Attester) -> &'static str {
     let state = STATES.get(usize::from(attester.status)).copied();
     state.unwrap_or("in a state of a later release")
 }
+
+/// What a call that changes the set of stakers may need beyond its simulation. Each of two lists of checkpoints gets an entry:
+/// 22,100 gas for its word and 5,000 for the length (EIP-2200 and EIP-2929). A simulation in the second of the change
+/// before writes over the entry of that one.
+const CHECKPOINTS_GAS_SPARE: u64 = 2 * (22_100 + 5_000);
 
 struct Stakes {
     deployment: Deployment,
@@ -48,6 +54,11 @@ impl Stakes {
             Err(L1Error::Answer { .. }) => Err(CliError::NoStaking { rollup }.into()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A call that changes the set.
+    fn change(&self, call: &impl SolCall) -> Call {
+        Call { gas_spare: CHECKPOINTS_GAS_SPARE, ..Call::new(self.address, call) }
     }
 
     async fn attester(&self, validator: Address) -> Result<Attester, Failure> {
@@ -108,7 +119,7 @@ async fn deposit(
         spends: Some(Spending { spender: stakes.address, amount }),
         ..Order::new(
             format!("stake {amount} AZT for {validator}, which {withdrawer} can take back"),
-            Call::new(stakes.address, &call),
+            stakes.change(&call),
         )
     };
     if !context.is_continued(&order).await? {
@@ -128,7 +139,7 @@ async fn deposit(
 
 async fn exit(context: &mut Context, stakes: &Stakes, validator: Address) -> Outcome {
     let call = Staking::initiateExitCall { attester: validator };
-    let order = Order::new(format!("exit {validator}"), Call::new(stakes.address, &call));
+    let order = Order::new(format!("exit {validator}"), stakes.change(&call));
     if !context.is_continued(&order).await? {
         let attester = stakes.attester(validator).await?;
         if state(&attester) != ACTIVE {

@@ -55,6 +55,17 @@ impl Node {
         serde_json::from_slice(&said).unwrap()
     }
 
+    /// Once the transaction is in a block.
+    async fn receipt(&self, hash: &Value) -> Value {
+        for _ in 0..100_000 {
+            let asked = self.ask("eth_getTransactionReceipt", json!([hash])).await;
+            if asked["result"].is_object() {
+                return asked["result"].clone();
+            }
+        }
+        panic!("transaction {hash} is in no block");
+    }
+
     /// Each block has one call.
     async fn simulate(&self, blocks: &[Value]) -> Value {
         let snapshot = self.ask("evm_snapshot", json!([])).await["result"].clone();
@@ -64,9 +75,7 @@ impl Node {
             // The transaction's receipt does not say why it failed.
             let tried = self.ask("eth_call", json!([call, "latest"])).await;
             let sent = self.ask("eth_sendTransaction", json!([call])).await;
-            let receipt = self.ask("eth_getTransactionReceipt", json!([sent["result"]])).await;
-            let receipt = &receipt["result"];
-            assert!(receipt.is_object(), "{sent}");
+            let receipt = self.receipt(&sent["result"]).await;
             let newest = self.ask("eth_getBlockByNumber", json!(["latest", false])).await;
             let mut simulated_block = newest["result"].clone();
             let mut made = json!({
