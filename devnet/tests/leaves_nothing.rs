@@ -67,7 +67,8 @@ fn the_guard_of_a_killed_supervisor_cleans_up() {
         .spawn()
         .unwrap();
     is_up(&mut reader);
-    assert_eq!(guard::marked(&mark).len(), 2);
+    // A process that becomes another program has no environment for a moment.
+    assert!((0..100_000).any(|_| guard::marked(&mark).len() == 2));
 
     drop(guard.stdin.take());
     child.wait().unwrap();
