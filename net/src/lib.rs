@@ -1,6 +1,6 @@
 //! What the clients of the node, the broker, proposers, validators and L1 share: TLS, one transport over HTTP,
 //! connection failures in words, URLs without what may be secret in them, and retries: their pauses, and what of their
-//! failures is logged.
+//! failures is logged. Also the trace that a request belongs to.
 
 mod address;
 mod backoff;
@@ -9,6 +9,7 @@ mod outage;
 mod pem;
 mod retry;
 mod tls;
+mod traceparent;
 mod transport;
 
 use std::error::Error;
@@ -21,6 +22,7 @@ pub use outage::Outage;
 pub use pem::{PemError, PemFile, provider};
 pub use retry::{Again, Retry};
 pub use tls::{Tls, TlsFiles, http_client, untimed_http_client};
+pub use traceparent::Traceparent;
 pub use transport::{
     Answer, ErrorBody, Foreign, Limits, Rejection, Transport, TransportError, Unreachable,
 };

@@ -55,13 +55,14 @@ mod preflight;
 mod secret;
 mod settings;
 mod shutdown;
+pub mod traces;
 pub mod values;
 
 use http::tls::TlsMetrics;
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 pub use admin::StatusPage;
 pub use conditions::Conditions;
@@ -83,6 +84,7 @@ pub use settings::{
     command_line, defaults, load, load_with_command,
 };
 pub use shutdown::Shutdown;
+pub use traces::{TraceSettings, Traces};
 
 /// Marks a place where a fault test may end this process: `failpoint!("name")` in async code.
 ///
@@ -139,6 +141,8 @@ pub struct Process<C> {
     pub status_page: StatusPage,
     /// Conditions for the process to do its work; shown under `/ready` and `/status`.
     pub conditions: Conditions,
+    /// Where spans go, see [`Settings::traces`].
+    pub traces: Traces,
 }
 
 impl<C> Process<C> {
@@ -150,7 +154,8 @@ impl<C> Process<C> {
         // Cannot fail: the registry is new, and no other metric has these names.
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
-        Self { config, shutdown: Shutdown::new(), metrics, status_page, conditions }
+        let (shutdown, traces) = (Shutdown::new(), Traces::default());
+        Self { config, shutdown, metrics, status_page, conditions, traces }
     }
 
     /// Shows the free space of a directory in which the process keeps data.
@@ -338,6 +343,28 @@ fn keep_tls(common: &Common, registry: &prometheus::Registry) -> Result<(), Erro
     Ok(())
 }
 
+/// Serves the admin endpoint, if the settings name an address.
+async fn serve_admin<C>(common: &Common, process: &Process<C>) -> Result<(), Error> {
+    let Some(address) = &common.admin_listen else { return Ok(()) };
+    let listener = listen(address, "--admin-listen").await?;
+    tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint listening");
+    let router = admin::router(process.status_page.clone(), process.metrics.clone());
+    let metrics = HttpMetrics::new("admin");
+    metrics
+        .register(&process.metrics)
+        .map_err(|source| Error::Serve { source: std::io::Error::other(source) })?;
+    // Not stopped by the process's shutdown, so that the progress of the shutdown is visible.
+    let ends_with_the_process = Shutdown::new();
+    tokio::spawn(serve_within(
+        listener,
+        router,
+        HttpLimits::admin(),
+        metrics,
+        ends_with_the_process,
+    ));
+    Ok(())
+}
+
 async fn supervise<C, S, P, F, R>(
     name: &'static str,
     loaded: settings::Loaded<C, S>,
@@ -345,13 +372,14 @@ async fn supervise<C, S, P, F, R>(
     body: F,
 ) -> Outcome
 where
+    C: Settings,
     S: Commands,
     P: FnOnce(&C) -> Preflight,
     F: FnOnce(Process<C>, Option<S>) -> R,
     R: Future<Output = Outcome>,
 {
     let settings::Loaded { config, common, command, check, .. } = loaded;
-    let process = Process::new(name, config);
+    let mut process = Process::new(name, config);
     let shutdown = process.shutdown.clone();
     shutdown::on_signals(&shutdown)?;
 
@@ -367,33 +395,22 @@ where
     }
     // A subcommand runs beside the server with the server's settings file, so it opens no port.
     let serving = command.as_ref().is_none_or(S::serves);
-
-    let status_page = process.status_page.clone();
-    if let Some(address) = common.admin_listen.as_ref().filter(|_| serving) {
-        let listener = listen(address, "--admin-listen").await?;
-        tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint listening");
-        let router = admin::router(status_page.clone(), process.metrics.clone());
-        let metrics = HttpMetrics::new("admin");
-        metrics
-            .register(&process.metrics)
-            .map_err(|source| Error::Serve { source: std::io::Error::other(source) })?;
-        // Not stopped by the process's shutdown, so that the progress of the shutdown is visible.
-        let ends_with_the_process = Shutdown::new();
-        tokio::spawn(serve_within(
-            listener,
-            router,
-            HttpLimits::admin(),
-            metrics,
-            ends_with_the_process,
-        ));
+    if serving {
+        if let Some(settings) = process.config.traces() {
+            let program = format!("rollmill-{name}");
+            process.traces = Traces::start(&program, settings, &process.metrics)?;
+        }
+        serve_admin(&common, &process).await?;
     }
 
     let grace = Duration::from_secs(common.grace_seconds);
+    let (traces, grace_ends) = (process.traces.clone(), Arc::new(OnceLock::new()));
     let limit = {
-        let shutdown = shutdown.clone();
-        let status_page = Arc::new(status_page);
+        let (shutdown, status_page) = (shutdown.clone(), process.status_page.clone());
+        let grace_ends = Arc::clone(&grace_ends);
         async move {
             shutdown.started().await;
+            let _ = grace_ends.set(Instant::now() + grace);
             status_page.ending();
             tokio::select! {
                 () = tokio::time::sleep(grace) => Error::Grace { seconds: grace.as_secs() },
@@ -412,9 +429,27 @@ where
     };
     // Dropping the body stops what it owns (child processes, sockets), even if the body does not stop
     // itself.
-    tokio::select! {
+    let outcome = tokio::select! {
         result = work => result,
         error = limit => Err(error.into()),
+    };
+    let left = grace_ends.get().map(|end: &Instant| end.saturating_duration_since(Instant::now()));
+    end_traces(&traces, left.unwrap_or(grace), &shutdown).await;
+    outcome
+}
+
+/// Most time for the last spans of a process. Whether they are taken changes nothing about how the process ends.
+const LAST_TRACES: Duration = Duration::from_secs(5);
+
+/// Sends the last spans while the grace period lasts. `left` is what is left of it.
+async fn end_traces(traces: &Traces, left: Duration, shutdown: &Shutdown) {
+    let limit = left.min(LAST_TRACES);
+    if limit.is_zero() {
+        return;
+    }
+    tokio::select! {
+        () = traces.end(limit) => {}
+        () = shutdown.aborted() => {}
     }
 }
 

@@ -109,6 +109,7 @@ pub fn declared() -> Vec<Declared> {
     declared.extend(crate::HttpMetrics::declared());
     declared.extend(crate::http::tls::TlsMetrics::labelled());
     declared.extend(crate::disk::declared());
+    declared.extend(crate::traces::declared());
     declared
 }
 

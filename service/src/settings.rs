@@ -24,7 +24,7 @@ pub use layers::{command_line, load, load_with_command};
 use rollmill_net::{Tls, TlsFiles};
 
 use crate::values::{self, Bounds, Guarded};
-use crate::{Error, messages};
+use crate::{Error, TraceSettings, messages};
 
 /// The settings of a program.
 ///
@@ -43,6 +43,11 @@ pub trait Settings: clap::Args + Send + 'static {
     /// The settings that exclude each other, and what to do.
     fn check(&self, _common: &Common) -> Result<(), Conflict> {
         Ok(())
+    }
+
+    /// Where the program sends traces, if it records any.
+    fn traces(&self) -> Option<&TraceSettings> {
+        None
     }
 }
 

@@ -6,3 +6,4 @@ mod http;
 mod lifecycle;
 mod secrets;
 mod tls;
+mod traces;

@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("node-client", &["errors", "protocol", "net"]),
     ("broker-client", &["errors", "net"]),
     ("service", &["errors", "net"]),
+    ("service-testing", &[]),
     ("node", &["errors", "protocol", "plonk", "l1", "node-client", "service"]),
     ("broker-schedule", &["broker-client"]),
     ("broker-rules", &["broker-client", "broker-schedule"]),
@@ -135,6 +136,12 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("agent", "broker", "tests run the loop against the broker itself"),
     ("agent", "broker-testing", "tests run the loop against the broker itself"),
     ("broker", "broker-testing", "tests run brokers on their own PostgreSQL"),
+    ("agent", "service-testing", "tests collect traces"),
+    ("broker", "service-testing", "tests collect traces"),
+    ("prover-node", "service-testing", "tests collect traces"),
+    ("service", "service-testing", "tests collect traces"),
+    ("devnet", "service-testing", "a test collects the trace of an epoch"),
+    ("devnet", "broker-testing", "a test collects the trace of an epoch"),
     ("circuits", "plonk-testing", "tests check the in-circuit verifier against cheating provers"),
     ("devnet", "agent", "a test writes the list of metrics from each program's tables"),
     ("devnet", "broker", "a test writes the list of metrics from each program's tables"),
@@ -187,6 +194,7 @@ const HEAVY: &[(&str, &str)] = &[
     ("wgpu", "shaders"),
     ("cudarc", "kernels"),
     ("halo2curves", "bench"),
+    ("opentelemetry", "service"),
 ];
 
 /// Features of arkworks that only its use as a peer of the bench asks for; xtask names them for the build of
