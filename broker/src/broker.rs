@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 use rollmill_broker_client::{AgentId, QueueView, Role, UnableView};
-use rollmill_service::{HttpLimits, HttpServer, Outage, Process, Shutdown, UnknownLimits};
+use rollmill_service::{HttpLimits, HttpServer, Outage, Process, Shutdown, Traces, UnknownLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
@@ -396,8 +397,9 @@ pub async fn serve_with_operator(
         lanes,
         sightings: Sightings::default(),
         hub: Hub::new(),
-        dispatcher: Dispatcher::new(metrics.clone()),
+        dispatcher: Dispatcher::new(metrics.clone(), process.traces.clone()),
         metrics,
+        traces: process.traces.clone(),
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),

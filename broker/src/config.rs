@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rollmill_service::{Common, Conflict, Secret, Settings, values};
+use rollmill_service::{Common, Conflict, Secret, Settings, TraceSettings, values};
 
 use crate::error::BrokerError;
 use crate::objects::{self, Address, Objects};
@@ -167,6 +167,9 @@ pub struct Config {
     #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Aztec")]
     #[arg(value_parser = values::whole(0..=30_u64))]
     pub aztec_wait_seconds: u64,
+
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl Default for Config {
@@ -198,6 +201,10 @@ impl Settings for Config {
             )),
             false => Ok(()),
         }
+    }
+
+    fn traces(&self) -> Option<&TraceSettings> {
+        Some(&self.traces)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{AgentId, ClaimRequest, Grant, LeaseRef, ReleaseRequest};
 use rollmill_broker_schedule::Work;
+use rollmill_service::Traces;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::BrokerError;
@@ -18,6 +19,7 @@ use crate::hub::Hub;
 use crate::matching::{Ability, IdleAgent, Matching, Round, WaitingAgent, combinations};
 use crate::metrics::Metrics;
 use crate::store::{Candidate, Granted, Match, Store, Tenant, limited};
+use crate::traces;
 
 /// Most agents that may wait at one replica.
 const WAITING_MAX: usize = 10_000;
@@ -75,15 +77,17 @@ pub(crate) struct Dispatcher {
     /// The last ticket that a round has looked at.
     served: watch::Sender<u64>,
     metrics: Metrics,
+    traces: Traces,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics, traces: Traces) -> Self {
         Self {
             queue: Mutex::default(),
             matching: Mutex::default(),
             served: watch::Sender::new(0),
             metrics,
+            traces,
         }
     }
 
@@ -255,7 +259,7 @@ impl Dispatcher {
         granted: Granted,
     ) -> Result<(), BrokerError> {
         let Granted { grant, agent, waited_seconds, .. } = granted;
-        let kind = grant.job.kind().to_owned();
+        let (kind, job) = (grant.job.kind().to_owned(), traces::of_grant(&grant));
         let (lease, version) = (grant.lease(), grant.version.to_string());
         let unsent = match self.remove(waiting.ticket) {
             Some(reply) => reply.send(grant).err(),
@@ -266,6 +270,8 @@ impl Dispatcher {
             self.metrics.dispatch_seconds.observe(waited_seconds.min(waited_agent));
             self.metrics.queue_wait_seconds.with_label_values(&[&kind]).observe(waited_seconds);
             self.metrics.claims_total.with_label_values(&[&kind]).inc();
+            let of = (&waiting.tenant, &agent, &lease);
+            traces::claimed(&self.traces, job, of, waited_seconds);
             self.matching.lock().granted(waiting, lease, (kind, version), Instant::now());
             return Ok(());
         }

@@ -40,6 +40,7 @@ mod page;
 mod retention;
 mod sightings;
 pub mod store;
+mod traces;
 
 pub use broker::{OPERATOR_TOKEN_FILE, serve, serve_with_operator, url_of};
 pub use config::{Config, ListenerConfig};

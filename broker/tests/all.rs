@@ -31,4 +31,5 @@ mod states;
 mod support;
 mod tls;
 mod tokens;
+mod traces;
 mod wire;

@@ -10,6 +10,8 @@ use crate::support::{agent, capability, job};
 use rollmill_broker_client::{
     ClaimRequest, Client, CompleteRequest, Digest, JobState, LeaseRef, Options, SizeClass,
 };
+use rollmill_service::traces::Traceparent;
+use rollmill_service_testing::{Collector, Silence};
 
 struct Broker {
     child: Child,
@@ -140,6 +142,33 @@ async fn a_low_limit_of_open_files_is_raised() {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert_eq!(numbers[0], numbers[1].min(1 << 16), "{line}");
+}
+
+/// Goal: the last spans of a process are sent before it exits. A collector that does not answer changes neither its
+/// exit code nor what it does before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_spans_are_sent_before_the_exit() {
+    let (collector, silence) = (Collector::start().await, Silence::start().await);
+    let dir = data_dir();
+    for url in [collector.url(), silence.url()] {
+        let address = free_address();
+        let mut command = Broker::command(dir.path(), &address);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", url).env("OTEL_SERVICE_NAME", "mine");
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut broker = Broker { child, address };
+        let client = broker.client();
+        client.status().await.unwrap();
+        let span = Traceparent::new(1, 2, true).unwrap();
+        span.scope(client.status()).await.unwrap();
+        broker.signal(nix::sys::signal::Signal::SIGTERM);
+        let ended = tokio::task::block_in_place(|| broker.child.wait().unwrap());
+        assert!(ended.success(), "{url}: {ended}");
+    }
+    silence.asked().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 1, "{spans:#?}");
+    let found = (spans[0].service.as_str(), spans[0].name.as_str(), spans[0].parent);
+    assert_eq!(found, ("mine", "GET /v1/status", 2));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::{Method, header};
-use rollmill_net::{Answer, Backoff, ErrorBody, Limits, Tls, Transport};
+use rollmill_net::{Answer, Backoff, ErrorBody, Limits, Tls, Traceparent, Transport};
 use tokio::task::JoinSet;
 
 use crate::batches::batches;
@@ -468,6 +468,9 @@ impl Client {
                 .timeout(self.options.timeout + wait);
             if let Some(content_type) = R::Body::CONTENT_TYPE {
                 request = request.header(header::CONTENT_TYPE, content_type).body(body.clone());
+            }
+            if let Some(span) = Traceparent::current() {
+                request = request.header(Traceparent::HEADER, span.to_string());
             }
             let (retry_after, result) = match self.once(request).await {
                 Ok(bytes) => {

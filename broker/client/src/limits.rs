@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rollmill_net::Traceparent;
+
 /// Most jobs or ids in one request.
 pub const BATCH_MAX: usize = 1000;
 /// Most capabilities or leases in one request.
@@ -23,5 +25,8 @@ pub const WAIT_MS_MAX: u64 = 30_000;
 /// Label by which the prover node marks the jobs of its deployment: the address of the Rollup. Producers of several
 /// deployments share epoch numbers, so each acts only on jobs with its own.
 pub const ROLLUP_LABEL: &str = "rollup";
+/// Label that holds the job's span of a trace, in the form of the header `traceparent`. The broker and the job's
+/// agents make their spans below it. A producer sends the same value whenever it enqueues the job.
+pub const TRACEPARENT_LABEL: &str = Traceparent::HEADER;
 /// How long a prover node's lease on submitting lasts without a renewal.
 pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::limits::{
     BATCH_MAX, DEADLINE_UNIX_SECONDS_MAX, EPOCH_MAX, FREE_JSON_BYTES_MAX, HARD_LIMIT_SECONDS_MAX,
-    LABELS_MAX, LIST_MAX, NAMED_LEASE_MS_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, WAIT_MS_MAX,
+    LABELS_MAX, LIST_MAX, NAMED_LEASE_MS_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, TRACEPARENT_LABEL,
+    WAIT_MS_MAX,
 };
 use crate::rules::Rule::{self, AtMost, Not, Opaque, Pair, Share, Within};
 use crate::rules::{Characters, LABEL, Text};
@@ -56,8 +57,9 @@ wire! {
         #[rule(Within(1, HARD_LIMIT_SECONDS_MAX))]
         #[serde(default)]
         pub hard_limit_seconds: Option<u32>,
-        /// Shown to people, and compared when a list asks for one; nothing else reads them. At most 16 entries, each key and
-        /// value of at most 200 characters without control characters.
+        /// Shown to people, and compared when a list asks for one. `traceparent` is also passed on to the job's agents;
+        /// nothing else reads them. At most 16 entries, each key and value of at most 200 characters without control
+        /// characters.
         #[rule(AtMost(LABELS_MAX), Rule::Text(&LABEL))]
         #[serde(default)]
         pub labels: BTreeMap<String, String>,
@@ -358,6 +360,9 @@ wire! {
         /// When the result is no longer needed, in seconds since 1970; null: never.
         #[serde(default)]
         pub deadline_unix_seconds: Option<u64>,
+        /// The job's label of this name, if it is what W3C's header `traceparent` may be.
+        #[serde(default)]
+        pub traceparent: Option<String>,
     }
 
     /// A lease as its holder names it.

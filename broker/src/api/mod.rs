@@ -25,7 +25,7 @@ use rollmill_broker_client::{ErrorBody, WAIT_MS_MAX};
 
 use crate::broker::Shared;
 use crate::error::BrokerError;
-use crate::{aztec, page};
+use crate::{aztec, page, traces};
 use call::Call;
 
 /// What a handler returns.
@@ -120,9 +120,14 @@ where
         Method::Delete => MethodFilter::DELETE,
     };
     let serve = move |State(shared): State<Arc<Shared>>, request: Request| async move {
+        let span = traces::request::<R>(&shared.traces, request.headers());
         match handler(Arc::clone(&shared), request).await {
-            Ok(response) => response,
+            Ok(response) => {
+                traces::answered(span, Ok(response.status()));
+                response
+            }
             Err(error) => {
+                traces::answered(span, Err(&error));
                 let codes = [routes::COMMON_CODES, R::SPEC.codes].concat();
                 debug_assert!(
                     error.wire_code().is_none_or(|code| codes.contains(&code)),

@@ -18,6 +18,7 @@ use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
 use crate::store::{Cursor, Place};
+use crate::traces;
 
 /// Pause of a feed after something changed, so that it does not read each change alone.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
@@ -49,7 +50,10 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
     for job in &jobs {
         shared.metrics.know("kind", job.id.kind());
     }
-    let mut jobs = shared.lanes.enqueue(&call.bearer.tenant, jobs).await?;
+    let spans = traces::enqueue(&shared.traces, &call.bearer.tenant, &jobs);
+    let enqueued = shared.lanes.enqueue(&call.bearer.tenant, jobs).await;
+    traces::enqueued(spans, enqueued.as_ref().err());
+    let mut jobs = enqueued?;
     shared.count_lost(shared.store.heal(&call.bearer.tenant, &mut jobs).await?);
     shared.hub.became_ready();
     Ok(JobsResponse { jobs })

@@ -33,6 +33,7 @@ WITH chosen AS MATERIALIZED (
                         AND agent.quarantined_at IS NOT NULL)
     RETURNING job.seq, job.id, version, lease_epoch, lease_holder,
               extract(epoch FROM deadline_at)::bigint AS deadline,
+              labels ->> 'traceparent' AS traceparent,
               coalesce(hard_limit_seconds, $4) AS hard_limit_seconds,
               extract(epoch FROM now() - ready_at)::float8 AS waited_seconds
 ), recorded AS (

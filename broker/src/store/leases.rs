@@ -5,6 +5,7 @@ use rollmill_broker_client::{
     LeaseRef, ProgressRequest, SizeClass,
 };
 use rollmill_broker_rules::decide;
+use rollmill_service::traces::Traceparent;
 use sqlx::PgConnection;
 
 use super::sql::{
@@ -105,6 +106,7 @@ impl Store {
                     lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
                     hard_limit_ms: u64::from(row.hard_limit_seconds.0) * 1000,
                     deadline_unix_seconds: row.deadline.map(|seconds| seconds.0),
+                    traceparent: row.traceparent.filter(|it| Traceparent::parse(it).is_some()),
                 },
                 // Clocks of two transactions: one that is ready since a moment ago may look newer.
                 waited_seconds: row.waited_seconds.max(0.0),

@@ -14,7 +14,7 @@ use rollmill_broker::embedded::{Options, PrivatePostgres};
 use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store};
 use rollmill_broker_client::{Client, Options as ClientOptions};
-use rollmill_service::{Failure, Process, Shutdown};
+use rollmill_service::{Failure, Process, Shutdown, Traces};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
@@ -22,6 +22,9 @@ use tokio::task::JoinHandle;
 
 static SERVER: OnceCell<(PrivatePostgres, PathBuf)> = OnceCell::const_new();
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+
+/// Longer than the last spans of a test take.
+const LAST_TRACES: Duration = Duration::from_secs(60);
 
 /// An empty, migrated schema of its own.
 #[derive(Debug)]
@@ -106,12 +109,14 @@ impl TestSchema {
     pub async fn broker_over(store: Store, address: SocketAddr, config: Config) -> TestBroker {
         let listener = or_panic(rollmill_service::listen(&address.to_string(), "--listen").await);
         let address = or_panic(listener.local_addr());
-        let process = Process::new("broker", config);
-        let shutdown = process.shutdown.clone();
+        let mut process = Process::new("broker", config);
+        let traces = Traces::start("rollmill-broker", &process.config.traces, &process.metrics);
+        process.traces = or_panic(traces);
+        let (shutdown, traces) = (process.shutdown.clone(), process.traces.clone());
         let (metrics, conditions) = (process.metrics.clone(), process.conditions.clone());
         let task =
             tokio::spawn(async move { rollmill_broker::serve(&process, store, listener).await });
-        TestBroker { address, shutdown, metrics, conditions, task }
+        TestBroker { address, shutdown, metrics, conditions, traces, task }
     }
 }
 
@@ -126,6 +131,7 @@ pub struct TestBroker {
     pub metrics: rollmill_service::prometheus::Registry,
     /// Whether it can do its work.
     pub conditions: rollmill_service::Conditions,
+    traces: Traces,
     task: JoinHandle<Result<(), Failure>>,
 }
 
@@ -142,10 +148,11 @@ impl TestBroker {
         or_panic(Client::new(&rollmill_broker::url_of(self.address), token, options))
     }
 
-    /// Shuts it down.
+    /// Shuts it down, and sends its last spans.
     pub async fn stop(self) {
         self.shutdown.start();
         or_panic(or_panic(self.task.await));
+        self.traces.end(LAST_TRACES).await;
     }
 }
 

@@ -262,6 +262,7 @@ rows! {
         lease_epoch: Big,
         lease_holder: Option<Text<AgentId>>,
         deadline: Option<Big>,
+        traceparent: Option<String>,
         hard_limit_seconds: Int,
         waited_seconds: f64,
     }
