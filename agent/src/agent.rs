@@ -19,7 +19,8 @@ use rollmill_broker_client::{
     AgentId, Answer, Capability, Client, FailRequest, FailureClass, Grant, Installation, JobId,
     LeaseRef, Options, ReleaseRequest, SizeClass,
 };
-use rollmill_service::{Backoff, Process, Secret, Shutdown, one_line};
+use rollmill_service::traces::{Span, SpanKind, Traceparent};
+use rollmill_service::{Backoff, Process, Secret, Shutdown, Traces, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -61,6 +62,7 @@ pub struct Agent<W: ?Sized> {
     class: SizeClass,
     drain: Duration,
     metrics: Metrics,
+    traces: Traces,
     /// The jobs held, in the order they were claimed.
     held: Arc<Mutex<Vec<JobId>>>,
     /// Jobs that may be held besides those on the device.
@@ -177,6 +179,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             class: config.class,
             drain: Duration::from_secs(config.drain_seconds),
             metrics,
+            traces: process.traces.clone(),
             held,
             prefetch,
             warm: config.warm_keys,
@@ -287,18 +290,33 @@ impl<W: Worker + ?Sized> Agent<W> {
         let _held = self.idle.job();
         let kind = grant.job.kind().to_owned();
         let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
+        let mut span = self.span_of(&grant);
         self.held().push(grant.job.clone());
         self.metrics.jobs_held.inc();
         let end = {
             let guard = self.heartbeat.keep_alive(lease.clone());
             rollmill_service::failpoint!("agent.after_claim");
-            self.attempt(&grant, &lease, slot, guard.cancel(), shutdown).await
+            span.within(self.attempt(&grant, &lease, slot, guard.cancel(), shutdown)).await
         };
         self.metrics.jobs_held.dec();
         self.held().retain(|job| *job != grant.job);
         let outcome = end.label();
         self.metrics.jobs_total.with_label_values(&[&kind, outcome]).inc();
+        span.set("rollmill.outcome", outcome);
+        span.end_with((!matches!(end, End::Proof(_))).then_some(outcome));
         tracing::info!(job = %grant.job, outcome, "job finished");
+    }
+
+    /// The span of an attempt at a job, below that of the job.
+    fn span_of(&self, grant: &Grant) -> Span {
+        let job = grant.traceparent.as_deref().and_then(Traceparent::parse);
+        let mut span = self.traces.below(job, "attempt").of_kind(SpanKind::Consumer);
+        if span.is_recorded() {
+            span.set("rollmill.job", grant.job.to_string());
+            span.set("rollmill.agent", self.id.to_string());
+            span.set("rollmill.circuit", grant.job.kind().to_owned());
+        }
+        span
     }
 
     async fn attempt(
@@ -309,7 +327,10 @@ impl<W: Worker + ?Sized> Agent<W> {
         cancel: &Cancel,
         shutdown: &Shutdown,
     ) -> End {
-        let input = match self.fetch(grant, lease, cancel, shutdown).await {
+        let span = self.traces.here("fetch").of_kind(SpanKind::Client);
+        let fetched = span.within(self.fetch(grant, lease, cancel, shutdown)).await;
+        span.end_with(fetched.as_ref().err().map(End::label));
+        let input = match fetched {
             Ok(input) => input,
             Err(end) => return end,
         };
@@ -414,17 +435,23 @@ impl<W: Worker + ?Sized> Agent<W> {
         cancel: &Cancel,
         shutdown: &Shutdown,
     ) -> Result<Option<WorkOutput>, WorkError> {
+        let span = self.traces.here("witness");
         let prepared = {
             let (worker, input) = (self.worker.clone(), input.clone());
             let (kind, cancel) = (kind.to_owned(), cancel.clone());
-            run_blocking(move || worker.prepare(&kind, &input, &cancel)).await?
+            run_blocking(move || worker.prepare(&kind, &input, &cancel)).await
         };
+        span.end_with(prepared.as_ref().err().map(WorkError::code));
+        let prepared = prepared?;
+        let span = self.traces.here("wait for device");
         let permit = tokio::select! {
             biased;
             permit = self.device.acquire() => permit,
             () = shutdown.started() => return Ok(None),
         };
         let Ok(permit) = permit else { return Ok(None) };
+        span.end();
+        let span = self.traces.here("prove");
         self.metrics.busy.inc();
         let output = {
             let cancel = cancel.clone();
@@ -435,6 +462,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             .await
         };
         self.metrics.busy.dec();
+        span.end_with(output.as_ref().err().map(WorkError::code));
         if let Err(WorkError::DeviceLost { message }) = &output {
             tracing::error!(error = message, "device lost; exiting");
             *self.lost.lock() = Some(message.clone());
@@ -452,8 +480,13 @@ impl<W: Worker + ?Sized> Agent<W> {
         input: Arc<Vec<u8>>,
         output: WorkOutput,
     ) -> Result<WorkOutput, WorkError> {
+        let span = self.traces.here("verify");
         let (worker, kind) = (self.worker.clone(), kind.to_owned());
-        run_blocking(move || worker.verify(&kind, &input, &output.result).map(|()| output)).await
+        let checked =
+            run_blocking(move || worker.verify(&kind, &input, &output.result).map(|()| output))
+                .await;
+        span.end_with(checked.as_ref().err().map(WorkError::code));
+        checked
     }
 
     async fn fail(&self, lease: &LeaseRef, class: FailureClass, message: &str) -> End {

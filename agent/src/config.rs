@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rollmill_broker_client::{AgentId, SizeClass};
-use rollmill_service::{Common, Conflict, Fact, Secret, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Secret, Settings, TraceSettings, values};
 
 use crate::devices::{Choice, Fallback};
 
@@ -128,6 +128,9 @@ pub struct Config {
     /// With `false` the first job that needs a key loads it.
     #[arg(long, default_value_t = true, help_heading = "Keys")]
     pub warm_keys: bool,
+
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl Default for Config {
@@ -154,6 +157,10 @@ impl Settings for Config {
             ));
         }
         Ok(())
+    }
+
+    fn traces(&self) -> Option<&TraceSettings> {
+        Some(&self.traces)
     }
 }
 

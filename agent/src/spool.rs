@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{Digest, JobId, LeaseEpoch};
+use rollmill_service::traces::Traceparent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -53,6 +54,8 @@ pub(crate) struct Proof {
     pub(crate) deadline_unix_seconds: Option<u64>,
     pub(crate) stats: serde_json::Value,
     pub(crate) result: Vec<u8>,
+    /// The attempt's span of a trace. Not on disk: what a restarted agent offers is in no trace.
+    pub(crate) attempt: Option<Traceparent>,
 }
 
 /// The outcome of a proof.
@@ -345,6 +348,7 @@ fn decode(bytes: &[u8]) -> Option<Proof> {
         deadline_unix_seconds: head.deadline_unix_seconds,
         stats: head.stats,
         result,
+        attempt: None,
     })
 }
 
@@ -366,6 +370,7 @@ mod tests {
             deadline_unix_seconds: deadline,
             stats: serde_json::json!({ "rows": 1 }),
             result: vec![n, b'\n', n],
+            attempt: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod devices;
 mod faults;
 mod r#loop;
 mod sessions;
+mod traces;
 
 #[path = "common/worker.rs"]
 mod worker;

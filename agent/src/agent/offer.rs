@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rollmill_broker_client::{
     Answer, ClientError, CompleteOutcome, CompleteRequest, FailureClass, Grant, LeaseRef,
 };
+use rollmill_service::traces::{SpanKind, Traceparent};
 use rollmill_service::{Backoff, Shutdown, one_line};
 
 use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX};
@@ -28,6 +29,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             deadline_unix_seconds: grant.deadline_unix_seconds,
             stats: serde_json::to_value(&output.stats).unwrap_or_default(),
             result: output.result,
+            attempt: Traceparent::current(),
         };
         // Written and synced on this thread: some kilobytes, and nothing else may come first.
         let verdict = tokio::task::block_in_place(|| self.spool.push(proof));
@@ -155,12 +157,19 @@ impl<W: Worker + ?Sized> Agent<W> {
     /// the job has none.
     async fn offer(&self, proof: &Proof) -> Result<Verdict, ClientError> {
         rollmill_service::failpoint!("agent.before_upload");
-        let result = self.once.put_artifact(proof.job.epoch(), proof.result.clone()).await?;
+        let span = self.traces.below(proof.attempt, "upload").of_kind(SpanKind::Client);
+        let (epoch, result) = (proof.job.epoch(), proof.result.clone());
+        let stored = span.within(self.once.put_artifact(epoch, result)).await;
+        span.end_with(stored.as_ref().err().map(ClientError::code));
+        let result = stored?;
         rollmill_service::failpoint!("agent.after_upload");
         let lease = LeaseRef { job: proof.job.clone(), lease_epoch: proof.lease_epoch };
         let request =
             CompleteRequest { agent: self.id.clone(), lease, result, stats: proof.stats.clone() };
-        Ok(match self.once.complete(&request).await? {
+        let span = self.traces.below(proof.attempt, "report").of_kind(SpanKind::Client);
+        let reported = span.within(self.once.complete(&request)).await;
+        span.end_with(reported.as_ref().err().map(ClientError::code));
+        Ok(match reported? {
             CompleteOutcome::Accepted => Verdict::Accepted,
             CompleteOutcome::AlreadyDone => Verdict::AlreadyDone,
         })
