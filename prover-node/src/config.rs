@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rollmill_l1::Azt;
 use rollmill_node::config::{AccountConfig, NODE_FACTS, NodeConfig, eth_address};
 use rollmill_protocol::EthAddress;
-use rollmill_service::{Common, Conflict, Fact, Secret, Settings, values};
+use rollmill_service::{Common, Conflict, Fact, Secret, Settings, TraceSettings, values};
 
 use crate::quotes::QuotesConfig;
 
@@ -64,6 +64,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub node: NodeConfig,
+
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl Default for Config {
@@ -79,5 +82,9 @@ impl Settings for Config {
         self.node.check()?;
         self.quotes.check(self.dry_run)?;
         self.account.check()
+    }
+
+    fn traces(&self) -> Option<&TraceSettings> {
+        Some(&self.traces)
     }
 }

@@ -18,4 +18,5 @@ pub mod quotes;
 pub mod range;
 pub mod ranges;
 pub mod submit;
+pub mod traces;
 pub mod work;

@@ -29,6 +29,7 @@ use rollmill_prover_node::ranges::controller::Controller;
 use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::ranges::{Policy, Schedule};
 use rollmill_prover_node::submit::L1Submitter;
+use rollmill_prover_node::traces::EpochTraces;
 use rollmill_service::{Failure, Outcome, Process, RotatingSecret, Secret, Service, one_line};
 
 /// The client does not retry: the loops above it do, and report that they are retrying.
@@ -150,7 +151,12 @@ async fn serve(process: Process<Config>) -> Outcome {
         Tempo::default(),
         Arc::clone(&health),
         metrics.clone(),
-    );
+    )
+    .traced(process.traces.clone());
+    let (traces, holder) = (process.traces.clone(), lease.clone());
+    let exports = move || holder.fence(Instant::now()).is_some();
+    let chain_id = config.node.chain_id;
+    let traces = EpochTraces::new(traces, chain_id, running.rollup, prover_id, exports);
     let followed: Arc<Node> = Arc::clone(&running.node);
     let (contract, rollup) = (running.contract.clone(), running.rollup);
     let submitter = L1Submitter { sender, contract, rollup, followed };
@@ -164,7 +170,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         identity,
         ports: NodePorts {
             schedule,
-            provers: Provers::new(jobs, Arc::new(source), store.clone(), version),
+            provers: Provers::new(jobs, Arc::new(source), store.clone(), version).traced(traces),
             store,
             captures: Captures {
                 folder: config.node.data_dir.join("captures"),

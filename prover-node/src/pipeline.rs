@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rollmill_broker_client::{Digest, IdError, KindName, NewJob};
+use rollmill_broker_client::{Digest, IdError, KindName, NewJob, TRACEPARENT_LABEL};
 use rollmill_protocol::plan::{EpochPlan, Subject};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::jobs::{Broker, JobFailure, Jobs, Verify};
+use crate::traces::SharedSpan;
 use crate::work::WorkError;
 
 /// How inputs are built and results are verified, which the pipeline does not know.
@@ -32,6 +33,8 @@ pub struct Labels {
     pub version: KindName,
     /// Unix seconds by which the epoch must be proven, as last computed.
     pub deadline: watch::Receiver<Option<u64>>,
+    /// The span below which the jobs are.
+    pub trace: SharedSpan,
 }
 
 /// A part of a plan: the nodes to prove, and those already proven.
@@ -132,11 +135,20 @@ async fn prove<B: Broker>(
     let mut job = NewJob::new(labels.epoch, &kind, labels.version.clone(), digest);
     job.rank = u32::try_from(plan.nodes[index].steps_to_root).unwrap_or(u32::MAX);
     job.labels.insert("subject".into(), subject(labels.first_block, plan.nodes[index].subject));
+    let trace = labels.trace.job(&job.id);
+    if let Some(context) = trace.context() {
+        job.labels.insert(TRACEPARENT_LABEL.to_owned(), context.to_string());
+    }
     let input = Arc::new(input);
     let (checked, checker) = (Arc::clone(&input), work);
     let verify: Verify = Arc::new(move |result| checker.verify(index, &checked, result));
     let deadline = || *labels.deadline.borrow();
-    let done = jobs.prove_by(&job, deadline, &input, &verify).await?;
+    let done = trace.within(jobs.prove_by(&job, deadline, &input, &verify)).await;
+    match &done {
+        Ok(done) => trace.done(&done.view),
+        Err(failure) => trace.ended(Some(failure.code())),
+    }
+    let done = done?;
     tracing::info!(job = %job.id, circuit, agent = ?done.view.agent, "proof verified");
     jobs.finished(circuit, &done.view);
     Ok((index, done.result))

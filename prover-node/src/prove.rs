@@ -19,6 +19,7 @@ use crate::jobs::{Broker, JobFailure, Jobs};
 use crate::pipeline::{self, Graph, Labels, Work};
 use crate::ranges::store::RowStore;
 use crate::ranges::{Proof, RangeBlock, Root, Row};
+use crate::traces::{EpochTraces, SharedSpan};
 use crate::work::WorkError;
 
 /// First and longest pause before a block is gathered again, or a root written.
@@ -92,6 +93,7 @@ pub struct Provers<B, S> {
     source: Arc<S>,
     store: RowStore,
     version: KindName,
+    traces: EpochTraces,
     /// Notified whenever a task's state changes.
     news: Arc<Notify>,
     tasks: BTreeMap<u64, Task>,
@@ -103,7 +105,13 @@ impl<B: Broker, S: Source> Provers<B, S> {
     /// Starts without tasks. Root proofs are kept in `store`.
     pub fn new(jobs: Jobs<B>, source: Arc<S>, store: RowStore, version: KindName) -> Self {
         let (tasks, probes, news) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        Self { jobs, source, store, version, news, tasks, probes }
+        let traces = EpochTraces::default();
+        Self { jobs, source, store, version, traces, news, tasks, probes }
+    }
+
+    /// Records the tasks' work in these traces.
+    pub fn traced(self, traces: EpochTraces) -> Self {
+        Self { traces, ..self }
     }
 
     /// The source of blocks.
@@ -149,10 +157,17 @@ impl<B: Broker, S: Source> Provers<B, S> {
             version: self.version.clone(),
             deadline: deadline_seen,
             target: receiver,
+            trace: self.traces.range(row.epoch, row.first()),
         };
         let (told, news) = (Arc::clone(&proof), Arc::clone(&self.news));
         let handle = tokio::spawn(async move {
+            let trace = task.trace.clone();
             let proof = task.run().await;
+            match &proof {
+                Proof::Ready(_) => trace.ended(None),
+                Proof::Failed { .. } => trace.ended(Some("failed")),
+                Proof::Open => {}
+            }
             *told.lock() = proof;
             news.notify_one();
         })
@@ -257,6 +272,7 @@ struct RangeTask<B, S> {
     version: KindName,
     deadline: watch::Receiver<Option<u64>>,
     target: watch::Receiver<Target>,
+    trace: SharedSpan,
 }
 
 type BlockResult<T> = (RangeBlock, Result<ProvenBlock<T>, ProveError>);
@@ -324,9 +340,9 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
         }
     }
 
-    fn labels(&self, epoch: u64, first_block: u64) -> Labels {
-        let deadline = self.deadline.clone();
-        Labels { epoch, first_block, version: self.version.clone(), deadline }
+    fn labels(&self, epoch: u64, first_block: u64, trace: SharedSpan) -> Labels {
+        let (version, deadline) = (self.version.clone(), self.deadline.clone());
+        Labels { epoch, first_block, version, deadline, trace }
     }
 
     /// Gathers and proves one block; retries until it succeeds or an operator must act.
@@ -336,8 +352,13 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
         block: RangeBlock,
     ) -> impl Future<Output = BlockResult<S::Block>> + Send + 'static {
         let (jobs, source) = (self.jobs.clone(), Arc::clone(&self.source));
-        let labels = self.labels(epoch, block.number);
-        async move { (block, prove_block(jobs, source, labels, block).await) }
+        let labels = self.labels(epoch, block.number, self.trace.block(&block));
+        async move {
+            let trace = labels.trace.clone();
+            let proven = prove_block(jobs, source, labels, block).await;
+            trace.ended(proven.as_ref().err().map(ProveError::code));
+            (block, proven)
+        }
     }
 
     fn start_top(
@@ -352,7 +373,7 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
         let counts: Vec<usize> = blocks.iter().map(|block| S::tx_count(block)).collect();
         let Some(plan) = EpochPlan::new(&counts).map(Arc::new) else { return };
         let first = target.blocks.first().map_or(0, |block| block.number);
-        let labels = self.labels(target.epoch, first);
+        let labels = self.labels(target.epoch, first, self.trace.clone());
         let work = self.source.work(Arc::clone(&plan), blocks);
         let (jobs, graph) = (self.jobs.clone(), Graph::top(plan, roots));
         top.spawn(async move { pipeline::run(&jobs, graph, &labels, &work).await });
@@ -409,6 +430,7 @@ async fn prove_block<B: Broker, S: Source>(
     block: RangeBlock,
 ) -> Result<ProvenBlock<S::Block>, ProveError> {
     let (mut retry, mut differs) = (gathering(), 0);
+    let span = labels.trace.start("gather");
     let found = loop {
         let error = match source.block(block).await {
             Ok(found) => break Arc::new(found),
@@ -416,10 +438,12 @@ async fn prove_block<B: Broker, S: Source>(
         };
         differs += u32::from(matches!(error, GatherError::Differs { .. }));
         if differs >= DIFFERS_MAX {
+            span.end_with(Some(error.code()));
             return Err(error.into());
         }
         not_gathered(&mut retry, block.number, &error).await;
     };
+    span.end();
     gathered(&mut retry, block.number);
     let Some(plan) = EpochPlan::new(&[S::tx_count(&found)]).map(Arc::new) else {
         return Err(WorkError::NoPlan.into());

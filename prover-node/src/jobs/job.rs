@@ -9,6 +9,7 @@ use rollmill_broker_client::{
 };
 use rollmill_errors::Bare;
 use rollmill_service::Again;
+use rollmill_service::traces::SpanKind;
 
 use super::answers::{Action, Route};
 use super::feed::News;
@@ -111,7 +112,10 @@ impl<B: Broker> Jobs<B> {
         let mut slow = self.shared.tempo.backoff();
         let mut replayed: Option<Instant> = None;
         'upload: loop {
-            self.upload(&job.id, input).await?;
+            let span = self.traces.here("upload input").of_kind(SpanKind::Client);
+            let uploaded = span.within(self.upload(&job.id, input)).await;
+            span.end_with(uploaded.as_ref().err().map(JobFailure::code));
+            uploaded?;
             loop {
                 job.deadline_unix_seconds = deadline();
                 let view = match self.feed.finished(job.clone()).await {
@@ -209,7 +213,10 @@ impl<B: Broker> Jobs<B> {
         let Some(digest) = view.result else { return Ok(None) };
         let shared = &self.shared;
         let permit = self.transfers.acquire().await;
-        let answer = shared.call(Route::Fetch, || shared.broker.get_artifact(&digest)).await;
+        let span = self.traces.here("fetch result").of_kind(SpanKind::Client);
+        let fetch = shared.call(Route::Fetch, || shared.broker.get_artifact(&digest));
+        let answer = span.within(fetch).await;
+        span.end_with(answer.as_ref().err().map(|(_, error)| error.code()));
         drop(permit);
         let result = match answer {
             Ok(result) => result,
@@ -222,7 +229,10 @@ impl<B: Broker> Jobs<B> {
             Err((_, error)) => return Err(failure(&view.id, error)),
         };
         let check = Arc::clone(verify);
-        match self.blocking(move || check(&result).map(|()| result)).await {
+        let span = self.traces.here("verify result");
+        let checked = self.blocking(move || check(&result).map(|()| result)).await;
+        span.end_with(checked.as_ref().err().map(WorkError::code));
+        match checked {
             Ok(result) => Ok(Some(Done { result, view })),
             Err(error) => {
                 let reason = Bare(&error).to_string();

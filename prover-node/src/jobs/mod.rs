@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use answers::{Action, Route, action};
 use rollmill_broker_client::ClientError;
-use rollmill_service::{Backoff, Retry};
+use rollmill_service::{Backoff, Retry, Traces};
 
 use crate::metrics::Metrics;
 use crate::work::WorkError;
@@ -120,6 +120,7 @@ pub struct Jobs<B> {
     uploads: Arc<Uploads>,
     transfers: Arc<Semaphore>,
     work: Arc<Semaphore>,
+    traces: Traces,
 }
 
 impl<B> Clone for Jobs<B> {
@@ -130,6 +131,7 @@ impl<B> Clone for Jobs<B> {
             uploads: Arc::clone(&self.uploads),
             transfers: Arc::clone(&self.transfers),
             work: Arc::clone(&self.work),
+            traces: self.traces.clone(),
         }
     }
 }
@@ -154,7 +156,13 @@ impl<B: Broker> Jobs<B> {
             uploads,
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
             work: Arc::new(Semaphore::new(cores)),
+            traces: Traces::default(),
         }
+    }
+
+    /// Records what is done for each job, below the span that its task is about.
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// The broker itself, for requests that are not retried.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rollmill_broker_client::{Digest, JobId};
+use rollmill_broker_client::{Digest, JobId, JobView, TRACEPARENT_LABEL};
 use rollmill_circuits::jobs::JobError;
-use rollmill_protocol::Fr;
 use rollmill_protocol::plan::EpochPlan;
+use rollmill_protocol::{EthAddress, Fr};
 use rollmill_prover_node::capture::Capture;
 use rollmill_prover_node::gather::GatherError;
 use rollmill_prover_node::jobs::{Health, Jobs, Tempo};
@@ -16,7 +16,12 @@ use rollmill_prover_node::pipeline::Work;
 use rollmill_prover_node::prove::{Provers, Source};
 use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::ranges::{Proof, RangeBlock, Root, Row};
+use rollmill_prover_node::traces::EpochTraces;
 use rollmill_prover_node::work::WorkError;
+use rollmill_service::prometheus::Registry;
+use rollmill_service::traces::Traceparent;
+use rollmill_service::{TraceSettings, Traces};
+use rollmill_service_testing::{Collected, Collector};
 use tempfile::TempDir;
 
 use crate::fake::{Fake, Local, result_of};
@@ -274,4 +279,95 @@ async fn a_block_that_differs_fails_the_range() {
     };
     assert!(reason.starts_with("PRN-012"), "{reason}");
     assert_eq!(*blocks.asked.lock(), 3);
+}
+
+/// The traces of a prover in a process, and its proving tasks. `holds` says whether it holds the submitter's lease.
+fn traced(
+    collector: &Collector,
+    (fake, blocks): (&Arc<Fake>, &Arc<Blocks>),
+    holds: bool,
+) -> (Under, Traces, TempDir) {
+    let settings =
+        TraceSettings { endpoint: Some(collector.url().parse().unwrap()), headers: None };
+    let traces = Traces::start("rollmill-prover-node", &settings, &Registry::new()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = RowStore::open(folder.path()).unwrap();
+    let (broker, health) = (Local(Arc::clone(fake)), Arc::new(Health::default()));
+    let jobs = Jobs::new(broker, "alpha".into(), TEMPO, health, metrics()).traced(traces.clone());
+    let provers = Provers::new(jobs, Arc::clone(blocks), store, "v1".parse().unwrap());
+    (provers.traced(epochs(&traces, 2, holds)), traces, folder)
+}
+
+fn epochs(traces: &Traces, prover: u8, holds: bool) -> EpochTraces {
+    let (rollup, prover) = (EthAddress([1; 20]), EthAddress([prover; 20]));
+    EpochTraces::new(traces.clone(), 31337, rollup, prover, move || holds)
+}
+
+fn named(spans: &[Collected], name: &str) -> Vec<Collected> {
+    spans.iter().filter(|span| span.name == name).cloned().collect()
+}
+
+/// The traces that the jobs' labels name.
+fn labels(fake: &Arc<Fake>) -> Vec<(JobId, String)> {
+    let inner = fake.lock();
+    let label = |job: &JobView| (job.id.clone(), job.labels[TRACEPARENT_LABEL].clone());
+    inner.jobs.values().map(label).collect()
+}
+
+/// Requires the span of a job that its label names, below one of `above`, and one of each stage below it.
+fn require_job(spans: &[Collected], (id, label): &(JobId, String), above: &[Collected]) {
+    let of_job = Traceparent::parse(label).unwrap();
+    assert!(of_job.is_sampled() && of_job.trace() == above[0].trace);
+    let mut found = named(spans, &format!("job {}", id.kind()));
+    found.retain(|span| span.span == of_job.span());
+    assert_eq!(found.len(), 1, "{id}: {spans:#?}");
+    assert_eq!(found[0].attribute("rollmill.job"), id.as_str());
+    assert!(above.iter().any(|above| above.span == found[0].parent), "{:?}", found[0]);
+    for stage in ["upload input", "fetch result", "verify result"] {
+        let stages = named(spans, stage);
+        let below = stages.iter().filter(|stage| stage.parent == found[0].span);
+        assert_eq!(below.count(), 1, "{stage} of {id}");
+    }
+}
+
+/// Goal: an epoch is one trace for a process that restarts and for a standby: each computes the same span for a job,
+/// so that the job's label stays, and only the holder of the submitter's lease exports it.
+#[tokio::test]
+async fn an_epoch_is_one_trace_in_every_process_of_a_prover() {
+    let collector = Collector::start().await;
+    let (fake, blocks) = (Fake::new(100), Blocks::new(2));
+    let row = row(vec![block(1, 1), block(2, 2)], true);
+    let prove = async |holds: bool| {
+        let (mut provers, traces, _folder) = traced(&collector, (&fake, &blocks), holds);
+        provers.prove(&row, None);
+        until_ready(&mut provers).await;
+        traces.end(Duration::from_secs(60)).await;
+        let other = epochs(&traces, 3, true).range(EPOCH, 1).context().unwrap();
+        let next = epochs(&traces, 2, true).range(EPOCH + 1, 1).context().unwrap();
+        [other.trace(), next.trace()]
+    };
+    let others = prove(true).await;
+    let spans = collector.spans();
+    let mut above = named(&spans, "epoch");
+    assert_eq!(above.len(), 1, "{spans:#?}");
+    let (trace, epoch) = (above[0].trace, above[0].span);
+    assert_eq!((above[0].parent, above[0].attribute("rollmill.epoch")), (0, "7"));
+    assert!(spans.iter().all(|span| span.trace == trace && span.error.is_empty()), "{spans:#?}");
+    assert!(!others.contains(&trace) && others[0] != others[1]);
+    above.extend(named(&spans, "block"));
+    assert_eq!(above.len(), 3);
+    for block in &above[1..] {
+        assert_eq!(block.parent, epoch);
+        assert!(named(&spans, "gather").iter().any(|gather| gather.parent == block.span));
+    }
+    let first = labels(&fake);
+    first.iter().for_each(|job| require_job(&spans, job, &above));
+
+    prove(false).await;
+    assert_eq!(labels(&fake), first);
+    let more = &collector.spans()[spans.len()..];
+    assert!(!more.is_empty() && more.iter().all(|span| span.trace == trace));
+    let own = ["gather", "upload input", "fetch result", "verify result"];
+    assert!(more.iter().all(|span| own.contains(&span.name.as_str())), "{more:#?}");
+    assert_eq!(EpochTraces::default().range(EPOCH, 1).context(), None);
 }
