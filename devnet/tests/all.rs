@@ -5,3 +5,4 @@ mod leaves_nothing;
 mod metrics;
 mod reference;
 mod settings;
+mod traces;
