@@ -7,6 +7,7 @@ Blocks that start with "```sh run N" are executed in their order, for machine N,
 - `mN.internal`: 127.0.0.1; `https://l1.example` and `https://beacon.example`: anvil
 - `systemctl`: starts and stops a program with the settings file that its unit names, and with a development key
 - `rsync`: copies to another machine's folder
+- `psql`, `pg_dump`, `pg_restore`: at the port of the test's PostgreSQL; with the password in their arguments they fail
 
 Exit codes: 0 every command succeeded, 1 not. Everything that it starts ends with it.
 """
@@ -15,6 +16,7 @@ import argparse
 import glob
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -59,6 +61,17 @@ rsync() {
         case $from in --*|*.internal:*) ;; *) mkdir -p "$to" && cp -a "$from" "$to" ;; esac
     done
 }
+# Every user of a machine can read the arguments of its processes.
+without_password() {
+    case "$*" in *"$DATABASE_PASSWORD"*)
+        echo "operate: the arguments of $1 have the password of the database" >&2
+        return 1 ;;
+    esac
+    command "$@"
+}
+psql() { without_password psql "$@"; }
+pg_dump() { without_password pg_dump "$@"; }
+pg_restore() { without_password pg_restore "$@"; }
 """
 
 
@@ -92,6 +105,11 @@ def is_running(pid):
         return False
 
 
+def write_secret(path, text, mode=0o600):
+    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -108,6 +126,7 @@ class Lab:
                 os.makedirs(os.path.join(folder, "m" + machine, path))
         self.cache = os.environ.get("ROLLMILL_CACHE") or os.path.expanduser("~/.cache/rollmill")
         self.l1 = f"http://127.0.0.1:{free_port()}"
+        self.database_port, self.database_password = free_port(), secrets.token_hex(16)
 
     def spawn(self, name, command):
         with open(os.path.join(self.folder, name + ".log"), "w", encoding="utf-8") as log:
@@ -119,34 +138,41 @@ class Lab:
         self.spawn("anvil", [anvil, "--port", self.l1.rsplit(":", 1)[1], "--hardfork", "osaka",
                              "--enable-tx-gas-limit", "--block-time", "1", "--mixed-mining"])
         self.start_postgres()
-        secret = os.path.join(self.folder, "m1/etc/rollmill/deployer.key")
-        with open(os.open(secret, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.write(DEPLOYER)
+        write_secret(os.path.join(self.folder, "m1/etc/rollmill/deployer.key"), DEPLOYER)
 
     def start_postgres(self):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         if not found:
             raise Failed("no PostgreSQL; run: make setup")
-        programs, data, port = found[-1], os.path.join(self.folder, "postgres"), free_port()
+        programs, data, port = found[-1], os.path.join(self.folder, "postgres"), self.database_port
         os.mkdir(data)
+        given = os.path.join(data, "password")
+        write_secret(given, self.database_password)
         user = []
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root.
             user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-            shutil.chown(data, "nobody", "nogroup")
+            for path in (data, given):
+                shutil.chown(path, "nobody", "nogroup")
             os.chmod(self.folder, 0o755)
-        subprocess.run([*user, f"{programs}/initdb", "--username=rollmill", "--auth=trust", "-D", f"{data}/db"],
-                       stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([*user, f"{programs}/initdb", "--username=rollmill", "--auth=scram-sha-256", f"--pwfile={given}",
+                        "-D", f"{data}/db"], stdout=subprocess.DEVNULL, check=True)
+        os.remove(given)
         self.spawn("postgres", [*user, f"{programs}/postgres", "-D", f"{data}/db", "-p", str(port), "-h", "127.0.0.1",
                                 "-k", data])
-        url, end = f"postgres://rollmill@127.0.0.1:{port}", time.monotonic() + 60
-        create = ["psql", "--quiet", url + "/postgres", "--command", "CREATE DATABASE rollmill"]
-        while subprocess.run(create, capture_output=True, check=False).returncode:
+        # What section 4 of the page writes, except that the test creates a database of its own here.
+        settings = os.path.join(self.folder, "m1/etc/rollmill")
+        password_file = os.path.join(settings, "pgpass")
+        write_secret(password_file, f"127.0.0.1:*:*:rollmill:{self.database_password}\n")
+        write_secret(os.path.join(settings, "database-url"),
+                     f"postgres://rollmill:{self.database_password}@127.0.0.1:{port}/rollmill", 0o640)
+        create = ["psql", "--quiet", f"postgres://rollmill@127.0.0.1:{port}/postgres", "--no-password", "--command",
+                  "CREATE DATABASE rollmill"]
+        environment, end = {**os.environ, "PGPASSFILE": password_file}, time.monotonic() + 60
+        while subprocess.run(create, capture_output=True, check=False, env=environment).returncode:
             if time.monotonic() > end:
                 raise Failed("PostgreSQL does not start; see postgres.log")
             time.sleep(0.3)
-        with open(os.path.join(self.folder, "m1/etc/rollmill/database-url"), "w", encoding="utf-8") as file:
-            file.write(url + "/rollmill")
 
     def run(self, machine, line, commands):
         home = os.path.join(self.folder, f"m{machine}")
@@ -162,6 +188,8 @@ class Lab:
         environment.update({f"KEY_{name.replace('-', '_')}": key for name, key in KEYS.items()})
         environment.update({
             "PATH": f"{self.programs}:{os.environ['PATH']}", "MACHINE": home, "MACHINES": self.folder,
+            # The page's URLs have PostgreSQL's usual port.
+            "PGPORT": str(self.database_port), "DATABASE_PASSWORD": self.database_password,
             # anvil numbers its slots by blocks.
             "ROLLMILL_SEQUENCER_NODE_BEACON_IDS": "numbers", "ROLLMILL_PROVER_NODE_NODE_BEACON_IDS": "numbers",
             "ROLLMILL_L1_KEY": KEYS["rollmill-sequencer" if machine == 2 else "rollmill-prover-node"],

@@ -1,4 +1,5 @@
-//! Part of `cargo xtask tidy`: what an operator copies names only flags, variables and metrics that exist.
+//! Part of `cargo xtask tidy`: what an operator copies names only flags, variables and metrics that exist, and shows no
+//! password in the arguments of a process.
 //!
 //! The generated pages are what they are compared with, so that a renamed flag fails here until the files follow.
 
@@ -17,7 +18,10 @@ const PAGES: &[&str] = &["docs/operate.md"];
 /// Variables that are no settings: of the cache, and of accounts for development.
 const VARIABLES: &[&str] = &["ROLLMILL_CACHE", "ROLLMILL_L1_KEY"];
 
-/// Names that no program has.
+/// Programs of PostgreSQL. Every user of a machine can read the arguments that they are started with.
+const CLIENTS: &[&str] = &["psql", "pg_dump", "pg_restore"];
+
+/// Names that no program has, and passwords among arguments.
 pub(crate) fn check(tree: &Tree) -> Findings {
     let mut findings = Findings::new();
     let (Some(commands), Some(metrics)) = (tree.text(COMMANDS), tree.text(METRICS)) else {
@@ -30,6 +34,10 @@ pub(crate) fn check(tree: &Tree) -> Findings {
     for path in tree.paths.iter().filter(|path| is_read(path)) {
         let text = tree.text(path).unwrap_or_default();
         for (index, line) in text.lines().enumerate() {
+            if passes_a_password(line) {
+                let rule = "pass a URL without password, and name a file in PGPASSFILE";
+                findings.push(format!("{path}:{}: {rule}", index + 1));
+            }
             let mut wrong = |what: &str, name: &str| {
                 findings.push(format!("{path}:{}: no program has the {what} {name}", index + 1));
             };
@@ -54,6 +62,15 @@ pub(crate) fn check(tree: &Tree) -> Findings {
         }
     }
     findings
+}
+
+/// Whether a program of PostgreSQL is started with the password of a database, or with the URL that has it.
+fn passes_a_password(line: &str) -> bool {
+    let is_client = line.split_whitespace().any(|word| CLIENTS.contains(&word));
+    let has_password = |rest: &str| {
+        rest.split_once('@').is_some_and(|(user, _)| user.contains(':') && !user.contains(' '))
+    };
+    is_client && (line.contains("database-url") || line.split("://").skip(1).any(has_password))
 }
 
 /// The words of a text that start so.
@@ -98,5 +115,24 @@ mod tests {
             }
         }
         assert_eq!(found("README.md", "rollmill-broker --listens 1"), Findings::new());
+    }
+
+    /// Goal: no user of a machine reads the password of the database in its list of processes.
+    #[test]
+    fn passwords_among_arguments_are_found() {
+        for right in [
+            "psql --quiet postgres://rollmill@127.0.0.1/rollmill --command 'SELECT 1'",
+            "install -m 640 /dev/stdin /etc/database-url <<< 'postgres://rollmill:PASSWORD@127.0.0.1/rollmill'",
+        ] {
+            assert_eq!(found("docs/operate.md", right), Findings::new());
+        }
+        for wrong in [
+            "pg_dump --format=custom \"$(cat /etc/database-url)\"",
+            "sudo -u rollmill psql postgres://rollmill:secret@127.0.0.1/rollmill",
+            "pg_restore --dbname=\"$(cat /etc/database-url)\" broker.dump",
+        ] {
+            let found = found("docs/operate.md", wrong);
+            assert!(found.len() == 1 && found[0].ends_with("PGPASSFILE"), "{wrong}: {found:?}");
+        }
     }
 }
