@@ -273,6 +273,21 @@ async fn a_job_that_outlasts_the_drain_is_handed_back_at_once() {
     assert_eq!(client.history(&id).await.unwrap().attempts[0].outcome.as_str(), "released");
 }
 
+/// Fault: a second signal while the drain lasts. The job is not kept until its lease expires.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_hands_the_present_job_back() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::start(&url(&broker), "a", 3600);
+    let id = enqueue(&client, b"long").await;
+    agent.started().await;
+    agent.shutdown.start();
+    agent.shutdown.abort();
+    agent.task.await.unwrap().unwrap();
+    let job = client.jobs(std::slice::from_ref(&id)).await.unwrap().remove(0);
+    assert_eq!(job.state, JobState::Ready);
+    assert_eq!(client.history(&id).await.unwrap().attempts[0].outcome.as_str(), "released");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_result_is_proven_again_by_another_agent() {
     let (_schema, broker, client) = broker().await;

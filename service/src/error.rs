@@ -92,10 +92,10 @@ pub enum Error {
     #[error("{}: not stopped after {seconds} s; open work was abandoned. Raise --grace-seconds if it needs longer", self.code())]
     Grace { seconds: u64 },
 
-    /// A second signal forced an immediate exit.
+    /// A second signal ended the process before it had released its open work, or a signal ended a check.
     ///
-    /// Do: Nothing: restarting is safe.
-    #[error("{}: stopped immediately by a second signal", self.code())]
+    /// Do: Nothing: restarting is safe, and what was held is given to others once its lease has expired.
+    #[error("{}: stopped by a signal before open work was released", self.code())]
     Aborted,
 
     /// A file of certificates or keys cannot be used.

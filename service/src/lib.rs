@@ -405,6 +405,8 @@ where
 
     let grace = Duration::from_secs(common.grace_seconds);
     let (traces, grace_ends) = (process.traces.clone(), Arc::new(OnceLock::new()));
+    // A command has nothing that others wait for.
+    let hand_back = if serving { shutdown::HAND_BACK } else { Duration::ZERO };
     let limit = {
         let (shutdown, status_page) = (shutdown.clone(), process.status_page.clone());
         let grace_ends = Arc::clone(&grace_ends);
@@ -412,10 +414,7 @@ where
             shutdown.started().await;
             let _ = grace_ends.set(Instant::now() + grace);
             status_page.ending();
-            tokio::select! {
-                () = tokio::time::sleep(grace) => Error::Grace { seconds: grace.as_secs() },
-                () = shutdown.aborted() => Error::Aborted,
-            }
+            shutdown.over(grace, hand_back).await
         }
     };
     let work = async move {
@@ -435,7 +434,7 @@ where
     };
     let left = grace_ends.get().map(|end: &Instant| end.saturating_duration_since(Instant::now()));
     end_traces(&traces, left.unwrap_or(grace), &shutdown).await;
-    outcome
+    shutdown.settle(outcome)
 }
 
 /// Most time for the last spans of a process. Whether they are taken changes nothing about how the process ends.

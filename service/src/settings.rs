@@ -116,7 +116,7 @@ pub struct Common {
 
     /// Time for a graceful shutdown after SIGTERM or SIGINT
     ///
-    /// A second signal ends the process immediately.
+    /// A second signal ends the process within 3 s: it releases open work instead of finishing it.
     #[arg(id = "service.grace_seconds", long, value_name = "SECONDS", help_heading = "Service")]
     #[arg(default_value_t = 30, value_parser = values::whole(0..=86_400_u64))]
     pub grace_seconds: u64,

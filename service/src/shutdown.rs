@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::Error;
+use crate::{Error, Failure, Outcome};
+
+/// How long a process that serves may take to release open work after a second signal: a few requests to servers
+/// that answer. Then it ends although some of it is held.
+pub(crate) const HAND_BACK: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Running,
     /// Finish open work, accept no new work.
     Draining,
-    /// Exit immediately.
+    /// Release open work instead of finishing it.
     Aborted,
 }
 
@@ -20,6 +25,8 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
+    /// Why a part of the process ended it.
+    failure: Arc<Mutex<Option<Failure>>>,
 }
 
 impl Default for Shutdown {
@@ -31,7 +38,7 @@ impl Default for Shutdown {
 impl Shutdown {
     /// A handle whose shutdown has not started.
     pub fn new() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Running)) }
+        Self { phase: Arc::new(watch::Sender::new(Phase::Running)), failure: Arc::default() }
     }
 
     /// Starts a graceful shutdown. A second call changes nothing.
@@ -39,12 +46,19 @@ impl Shutdown {
         self.advance(Phase::Draining);
     }
 
-    /// Requests an immediate exit.
+    /// Starts a graceful shutdown because a part of the process failed. The process then ends with this failure,
+    /// unless its body ends with one of its own. Of several the first counts.
+    pub fn fail(&self, failure: impl Into<Failure>) {
+        self.failure.lock().get_or_insert_with(|| failure.into());
+        self.start();
+    }
+
+    /// Asks to release open work at once instead of finishing it.
     pub fn abort(&self) {
         self.advance(Phase::Aborted);
     }
 
-    /// Whether a graceful shutdown or an immediate exit was requested.
+    /// Whether a shutdown was requested, graceful or not.
     pub fn is_started(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
     }
@@ -54,7 +68,7 @@ impl Shutdown {
         self.reached(Phase::Draining).await;
     }
 
-    /// Waits until an immediate exit was requested. Cancel safe.
+    /// Waits until open work must be released at once. Cancel safe.
     pub async fn aborted(&self) {
         self.reached(Phase::Aborted).await;
     }
@@ -63,6 +77,27 @@ impl Shutdown {
     /// safe.
     pub async fn within(&self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.started()).await.is_ok()
+    }
+
+    /// How a process ends whose body ended like this: with the failure of [`Self::fail`], if it has none of its own.
+    pub(crate) fn settle(&self, outcome: Outcome) -> Outcome {
+        match self.failure.lock().take() {
+            Some(failure) if outcome.is_ok() => Err(failure),
+            _ => outcome,
+        }
+    }
+
+    /// Ready when the body of a process must end: its grace period is over, or a second signal has come and
+    /// `hand_back` has passed since.
+    pub(crate) async fn over(&self, grace: Duration, hand_back: Duration) -> Error {
+        let aborted = async {
+            self.aborted().await;
+            tokio::time::sleep(hand_back).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(grace) => Error::Grace { seconds: grace.as_secs() },
+            () = aborted => Error::Aborted,
+        }
     }
 
     fn advance(&self, to: Phase) {
@@ -82,7 +117,7 @@ impl Shutdown {
     }
 }
 
-/// The first SIGINT or SIGTERM starts a graceful shutdown, the second an immediate exit.
+/// The first SIGINT or SIGTERM starts a graceful shutdown; after the second, open work is released at once.
 pub(crate) fn on_signals(shutdown: &Shutdown) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let open = |kind| signal(kind).map_err(|source| Error::Runtime { source });
@@ -96,10 +131,10 @@ pub(crate) fn on_signals(shutdown: &Shutdown) -> Result<(), Error> {
                 _ = terminate.recv() => {}
             }
             if shutdown.is_started() {
-                tracing::warn!("second signal; exiting immediately");
+                tracing::warn!("second signal; releasing open work");
                 shutdown.abort();
             } else {
-                tracing::info!("shutting down; send the signal again to exit immediately");
+                tracing::info!("shutting down; send the signal again to release open work at once");
                 shutdown.start();
             }
         }

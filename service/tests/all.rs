@@ -5,5 +5,6 @@ mod frame;
 mod http;
 mod lifecycle;
 mod secrets;
+mod signals;
 mod tls;
 mod traces;
