@@ -47,9 +47,10 @@ mutants: build mutants-contracts ## Take out every check of the registry, one at
 mutants-contracts: setup ## The same of every check and step of the contracts; writes docs/book/contract-mutants.md
 	@node contracts/mutants.js --write
 
-chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
+chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step and SIGTERM to each process; ARGS="--seed N"
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
 	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
+	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --terminate
 
 # Leases of all jobs together that may end without a result; each one more takes many times as long.
 LEASES ?= 3

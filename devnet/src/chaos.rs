@@ -1,8 +1,10 @@
-//! `--chaos`: transfers continue while L1 is reorganised, its endpoints fail and processes are killed
-//! and frozen, at moments that a seed decides. At the end everything that can be proven must be proven,
+//! `--chaos`: transfers continue while L1 is reorganised, its endpoints fail and processes are killed,
+//! frozen and terminated, at moments that a seed decides. At the end everything that can be proven must be proven,
 //! and a fresh node must arrive at the same chain.
 //!
 //! Besides injecting faults, the run only restarts killed processes unchanged, as a supervisor would.
+
+mod fault;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,19 +24,16 @@ use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockRef, Tips, TxStatus};
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
+use tokio::task::JoinHandle;
 
 use crate::deployment::{PROVER_KEY, signer};
-use crate::endpoint::EndpointFault;
-use crate::process::Program;
+use crate::process::{Exit, Program};
 use crate::scenario::{POLL, Running};
-use crate::{Error, Network, Options, Progress, services};
+use crate::{Error, Network, Options, Progress, services, terminate};
+use fault::Fault;
 
-/// Deepest reorganisation. anvil forgets the state of blocks far below its head.
-const REORG_DEPTH_MAX: u64 = 20;
 /// Slots of an epoch of L1: a reorganisation never reaches back twice as many blocks.
 pub(crate) const L1_EPOCH_SLOTS: u32 = 16;
-/// Longest time a killed process stays down, and a frozen one stays frozen.
-const DOWNTIME_MAX: Duration = Duration::from_secs(8);
 /// Longest time from one fault to the next.
 const BETWEEN_MAX: Duration = Duration::from_secs(6);
 /// Time limit of one poll of the broker between faults.
@@ -44,41 +43,6 @@ const CALM_LIMIT: Duration = Duration::from_secs(600);
 /// How long a process may take to be ready again at the end.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// A fault injected into the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// Replaces the last blocks of L1. Their transactions are dropped, or sent to L1 again.
-    Reorg { depth: u64, returned: bool },
-    /// Kills a process as a crash would, and restarts it after a while.
-    Kill { victim: usize, down: Duration },
-    /// Freezes a process, and resumes it after a while.
-    Freeze { victim: usize, down: Duration },
-    /// Makes one of the endpoints before L1 faulty for a while.
-    Endpoint { which: usize, fault: EndpointFault, time: Duration },
-}
-
-impl Fault {
-    fn draw(rng: &mut impl Rng, victims: usize, endpoints: usize) -> Self {
-        let down = |rng: &mut dyn rand::RngCore| {
-            Duration::from_millis(rng.gen_range(0..DOWNTIME_MAX.as_millis() as u64))
-        };
-        match rng.gen_range(0..13) {
-            0..=4 => {
-                // Most reorganisations are of one block.
-                let depth = if rng.gen_bool(0.5) { 1 } else { rng.gen_range(1..=REORG_DEPTH_MAX) };
-                Self::Reorg { depth, returned: rng.gen_bool(0.5) }
-            }
-            5..=7 => Self::Kill { victim: rng.gen_range(0..victims), down: down(rng) },
-            8..=9 => Self::Freeze { victim: rng.gen_range(0..victims), down: down(rng) },
-            _ => Self::Endpoint {
-                which: rng.gen_range(0..endpoints),
-                fault: EndpointFault::ALL[rng.gen_range(0..EndpointFault::ALL.len())],
-                time: down(rng),
-            },
-        }
-    }
-}
-
 /// The result of a run under faults.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ChaosReport {
@@ -87,6 +51,9 @@ pub struct ChaosReport {
     pub reorgs: u32,
     pub kills: u32,
     pub freezes: u32,
+    /// Times that a process was asked to exit.
+    #[serde(default)]
+    pub terminations: u32,
     /// Times that an endpoint before L1 failed as a whole.
     #[serde(default, rename = "spells")]
     pub endpoint_faults: u32,
@@ -135,6 +102,7 @@ pub async fn run(
         progress,
         names,
         down: BTreeMap::new(),
+        ending: BTreeMap::new(),
         frozen: BTreeMap::new(),
         endpoint_faults: BTreeMap::new(),
         sent: BTreeMap::new(),
@@ -175,13 +143,14 @@ pub async fn run(
     }
     let report = chaos.report;
     progress.line(&format!(
-        "{} reorganisations, {} kills, {} freezes, {} endpoint faults, {} of {} L1 requests \
-         failed; {} blocks with {} transfers, {} proofs; {} L1 \
+        "{} reorganisations, {} kills, {} freezes, {} terminations, {} endpoint faults, {} of {} \
+         L1 requests failed; {} blocks with {} transfers, {} proofs; {} L1 \
          transactions reverted for {} gas beside {} gas of the others; settled {:.0} s after the last \
          fault",
         report.reorgs,
         report.kills,
         report.freezes,
+        report.terminations,
         report.endpoint_faults,
         report.l1_requests_failed,
         report.l1_requests,
@@ -202,8 +171,10 @@ struct Chaos<'a> {
     progress: &'a mut Progress,
     /// Processes that are targets of faults.
     names: Vec<String>,
-    /// Killed processes and when they are restarted.
+    /// Processes that have ended, and when they are restarted.
     down: BTreeMap<String, (Instant, Program)>,
+    /// Processes that were asked to exit, and how long they then stay down.
+    ending: BTreeMap<String, (Duration, JoinHandle<Exit>)>,
     frozen: BTreeMap<String, Instant>,
     /// When the fault of each endpoint ends.
     endpoint_faults: BTreeMap<usize, Instant>,
@@ -223,12 +194,17 @@ impl Chaos<'_> {
         self.network.check().map_err(|error| self.failed(error.to_string()))
     }
 
+    /// Whether a process has ended, or was asked to.
+    fn is_away(&self, name: &str) -> bool {
+        self.down.contains_key(name) || self.ending.contains_key(name)
+    }
+
     async fn strike(&mut self, fault: Fault) -> Result<(), Error> {
         match fault {
             Fault::Reorg { depth, returned } => self.reorg(depth, returned).await,
             Fault::Kill { victim, down } => {
                 let name = self.names[victim].clone();
-                if self.down.contains_key(&name) {
+                if self.is_away(&name) {
                     return Ok(());
                 }
                 self.thaw(&name)?;
@@ -241,7 +217,7 @@ impl Chaos<'_> {
             }
             Fault::Freeze { victim, down } => {
                 let name = self.names[victim].clone();
-                if self.down.contains_key(&name) || self.frozen.contains_key(&name) {
+                if self.is_away(&name) || self.frozen.contains_key(&name) {
                     return Ok(());
                 }
                 self.network.freeze(&name)?;
@@ -250,6 +226,7 @@ impl Chaos<'_> {
                 self.report.freezes += 1;
                 Ok(())
             }
+            Fault::Terminate { victim, down } => self.terminate(victim, down).await,
             Fault::Endpoint { which, fault, time } => {
                 let head = self.running.l1.latest().await?.number;
                 self.running.endpoints[which].set(Some(fault), head);
@@ -263,6 +240,38 @@ impl Chaos<'_> {
                 Ok(())
             }
         }
+    }
+
+    async fn terminate(&mut self, victim: usize, down: Duration) -> Result<(), Error> {
+        let name = self.names[victim].clone();
+        if self.is_away(&name) {
+            return Ok(());
+        }
+        self.thaw(&name)?;
+        // One that has not started yet does not handle the signal.
+        if !self.network.is_healthy(&name).await {
+            return Ok(());
+        }
+        let exit = self.network.terminate(&name, terminate::limit())?;
+        self.progress.line(&format!("chaos: terminated {name} for {:.1} s", down.as_secs_f64()));
+        self.ending.insert(name, (down, exit));
+        self.report.terminations += 1;
+        Ok(())
+    }
+
+    /// Requires that those exited in order that were asked to, once they have, or of `all`.
+    async fn collect_exits(&mut self, all: bool) -> Result<(), Error> {
+        let over = self.ending.iter().filter(|(_, (_, exit))| all || exit.is_finished());
+        let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
+        for name in over {
+            let Some((down, exit)) = self.ending.remove(&name) else { continue };
+            let exit = exit.await.map_err(|error| self.failed(format!("{name}: {error}")))?;
+            if let Some(why) = exit.fault(terminate::grace()) {
+                return Err(self.failed(format!("after SIGTERM, {name} {why}")));
+            }
+            self.down.insert(name, (Instant::now() + down, exit.program));
+        }
+        Ok(())
     }
 
     async fn reorg(&mut self, depth: u64, returned: bool) -> Result<(), Error> {
@@ -306,7 +315,7 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Restarts killed processes and resumes frozen ones, when their time is up.
+    /// Restarts processes that have ended and resumes frozen ones, when their time is up.
     async fn heal(&mut self, all: bool) -> Result<(), Error> {
         let now = Instant::now();
         let due: Vec<String> = self
@@ -325,6 +334,7 @@ impl Chaos<'_> {
             }
             lasts
         });
+        self.collect_exits(all).await?;
         let due: Vec<String> = self
             .down
             .iter()
@@ -533,39 +543,5 @@ impl Chaos<'_> {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_always_gives_the_same_faults_and_every_kind_of_them() {
-        let draw = |seed| {
-            let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            (0..1000).map(|_| Fault::draw(&mut rng, 5, 2)).collect::<Vec<_>>()
-        };
-        assert_eq!(draw(3), draw(3));
-        assert_ne!(draw(3), draw(4));
-        let faults = draw(3);
-        for depth in [1, 2, REORG_DEPTH_MAX] {
-            let has = |f: &Fault| matches!(f, Fault::Reorg { depth: d, .. } if *d == depth);
-            assert!(faults.iter().any(has), "no reorganisation of {depth} blocks");
-        }
-        for victim in 0..5 {
-            assert!(
-                faults.iter().any(|f| matches!(f, Fault::Kill { victim: v, .. } if *v == victim))
-            );
-            assert!(
-                faults.iter().any(|f| matches!(f, Fault::Freeze { victim: v, .. } if *v == victim))
-            );
-        }
-        for expected in EndpointFault::ALL {
-            for endpoint in 0..2 {
-                let is = |f: &Fault| matches!(f, Fault::Endpoint { which, fault, .. } if (*which, *fault) == (endpoint, expected));
-                assert!(draw(3).iter().chain(&draw(5)).any(is), "{expected:?} at {endpoint}");
-            }
-        }
     }
 }

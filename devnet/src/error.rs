@@ -106,6 +106,12 @@ pub enum Error {
     #[error("{}: after a kill at {step}: {why}; see the logs with --dir", self.code())]
     Failover { step: String, why: String },
 
+    /// A process did not exit in order after SIGTERM, or lost what it held.
+    ///
+    /// Do: Run it again with `--dir`, and report it with the logs.
+    #[error("{}: after SIGTERM: {process} {why}; see the logs with --dir", self.code())]
+    Termination { process: String, why: String },
+
     /// The network accepted a tampered value. It is not sound.
     ///
     /// Do: Do not use this build. Report it as SECURITY.md says.
@@ -261,6 +267,7 @@ rollmill_errors::coded! {
         Self::EconomicsStep { .. } => "NET-040",
         Self::EconomicsState { .. } => "NET-041",
         Self::Upgrade { .. } => "NET-042",
+        Self::Termination { .. } => "NET-043",
     }
 }
 

@@ -28,6 +28,7 @@ mod rundir;
 pub mod scenario;
 pub mod services;
 pub mod tampering;
+pub mod terminate;
 mod tokens;
 pub mod upgrade;
 
@@ -35,7 +36,7 @@ pub use error::Error;
 pub use network::{ANVIL_CHAIN_ID, Network};
 pub use options::{Command, Options, Tamper};
 pub use ports::Ports;
-pub use process::{Child, Launcher, Program, last_line};
+pub use process::{Child, Exit, Launcher, Program, last_line};
 pub use programs::{ANVIL_VARIABLE, Programs};
 pub use progress::Progress;
 pub use report::{

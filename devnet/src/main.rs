@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use rollmill_devnet::{
     Command, Error, Network, Options, Programs, Progress, Report, RunDir, chaos, economics,
-    failover, guard, scenario, tampering, upgrade,
+    failover, guard, scenario, tampering, terminate, upgrade,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -101,6 +101,10 @@ async fn main_job(
         (None, None) if options.failover => {
             let done = failover::run(options, network, &mut running, progress).await;
             done.map(|done| report.takeovers = done)
+        }
+        (None, None) if options.terminate => {
+            let done = terminate::run(options, network, &mut running, progress).await;
+            done.map(|done| report.terminations = done)
         }
         (None, None) => {
             scenario::prove_epochs(options, network, &mut running, progress, &mut report).await

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::task::JoinHandle;
 
 use crate::guard::{self, Guard};
-use crate::process::{Child, Launcher, Program};
+use crate::process::{Child, Exit, Launcher, Program};
 use crate::{Error, Ports, Programs, RunDir};
 
 /// Chain id of the development L1. The development SRS is accepted on this one only.
@@ -198,6 +199,24 @@ impl Network {
         let program = child.program().clone();
         child.stop(STOP_GRACE).await;
         Ok(program)
+    }
+
+    /// Sends a process SIGTERM, and SIGKILL after `limit`. The task returns how it exited, with its program, to restart it.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when it is not running.
+    pub fn terminate(&mut self, name: &str, limit: Duration) -> Result<JoinHandle<Exit>, Error> {
+        self.child_mut(name)?.check()?;
+        Ok(self.take(name)?.terminate(limit))
+    }
+
+    /// Whether a process answers that it has started.
+    pub async fn is_healthy(&mut self, name: &str) -> bool {
+        let http = self.http.clone();
+        match self.child_mut(name) {
+            Ok(child) => child.ready(&http, Duration::ZERO).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Whether the process of [`Self::expect_exit`] has exited; then it is removed from the network.

@@ -47,8 +47,9 @@ pub struct Options {
     ///
     /// With several, every block needs the signatures of more than two thirds of them, and each verifies the client
     /// proofs before it signs. Slots are then longer.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=7_u32))]
-    #[arg(allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("terminate", "true", "2"))]
+    #[arg(value_parser = values::whole(1..=7_u32), allow_negative_numbers = true)]
+    #[arg(help_heading = "Network")]
     pub committee: u32,
 
     /// Prover nodes of one account; one submits, another takes over if it fails
@@ -75,8 +76,8 @@ pub struct Options {
 
     /// Send transfers under random faults for this long, instead of --epochs [default: none]
     ///
-    /// L1 is reorganised and processes are killed and frozen at moments that --seed decides. Afterwards everything
-    /// must be proven, and a fresh node must arrive at the same chain.
+    /// L1 is reorganised and processes are killed, frozen and terminated at moments that --seed decides. Afterwards
+    /// everything must be proven, and a fresh node must arrive at the same chain.
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"])]
     #[arg(value_parser = values::whole(1..=1440_u64), allow_negative_numbers = true)]
     #[arg(help_heading = "Faults")]
@@ -88,6 +89,15 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["tamper", "kill", "epochs", "chaos", "prover_nodes"])]
     #[arg(help_heading = "Faults")]
     pub failover: bool,
+
+    /// Send SIGTERM to each process while an epoch is being proven, instead of --epochs
+    ///
+    /// One after the other: an agent, the broker, the prover node, and the sequencers of a committee of two, which
+    /// have the nodes and validators. Each must exit with 0 within its grace period and lose nothing that it holds.
+    /// It is started again, and the epoch must become final on L1.
+    #[arg(long, help_heading = "Faults")]
+    #[arg(conflicts_with_all = ["tamper", "kill", "epochs", "chaos", "failover", "prover_nodes"])]
+    pub terminate: bool,
 
     /// Keep running after the epochs are proven, until Ctrl-C
     #[arg(long, help_heading = "Run")]
@@ -124,8 +134,8 @@ impl Options {
     /// Whether the run shows deposit, withdrawal and payments: the first epoch has transactions for them, and nothing
     /// disturbs it.
     pub fn has_bridge(&self) -> bool {
-        let is_plain = self.tamper.is_none() && self.chaos.is_none() && !self.failover;
-        is_plain && self.blocks * self.txs >= 4
+        let is_plain = self.tamper.is_none() && self.chaos.is_none();
+        is_plain && !self.failover && !self.terminate && self.blocks * self.txs >= 4
     }
 
     /// Whether the run kills a member of the committee: the others still are a quorum, and there are blocks before and
@@ -210,9 +220,13 @@ mod tests {
         assert_eq!(options.transfers(), 4);
         assert!(options.has_bridge());
         assert_eq!(options.first_blocks(), 3);
-        for flags in
-            [&["--blocks", "1"][..], &["--tamper", "all"], &["--chaos", "1"], &["--failover"]]
-        {
+        for flags in [
+            &["--blocks", "1"][..],
+            &["--tamper", "all"],
+            &["--chaos", "1"],
+            &["--failover"],
+            &["--terminate"],
+        ] {
             let options = Options::try_parse_from([&["rollmill-devnet"], flags].concat()).unwrap();
             assert!(!options.has_bridge(), "{flags:?}");
             assert_eq!(options.first_blocks(), options.blocks);
@@ -232,6 +246,19 @@ mod tests {
         assert!(!kills("--kill --committee 4 --blocks 1 --txs 1"));
         assert!(!kills("--kill --committee 3"));
         assert!(!kills("--committee 4"));
+    }
+
+    #[test]
+    fn processes_are_terminated_in_a_network_with_a_validator() {
+        let parse = |flags: &[&str]| {
+            Options::try_parse_from(["rollmill-devnet", "--terminate"].iter().chain(flags))
+        };
+        let options = parse(&[]).unwrap();
+        assert_eq!((options.committee, options.prover_nodes), (2, 1));
+        assert_eq!(parse(&["--committee", "3"]).unwrap().committee, 3);
+        for flags in [&["--kill"][..], &["--failover"], &["--chaos", "1"], &["--epochs", "2"]] {
+            assert!(parse(flags).is_err(), "{flags:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use tokio::task::JoinHandle;
 
 use crate::Error;
 use crate::guard::{EXEC, MARK};
@@ -210,17 +211,68 @@ impl Child {
         let _ = self.child.wait().await;
     }
 
-    /// Asks the process to exit, and kills its whole group after `grace`.
-    pub async fn stop(mut self, grace: Duration) {
-        let Some(pid) = self.pid() else { return };
+    /// Asks the process to exit, and kills its whole group after `grace`. Returns its exit status; `None` if it had to
+    /// be killed.
+    pub async fn stop(mut self, grace: Duration) -> Option<ExitStatus> {
+        let pid = self.pid()?;
         let _ = kill(pid, Signal::SIGTERM);
         // A frozen process handles the signal once it is resumed.
         let _ = kill(pid, Signal::SIGCONT);
-        let ended = tokio::time::timeout(grace, self.child.wait()).await.is_ok();
+        let ended = tokio::time::timeout(grace, self.child.wait()).await;
         // Members of the group that are left have lost their leader.
         let _ = killpg(pid, Signal::SIGKILL);
-        if !ended {
-            let _ = self.child.wait().await;
+        match ended {
+            Ok(status) => status.ok(),
+            Err(_) => {
+                let _ = self.child.wait().await;
+                None
+            }
+        }
+    }
+
+    /// As [`Self::stop`], beside other work: the task returns how the process exited.
+    pub fn terminate(self, limit: Duration) -> JoinHandle<Exit> {
+        let start = Instant::now();
+        let (program, log) = (self.program.clone(), self.log.clone());
+        tokio::spawn(async move {
+            let status = self.stop(limit).await;
+            let seconds = start.elapsed().as_secs_f64();
+            Exit { program, status, seconds, last_line: last_line(&log) }
+        })
+    }
+}
+
+/// How a process exited that was asked to.
+#[derive(Debug)]
+pub struct Exit {
+    /// What to start again.
+    pub program: Program,
+    /// `None` if it had to be killed.
+    pub status: Option<ExitStatus>,
+    /// From the signal to the exit.
+    pub seconds: f64,
+    /// The last informative line of its log.
+    pub last_line: String,
+}
+
+impl Exit {
+    /// The exit code; `None` if a signal ended the process.
+    pub fn code(&self) -> Option<i32> {
+        self.status?.code()
+    }
+
+    /// What is wrong with it, if the process did not exit with 0 within `grace`.
+    pub fn fault(&self, grace: Duration) -> Option<String> {
+        let Self { status, seconds, last_line, .. } = self;
+        match status {
+            None => Some(format!("did not exit within {seconds:.1} s")),
+            Some(status) if !status.success() => {
+                Some(format!("ended with {status}; its last line: \"{last_line}\""))
+            }
+            Some(_) if *seconds > grace.as_secs_f64() => {
+                Some(format!("exited after {seconds:.1} s, and has {} s for it", grace.as_secs()))
+            }
+            Some(_) => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::chaos::ChaosReport;
 use crate::failover::Takeover;
+use crate::terminate::Termination;
 
 /// The result of a run. Figures that were not obtained are absent, never guessed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Report {
     /// Each kill of a submitting prover node, and how long another took to submit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
+    /// Each process that got SIGTERM in the middle of its work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terminations: Vec<Termination>,
     /// Who signed each block, with a committee of several members.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<BlockSignatures>,
@@ -131,6 +135,7 @@ impl Report {
         let _ = self.write_epochs(&mut text);
         let _ = self.write_signatures(&mut text);
         let _ = self.write_payments(&mut text);
+        let _ = self.write_terminations(&mut text);
         let _ = self.write_faults(&mut text);
         text
     }
@@ -218,6 +223,24 @@ impl Report {
             self.epochs.iter().map(|epoch| epoch.verifier.as_str()).collect();
         for verifier in verifiers {
             writeln!(text, "verified on L1 by {verifier}")?;
+        }
+        Ok(())
+    }
+
+    fn write_terminations(&self, text: &mut String) -> std::fmt::Result {
+        if self.terminations.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\n{:<14} {:>9} {:>8} {:>13}  what it held",
+            "after SIGTERM", "exit code", "seconds", "epoch final s"
+        )?;
+        for Termination { process, exit_code, seconds, final_seconds, held } in &self.terminations {
+            writeln!(
+                text,
+                "{process:<14} {exit_code:>9} {seconds:>8.1} {final_seconds:>13.1}  {held}"
+            )?;
         }
         Ok(())
     }
@@ -347,6 +370,22 @@ mod tests {
         });
         let table = report.table();
         assert!(table.contains("3      sequencer-2    sequencer, sequencer-2\n"), "{table}");
+    }
+
+    #[test]
+    fn each_process_that_was_terminated_is_a_row_with_what_it_held() {
+        let mut report = report();
+        assert!(!report.table().contains("SIGTERM"));
+        report.terminations.push(Termination {
+            process: "agent-2".into(),
+            exit_code: 0,
+            seconds: 0.3,
+            final_seconds: 31.0,
+            held: "tx_base, returned".into(),
+        });
+        let (table, row) = (report.table(), "agent-2 0 0.3 31.0 tx_base, returned");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(table.lines().any(|line| words(line) == row), "{table}");
     }
 
     #[test]

@@ -102,7 +102,9 @@ pub async fn bring_up(
     let keys = keys::open(progress).await?;
     progress.line(&format!("keys: root of the key tree {}", to_hex(&keys.set().root())));
 
-    let senders = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
+    // One more sends between two rounds.
+    let senders = options.blocks * options.txs + u32::from(options.terminate);
+    let senders = usize::try_from(senders).unwrap_or(usize::MAX);
     // Under faults each account has a transfer in flight, and a lost one must not stop the others.
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let mut account_keys = accounts::account_keys(options.seed, senders.max(least));
@@ -369,7 +371,7 @@ impl Running {
         runs.map(|(_, node)| node.clone()).collect()
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         txs: &[Tx],
         network: &Network,
@@ -395,7 +397,7 @@ impl Running {
     }
 
     /// Waits until transactions are in blocks, and returns the last of these.
-    async fn wait_for(
+    pub(crate) async fn wait_for(
         &mut self,
         txs: &[Tx],
         network: &mut Network,

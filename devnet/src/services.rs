@@ -130,8 +130,9 @@ impl Sequencer {
 
     /// Member `i` of a network's committee, counted from 1.
     fn of(options: &Options, i: u32) -> Self {
-        // Under faults a transfer may be lost, so that a block never fills.
-        let max_wait_seconds = if options.chaos.is_some() { 2 } else { MAX_WAIT_SECONDS };
+        // Under faults a transfer may be lost, so that a block never fills; between two rounds a single one is sent.
+        let is_short = options.chaos.is_some() || options.terminate;
+        let max_wait_seconds = if is_short { 2 } else { MAX_WAIT_SECONDS };
         // A claim waits for the block of its deposit, so that blocks cannot all be full.
         let (min_txs, blocks_per_epoch) =
             if options.has_bridge() { (1, 0) } else { (options.txs, options.blocks) };

@@ -136,6 +136,35 @@ async fn a_killed_process_can_be_started_again() {
     network.stop().await.unwrap();
 }
 
+/// Fault: a process ends with a failure after SIGTERM, or takes no notice of it.
+#[tokio::test]
+async fn a_terminated_process_is_reported_with_its_exit_code() {
+    let mut network = network();
+    let limit = Duration::from_secs(60);
+    for (name, reaction, code, wrong) in [
+        ("orderly", "trap 'exit 0' TERM", Some(0), None),
+        ("failing", "trap 'exit 3' TERM", Some(3), Some("ended with exit status: 3")),
+        ("deaf", "trap '' TERM", None, Some("did not exit within")),
+    ] {
+        let script = format!("{reaction}; echo ready; while :; do sleep 0.02; done");
+        let child = network.launch(shell(name, &script)).unwrap();
+        child.wait_for_line("ready", limit).await.unwrap();
+        let patience = if code.is_some() { limit } else { Duration::from_millis(100) };
+        let exit = network.terminate(name, patience).unwrap().await.unwrap();
+        assert_eq!(exit.code(), code, "{name}");
+        let fault = exit.fault(limit);
+        assert_eq!(fault.is_some(), wrong.is_some(), "{name}: {fault:?}");
+        assert!(wrong.is_none_or(|part| fault.unwrap().contains(part)), "{name}");
+        assert!(exit.fault(Duration::ZERO).is_some(), "{name}: no process has no time");
+        assert!(!network.runs(name));
+        if code.is_some() {
+            // It can be started again.
+            network.start(exit.program, limit).await.unwrap();
+        }
+    }
+    network.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn anvil_listens_at_the_configured_address() {
     let mut network = network();
