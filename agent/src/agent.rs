@@ -20,7 +20,7 @@ use rollmill_broker_client::{
     LeaseRef, Options, ReleaseRequest, SizeClass,
 };
 use rollmill_service::traces::{Span, SpanKind, Traceparent};
-use rollmill_service::{Backoff, Process, Secret, Shutdown, Traces, one_line};
+use rollmill_service::{Backoff, Conditions, Process, Secret, Shutdown, Traces, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -39,6 +39,8 @@ use token::Token;
 /// Pause after a request that got no answer that counts; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Longest pause before a proof is written again that could not be written.
+const SPOOL_RETRY: Duration = Duration::from_secs(5);
 /// Pause after an answer that an upgrade must change.
 const INCOMPATIBLE: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,7 @@ pub struct Agent<W: ?Sized> {
     /// [`None`] for an agent without one.
     token: Option<Token>,
     link: Link,
+    conditions: Conditions,
     spool: Spool,
     /// Held while the agent serves.
     spool_lock: Option<std::fs::File>,
@@ -170,6 +173,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             once,
             token,
             link,
+            conditions: process.conditions.clone(),
             spool,
             spool_lock,
             heartbeat,
@@ -235,6 +239,10 @@ impl<W: Worker + ?Sized> Agent<W> {
             let agent = agent.clone();
             tokio::spawn(async move { agent.offer_proofs().await })
         };
+        let keeping = {
+            let agent = agent.clone();
+            tokio::spawn(async move { agent.keep_spool().await })
+        };
         let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let end = loop {
             let slot = tokio::select! {
@@ -267,19 +275,11 @@ impl<W: Worker + ?Sized> Agent<W> {
         while let Some(ended) = jobs.join_next().await {
             log_panic(ended);
         }
-        offering.abort();
-        let _ = offering.await;
-        let saved = agent.spool.save();
-        match saved.iter().filter(|(_, is_on_disk)| *is_on_disk).count() {
-            0 => {}
-            proofs => tracing::info!(proofs, "proofs kept for the next start"),
+        for task in [offering, keeping] {
+            task.abort();
+            let _ = task.await;
         }
-        match saved.iter().filter(|(_, is_on_disk)| !is_on_disk).count() {
-            0 => {}
-            proofs => {
-                tracing::warn!(proofs, "proofs lost; spool_dir keeps them on a disk with space")
-            }
-        }
+        agent.leave_spool();
         tracing::info!("no further jobs");
         let lost = agent.lost.lock().take();
         lost.map_or(end, |reason| Err(AgentError::DeviceLost { reason }))

@@ -117,6 +117,8 @@ pub(crate) enum Next {
 pub(crate) struct Spool {
     dir: Option<PathBuf>,
     inner: Mutex<Inner>,
+    /// Why the last proof could not be written.
+    failure: Mutex<String>,
     changed: Notify,
     metrics: Metrics,
 }
@@ -124,7 +126,8 @@ pub(crate) struct Spool {
 impl Spool {
     /// The spool in `dir`, with what an earlier start left there; in memory alone without one.
     pub(crate) fn open(dir: Option<PathBuf>, metrics: Metrics) -> io::Result<Self> {
-        let spool = Self { dir, inner: Mutex::default(), changed: Notify::new(), metrics };
+        let (inner, failure, changed) = (Mutex::default(), Mutex::default(), Notify::new());
+        let spool = Self { dir, inner, failure, changed, metrics };
         let Some(dir) = &spool.dir else { return Ok(spool) };
         fs::create_dir_all(dir)?;
         let mut paths: Vec<PathBuf> =
@@ -261,6 +264,24 @@ impl Spool {
         total(&self.lock()) < BYTES_MAX
     }
 
+    /// Whether proofs are written to a directory.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    /// Why proofs are in memory only although there is a directory for them, and what to do.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let dir = self.dir.as_ref()?.display();
+        let is_unsaved = self.lock().entries.iter().any(|entry| entry.file.is_none());
+        let error = self.failure.lock();
+        is_unsaved.then(|| {
+            format!(
+                "finished proofs are in memory only, since {dir} (spool_dir) cannot be written: {error}; free space \
+                 there, or they are lost when the agent ends"
+            )
+        })
+    }
+
     /// Writes again what could not be written: the disk may have space meanwhile. Returns for each proof its job
     /// and whether it is on disk, and so outlives the process. Blocks.
     pub(crate) fn save(&self) -> Vec<(JobId, bool)> {
@@ -280,9 +301,7 @@ impl Spool {
         let dir = self.dir.as_ref()?;
         write(dir, proof)
             .inspect_err(|error| {
-                let path = dir.display().to_string();
-                let error = rollmill_errors::InWords(error).to_string();
-                tracing::error!(path, error, "proof not spooled; kept in memory only");
+                *self.failure.lock() = rollmill_errors::InWords(error).to_string();
             })
             .ok()
     }
@@ -406,14 +425,20 @@ mod tests {
         let spool = open(Some(&dir));
         let _first = spool.push(proof(1, None));
         fs::rename(&dir, above.path().join("away")).unwrap();
+        assert_eq!(spool.trouble(), None);
         let _second = spool.push(proof(2, None));
+        let trouble = spool.trouble().unwrap();
+        assert!(trouble.contains(&dir.display().to_string()), "{trouble}");
         let [first, second] = [1, 2].map(|n| proof(n, None).job);
         assert_eq!(spool.save(), [(first.clone(), true), (second.clone(), false)]);
         assert_eq!(spool.len(), 2, "both are still offered");
         fs::rename(above.path().join("away"), &dir).unwrap();
         assert_eq!(spool.save(), [(first, true), (second, true)]);
+        assert_eq!(spool.trouble(), None);
         assert_eq!(open(Some(&dir)).len(), 2);
-        assert!(open(None).save().is_empty());
+        let none = open(None);
+        let _third = none.push(proof(3, None));
+        assert_eq!((none.save().len(), none.trouble()), (1, None), "nothing promised a disk");
     }
 
     /// Goal: an attempt that failed leaves no half file. Fault: the name is taken by a directory, so renaming fails.

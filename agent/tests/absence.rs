@@ -13,6 +13,7 @@ use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::Process;
+use rollmill_service_testing::SmallDisk;
 
 /// Longest wait for anything here. An agent retries within 10 s.
 const WAIT: Duration = Duration::from_secs(60);
@@ -92,6 +93,12 @@ impl Running {
         family.get_metric()[0].get_gauge().get_value() as i64
     }
 
+    /// Why a condition of the agent does not hold.
+    fn failing(&self, name: &str) -> Option<String> {
+        let mut failing = self.process.conditions.failing().into_iter();
+        failing.find(|(of, _)| *of == name).map(|(_, reason)| reason)
+    }
+
     /// Waits until something holds. Ends with the agent too, which would change nothing any more.
     async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let wait = async {
@@ -169,6 +176,39 @@ async fn a_spooled_proof_outlives_its_agent() {
     agent.until("an empty spool", |agent| agent.spooled() == 0).await;
     agent.end().await;
     assert_eq!(proofs_in(spool.path()), 0);
+}
+
+/// Fault: the disk of the spool is full when a proof is finished, and the broker is down. The agent says which directory that
+/// is, and keeps the proof; once there is space the proof is on disk and outlives the agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_outlives_a_full_disk() {
+    let name = "absence::a_proof_outlives_a_full_disk";
+    let Some(disk) = SmallDisk::of_test(name, 1 << 20) else { return };
+    let (schema, spool) = (TestSchema::new().await, disk.path().join("spool"));
+    let place = Place::reserve();
+    let broker = place.broker(&schema).await;
+    let agent = Running::start(&place.url(), Some(&spool));
+    let id = enqueue(&broker.client(), b"abc").await;
+    tokio::task::block_in_place(|| agent.proven.recv_timeout(WAIT).unwrap());
+    within("the broker's end", broker.stop()).await;
+    assert_eq!(agent.failing("spool"), None);
+    disk.fill(&[]);
+    agent.verify.send(()).unwrap();
+    agent.until("a failing condition", |agent| agent.failing("spool").is_some()).await;
+    let reason = agent.failing("spool").unwrap();
+    assert!(reason.contains(&spool.display().to_string()), "{reason}");
+    assert!(reason.contains("free space there"), "{reason}");
+    assert_eq!((agent.spooled(), proofs_in(&spool)), (1, 0), "it is offered from memory");
+    disk.free(&[]);
+    agent.until("space", |agent| agent.failing("spool").is_none()).await;
+    assert_eq!(proofs_in(&spool), 1);
+    agent.end().await;
+
+    let broker = place.broker(&schema).await;
+    let agent = Running::start(&place.url(), Some(&spool));
+    assert_eq!(done(&broker.client(), &id).await.attempts, 1);
+    assert_eq!(agent.proofs.load(Ordering::SeqCst), 0, "nothing was proven again");
+    agent.end().await;
 }
 
 fn proofs_in(spool: &Path) -> usize {

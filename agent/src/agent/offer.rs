@@ -6,9 +6,9 @@ use rollmill_broker_client::{
     Answer, ClientError, CompleteOutcome, CompleteRequest, FailureClass, Grant, LeaseRef,
 };
 use rollmill_service::traces::{SpanKind, Traceparent};
-use rollmill_service::{Backoff, Shutdown, one_line};
+use rollmill_service::{Again, Backoff, Retry, Shutdown, one_line};
 
-use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX};
+use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX, SPOOL_RETRY};
 use crate::spool::{Next, Proof, Verdict};
 use crate::worker::{WorkOutput, Worker};
 
@@ -63,6 +63,44 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
         let wait_seconds = since.elapsed().as_secs_f64();
         tracing::info!(wait_seconds, "spool has space again; claiming continues");
+    }
+
+    /// Writes proofs again that could not be written, for as long as the agent lives, and keeps the condition `spool`.
+    /// Does nothing without a directory.
+    pub(super) async fn keep_spool(&self) {
+        let mut retry = Retry::steady(SPOOL_RETRY);
+        while self.spool.is_on_disk() {
+            let changed = self.spool.changed();
+            let trouble = self.spool.trouble();
+            // A caller of `record` logs the failure itself.
+            self.conditions.record("spool", trouble.clone().map_or(Ok(()), Err));
+            let Some(error) = trouble else {
+                retry
+                    .succeeded(|wait_seconds| tracing::info!(wait_seconds, "proofs spooled again"));
+                changed.await;
+                continue;
+            };
+            let log = |Again { repeated, retry_seconds }| {
+                tracing::error!(error, repeated, retry_seconds, "proofs not spooled; retrying");
+            };
+            retry.failed(changed, log).await;
+            tokio::task::block_in_place(|| self.spool.save());
+        }
+    }
+
+    /// Writes what no broker has taken, and logs what is kept for the next start and what is lost. Blocks.
+    pub(super) fn leave_spool(&self) {
+        let saved = self.spool.save();
+        match saved.iter().filter(|(_, is_on_disk)| *is_on_disk).count() {
+            0 => {}
+            proofs => tracing::info!(proofs, "proofs kept for the next start"),
+        }
+        match saved.iter().filter(|(_, is_on_disk)| !is_on_disk).count() {
+            0 => {}
+            proofs => {
+                tracing::warn!(proofs, "proofs lost; spool_dir keeps them on a disk with space");
+            }
+        }
     }
 
     /// Offers proofs, one after the other, for as long as the agent lives.

@@ -1,6 +1,9 @@
-//! A collector of traces for tests: it takes OTLP over HTTP as a real one does, and keeps the spans.
+//! For tests of processes: a collector of traces, which takes OTLP over HTTP as a real one does and keeps the spans, and
+//! a small disk.
 //!
 //! The functions panic where a test could not go on.
+
+mod disk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +22,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+pub use disk::{MEANS, Means, SmallDisk};
 
 /// Longest wait for something that comes at once.
 const WAIT: Duration = Duration::from_secs(60);
