@@ -26,6 +26,11 @@ impl Disk {
         Self { dir: dir.to_owned(), min_percent: f64::from(min_percent), low }
     }
 
+    /// The directory, as the settings have it.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Reads the free space. A directory that cannot be read, such as one that does not exist, says nothing.
     pub(crate) fn look(&self) -> Result<(), BrokerError> {
         let space = statvfs(&self.dir).ok().map(|space| {

@@ -19,8 +19,13 @@ pub(crate) const ROUND_MAX: Duration = Duration::from_secs(3600);
 /// Keeps the condition `disk`.
 pub(crate) async fn watch_disk(shared: &Shared, conditions: &Conditions) {
     loop {
-        let seen = shared.disk.look();
-        conditions.set("disk", seen.map_err(|error| rollmill_service::one_line(&error)));
+        let dir = shared.disk.dir().display();
+        // Clients get the same without the path, which says nothing to them.
+        let seen = shared
+            .disk
+            .look()
+            .map_err(|error| format!("{} (data_dir is {dir})", rollmill_service::one_line(&error)));
+        conditions.set("disk", seen);
         tokio::select! {
             () = tokio::time::sleep(DISK) => {}
             () = shared.shutdown.started() => return,

@@ -8,6 +8,7 @@ mod aztec_wire;
 mod bench;
 mod changes;
 mod conformance;
+mod disk;
 mod epochs;
 mod example;
 mod fuzz;

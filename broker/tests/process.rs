@@ -13,13 +13,13 @@ use rollmill_broker_client::{
 use rollmill_service::traces::Traceparent;
 use rollmill_service_testing::{Collector, Silence};
 
-struct Broker {
-    child: Child,
-    address: String,
+pub(crate) struct Broker {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
 impl Broker {
-    fn command(dir: &Path, address: &str) -> Command {
+    pub(crate) fn command(dir: &Path, address: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
         command.args(["--listen", address, "--data-dir"]).arg(dir).stdin(Stdio::null());
         command
@@ -30,13 +30,13 @@ impl Broker {
         Self { child, address: address.to_owned() }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let options =
             Options { patience: Duration::from_secs(60), timeout: Duration::from_secs(30) };
         Client::new(&format!("http://{}", self.address), None, options).unwrap()
     }
 
-    fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
@@ -49,7 +49,7 @@ impl Drop for Broker {
     }
 }
 
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
