@@ -1,6 +1,6 @@
 //! Errors of the node, by who is at fault: the node itself, a block on L1, a sender, an asker.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rollmill_errors::Bare;
 use rollmill_protocol::field::to_hex;
@@ -42,8 +42,13 @@ pub enum NodeError {
     /// A database operation failed: full disk, or an I/O error.
     ///
     /// Do: Check the disk's free space and health, then restart.
-    #[error("{code}: database: {0}; check the disk's space and health", code = self.code())]
-    Database(#[source] Box<redb::Error>),
+    #[error("{code}: database{}: {source}; check the disk's space and health", of(path.as_deref()), code = self.code())]
+    Database {
+        /// Its file, where the operation knows it.
+        path: Option<PathBuf>,
+        #[source]
+        source: Box<redb::Error>,
+    },
     /// The database holds an impossible value: it is damaged.
     ///
     /// Do: Delete the data directory; the node then syncs from L1. If it recurs, report it with the
@@ -74,12 +79,17 @@ rollmill_errors::coded! {
         Self::InUse { .. } => "NODE-009",
         Self::OtherDeployment { .. } => "NODE-002",
         Self::Schema { .. } => "NODE-003",
-        Self::Database(_) => "NODE-004",
+        Self::Database { .. } => "NODE-004",
         Self::Corrupt { .. } => "NODE-005",
         Self::Source(_) => "NODE-006",
         Self::Inconsistent { .. } => "NODE-007",
         Self::Genesis(_) => "NODE-008",
     }
+}
+
+/// The file of a database, for a message.
+fn of(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!(" {}", path.display()))
 }
 
 /// What a database of the first schema is.
@@ -92,7 +102,7 @@ macro_rules! from_database {
     ($($error:ty),*) => {
         $(impl From<$error> for NodeError {
             fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
+                Self::Database { path: None, source: Box::new(error.into()) }
             }
         })*
     };
@@ -111,6 +121,16 @@ impl From<StorageError> for NodeError {
 }
 
 impl NodeError {
+    /// Names the file in a failure of the database.
+    pub(crate) fn at(self, file: &Path) -> Self {
+        match self {
+            Self::Database { path: None, source } => {
+                Self::Database { path: Some(file.to_owned()), source }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into() }
     }

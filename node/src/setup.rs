@@ -124,7 +124,7 @@ impl SetupError {
 
 /// Opens the node, checks it against the contract, and starts following L1 and serving clients as part
 /// of `process`: its metrics are under `/metrics`, its tips under `/status`. The tasks end when the
-/// process shuts down; a database failure shuts it down.
+/// process shuts down; a database failure shuts it down, and is what the process ends with.
 pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
     let shutdown = &process.shutdown;
     // First of all: it loads for some seconds, in a thread of its own.
@@ -187,7 +187,8 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     tokio::spawn(async move {
         if let Err(error) = following.await {
             tracing::error!(%error, "node database failed; shutting down");
-            stop.start();
+            // No success: a supervisor starts the process again, which goes on once there is space.
+            stop.fail(error);
         }
     });
     Ok(RunningNode { node, l1, contract, rollup: address, info, blobs })

@@ -9,7 +9,7 @@ mod blocks;
 mod messages;
 mod state;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -117,6 +117,7 @@ impl<T> Tables<T> {
 #[derive(Debug)]
 pub(crate) struct Store {
     db: Database,
+    path: PathBuf,
 }
 
 impl Store {
@@ -130,7 +131,7 @@ impl Store {
             DatabaseError::DatabaseAlreadyOpen => NodeError::InUse { path: path.to_owned() },
             error => failed(error.into()),
         })?;
-        let store = Self { db };
+        let store = Self { db, path: path.to_owned() };
         store.write(|tables| {
             match tables.meta_u64("schema")? {
                 None => tables.set_meta("schema", &SCHEMA.to_be_bytes())?,
@@ -148,8 +149,16 @@ impl Store {
         Snapshot::open(|definition| transaction.open_table(definition))
     }
 
-    /// Runs `work` in a transaction that is committed if it succeeds and leaves no trace otherwise.
+    /// Runs `work` in a transaction that is committed if it succeeds and leaves no trace otherwise. A failure of the
+    /// database names its file: it is on the disk that is full.
     pub(crate) fn write<R>(
+        &self,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<R, NodeError>,
+    ) -> Result<R, NodeError> {
+        self.commit(work).map_err(|error| error.at(&self.path))
+    }
+
+    fn commit<R>(
         &self,
         work: impl FnOnce(&mut Writer<'_>) -> Result<R, NodeError>,
     ) -> Result<R, NodeError> {
@@ -164,7 +173,8 @@ impl Store {
                 Ok(value)
             }
             Err(error) => {
-                transaction.abort()?;
+                // What failed says more than a database that takes nothing after it.
+                let _ = transaction.abort();
                 Err(error)
             }
         }

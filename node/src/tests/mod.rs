@@ -3,6 +3,7 @@
 pub(crate) use rollmill_protocol_testing as support;
 
 mod blobs;
+mod disk;
 mod follow;
 mod messages;
 mod missing;
