@@ -178,8 +178,8 @@ async fn a_spooled_proof_outlives_its_agent() {
     assert_eq!(proofs_in(spool.path()), 0);
 }
 
-/// Fault: the disk of the spool is full when a proof is finished, and the broker is down. The agent says which directory that
-/// is, and keeps the proof; once there is space the proof is on disk and outlives the agent.
+/// Fault: the disk of the spool is full when a proof is finished, and the broker is down. The agent says which directory
+/// that is, and keeps the proof; once there is space the proof is on disk and outlives the agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_outlives_a_full_disk() {
     let name = "absence::a_proof_outlives_a_full_disk";

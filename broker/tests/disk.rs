@@ -85,8 +85,8 @@ async fn upload_until_full(client: &Client, kept: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// Goal: what was acknowledged is there after a full disk, and work goes on once there is space. Fault: the disk is nearly
-/// full, then takes not a byte more.
+/// Goal: what was acknowledged is there after a full disk, and work goes on once there is space. Fault: the disk is
+/// nearly full, then takes not a byte more.
 #[tokio::test]
 async fn a_broker_on_a_full_disk_loses_nothing_and_goes_on_with_space() {
     let name = "disk::a_broker_on_a_full_disk_loses_nothing_and_goes_on_with_space";

@@ -201,7 +201,8 @@ impl Network {
         Ok(program)
     }
 
-    /// Sends a process SIGTERM, and SIGKILL after `limit`. The task returns how it exited, with its program, to restart it.
+    /// Sends a process SIGTERM, and SIGKILL after `limit`. The task returns how it exited, with its program, to restart
+    /// it.
     ///
     /// # Errors
     /// [`Error::Ended`] when it is not running.

@@ -1,8 +1,8 @@
-//! `--terminate`: sends SIGTERM to each process while an epoch is being proven. It must exit with 0 within its grace period
-//! and lose nothing that it holds, and the epoch must become final on L1 once it runs again.
+//! `--terminate`: sends SIGTERM to each process while an epoch is being proven. It must exit with 0 within its grace
+//! period and lose nothing that it holds, and the epoch must become final on L1 once it runs again.
 //!
-//! A node is a part of a sequencer or of a prover node, and a validator a part of a sequencer. A sequencer's own work is a
-//! transfer that waits in its pool for the next epoch.
+//! A node is a part of a sequencer or of a prover node, and a validator a part of a sequencer. A sequencer's own work is
+//! a transfer that waits in its pool for the next epoch.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,8 @@ enum Victim {
 }
 
 impl Victim {
-    /// Those of a network, in the order of their turns. The first member shows the chain; the second stands for the others.
+    /// Those of a network, in the order of their turns. The first member shows the chain; the second stands for the
+    /// others.
     fn all(options: &Options) -> Vec<Self> {
         let members = (1..=options.committee.min(2)).map(Self::Member);
         [Self::Agent, Self::Broker, Self::ProverNode].into_iter().chain(members).collect()

@@ -1,6 +1,6 @@
 //! A process with real signals: what it holds is released before it ends.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Owner {
     /// Starts the process and waits until it holds the work.
     fn start(second: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let process = Command::new(std::env::current_exe().unwrap())
+        let mut process = Command::new(std::env::current_exe().unwrap())
             .args([CHILD, "--exact", "--ignored", "--nocapture"])
             .env("ROLLMILL_HOLDER_OWNER", listener.local_addr().unwrap().to_string())
             .env("ROLLMILL_HOLDER_SECOND", second)
@@ -69,7 +69,7 @@ impl Owner {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stream = listener.accept().unwrap().0;
+        let stream = accept(&listener, &mut process);
         stream.set_read_timeout(Some(WAIT)).unwrap();
         let mut owner = Self { process, lines: BufReader::new(stream) };
         owner.expect("held");
@@ -95,8 +95,25 @@ impl Owner {
     }
 }
 
-/// Fault: a second signal while the process still finishes its work. It has the time for a request to whoever must know,
-/// and that was no failure.
+/// The connection of a process, which must not end before it.
+fn accept(listener: &TcpListener, process: &mut Child) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false).unwrap();
+            return stream;
+        }
+        if let Some(status) = process.try_wait().unwrap() {
+            let mut text = String::new();
+            process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+            panic!("the process ended with {status}: {text}");
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Fault: a second signal while the process still finishes its work. It has the time for a request to whoever must
+/// know, and that was no failure.
 #[test]
 fn a_second_signal_leaves_the_time_to_release_what_is_held() {
     let mut owner = Owner::start("release");
@@ -124,7 +141,7 @@ fn a_second_signal_ends_a_process_that_does_not_release() {
     assert!(text.contains("error: SVC-009: stopped by a signal before"), "{text}");
 }
 
-/// Goal: a part that fails ends the process in order, and the process does not look like a success to what would restart it.
+/// Goal: a part that fails ends the process in order, and the process does not look like a success to its supervisor.
 #[test]
 fn a_failed_part_ends_the_process_with_its_failure() {
     let owner = Owner::start("fail");

@@ -10,13 +10,13 @@ use super::follow::four_blocks;
 use super::{TestNode, dump, open, settings, sync};
 use crate::{NodeError, follow};
 
-/// Room for the database of some blocks.
+/// Enough for the database of some blocks.
 const DISK: u64 = 16 << 20;
 /// More blocks than the file of the database has space for inside.
 const BLOCKS: u64 = 400;
 
-/// Goal: a node on a full disk ends with an error that names its database and says what to do, keeps what it committed, and
-/// goes on once there is space.
+/// Goal: a node on a full disk ends with an error that names its database and says what to do, keeps what it committed,
+/// and goes on once there is space.
 #[tokio::test]
 async fn a_node_on_a_full_disk_says_which_and_goes_on_with_space() {
     let name = "tests::disk::a_node_on_a_full_disk_says_which_and_goes_on_with_space";

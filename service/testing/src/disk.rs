@@ -1,10 +1,10 @@
 //! A small disk for tests, which fill it up and free it again.
 //!
-//! A test that asks for one runs again in a process of its own ([`SmallDisk::of_test`]). There a directory is a tmpfs in
-//! a mount namespace, which root can make, and on many systems every user in a user namespace. Where neither is allowed,
-//! as for root in a container without CAP_SYS_ADMIN, the size of the process's files is limited instead (RLIMIT_FSIZE):
-//! writing fails for real too, with another error, while the file system still shows free space. The test prints which
-//! it is.
+//! A test that asks for one runs again in a process of its own ([`SmallDisk::of_test`]). There a directory is a tmpfs
+//! in a mount namespace, which root can make, and on many systems every user in a user namespace. Where neither is
+//! allowed, as for root in a container without CAP_SYS_ADMIN, the size of the process's files is limited instead
+//! (RLIMIT_FSIZE): writing fails for real too, with another error, while the file system still shows free space. The
+//! test prints which it is.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -70,8 +70,8 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Runs the test `name`, as its program lists it, again in a process that has a disk of `bytes`, and returns `None`.
-    /// In that process it returns the disk.
+    /// Runs the test `name`, as its program lists it, again in a process that has a disk of `bytes`, and returns
+    /// `None`. In that process it returns the disk.
     ///
     /// # Panics
     /// When the test fails there.
