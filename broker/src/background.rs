@@ -20,6 +20,9 @@ const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(1);
 const _: () =
     assert!(TOKENS.as_millis() <= 1000, "a reading takes time too, and 2 s is the promise");
+/// Pause between two readings of the agents that were asked to leave. The page of the HTTP API states it, in the fields
+/// `drain`.
+const DRAINS: Duration = Duration::from_secs(1);
 /// Least time between the starts of two rounds of grants.
 const ROUND: Duration = Duration::from_millis(5);
 /// Pause between two writes of the times when agents were seen.
@@ -61,6 +64,7 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
     });
     spawn(&mut tasks, shared, |shared| async move { sweep(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_tokens(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { keep_drains(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_queue(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_database(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_sightings(&shared).await });
@@ -108,7 +112,7 @@ async fn dispatch(shared: &Shared) {
             () = shared.shutdown.started() => return,
         }
         let start = tokio::time::Instant::now();
-        let granted = shared.dispatcher.round(&shared.store).await;
+        let granted = shared.dispatcher.round(&shared.store, &shared.drains).await;
         task.report(granted, &shared.shutdown).await;
         // Agents and jobs that come meanwhile are matched together.
         tokio::time::sleep_until(start + ROUND).await;
@@ -156,6 +160,19 @@ async fn keep_tokens(shared: &Shared) {
             () = shared.shutdown.started() => return,
         }
         let read = within(shared, shared.read_tokens()).await;
+        task.report(read, &shared.shutdown).await;
+    }
+}
+
+/// Follows which agents were asked to leave at other replicas.
+async fn keep_drains(shared: &Shared) {
+    let mut task = Task::new("drains");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(DRAINS) => {}
+            () = shared.shutdown.started() => return,
+        }
+        let read = within(shared, shared.drains.read(&shared.store)).await;
         task.report(read, &shared.shutdown).await;
     }
 }

@@ -21,6 +21,7 @@ use crate::background;
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::dispatch::Dispatcher;
+use crate::drains::Drains;
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) lanes: Lanes,
     pub(crate) sightings: Sightings,
+    /// Agents that were asked to leave.
+    pub(crate) drains: Drains,
     pub(crate) hub: Hub,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) metrics: Metrics,
@@ -307,8 +310,10 @@ impl Shared {
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
-        self.metrics.show_agents(&agents, rules.live);
-        let idle = self.dispatcher.idle_agents(rules.live);
+        self.metrics.show_agents(&agents, self.drains.live(), rules.live);
+        let mut idle = self.dispatcher.idle_agents(rules.live);
+        // They are leaving already.
+        idle.retain(|agent| !self.drains.has(&agent.tenant, &agent.id));
         // After the list: whoever is granted a job in between is busy.
         let busy = self.store.busy_agents().await?;
         let work = |tenant: &Tenant, kind: &str, version: &str| {
@@ -396,6 +401,7 @@ pub async fn serve_with_operator(
         store,
         lanes,
         sightings: Sightings::default(),
+        drains: Drains::default(),
         hub: Hub::new(),
         dispatcher: Dispatcher::new(metrics.clone(), process.traces.clone()),
         metrics,

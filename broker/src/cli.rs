@@ -14,7 +14,7 @@ use rollmill_broker_client::{
 };
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
-use crate::commands::{DeadLetters, Epochs, Request, State};
+use crate::commands::{Agents, DeadLetters, Epochs, Request, State};
 
 /// How long a check of the object store may take. It also runs at the start, which must not wait for a bucket.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 /// Asks the running broker.
 pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
     let role = match &request {
-        Request::Pardon { .. } => "operator",
+        Request::Pardon { .. } | Request::Agents(Agents::Drain { .. }) => "operator",
         Request::Epochs(Epochs::Close { .. } | Epochs::Open { .. })
         | Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
             "producer or operator"
@@ -78,6 +78,12 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
             if client.pardon(&agent).await? == 0 {
                 return Err(BrokerError::NotQuarantined { agent }.into());
             }
+        }
+        Request::Agents(Agents::Drain { agent, undo }) => {
+            if !client.drain(&agent, undo).await? {
+                return Err(BrokerError::UnknownAgent { agent }.into());
+            }
+            println!("{agent} {}", if undo { "gets jobs again" } else { "is asked to leave" });
         }
         Request::Epochs(Epochs::List { output }) => {
             print_epochs(&client.epochs().await?, output.json)?
@@ -379,7 +385,11 @@ fn print_status(status: &StatusResponse) {
     }
     println!("\n{:<32} {:>6} {:>10} {:>9}  DEVICE", "AGENT", "LEASES", "SEEN s", "REJECTED");
     for agent in &status.agents {
-        let mark = if agent.quarantined { " (quarantined)" } else { "" };
+        let mark = match (agent.quarantined, &agent.draining_by) {
+            (true, _) => " (quarantined)".to_owned(),
+            (false, Some(by)) => format!(" (asked to leave by {by})"),
+            (false, None) => String::new(),
+        };
         println!(
             "{:<32} {:>6} {:>10.0} {:>9}  {}{mark}",
             agent.agent.as_str(),
@@ -413,6 +423,9 @@ fn print_autoscale(autoscale: &AutoscaleResponse) {
     println!("\n{} agents wanted, {} live", autoscale.wanted, autoscale.live);
     for agent in &autoscale.removable {
         println!("may be stopped: {agent}");
+    }
+    if !autoscale.removable.is_empty() {
+        println!("ask each to leave first: rollmill-broker agents drain NAME");
     }
 }
 

@@ -102,10 +102,28 @@ pub(crate) enum Request {
     /// List, replay or drop dead-lettered jobs
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Ask agents to leave
+    #[command(subcommand)]
+    Agents(Agents),
     /// End the quarantine of an agent
     Pardon {
         /// Name of the agent, as `rollmill-broker status` prints it
         agent: AgentId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agents {
+    /// Ask an agent to leave: it takes no more jobs, ends what it holds, and exits
+    ///
+    /// It is granted nothing from now on. It finishes what it proves within its `drain_seconds`, returns the rest, and
+    /// exits with 0. When it is started again it is free, without `--undo`.
+    Drain {
+        /// Name of the agent, as `rollmill-broker status` prints it
+        agent: AgentId,
+        /// Take it back: the agent gets jobs again, if it has not left yet
+        #[arg(long)]
+        undo: bool,
     },
 }
 
@@ -332,6 +350,7 @@ impl rollmill_service::Commands for Commands {
         ("history", &["url", "token"]),
         ("epochs", &["url", "token"]),
         ("dead-letters", &["url", "token"]),
+        ("agents", &["url", "token"]),
         ("pardon", &["url", "token"]),
         ("tokens", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
         ("audit", &["url", "token", "data_dir"]),

@@ -14,6 +14,7 @@ use rollmill_broker_schedule::Work;
 use rollmill_service::Traces;
 use tokio::sync::{oneshot, watch};
 
+use crate::drains::Drains;
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::matching::{Ability, IdleAgent, Matching, Round, WaitingAgent, combinations};
@@ -151,9 +152,9 @@ impl Dispatcher {
     }
 
     /// Grants ready jobs, until nothing more matches.
-    pub(crate) async fn round(&self, store: &Store) -> Result<(), BrokerError> {
+    pub(crate) async fn round(&self, store: &Store, drains: &Drains) -> Result<(), BrokerError> {
         let last = self.lock().next_ticket;
-        let done = self.grant_all(store).await;
+        let done = self.grant_all(store, drains).await;
         self.served.send_replace(last);
         done
     }
@@ -184,7 +185,7 @@ impl Dispatcher {
         self.matching.lock().idle(live, Instant::now())
     }
 
-    async fn grant_all(&self, store: &Store) -> Result<(), BrokerError> {
+    async fn grant_all(&self, store: &Store, drains: &Drains) -> Result<(), BrokerError> {
         let mut spare = PEEK_SPARE;
         loop {
             let mut tenants: Vec<(Tenant, Vec<Arc<WaitingAgent>>)> = Vec::new();
@@ -205,7 +206,8 @@ impl Dispatcher {
                 let is_part = jobs.len() >= most;
                 is_cut |= is_part;
                 hides_jobs |= is_part && most < PEEK_MAX && excludes_many(&jobs);
-                rounds.push(Round { tenant, agents, jobs });
+                let draining = drains.of(&tenant);
+                rounds.push(Round { tenant, agents, jobs, draining });
             }
             if self.grant(store, &rounds, is_cut, start).await? {
                 continue;
@@ -340,6 +342,8 @@ pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use rollmill_broker_client::{Capability, SizeClass};
 
     use super::*;
@@ -424,7 +428,8 @@ mod tests {
             let decided = |most: usize| -> Vec<(i64, u64)> {
                 let heads = queues.iter().flat_map(|jobs| jobs.iter().take(most).cloned());
                 let (tenant, jobs) = (Tenant::default(), heads.collect());
-                let round = Round { tenant, agents: agents.clone(), jobs };
+                let draining = HashSet::new();
+                let round = Round { tenant, agents: agents.clone(), jobs, draining };
                 let pairs = Matching::default().decide(&[round], seed);
                 pairs.into_iter().map(|(seq, agent)| (seq, agent.ticket)).collect()
             };

@@ -215,6 +215,12 @@ pub enum BrokerError {
     #[error("{}: agent {agent} is not quarantined; `rollmill-broker status` lists the agents", self.code())]
     NotQuarantined { agent: AgentId },
 
+    /// The broker knows no agent of this name. It forgets those that were silent for `keep_agents_seconds`.
+    ///
+    /// Do: List the agents with `rollmill-broker status` and correct the name; those of a fleet have its label in front.
+    #[error("{}: no agent is called {agent}; `rollmill-broker status` lists the agents", self.code())]
+    UnknownAgent { agent: AgentId },
+
     /// No valid token has this label.
     ///
     /// Do: List the tokens with `rollmill-broker tokens list` and correct the label.
@@ -404,6 +410,7 @@ rollmill_errors::coded! {
         Self::EpochsOpen { .. } => "BRK-064",
         Self::DiskFull { .. } => "BRK-065",
         Self::ForeignStore { .. } => "BRK-066",
+        Self::UnknownAgent { .. } => "BRK-067",
     }
 }
 

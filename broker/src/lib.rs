@@ -25,6 +25,7 @@ pub mod config;
 mod database;
 mod disk;
 mod dispatch;
+mod drains;
 pub mod embedded;
 pub mod error;
 mod hub;

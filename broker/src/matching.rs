@@ -4,7 +4,7 @@
 //! Everything here is memory of this replica. A replica that starts knows nothing, takes all durations to be equal and
 //! all keys to be missing, and learns from the jobs that it grants.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub(crate) struct Round {
     pub(crate) tenant: Tenant,
     pub(crate) agents: Vec<Arc<WaitingAgent>>,
     pub(crate) jobs: Vec<Candidate>,
+    /// Agents that were asked to leave.
+    pub(crate) draining: HashSet<AgentId>,
 }
 
 /// A job for an agent.
@@ -231,6 +233,7 @@ impl Matching {
                 speed: 1.0,
                 resident: resident.as_slice(),
                 since: agent.ticket as f64,
+                is_draining: rounds[*tenant].draining.contains(&agent.id),
             })
             .collect();
         let jobs: Vec<Job<'_>> = candidates
@@ -439,7 +442,7 @@ mod tests {
 
     fn round(agents: &[Arc<WaitingAgent>], jobs: Vec<Candidate>) -> Round {
         let tenant = agents.first().map_or_else(Tenant::default, |agent| agent.tenant.clone());
-        Round { tenant, agents: agents.to_vec(), jobs }
+        Round { tenant, agents: agents.to_vec(), jobs, draining: HashSet::new() }
     }
 
     fn decided(matching: &mut Matching, rounds: &[Round]) -> Vec<(i64, u64)> {

@@ -58,8 +58,8 @@ rollmill_service::metrics! {
         /// Epochs with unfinished jobs by what is expected of them, `in_time` or `at_risk`; absent while the database is
         /// unavailable.
         pub unfinished_epochs: IntGaugeVec[outlook],
-        /// Agents not in quarantine by state: `live`, or `silent`, which a broker heard of within a day but not
-        /// lately; absent while the database is unavailable.
+        /// Agents not in quarantine by state: `live`; `draining`, live still and asked to leave; or `silent`, which a broker
+        /// heard of within a day but not lately. Absent while the database is unavailable.
         pub agents: IntGaugeVec[state],
         /// Size of the database; absent while it is unavailable.
         pub database_bytes: IntGaugeVec,
@@ -168,11 +168,12 @@ impl Metrics {
         }
     }
 
-    /// Shows the agents seen within a day, those of them within `live`.
-    pub(crate) fn show_agents(&self, agents: &[Ability<Tenant>], live: Duration) {
+    /// Shows the agents seen within a day, those of them within `live`, and how many live ones were asked to leave besides.
+    pub(crate) fn show_agents(&self, agents: &[Ability<Tenant>], draining: usize, live: Duration) {
         let is_live = |agent: &&Ability<Tenant>| agent.seen_seconds <= live.as_secs_f64();
         let found = agents.iter().filter(is_live).count();
-        for (state, count) in [("live", found), ("silent", agents.len() - found)] {
+        let silent = agents.len() - found;
+        for (state, count) in [("live", found), ("draining", draining), ("silent", silent)] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.agents.with_label_values(&[state]).set(count);
         }

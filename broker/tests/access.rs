@@ -58,7 +58,7 @@ fn row(route: RouteName) -> Row {
             (ALL, Foreign::Empty)
         }
         RouteName::ReplayDead | RouteName::DropDead => (PRODUCERS, Foreign::Empty),
-        RouteName::Pardon => (OPERATORS, Foreign::Empty),
+        RouteName::Pardon | RouteName::Drain => (OPERATORS, Foreign::Empty),
         RouteName::ListTokens | RouteName::Audit => (OPERATORS, Foreign::Empty),
         RouteName::AddToken => (OPERATORS, Foreign::Own),
         RouteName::RotateToken | RouteName::RevokeToken | RouteName::ResumeToken => {

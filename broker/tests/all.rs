@@ -9,6 +9,7 @@ mod bench;
 mod changes;
 mod conformance;
 mod disk;
+mod drain;
 mod epochs;
 mod example;
 mod fuzz;

@@ -344,7 +344,11 @@ async fn ten_rejected_results_suspend_the_token_of_a_fleet() {
     assert_eq!(lab.view("farm").await.rejected, 0);
 }
 
-fn session(name: &str, installation: &Installation, replaces: Option<SessionId>) -> SessionRequest {
+pub(crate) fn session(
+    name: &str,
+    installation: &Installation,
+    replaces: Option<SessionId>,
+) -> SessionRequest {
     SessionRequest {
         agent: agent(name),
         installation: installation.clone(),

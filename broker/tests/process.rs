@@ -443,6 +443,16 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
         code == Some(1) && error.contains("BRK-027: agent nobody is not quarantined"),
         "{error}"
     );
+    let (code, _, error) = run(&["agents", "drain", "nobody"]);
+    assert!(code == Some(1) && error.contains("BRK-067: no agent is called nobody"), "{error}");
+    let (code, text, _) = run(&["agents", "drain", "a"]);
+    assert_eq!((code, text.as_str()), (Some(0), "a is asked to leave\n"));
+    let (_, table, _) = run(&["status"]);
+    assert!(table.contains(" (asked to leave by loopback)"), "{table}");
+    let (code, text, _) = run(&["agents", "drain", "a", "--undo"]);
+    assert_eq!((code, text.as_str()), (Some(0), "a gets jobs again\n"));
+    let (_, table, _) = run(&["status"]);
+    assert!(!table.contains("asked to leave"), "{table}");
     for limit in ["99999999999", "0", "-1"] {
         let (code, _, error) = run(&["jobs", "--limit", limit]);
         assert_eq!(code, Some(2), "{error}");

@@ -236,6 +236,7 @@ const COMMANDS: &[(&str, &[&[&str]])] = &[
             &["jobs"],
             &["dead-letters", "list"],
             &["pardon", "a"],
+            &["agents", "drain", "a"],
             &["doctor"],
             &["check"],
         ],

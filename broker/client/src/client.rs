@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::batches::batches;
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClientError,
+    AgentId, BATCH_MAX, ChangesRequest, ChangesResponse, ClaimRequest, ClaimResponse, ClientError,
     CloseEpochRequest, CompleteOutcome, CompleteRequest, CountResponse, Digest, EnqueueRequest,
     EpochOutcome, EpochQuery, EpochView, FailRequest, Grant, HeartbeatRequest, HeartbeatResponse,
     IdsRequest, Incarnation, JobId, JobView, NamedLeaseRequest, NamedLeaseResponse, NewJob,
@@ -368,9 +368,17 @@ impl Client {
 
     /// Waits for a job; `None` when there was none in the time asked for.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Option<Grant>, ClientError> {
+        Ok(self.claim_or_leave(request).await?.grant)
+    }
+
+    /// As [`Self::claim`], with whether somebody asked the agent to leave.
+    pub async fn claim_or_leave(
+        &self,
+        request: &ClaimRequest,
+    ) -> Result<ClaimResponse, ClientError> {
         let wait = Duration::from_millis(request.wait_ms);
         let call = Call::<routes::Claim>::new(&(), &NoQuery {}, request);
-        self.call(call, wait, |answer| Ok(answer.grant)).await
+        self.call(call, wait, Ok).await
     }
 
     /// Keeps leases alive; the answer names those that were lost.

@@ -12,6 +12,7 @@ mod client;
 mod error;
 mod ids;
 mod limits;
+mod make;
 mod names;
 mod operator;
 mod options;
@@ -45,7 +46,7 @@ pub use overview::{
     QueueOverview,
 };
 pub use size::SizeClass;
-pub use status::{AgentView, QueueView, StatusResponse};
+pub use status::{AgentView, DrainRequest, QueueView, StatusResponse};
 pub use types::*;
 
 /// Every struct of requests and answers, for pages.

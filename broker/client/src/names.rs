@@ -255,6 +255,8 @@ named! {
         Silent = "silent",
         /// It is live, and a producer has rejected a result of it since it was last pardoned.
         Suspect = "suspect",
+        /// It is live, and somebody asked it to leave.
+        Draining = "draining",
         /// It is live and works on a job.
         Working = "working",
         /// It is live and waits for a job.

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::client::Call;
 use crate::routes::{self, NoQuery};
 use crate::{
-    AgentId, AuditQuery, AuditResponse, AutoscaleResponse, Client, ClientError, EventsQuery,
-    HistoryResponse, JobId, JobView, ListQuery, NewToken, Overview, Rotation, StatusResponse,
-    TokenLabel, TokenSecret, TokenView,
+    AgentId, AuditQuery, AuditResponse, AutoscaleResponse, Client, ClientError, DrainRequest,
+    EventsQuery, HistoryResponse, JobId, JobView, ListQuery, NewToken, Overview, Rotation,
+    StatusResponse, TokenLabel, TokenSecret, TokenView,
 };
 
 impl Client {
@@ -59,6 +59,13 @@ impl Client {
     /// Ends an agent's quarantine; returns 1 if it was in one.
     pub async fn pardon(&self, agent: &AgentId) -> Result<u64, ClientError> {
         Ok(self.ask::<routes::Pardon>(agent, &NoQuery {}).await?.count)
+    }
+
+    /// Asks an agent to leave, or takes that back with `undo`; returns whether the broker knows the agent.
+    pub async fn drain(&self, agent: &AgentId, undo: bool) -> Result<bool, ClientError> {
+        let request = DrainRequest { undo };
+        let call = Call::<routes::Drain>::new(agent, &NoQuery {}, &request);
+        self.call(call, Duration::ZERO, |answer| Ok(answer.count > 0)).await
     }
 
     /// Every token that the caller may see, the oldest first.

@@ -53,13 +53,13 @@ wire! {
     pub struct AutoscaleResponse {
         /// The sum of `wanted` of all pools.
         pub wanted: u64,
-        /// Live agents that are not in quarantine.
+        /// Live agents that are not in quarantine and were not asked to leave.
         pub live: u64,
         /// One for each version and class with unfinished jobs.
         pub pools: Vec<PoolView>,
         /// Agents that may be stopped, in this order, while `wanted` others stay: they hold no lease, and have waited at the
         /// broker that answers for 60 s without a job. Those without a key in memory come first, then those that have waited
-        /// longest.
+        /// longest. Ask each to leave first: it may be granted a job at any time.
         pub removable: Vec<AgentId>,
     }
 }

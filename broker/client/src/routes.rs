@@ -12,12 +12,12 @@ use crate::rules::{At, Described, Form, Violation};
 use crate::{
     AgentId, ArtifactsResponse, AuditQuery, AuditResponse, AutoscaleResponse, ChangesRequest,
     ChangesResponse, ClaimRequest, ClaimResponse, CloseEpochRequest, Code, CompleteRequest,
-    CompleteResponse, CountResponse, Digest, EPOCH_MAX, EnqueueRequest, EpochQuery, EpochView,
-    EpochsResponse, EventsQuery, FailRequest, HeartbeatRequest, HeartbeatResponse, HistoryResponse,
-    IdError, IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse,
-    NewToken, OverviewEvents, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role,
-    Rotation, SessionRequest, SessionResponse, StatusResponse, TokenLabel, TokenSecret,
-    TokensResponse, WaitRequest, WaitResponse,
+    CompleteResponse, CountResponse, Digest, DrainRequest, EPOCH_MAX, EnqueueRequest, EpochQuery,
+    EpochView, EpochsResponse, EventsQuery, FailRequest, HeartbeatRequest, HeartbeatResponse,
+    HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest,
+    NamedLeaseResponse, NewToken, OverviewEvents, ProgressRequest, RejectRequest, RejectResponse,
+    ReleaseRequest, Role, Rotation, SessionRequest, SessionResponse, StatusResponse, TokenLabel,
+    TokenSecret, TokensResponse, WaitRequest, WaitResponse,
 };
 
 pub use crate::payloads::{
@@ -427,6 +427,11 @@ routes! {
 
     /// End an agent's quarantine. Returns 1 if it was in one, else 0.
     Pardon: Post "/v1/agents/{agent}/pardon" (AgentId), NoQuery, Empty => Json<CountResponse>,
+        OPERATORS, Bounded, [];
+
+    /// Ask an agent to leave: it is granted nothing more, finishes or returns what it holds, and exits. Or take that back.
+    /// A new start of the agent is free again, if it opens a session. Returns 1 if the broker knows the agent, else 0.
+    Drain: Post "/v1/agents/{agent}/drain" (AgentId), NoQuery, Json<DrainRequest> => Json<CountResponse>,
         OPERATORS, Bounded, [];
 
     /// List the tokens of the caller's tenant; of all tenants for an operator of the tenant `default`.

@@ -56,5 +56,17 @@ wire! {
         pub rejected: u32,
         /// Whether it can claim nothing until an operator pardons it.
         pub quarantined: bool,
+        /// Label of the token of whoever asked it to leave; null while nobody has. It can claim nothing then.
+        #[serde(default)]
+        pub draining_by: Option<String>,
+    }
+
+    /// What an agent is asked.
+    #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct DrainRequest {
+        /// Takes it back: the agent gets jobs again. One that has left already does not come back by that.
+        #[serde(default)]
+        pub undo: bool,
     }
 }

@@ -342,6 +342,12 @@ wire! {
     pub struct ClaimResponse {
         /// The job; null when there was none in the time.
         pub grant: Option<Grant>,
+        /// As in the answer to a heartbeat. The broker answers claims of such an agent without a job, within 1 s.
+        #[serde(default)]
+        pub drain: bool,
+        /// As in the answer to a heartbeat.
+        #[serde(default)]
+        pub drain_by: Option<String>,
     }
 
     /// A job leased to an agent.
@@ -394,6 +400,13 @@ wire! {
         pub cancel: Vec<LeaseRef>,
         /// Send heartbeats at least this often: a quarter of a lease.
         pub every_ms: u64,
+        /// Somebody asked the agent to leave: it gets no more jobs, and exits once it has finished or returned what it
+        /// holds. False while nobody has, once that was taken back, and for up to 2 s at a replica that does not know yet.
+        #[serde(default)]
+        pub drain: bool,
+        /// Label of the token of whoever asked; null while `drain` is false.
+        #[serde(default)]
+        pub drain_by: Option<String>,
     }
 
     /// How far the work on a job is.
@@ -548,50 +561,5 @@ wire! {
         pub code: String,
         /// For people.
         pub message: String,
-    }
-}
-
-impl NewJob {
-    /// A job of rank and class 0 without deadline or labels.
-    pub fn new(epoch: u64, kind: &KindName, version: KindName, input: Digest) -> Self {
-        Self {
-            id: JobId::new(epoch, kind, input),
-            version,
-            rank: 0,
-            class: SizeClass::SMALLEST,
-            deadline_unix_seconds: None,
-            hard_limit_seconds: None,
-            labels: BTreeMap::new(),
-        }
-    }
-}
-
-impl ClaimRequest {
-    /// A claim by an agent of class 0 that waits as long as the broker lets it and says nothing about
-    /// itself.
-    pub fn new(agent: AgentId, capabilities: Vec<Capability>) -> Self {
-        let info = serde_json::Value::Null;
-        Self {
-            agent,
-            capabilities,
-            class: SizeClass::SMALLEST,
-            wait_ms: WAIT_MS_MAX,
-            info,
-            session: None,
-        }
-    }
-}
-
-impl Grant {
-    /// The lease, as its holder names it in later requests.
-    pub fn lease(&self) -> LeaseRef {
-        LeaseRef { job: self.job.clone(), lease_epoch: self.lease_epoch }
-    }
-}
-
-impl CompleteRequest {
-    /// The result of an agent that says nothing about its work.
-    pub const fn new(agent: AgentId, lease: LeaseRef, result: Digest) -> Self {
-        Self { agent, lease, result, stats: serde_json::Value::Null }
     }
 }

@@ -171,6 +171,7 @@ async fn operators_routes(
         ("replay", client.replay(ids).await.map(drop)),
         ("drop_dead", client.drop_dead(ids).await.map(drop)),
         ("pardon", client.pardon(&agent).await.map(drop)),
+        ("drain", client.drain(&agent, false).await.map(drop)),
         ("tokens", client.tokens().await.map(drop)),
         ("add_token", client.add_token(&token).await.map(drop)),
         ("rotate_token", client.rotate_token(&label, &Rotation::default()).await.map(drop)),

@@ -1,7 +1,7 @@
 //! What can happen in a state, and what it leads to.
 
 use rollmill_broker_client::{EpochState, FailureClass, JobState, LeaseEpoch, SizeClass};
-use rollmill_broker_rules::{Answer, Deadline, Event, Offered, Row, Step, Stored};
+use rollmill_broker_rules::{Answer, Deadline, Event, Offered, Row, Step, Stored, decide};
 
 use crate::monitor::{self, Happening};
 use crate::state::{Agent, JobRow, Memory, Proof, State};
@@ -37,6 +37,11 @@ pub enum Action {
     // An operator.
     Pardon {
         agent: Agent,
+    },
+    /// The agent is asked to leave, or `undo`: that is taken back.
+    Drain {
+        agent: Agent,
+        undo: bool,
     },
     // An agent, under a lease that it has or had.
     Heartbeat {
@@ -146,10 +151,13 @@ pub(crate) fn possible(model: &Model, state: &State, actions: &mut Vec<Action>) 
         let is_holder = |row: &JobRow| row.lease.as_ref().is_some_and(|l| l.holder == agent);
         match state.is_quarantined(model.bounds, agent) {
             true => actions.push(Action::Pardon { agent }),
-            false if state.jobs.iter().flatten().any(is_holder) => {
+            false if state.is_draining(agent) || state.jobs.iter().flatten().any(is_holder) => {
                 actions.push(Action::Restart { agent });
             }
             false => {}
+        }
+        if model.bounds.has_drains {
+            actions.push(Action::Drain { agent, undo: state.is_draining(agent) });
         }
     }
     match state.epoch {
@@ -277,6 +285,11 @@ impl Doing<'_> {
                 self.state.rejected[usize::from(agent)] = 0;
                 Some(())
             }
+            Action::Drain { agent, undo } => {
+                (self.before.is_draining(agent) == undo).then_some(())?;
+                self.state.draining[usize::from(agent)] = !undo;
+                Some(())
+            }
             Action::Restart { agent } => self.restart(agent),
             Action::Expire { job } => self.expire(job),
             Action::Promote { job } => {
@@ -344,7 +357,8 @@ impl Doing<'_> {
                 };
                 self.state.brokers[broker] = Memory::Nothing;
                 let is_quarantined = self.before.is_quarantined(self.model.bounds, agent);
-                self.one(job, &Event::Claim { agent, is_quarantined }).map(drop)
+                let is_draining = self.before.is_draining(agent);
+                self.one(job, &Event::Claim { agent, is_quarantined, is_draining }).map(drop)
             }
             Action::Judge { broker } => {
                 let memory = self.before.brokers[broker];
@@ -410,8 +424,10 @@ impl Doing<'_> {
         Some(())
     }
 
+    /// A new start is free: whoever asked the one before to leave has what was asked for.
     fn restart(&mut self, agent: Agent) -> Option<()> {
         let is_quarantined = self.before.is_quarantined(self.model.bounds, agent);
+        self.state.draining[usize::from(agent)] &= is_quarantined;
         for job in 0..self.before.jobs.len() {
             if self.before.jobs[job].is_some() {
                 self.one(job, &Event::Restart { agent, is_quarantined })?;
@@ -429,8 +445,11 @@ impl Doing<'_> {
     fn forgive(&mut self, job: usize) -> Option<()> {
         let row = self.before.jobs[job].as_ref()?;
         let bounds = self.model.bounds;
-        let mut free =
-            agents().filter(|agent| !self.before.is_quarantined(bounds, *agent)).peekable();
+        let may_claim = |agent: &Agent| {
+            let is_quarantined = self.before.is_quarantined(bounds, *agent);
+            decide::may_claim(is_quarantined, self.before.is_draining(*agent))
+        };
+        let mut free = agents().filter(may_claim).peekable();
         let nobody_is_left =
             free.peek().is_some() && free.all(|agent| row.excluded.contains(&agent));
         self.one(job, &Event::Forgive { nobody_is_left }).map(drop)
@@ -481,7 +500,7 @@ pub(crate) fn cannot_complete(model: &Model, state: &State, job: usize) -> bool 
 }
 
 /// Whether an action is one that happens when nothing goes wrong any more: replicas and agents work, an operator
-/// pardons, and nobody interferes.
+/// pardons and takes back what agents were asked, and nobody interferes.
 pub(crate) fn is_calm(model: &Model, state: &State, action: Action) -> bool {
     match action {
         Action::Enqueue { job } => state.jobs[job].is_none(),
@@ -494,6 +513,7 @@ pub(crate) fn is_calm(model: &Model, state: &State, action: Action) -> bool {
         | Action::Upload { .. }
         | Action::Forgive { .. }
         | Action::Pardon { .. }
+        | Action::Drain { undo: true, .. }
         | Action::Sweep => true,
         Action::Offer { job, agent, lease_epoch, proof } => {
             let row = state.jobs[job].as_ref();

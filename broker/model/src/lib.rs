@@ -46,6 +46,8 @@ pub struct Bounds {
     pub rejections_max: u8,
     /// Jobs have a deadline, which may pass.
     pub has_deadlines: bool,
+    /// Operators ask agents to leave, and take that back.
+    pub has_drains: bool,
     /// Agents of Aztec's prover nodes take up leases that have expired.
     pub has_resume: bool,
     /// Other events come between the two transactions of a completion that a lane leaves alone.
@@ -63,6 +65,7 @@ impl Bounds {
         leases_in_all: 2,
         rejections_max: 1,
         has_deadlines: false,
+        has_drains: false,
         has_resume: false,
         has_gap: true,
         is_symmetric: true,
@@ -80,6 +83,9 @@ impl Bounds {
         has_gap: false,
         ..Self::BROAD
     };
+
+    /// One job, and agents that are asked to leave.
+    pub const LEAVING: Self = Self { jobs: 1, has_drains: true, ..Self::BROAD };
 
     /// Two jobs with more leases: some minutes and some gigabytes.
     pub const LARGE: Self = Self { leases_in_all: 3, rejections_max: 2, ..Self::BROAD };

@@ -44,6 +44,7 @@ rules! {
     FreshLease = "no number of a lease is issued twice";
     Banned = "a rejected result is not accepted again until the budget is renewed";
     Quarantined = "an agent in quarantine gets no lease, and its results are not accepted";
+    Draining = "an agent that was asked to leave gets no lease";
     Honest = "what is answered is what happened";
     Blame = "an agent is charged only for its own result that was read and rejected";
     Unkept = "an event that is rejected changes nothing, but for a holder that repeats a rejected result";
@@ -69,13 +70,14 @@ type Check = (Rule, fn(&Happening<'_>) -> bool);
 
 /// The rule that an event broke.
 pub(crate) fn of_event(happening: &Happening<'_>) -> Option<Rule> {
-    let checks: [Check; 12] = [
+    let checks: [Check; 13] = [
         (Rule::OneResult, one_result),
         (Rule::Fence, fence),
         (Rule::OneLease, one_lease),
         (Rule::FreshLease, fresh_lease),
         (Rule::Banned, banned),
         (Rule::Quarantined, quarantined),
+        (Rule::Draining, draining),
         (Rule::Honest, honest),
         (Rule::Blame, blame),
         (Rule::Unkept, unkept),
@@ -139,6 +141,11 @@ fn quarantined(h: &Happening<'_>) -> bool {
         Event::Claim { is_quarantined, .. } => !(*is_quarantined && is_granted),
         _ => accepted(h).is_none_or(|offered| !offered.is_quarantined),
     }
+}
+
+fn draining(h: &Happening<'_>) -> bool {
+    let is_granted = matches!(h.answer, Ok(Answer::Granted(Some(_))));
+    !matches!(h.event, Event::Claim { is_draining: true, .. }) || !is_granted
 }
 
 fn honest(h: &Happening<'_>) -> bool {

@@ -57,6 +57,8 @@ pub struct State {
     pub epoch: EpochState,
     /// Rejected results of each agent.
     pub rejected: [u8; AGENTS],
+    /// Whether each agent was asked to leave.
+    pub draining: [bool; AGENTS],
     pub brokers: Vec<Memory>,
     /// No part of the broker: the results that the producer rejected since each job's budget was last renewed.
     pub banned: Vec<Vec<Proof>>,
@@ -70,6 +72,7 @@ impl State {
             jobs: vec![None; bounds.jobs],
             epoch: EpochState::Open,
             rejected: [0; AGENTS],
+            draining: [false; AGENTS],
             brokers: vec![Memory::Nothing; bounds.brokers],
             banned: vec![Vec::new(); bounds.jobs],
             broken: None,
@@ -79,6 +82,11 @@ impl State {
     /// Whether an agent is in quarantine.
     pub fn is_quarantined(&self, bounds: Bounds, agent: Agent) -> bool {
         self.rejected.get(usize::from(agent)).is_some_and(|count| *count >= bounds.rejections_max)
+    }
+
+    /// Whether an agent was asked to leave.
+    pub fn is_draining(&self, agent: Agent) -> bool {
+        self.draining.get(usize::from(agent)).is_some_and(|is_draining| *is_draining)
     }
 
     /// Whether a job may still lose its lease or its result.
@@ -120,6 +128,7 @@ impl State {
         let other = |agent: &mut Agent| *agent = 1 - *agent;
         let mut state = self.clone();
         state.rejected.swap(0, 1);
+        state.draining.swap(0, 1);
         for row in state.jobs.iter_mut().flatten() {
             row.lease.iter_mut().for_each(|lease| other(&mut lease.holder));
             row.made.iter_mut().for_each(|made| other(&mut made.agent));

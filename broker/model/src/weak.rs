@@ -41,6 +41,11 @@ pub const WEAKNESSES: &[Weakness] = &[
         claim_for_any,
         Finding::Breaks(Rule::Quarantined),
     ),
+    weakness(
+        "a claim does not look at who is to leave",
+        claim_for_the_draining,
+        Finding::Breaks(Rule::Draining),
+    ),
     weakness("the last result stays", last_result, Finding::Breaks(Rule::OneResult)),
     weakness("a cancelled job takes a result", take_cancelled, Finding::Breaks(Rule::Table)),
     weakness("a late result overwrites a rejection", overwrite, Finding::Breaks(Rule::Banned)),
@@ -115,7 +120,18 @@ fn claim_uncounted(row: &JobRow, event: &E) -> S {
 
 fn claim_for_any(row: &JobRow, event: &E) -> S {
     match *event {
-        Event::Claim { agent, .. } => step(row, &Event::Claim { agent, is_quarantined: false }),
+        Event::Claim { agent, is_draining, .. } => {
+            step(row, &Event::Claim { agent, is_quarantined: false, is_draining })
+        }
+        _ => step(row, event),
+    }
+}
+
+fn claim_for_the_draining(row: &JobRow, event: &E) -> S {
+    match *event {
+        Event::Claim { agent, is_quarantined, .. } => {
+            step(row, &Event::Claim { agent, is_quarantined, is_draining: false })
+        }
         _ => step(row, event),
     }
 }

@@ -10,8 +10,9 @@ use rollmill_broker_model::{Bounds, Exploration, Model, Rule, explore};
 use rollmill_broker_rules::states::TRANSITIONS;
 use stateright::{Checker, HasDiscoveries, Model as _};
 
-/// What is explored: two jobs, and one in more depth.
-const ALL: [(&str, Bounds); 2] = [("two jobs", Bounds::BROAD), ("one job", Bounds::DEEP)];
+/// What is explored: two jobs, one in more depth, and one with agents that are asked to leave.
+const ALL: [(&str, Bounds); 3] =
+    [("two jobs", Bounds::BROAD), ("one job", Bounds::DEEP), ("leaving", Bounds::LEAVING)];
 
 /// The graphs of [`ALL`].
 fn explored() -> &'static [Exploration] {
@@ -98,13 +99,13 @@ fn finds(weakness: &Weakness, bounds: Bounds) -> bool {
 /// that; both find the same moves, and nothing else.
 #[test]
 fn names_make_no_difference() {
-    let named = |is_symmetric| {
-        let small = Bounds { leases: 2, leases_in_all: 2, has_resume: false, ..Bounds::DEEP };
-        explore(&Model::new(Bounds { is_symmetric, ..small }))
-    };
-    let (one, all) = (named(true), named(false));
-    assert!(one.states < all.states);
-    assert_eq!(one.moves, all.moves);
-    assert_eq!((one.broken, one.lost.len()), (0, 0));
-    assert_eq!((all.broken, all.lost.len()), (0, 0));
+    let deep = Bounds { leases: 2, leases_in_all: 2, has_resume: false, ..Bounds::DEEP };
+    for small in [deep, Bounds::LEAVING] {
+        let named = |is_symmetric| explore(&Model::new(Bounds { is_symmetric, ..small }));
+        let (one, all) = (named(true), named(false));
+        assert!(one.states < all.states, "{small:?}");
+        assert_eq!(one.moves, all.moves, "{small:?}");
+        assert_eq!((one.broken, one.lost.len()), (0, 0), "{small:?}");
+        assert_eq!((all.broken, all.lost.len()), (0, 0), "{small:?}");
+    }
 }

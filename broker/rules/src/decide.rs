@@ -16,6 +16,11 @@ pub fn holds<A: PartialEq>(
     holder == Some(agent) && present == named
 }
 
+/// Whether an agent gets leases. One that was asked to leave keeps those that it has, and its results count.
+pub fn may_claim(is_quarantined: bool, is_draining: bool) -> bool {
+    !is_quarantined && !is_draining
+}
+
 /// What a completion finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {

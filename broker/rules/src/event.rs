@@ -18,8 +18,9 @@ pub enum Event<A, D> {
         epoch: EpochState,
         input_is_readable: bool,
     },
-    /// A replica leases the job to an agent for which it found the job before.
-    Claim { agent: A, is_quarantined: bool },
+    /// A replica leases the job to an agent for which it found the job before. `is_draining`: the agent was asked to
+    /// leave.
+    Claim { agent: A, is_quarantined: bool, is_draining: bool },
     /// An agent says that it still works on the job.
     Heartbeat { agent: A, lease_epoch: LeaseEpoch },
     /// A lane offers a result together with others. What is not as usual is left to [`Event::Complete`].

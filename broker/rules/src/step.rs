@@ -50,7 +50,9 @@ impl<A: Clone + PartialEq, D: Clone + PartialEq> Doing<A, D> {
             Event::Enqueue { class, deadline, epoch, input_is_readable } => {
                 self.enqueue(*class, *deadline, *epoch, *input_is_readable)
             }
-            Event::Claim { agent, is_quarantined } => Ok(self.claim(agent, *is_quarantined)),
+            Event::Claim { agent, is_quarantined, is_draining } => {
+                Ok(self.claim(agent, decide::may_claim(*is_quarantined, *is_draining)))
+            }
             Event::Heartbeat { agent, lease_epoch } => Ok(self.heartbeat(agent, *lease_epoch)),
             Event::CompleteMany(offered) => Ok(self.complete_many(offered)),
             Event::Complete(offered) => self.complete(offered),
@@ -115,9 +117,9 @@ impl<A: Clone + PartialEq, D: Clone + PartialEq> Doing<A, D> {
         Ok(Answer::Enqueued(self.row.state))
     }
 
-    fn claim(&mut self, agent: &A, is_quarantined: bool) -> Answer {
+    fn claim(&mut self, agent: &A, may_claim: bool) -> Answer {
         let row = &mut self.row;
-        if row.state != JobState::Ready || row.deadline == Deadline::Passed || is_quarantined {
+        if row.state != JobState::Ready || row.deadline == Deadline::Passed || !may_claim {
             return Answer::Granted(None);
         }
         let lease_epoch = LeaseEpoch(row.lease_epoch.0 + 1);

@@ -36,7 +36,7 @@ impl<'a> Idle<'a> {
     pub(crate) fn new(view: &'a View<'a>, random: u64) -> Self {
         let mut places: HashMap<(usize, u64, &[usize]), usize> = HashMap::new();
         let mut kinds: Vec<VecDeque<&Agent<'_>>> = Vec::new();
-        for agent in view.agents {
+        for agent in view.agents.iter().filter(|agent| !agent.is_draining) {
             let kind = (agent.ability, agent.speed.to_bits(), agent.resident);
             let place = *places.entry(kind).or_insert_with(|| {
                 kinds.push(VecDeque::new());

@@ -36,7 +36,8 @@ pub const SPECULATION_SHARE: f64 = 0.1;
 ///   at the time of the others, so it has saved nothing up.
 /// - **Job**: the oldest epoch, then the highest rank. Among equals the one that waits longest, where a job whose key the
 ///   chosen agent lacks counts as [`PATIENCE`] seconds younger.
-/// - **Agent**: the earliest expected finish, which counts the loading of the key; then the one that waits longest.
+/// - **Agent**: the earliest expected finish, which counts the loading of the key; then the one that waits longest. None
+///   that was asked to leave.
 /// - **Second leases** go to agents that are idle after that: see [`Decisions::second_leases`].
 pub fn schedule(view: &View<'_>, now: f64, random: u64) -> Decisions {
     let forecasts = forecast::epochs(view, now);

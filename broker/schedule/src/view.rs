@@ -105,6 +105,8 @@ pub struct Agent<'a> {
     pub resident: &'a [usize],
     /// Since when it waits.
     pub since: f64,
+    /// It was asked to leave, so it gets nothing more.
+    pub is_draining: bool,
 }
 
 /// A ready job.

@@ -1,6 +1,7 @@
 //! Requests of agents: claims, heartbeats and reports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollmill_broker_client::routes::{
     Claim, Complete, Fail, Heartbeat, OpenSession, Progress, Release,
@@ -18,21 +19,36 @@ use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
 use crate::store::{Arrival, Opening};
 
+/// How long a claim waits of an agent that was asked to leave: one of a release that does not know what that is claims
+/// again at once.
+const LEAVING_WAIT: Duration = Duration::from_secs(1);
+
 pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
     let (bearer, mut request) = (&call.bearer, call.body);
     let tenant = &bearer.tenant;
     request.agent = shared.identity(bearer, &request.agent)?;
     shared.sightings.admit(&shared.lanes, &shared.store, bearer, &request).await?;
-    let shutdown = shared.shutdown.clone();
+    let (store, hub, drains) = (&shared.store, &shared.hub, &shared.drains);
+    let wait = wait_of(request.wait_ms);
+    if let Some(by) = drains.asked_by(store, tenant, &request.agent).await? {
+        shared.shutdown.within(wait.min(LEAVING_WAIT)).await;
+        return Ok(ClaimResponse { grant: None, drain: true, drain_by: Some(by) });
+    }
     let limit = async {
         tokio::select! {
-            () = tokio::time::sleep(wait_of(request.wait_ms)) => {}
-            () = shutdown.started() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = shared.shutdown.started() => {}
+            () = drains.until(tenant, &request.agent) => {}
         }
     };
-    let (store, hub) = (&shared.store, &shared.hub);
     let grant = shared.dispatcher.wait(store, hub, tenant, &request, limit).await?;
-    Ok(ClaimResponse { grant })
+    let drain_by = match &grant {
+        // Its heartbeats tell it.
+        Some(_) => None,
+        // If that fails, its next claim tells it.
+        None => drains.asked_by(store, tenant, &request.agent).await.unwrap_or_default(),
+    };
+    Ok(ClaimResponse { grant, drain: drain_by.is_some(), drain_by })
 }
 
 /// Opens a session. What the agent says about itself is kept as its `info`, which people see.
@@ -68,6 +84,9 @@ pub(super) async fn open_session(
         replaces: request.replaces,
     };
     let opened = shared.sightings.open(&shared.store, &opening).await?;
+    if opening.replaces.is_none() {
+        shared.drains.remove(&bearer.tenant, &agent);
+    }
     if opened.returned > 0 {
         shared.metrics.ended(Ended::With(AttemptOutcome::Released), opened.returned);
         shared.hub.became_ready();
@@ -83,11 +102,20 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Ans
     let (tenant, mut request) = (&call.bearer.tenant, call.body);
     request.agent = shared.identity(&call.bearer, &request.agent)?;
     shared.sightings.touch(tenant, &request.agent);
+    let agent = request.agent.clone();
     let cancel = shared.lanes.heartbeat(tenant, request).await?;
     shared.metrics.fenced(Fenced::Heartbeat, cancel.len() as u64);
     // Four heartbeats per lease: three may be lost.
     let every = shared.store.rules().lease / 4;
-    Ok(HeartbeatResponse { cancel, every_ms: u64::try_from(every.as_millis()).unwrap_or(1000) })
+    // The leases are kept, so the beat is answered whether or not the row can be read.
+    let asked = shared.drains.asked_by(&shared.store, tenant, &agent).await;
+    let drain_by = asked.unwrap_or_default();
+    Ok(HeartbeatResponse {
+        cancel,
+        every_ms: u64::try_from(every.as_millis()).unwrap_or(1000),
+        drain: drain_by.is_some(),
+        drain_by,
+    })
 }
 
 pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answer<Progress> {

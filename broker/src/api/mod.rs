@@ -84,6 +84,7 @@ fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
         RouteName::ReplayDead => at::<routes::ReplayDead, _, _>(router, operators::replay_dead),
         RouteName::DropDead => at::<routes::DropDead, _, _>(router, operators::drop_dead),
         RouteName::Pardon => at::<routes::Pardon, _, _>(router, operators::pardon),
+        RouteName::Drain => at::<routes::Drain, _, _>(router, operators::drain),
         RouteName::ListTokens => at::<routes::ListTokens, _, _>(router, access::list),
         RouteName::AddToken => at::<routes::AddToken, _, _>(router, access::add),
         RouteName::RotateToken => at::<routes::RotateToken, _, _>(router, access::rotate),

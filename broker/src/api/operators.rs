@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rollmill_broker_client::routes::{
-    Autoscale, DropDead, History, List, OpenApi, Pardon, ReplayDead, Status,
+    Autoscale, Drain, DropDead, History, List, OpenApi, Pardon, ReplayDead, Status,
 };
 use rollmill_broker_client::{CountResponse, HistoryResponse, JobsResponse, StatusResponse};
 
@@ -62,4 +62,15 @@ pub(super) async fn drop_dead(shared: Arc<Shared>, call: Call<DropDead>) -> Answ
 pub(super) async fn pardon(shared: Arc<Shared>, call: Call<Pardon>) -> Answer<Pardon> {
     let count = shared.store.pardon(&*call.bearer, &call.parameter).await?;
     Ok(CountResponse { count })
+}
+
+pub(super) async fn drain(shared: Arc<Shared>, call: Call<Drain>) -> Answer<Drain> {
+    let (tenant, agent, undo) = (&call.bearer.tenant, &call.parameter, call.body.undo);
+    let is_known = shared.store.drain(&*call.bearer, agent, undo).await?;
+    match undo {
+        true => shared.drains.remove(tenant, agent),
+        false if is_known => shared.drains.add(tenant, agent),
+        false => {}
+    }
+    Ok(CountResponse { count: u64::from(is_known) })
 }

@@ -214,6 +214,7 @@ fn state(agent: &SeenAgent) -> AgentState {
         SeenAgent { is_gone: true, .. } => AgentState::Gone,
         SeenAgent { is_live: false, .. } => AgentState::Silent,
         SeenAgent { rejected: 1.., .. } => AgentState::Suspect,
+        SeenAgent { is_draining: true, .. } => AgentState::Draining,
         SeenAgent { leases: 0, .. } => AgentState::Idle,
         _ => AgentState::Working,
     }
@@ -294,6 +295,7 @@ mod tests {
             rejected: 0,
             leases: 0,
             is_quarantined: false,
+            is_draining: false,
             is_live: true,
             is_gone: false,
             seen_unix_seconds: 990,
@@ -374,7 +376,8 @@ mod tests {
             ),
             (SeenAgent { is_live: false, is_gone: true, ..agent("a") }, "gone"),
             (SeenAgent { is_live: false, rejected: 1, ..agent("a") }, "silent"),
-            (SeenAgent { rejected: 1, leases: 1, ..agent("a") }, "suspect"),
+            (SeenAgent { rejected: 1, leases: 1, is_draining: true, ..agent("a") }, "suspect"),
+            (SeenAgent { leases: 1, is_draining: true, ..agent("a") }, "draining"),
             (SeenAgent { leases: 1, ..agent("a") }, "working"),
             (agent("a"), "idle"),
         ] {

@@ -1,7 +1,7 @@
 -- agents.sql: agents seen within a day, the latest first. The tenant is hidden from the planner, so that leases are
 -- found by their holder.
 --   $1 tenant
-SELECT a.id, a.info::text AS info, a.rejected, a.quarantined_at IS NOT NULL AS quarantined,
+SELECT a.id, a.info::text AS info, a.rejected, a.quarantined_at IS NOT NULL AS quarantined, a.draining_by,
        extract(epoch FROM now() - a.last_seen_at)::float8 AS last_seen_seconds,
        (SELECT count(*) FROM job j
         WHERE j.tenant || '' = a.tenant AND j.state = 'leased' AND j.lease_holder = a.id) AS leases

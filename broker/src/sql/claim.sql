@@ -1,7 +1,7 @@
 -- claim.sql: leases chosen jobs to chosen agents. A job that another broker took meanwhile is
--- passed over, and so are one whose deadline has passed and one whose agent is in quarantine. The state is hidden
--- from the planner, so that jobs are found by key whatever the statistics say. hard_limit_seconds is the limit of
--- jobs that name none.
+-- passed over, and so are one whose deadline has passed and one whose agent is in quarantine or was asked to leave.
+-- The state is hidden from the planner, so that jobs are found by key whatever the statistics say. hard_limit_seconds
+-- is the limit of jobs that name none.
 --   $1 jobs
 --   $2 agents
 --   $3 lease
@@ -30,7 +30,7 @@ WITH chosen AS MATERIALIZED (
     WHERE job.seq = free.seq AND job.state || '' = 'ready'
       AND NOT EXISTS (SELECT 1 FROM agent
                       WHERE agent.tenant = free.tenant AND agent.id = chosen.agent
-                        AND agent.quarantined_at IS NOT NULL)
+                        AND (agent.quarantined_at IS NOT NULL OR agent.draining_by IS NOT NULL))
     RETURNING job.seq, job.id, version, lease_epoch, lease_holder,
               extract(epoch FROM deadline_at)::bigint AS deadline,
               labels ->> 'traceparent' AS traceparent,

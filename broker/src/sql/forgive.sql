@@ -8,7 +8,7 @@ WITH held AS (
            count(a.id) > 0 AND bool_and(a.id = ANY (j.excluded_agents)) AS stuck
     FROM job j
     LEFT JOIN agent a
-      ON a.tenant = j.tenant AND a.quarantined_at IS NULL AND a.class >= j.class
+      ON a.tenant = j.tenant AND a.quarantined_at IS NULL AND a.draining_by IS NULL AND a.class >= j.class
      AND a.last_seen_at > now() - make_interval(secs => $1)
      AND a.able @> ARRAY[j.kind || '/' || j.version]
     WHERE j.seq = ANY (ARRAY(

@@ -4,7 +4,7 @@
 --   $2 live
 --   $3 gone
 --   $4 most
-SELECT a.id, a.info::text AS info, a.rejected, a.quarantined, a.live, a.gone,
+SELECT a.id, a.info::text AS info, a.rejected, a.quarantined, a.draining, a.live, a.gone,
        (extract(epoch FROM a.last_seen_at))::bigint AS seen_seconds,
        (SELECT count(*) FROM job AS j
         WHERE j.tenant || '' = a.tenant AND j.state = 'leased' AND j.lease_holder = a.id) AS leases,
@@ -16,6 +16,7 @@ FROM (
            count(*) FILTER (WHERE s.quarantined) OVER () AS quarantined_count
     FROM (
         SELECT tenant, id, info, rejected, last_seen_at, quarantined_at IS NOT NULL AS quarantined,
+               draining_by IS NOT NULL AS draining,
                last_seen_at > now() - make_interval(secs => $2::bigint / 1000.0) AS live,
                last_seen_at < now() - make_interval(secs => $3::bigint / 1000.0) AS gone
         FROM agent

@@ -1,12 +1,14 @@
 -- session_open.sql: opens an agent's session, unless another installation is alive under its identity. The session that
 -- the same installation had ends: its leases return to the queue, and nobody is blamed. A lease whose job is locked is
--- left to expire. Returns nothing where the agent's row is new; then the caller has nothing to supersede.
+-- left to expire. An agent that has started is free again, if it was asked to leave: fresh says that the process had no
+-- session before. Returns nothing where the agent's row is new; then the caller has nothing to supersede.
 --   $1 tenant
 --   $2 agent
 --   $3 session
 --   $4 installation
 --   $5 live
 --   $6 outcome
+--   $7 fresh
 WITH before AS MATERIALIZED (
     SELECT session, installation,
            installation IS NULL OR installation = $4 OR session IS NULL
@@ -31,7 +33,9 @@ WITH before AS MATERIALIZED (
     FROM held
     WHERE attempt.job = held.seq AND attempt.lease_epoch = held.lease_epoch AND attempt.outcome = 'running'
 ), opened AS (
-    UPDATE agent SET session = $3, installation = $4, session_at = now(), last_seen_at = now()
+    UPDATE agent
+    SET session = $3, installation = $4, session_at = now(), last_seen_at = now(),
+        draining_by = CASE WHEN $7 THEN NULL ELSE agent.draining_by END
     FROM before
     WHERE agent.tenant = $1 AND agent.id = $2 AND before.free
     RETURNING agent.id

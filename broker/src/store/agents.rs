@@ -9,12 +9,16 @@ use sqlx::PgConnection;
 
 use super::audit::By;
 use super::sql::{
-    AgentAbilities, AgentAdmit, AgentCharge, AgentPardon, AgentSeen, Agents, AgentsBusy,
-    DeviceAgents, DeviceCharge, SessionOf, SessionOpen, SessionRow, Statement, TokenCharge,
+    AgentAbilities, AgentAdmit, AgentCharge, AgentDrain, AgentDraining, AgentPardon, AgentSeen,
+    Agents, AgentsBusy, AgentsDraining, DeviceAgents, DeviceCharge, DrainRow, SessionOf,
+    SessionOpen, SessionRow, Statement, TokenCharge,
 };
 use super::{Store, Tenant, corrupt};
 use crate::ability::Ability;
 use crate::error::BrokerError;
+
+/// Most agents that are read as those that were asked to leave. For others `claim.sql` alone keeps jobs from them.
+const DRAINING_MAX: i64 = 20_000;
 
 /// An agent that asks for work, under the identity that its token gives it.
 #[derive(Clone, Debug)]
@@ -98,7 +102,8 @@ impl Store {
         let live = self.rules.live;
         let open = || {
             let outcome = AttemptOutcome::Released;
-            SessionOpen { tenant, agent, session, installation, live, outcome }
+            let fresh = replaces.is_none();
+            SessionOpen { tenant, agent, session, installation, live, outcome, fresh }
         };
         let token = Some(arrival.token.as_str());
         let mut tx = self.pool.begin().await?;
@@ -184,7 +189,45 @@ impl Store {
         Ok(pardoned.len() as u64)
     }
 
-    /// What the agents seen within a day and not in quarantine can do, of every tenant.
+    /// Asks an agent to leave, or takes that back with `undo`. Returns whether the agent is known.
+    pub async fn drain<'a>(
+        &self,
+        by: impl Into<By<'a>>,
+        agent: &AgentId,
+        undo: bool,
+    ) -> Result<bool, BrokerError> {
+        let by = by.into();
+        let mut tx = self.pool.begin().await?;
+        let asks = (!undo).then_some(by.label);
+        let asked = AgentDrain { tenant: by.tenant, agent, by: asks }.optional(&mut *tx).await?;
+        let Some(DrainRow { changed }) = asked else { return Ok(false) };
+        if changed {
+            let action = if undo { "undo drain" } else { "drain" };
+            by.record(&mut tx, action, agent.as_str()).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Who asked an agent to leave.
+    pub async fn draining_by(
+        &self,
+        tenant: &Tenant,
+        agent: &AgentId,
+    ) -> Result<Option<String>, BrokerError> {
+        let found = AgentDraining { tenant, agent }.optional(&self.pool).await?;
+        Ok(found.and_then(|row| row.draining_by))
+    }
+
+    /// The agents that were asked to leave, of every tenant, and whether each is live still.
+    pub(crate) async fn draining(&self) -> Result<Vec<(Tenant, AgentId, bool)>, BrokerError> {
+        let draining = AgentsDraining { live: self.rules.live, most: DRAINING_MAX };
+        let rows = draining.all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (Tenant(row.tenant), row.id.0, row.live)).collect())
+    }
+
+    /// What the agents seen within a day can do, of every tenant, without those in quarantine and those that were asked to
+    /// leave.
     pub async fn abilities(&self) -> Result<Vec<Ability<Tenant>>, BrokerError> {
         let rows = AgentAbilities {}.all(&self.pool).await?;
         let ability = |row: super::sql::AbilityRow| Ability {
@@ -216,6 +259,7 @@ impl Store {
                     leases: row.leases.0,
                     rejected: row.rejected.0,
                     quarantined: row.quarantined,
+                    draining_by: row.draining_by,
                 })
             })
             .collect()

@@ -27,6 +27,8 @@ pub(crate) struct SeenAgent {
     pub(crate) rejected: u32,
     pub(crate) leases: u32,
     pub(crate) is_quarantined: bool,
+    /// It was asked to leave.
+    pub(crate) is_draining: bool,
     pub(crate) is_live: bool,
     /// Silent for so long that it is most likely stopped.
     pub(crate) is_gone: bool,
@@ -76,6 +78,7 @@ impl Store {
                 rejected: row.rejected.0,
                 leases: row.leases.0,
                 is_quarantined: row.quarantined,
+                is_draining: row.draining,
                 is_live: row.live,
                 is_gone: row.gone,
                 seen_unix_seconds: row.seen_seconds.0,

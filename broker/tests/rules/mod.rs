@@ -112,7 +112,7 @@ impl Lab {
             "DELETE FROM artifact_body",
             "DELETE FROM epoch",
             "DELETE FROM seen",
-            "UPDATE agent SET rejected = 0, quarantined_at = NULL",
+            "UPDATE agent SET rejected = 0, quarantined_at = NULL, draining_by = NULL",
         ] {
             self.sql(statement).await;
         }

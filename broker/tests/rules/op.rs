@@ -46,6 +46,7 @@ pub(crate) enum Op {
     Close,
     Open,
     Pardon { agent: AgentId },
+    Drain { agent: AgentId, undo: bool },
     Upload { job: usize },
 }
 
@@ -91,7 +92,11 @@ impl Op {
             34..52 => Self::Complete { job, agent, lease_epoch, result, in_lane },
             52..60 => Self::Fail { job, agent, lease_epoch, class: *CLASSES.choose(rng).unwrap() },
             60..64 => Self::Release { job, agent, lease_epoch, in_lane },
-            64..66 => Self::Restart { agent: name },
+            64..65 => Self::Restart { agent: name },
+            65..66 => {
+                let undo = world.standing(&name).is_draining || rng.gen_bool(0.5);
+                Self::Drain { agent: name, undo }
+            }
             66..69 => Self::Resume { job, agent, lease_epoch },
             69..74 => Self::Expire,
             74..78 => Self::Promote,
@@ -189,6 +194,9 @@ pub(crate) fn foretell(before: &World, shelf: &Shelf, op: &Op) -> Foretold {
             match is_quarantined {
                 true => Reply::Rejected(Rejection::Quarantined),
                 false => {
+                    if let Some(standing) = foretold.world.standing_mut(agent) {
+                        standing.is_draining = false;
+                    }
                     all(&mut foretold, &Event::Restart { agent: agent.clone(), is_quarantined })
                 }
             }
@@ -196,7 +204,9 @@ pub(crate) fn foretell(before: &World, shelf: &Shelf, op: &Op) -> Foretold {
         Op::Expire => expired(&mut foretold),
         Op::Promote => all(&mut foretold, &Event::Promote),
         Op::PassDeadline => all(&mut foretold, &Event::PassDeadline),
-        Op::Close | Op::Open | Op::Pardon { .. } => of_nobodys_job(&mut foretold, before, op),
+        Op::Close | Op::Open | Op::Pardon { .. } | Op::Drain { .. } => {
+            of_nobodys_job(&mut foretold, before, op)
+        }
         Op::LoseResult { job, result } => {
             let made = before.rows[*job].as_ref().and_then(|row| row.made.as_ref());
             match made.is_some_and(|made| made.result == *result) {
@@ -229,12 +239,18 @@ fn of_nobodys_job(foretold: &mut Foretold, before: &World, op: &Op) -> Reply {
         }
         Op::Pardon { agent } => {
             let is_in = before.is_quarantined(agent);
-            for (record, name) in foretold.world.agents.iter_mut().zip(AGENTS) {
-                if is_in && name == agent.as_str() {
-                    *record = (0, false);
-                }
+            if let Some(standing) = foretold.world.standing_mut(agent).filter(|_| is_in) {
+                (standing.rejected, standing.is_quarantined) = (0, false);
             }
             Reply::Count(u64::from(is_in))
+        }
+        Op::Drain { agent, undo } => {
+            let standing = foretold.world.standing_mut(agent);
+            let is_known = standing.is_some();
+            if let Some(standing) = standing {
+                standing.is_draining = !undo;
+            }
+            Reply::Count(u64::from(is_known))
         }
         op => panic!("{op:?} is about jobs"),
     }
@@ -244,7 +260,11 @@ fn of_nobodys_job(foretold: &mut Foretold, before: &World, op: &Op) -> Reply {
 fn event(before: &World, shelf: &Shelf, op: &Op) -> (usize, Event<AgentId, Digest>) {
     let is_in = |agent: &AgentId| before.is_quarantined(agent);
     match op.clone() {
-        Op::Claim { job, agent } => (job, Event::Claim { is_quarantined: is_in(&agent), agent }),
+        Op::Claim { job, agent } => {
+            let standing = before.standing(&agent);
+            let (is_quarantined, is_draining) = (standing.is_quarantined, standing.is_draining);
+            (job, Event::Claim { agent, is_quarantined, is_draining })
+        }
         Op::Heartbeat { job, agent, lease_epoch, .. } => {
             (job, Event::Heartbeat { agent, lease_epoch })
         }
@@ -398,6 +418,10 @@ async fn answered(store: &Store, seen: &Observed, op: &Op) -> Result<Reply, Brok
             return Ok(Reply::Count(0));
         }
         Op::Pardon { agent } => return Ok(Reply::Count(store.pardon(&tenant, &agent).await?)),
+        Op::Drain { agent, undo } => {
+            let is_known = store.drain(&tenant, &agent, undo).await?;
+            return Ok(Reply::Count(u64::from(is_known)));
+        }
         Op::LoseResult { result, .. } => match store.get_artifact(&tenant, result).await {
             Err(BrokerError::ArtifactLost { reopened, .. }) => Answer::Changed(reopened > 0),
             Err(BrokerError::UnknownArtifact { .. }) | Ok(_) => Answer::Changed(false),

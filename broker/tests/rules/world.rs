@@ -8,7 +8,7 @@ use rollmill_broker_client::{
     AgentId, AttemptOutcome, Digest, EpochState, FailureClass, JobId, JobState, LeaseEpoch, NewJob,
     SizeClass,
 };
-use rollmill_broker_rules::{Attempt, Deadline, Lease, Made, Row, Stored};
+use rollmill_broker_rules::{Attempt, Deadline, Lease, Made, Row, Stored, decide};
 use sqlx::PgConnection;
 
 use crate::support::{agent, digest, job};
@@ -34,27 +34,49 @@ pub(crate) struct World {
     pub(crate) epoch: Option<EpochState>,
     /// [`None`]: not enqueued.
     pub(crate) rows: Vec<Option<JobRow>>,
-    /// Rejected results of each agent, and whether it is in quarantine.
-    pub(crate) agents: Vec<(u32, bool)>,
+    pub(crate) agents: Vec<Standing>,
+}
+
+/// What is held against an agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) rejected: u32,
+    pub(crate) is_quarantined: bool,
+    /// It was asked to leave.
+    pub(crate) is_draining: bool,
 }
 
 impl World {
     /// Before anything happened.
     pub(crate) fn new() -> Self {
-        Self { epoch: None, rows: vec![None; JOBS], agents: vec![(0, false); AGENTS.len()] }
+        Self {
+            epoch: None,
+            rows: vec![None; JOBS],
+            agents: vec![Standing::default(); AGENTS.len()],
+        }
+    }
+
+    /// That of an agent; of one that is not among [`AGENTS`] nothing is held.
+    pub(crate) fn standing(&self, agent: &AgentId) -> Standing {
+        let mut all = self.agents.iter().zip(AGENTS);
+        let found = all.find(|(_, name)| *name == agent.as_str());
+        found.map(|(standing, _)| *standing).unwrap_or_default()
+    }
+
+    pub(crate) fn standing_mut(&mut self, agent: &AgentId) -> Option<&mut Standing> {
+        let mut all = self.agents.iter_mut().zip(AGENTS);
+        all.find(|(_, name)| *name == agent.as_str()).map(|(standing, _)| standing)
     }
 
     pub(crate) fn is_quarantined(&self, agent: &AgentId) -> bool {
-        self.agents.iter().zip(AGENTS).any(|((_, is_in), name)| name == agent.as_str() && *is_in)
+        self.standing(agent).is_quarantined
     }
 
     /// Charges a rejected result.
     pub(crate) fn charge(&mut self, agent: &AgentId) {
-        for (record, name) in self.agents.iter_mut().zip(AGENTS) {
-            if name == agent.as_str() {
-                record.0 += 1;
-                record.1 |= record.0 >= REJECTIONS_MAX;
-            }
+        if let Some(standing) = self.standing_mut(agent) {
+            standing.rejected += 1;
+            standing.is_quarantined |= standing.rejected >= REJECTIONS_MAX;
         }
     }
 
@@ -63,7 +85,7 @@ impl World {
         let free: Vec<AgentId> = AGENTS
             .iter()
             .zip(&self.agents)
-            .filter(|(_, (_, is_in))| !is_in)
+            .filter(|(_, of)| decide::may_claim(of.is_quarantined, of.is_draining))
             .map(|(name, _)| agent(name))
             .collect();
         !free.is_empty() && free.iter().all(|agent| row.excluded.contains(agent))
@@ -192,11 +214,13 @@ pub(crate) async fn observe(on: &mut PgConnection) -> Observed {
     let epoch: Option<String> =
         sqlx::query_scalar(epoch).bind(EPOCH as i64).fetch_optional(&mut *on).await.unwrap();
     seen.world.epoch = epoch.map(|state| EpochState::parse(&state).unwrap());
-    for (record, name) in seen.world.agents.iter_mut().zip(AGENTS) {
-        let found = "SELECT rejected, quarantined_at IS NOT NULL FROM agent WHERE id = $1";
-        let (rejected, is_in): (i32, bool) =
+    for (standing, name) in seen.world.agents.iter_mut().zip(AGENTS) {
+        let found = "SELECT rejected, quarantined_at IS NOT NULL, draining_by IS NOT NULL
+                     FROM agent WHERE id = $1";
+        let (rejected, is_quarantined, is_draining): (i32, bool, bool) =
             sqlx::query_as(found).bind(name).fetch_one(&mut *on).await.unwrap();
-        *record = (u32::try_from(rejected).unwrap(), is_in);
+        let rejected = u32::try_from(rejected).unwrap();
+        *standing = Standing { rejected, is_quarantined, is_draining };
     }
     for index in 0..JOBS {
         let row: Option<JobColumns> = sqlx::query_as(JOB)

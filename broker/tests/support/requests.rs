@@ -53,7 +53,7 @@ pub fn request(route: RouteName) -> (String, Vec<u8>) {
         }
         RouteName::Release => format!(r#"{{"agent":"a","lease":{lease}}}"#),
         RouteName::AddToken => r#"{"label":"made-by-the-test","role":"reader"}"#.to_owned(),
-        RouteName::RotateToken => "{}".to_owned(),
+        RouteName::RotateToken | RouteName::Drain => "{}".to_owned(),
         RouteName::CloseEpoch => r#"{"outcome":"final"}"#.to_owned(),
         RouteName::GetArtifact
         | RouteName::List

@@ -76,6 +76,7 @@ impl Engine<'_> {
             speed: state.machine.speed,
             resident: &state.resident,
             since: state.idle_since.unwrap_or(self.now),
+            is_draining: false,
         }
     }
 

@@ -21,6 +21,8 @@ struct Scene {
     works: Vec<Work>,
     abilities: Vec<Ability>,
     residents: Vec<Vec<usize>>,
+    /// By agent: whether it was asked to leave.
+    draining: Vec<bool>,
     excluded: Vec<Vec<u64>>,
     remaining: Vec<Vec<Demand>>,
     /// Key, identity, device, ability, speed, since when idle.
@@ -135,12 +137,14 @@ impl Scene {
         let capacity = abilities.iter().map(|_| f64::from(rng.gen_range(0..30))).collect();
         let shares = shares(rng, tenants.len());
         let live_agents = agents.len() + rng.gen_range(0..60);
+        let draining = agents.iter().map(|_| rng.gen_bool(0.2)).collect();
         Self {
             tenants,
             shares,
             works,
             abilities,
             residents,
+            draining,
             excluded,
             remaining,
             agents,
@@ -163,8 +167,8 @@ impl Scene {
         let agents: Vec<Agent<'_>> = self
             .agents
             .iter()
-            .zip(&self.residents)
-            .map(|(&(key, identity, device, ability, speed, since), resident)| Agent {
+            .zip(self.residents.iter().zip(&self.draining))
+            .map(|(&(key, identity, device, ability, speed, since), (resident, draining))| Agent {
                 key,
                 identity,
                 device,
@@ -172,6 +176,7 @@ impl Scene {
                 speed,
                 resident,
                 since,
+                is_draining: *draining,
             })
             .collect();
         let jobs: Vec<Job<'_>> =
@@ -253,7 +258,8 @@ fn pairs<'v>(
 ) -> Vec<(&'v Job<'v>, &'v Agent<'v>)> {
     let mut pairs = Vec::new();
     for job in open {
-        for agent in view.agents.iter().filter(|agent| !used.contains(&agent.key)) {
+        let is_free = |agent: &&Agent<'_>| !agent.is_draining && !used.contains(&agent.key);
+        for agent in view.agents.iter().filter(is_free) {
             let able = &view.abilities[agent.ability];
             if able.class >= job.class
                 && able.works.contains(&job.work)

@@ -43,6 +43,7 @@ fn no_agent_gets_what_it_cannot_do_and_nobody_gets_two() {
             assert!(ability.class >= job.class && ability.works.contains(&job.work));
             assert!(ability.tenants.contains(&job.tenant));
             assert!(!job.excluded.contains(&agent.identity));
+            assert!(!agent.is_draining, "it was asked to leave");
             assert!(!is_cancelled(view, decisions, job));
             assert_eq!(jobs.insert(grant.job, ()), None, "two grants of a job");
             assert_eq!(agents.insert(grant.agent, ()), None, "two grants to an agent");
@@ -57,7 +58,7 @@ fn no_agent_stays_idle_that_can_do_a_waiting_job() {
             if decisions.grants.iter().any(|grant| grant.job == job.key) {
                 continue;
             }
-            for agent in view.agents {
+            for agent in view.agents.iter().filter(|agent| !agent.is_draining) {
                 let is_able = view.abilities[agent.ability].fits(job.tenant, job.work, job.class)
                     && !job.excluded.contains(&agent.identity);
                 let is_busy = decisions.grants.iter().any(|grant| grant.agent == agent.key);
@@ -167,6 +168,7 @@ fn served(weights: [f64; 2], works: &[Work], rounds: usize, shares: &mut Shares)
             speed: 1.0,
             resident: &[0, 1],
             since: 0.0,
+            is_draining: false,
         };
         let job = |tenant: usize| Job {
             key: tenant as u64,
@@ -254,7 +256,16 @@ fn a_tenant_at_risk_uses_its_reserve_at_once() {
 }
 
 fn agent(key: u64, resident: &[usize]) -> Agent<'_> {
-    Agent { key, identity: key, device: key, ability: 0, speed: 1.0, resident, since: 0.0 }
+    Agent {
+        key,
+        identity: key,
+        device: key,
+        ability: 0,
+        speed: 1.0,
+        resident,
+        since: 0.0,
+        is_draining: false,
+    }
 }
 
 /// Goal: a stream of jobs whose key the agent has does not keep a job waiting for ever whose key it must load.

@@ -65,6 +65,19 @@ rows! {
     /// Whether an agent is in quarantine.
     Quarantine { quarantined: bool, }
 
+    /// Whether an agent was asked to leave, or not to, that was not before.
+    DrainRow { changed: bool, }
+
+    /// Who asked an agent to leave.
+    DrainedBy { draining_by: Option<String>, }
+
+    /// An agent that was asked to leave, and whether it is live still and not in quarantine.
+    DrainingAgent {
+        tenant: String,
+        id: Text<AgentId>,
+        live: bool,
+    }
+
     /// What an agent can do.
     AbilityRow {
         tenant: String,
@@ -93,6 +106,7 @@ rows! {
         info: Option<String>,
         rejected: Int,
         quarantined: bool,
+        draining_by: Option<String>,
         last_seen_seconds: f64,
         leases: Rank,
     }
@@ -103,6 +117,7 @@ rows! {
         info: Option<String>,
         rejected: Int,
         quarantined: bool,
+        draining: bool,
         live: bool,
         gone: bool,
         seen_seconds: Big,

@@ -230,12 +230,20 @@ statements! {
         installation: &'a Installation,
         live: Duration,
         outcome: AttemptOutcome,
+        fresh: bool,
     } -> SessionRow;
     SessionOf<'a> = "session_of.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> PresentSession;
     AgentQuarantined<'a> = "agent_quarantined.sql" {
         tenant: &'a Tenant,
         agent: &'a AgentId,
     } -> Quarantine;
+    AgentDrain<'a> = "agent_drain.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        by: Option<&'a str>,
+    } -> DrainRow;
+    AgentDraining<'a> = "agent_draining.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> DrainedBy;
+    AgentsDraining = "agents_draining.sql" { live: Duration, most: i64 } -> DrainingAgent;
     AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
     AgentsBusy = "agents_busy.sql" {} -> HolderRow;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;

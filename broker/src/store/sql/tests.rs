@@ -233,7 +233,7 @@ async fn a_value_that_is_no_name_is_an_error_with_its_column() {
     use super::{AgentRow, QueueRow, Row as _};
     let store = TestSchema::new().await.store().await;
     let sql = "SELECT 'a'::text AS id, NULL::text AS info, -1 AS rejected, false AS quarantined,
-                      0::float8 AS last_seen_seconds, 0::bigint AS leases";
+                      NULL::text AS draining_by, 0::float8 AS last_seen_seconds, 0::bigint AS leases";
     let row = sqlx::query(sql).fetch_one(store.pool()).await.unwrap();
     let error = AgentRow::read(&row).unwrap_err();
     assert_eq!(error.code(), "BRK-034");
