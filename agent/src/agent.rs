@@ -28,8 +28,10 @@ pub use error::AgentError;
 
 use crate::config::Config;
 use crate::heartbeat::{Cancel, Heartbeat};
+use crate::leave::Leaving;
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::reclaim;
 use crate::session::Sessions;
 use crate::spool::{Spool, Verdict};
 use crate::warm::{self, Idle};
@@ -63,7 +65,6 @@ pub struct Agent<W: ?Sized> {
     id: AgentId,
     capabilities: Vec<Capability>,
     class: SizeClass,
-    drain: Duration,
     metrics: Metrics,
     traces: Traces,
     /// The jobs held, in the order they were claimed.
@@ -84,7 +85,8 @@ pub struct Agent<W: ?Sized> {
     /// Told once when the device is gone.
     device_gone: Notify,
     /// Started when no further job is claimed, whatever the reason.
-    leaving: Shutdown,
+    leaving: Leaving,
+    reclaim: reclaim::Source,
 }
 
 /// How a job ended, for the count.
@@ -149,17 +151,19 @@ impl<W: Worker + ?Sized> Agent<W> {
             process.show_disk(dir)?;
         }
         let id = config.agent_id();
+        let leaving = Leaving::new(Duration::from_secs(config.drain_seconds), metrics.clone());
+        let why = leaving.clone();
+        process.status_page.show("leaving", move || {
+            let shown = |(reason, by): (&str, Option<String>)| {
+                serde_json::json!({ "reason": reason, "by": by })
+            };
+            why.why().map(shown).unwrap_or_default()
+        });
         let failures = metrics.heartbeat_failures_total.clone();
-        let heartbeat = Heartbeat::start(&beats, id.clone(), failures, link.clone())
-            .map_err(|source| AgentError::Heartbeat { source })?;
-        let mut capabilities = Vec::new();
-        for (kind, version) in worker.circuits() {
-            let bad = |name: &str| AgentError::CircuitName { name: name.to_owned() };
-            capabilities.push(Capability {
-                kind: kind.parse().map_err(|_| bad(&kind))?,
-                version: version.parse().map_err(|_| bad(&version))?,
-            });
-        }
+        let heartbeat =
+            Heartbeat::start(&beats, id.clone(), failures, link.clone(), leaving.clone())
+                .map_err(|source| AgentError::Heartbeat { source })?;
+        let capabilities = capabilities(worker.as_ref())?;
         let held: Arc<Mutex<Vec<JobId>>> = Arc::default();
         let shown = held.clone();
         process.status_page.show("jobs", move || {
@@ -181,7 +185,6 @@ impl<W: Worker + ?Sized> Agent<W> {
             id,
             capabilities,
             class: config.class,
-            drain: Duration::from_secs(config.drain_seconds),
             metrics,
             traces: process.traces.clone(),
             held,
@@ -193,7 +196,8 @@ impl<W: Worker + ?Sized> Agent<W> {
             device: Semaphore::new(config.proofs_in_flight),
             lost: Mutex::default(),
             device_gone: Notify::new(),
-            leaving: Shutdown::new(),
+            leaving,
+            reclaim: config.reclaim.clone(),
         })
     }
 
@@ -211,9 +215,16 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    /// Works until `shutdown`. The job on the device may finish within the drain limit and is then
-    /// released; those that have not reached the device are released immediately. A proof that no
-    /// broker has taken by then stays on disk, if there is a spool.
+    /// Leaves when the machine is taken away, by the settings or by SIGUSR1. Ends with the runtime.
+    pub fn follow_reclaims(&self) {
+        reclaim::follow_signal(self.leaving.clone());
+        let failures = self.metrics.reclaim_failures_total.clone();
+        tokio::spawn(reclaim::follow(self.reclaim.clone(), self.leaving.clone(), failures));
+    }
+
+    /// Works until `shutdown`, until the broker asks it to leave, or until the machine is taken away. The job on the
+    /// device may finish within the time that there is and is then released; those that have not reached the device are
+    /// released immediately. A proof that no broker has taken by then stays on disk, if there is a spool.
     ///
     /// # Errors
     /// [`AgentError::Refused`] when the broker rejects this agent, [`AgentError::DeviceLost`] when it
@@ -243,50 +254,81 @@ impl<W: Worker + ?Sized> Agent<W> {
             let agent = agent.clone();
             tokio::spawn(async move { agent.keep_spool().await })
         };
+        let following = {
+            let (leaving, shutdown) = (agent.leaving.clone(), shutdown.clone());
+            tokio::spawn(async move { leaving.follow(&shutdown).await })
+        };
         let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let end = loop {
             let slot = tokio::select! {
-                slot = slots.clone().acquire_owned() => slot,
-                () = shutdown.started() => break Ok(()),
+                biased;
+                () = agent.leaving.started() => match agent.goes(&mut jobs).await {
+                    true => break Ok(()),
+                    false => continue,
+                },
                 () = agent.device_gone.notified() => break Ok(()),
+                slot = slots.clone().acquire_owned() => slot,
             };
             while let Some(ended) = jobs.try_join_next() {
                 log_panic(ended);
             }
             let claimed = tokio::select! {
-                claimed = agent.claim(shutdown, &mut retry) => claimed,
+                claimed = agent.claim(&mut retry) => claimed,
                 () = agent.device_gone.notified() => break Ok(()),
             };
             match claimed {
                 Ok(Some(grant)) => {
-                    let (agent, shutdown) = (agent.clone(), shutdown.clone());
-                    jobs.spawn(async move {
-                        agent.run(grant, slot.ok(), &shutdown).await;
-                    });
+                    let agent = agent.clone();
+                    jobs.spawn(async move { agent.run(grant, slot.ok()).await });
                 }
-                Ok(None) if shutdown.is_started() => break Ok(()),
                 Ok(None) => {}
                 Err(error) => break Err(error),
             }
         };
-        agent.leaving.start();
+        agent.leaving.fail();
         agent.idle.end();
         warming.inspect(tokio::task::JoinHandle::abort);
         while let Some(ended) = jobs.join_next().await {
             log_panic(ended);
         }
-        for task in [offering, keeping] {
+        for task in [offering, following, keeping] {
             task.abort();
             let _ = task.await;
         }
         agent.leave_spool();
-        tracing::info!("no further jobs");
+        agent.log_end();
         let lost = agent.lost.lock().take();
         lost.map_or(end, |reason| Err(AgentError::DeviceLost { reason }))
     }
 
+    /// While the agent is asked to leave: waits until what it holds is finished or returned, or nobody asks any more.
+    /// Returns whether it goes.
+    async fn goes(&self, jobs: &mut JoinSet<()>) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                goes = self.leaving.decided() => return goes,
+                () = self.device_gone.notified() => return true,
+                ended = jobs.join_next() => match ended {
+                    Some(ended) => log_panic(ended),
+                    None => {
+                        self.leaving.seal();
+                        return true;
+                    }
+                },
+            }
+        }
+    }
+
+    fn log_end(&self) {
+        let why = self.leaving.why();
+        let reason = why.as_ref().map(|(reason, _)| *reason);
+        let label = why.as_ref().and_then(|(_, label)| label.as_deref());
+        tracing::info!(reason, label, "no further jobs");
+    }
+
     /// Does a job. `slot` is its place among the held jobs, released when its proof is generated.
-    async fn run(&self, grant: Grant, slot: Option<OwnedSemaphorePermit>, shutdown: &Shutdown) {
+    async fn run(&self, grant: Grant, slot: Option<OwnedSemaphorePermit>) {
         let _held = self.idle.job();
         let kind = grant.job.kind().to_owned();
         let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
@@ -296,7 +338,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let end = {
             let guard = self.heartbeat.keep_alive(lease.clone());
             rollmill_service::failpoint!("agent.after_claim");
-            span.within(self.attempt(&grant, &lease, slot, guard.cancel(), shutdown)).await
+            span.within(self.attempt(&grant, &lease, slot, guard.cancel())).await
         };
         self.metrics.jobs_held.dec();
         self.held().retain(|job| *job != grant.job);
@@ -325,10 +367,9 @@ impl<W: Worker + ?Sized> Agent<W> {
         lease: &LeaseRef,
         slot: Option<OwnedSemaphorePermit>,
         cancel: &Cancel,
-        shutdown: &Shutdown,
     ) -> End {
         let span = self.traces.here("fetch").of_kind(SpanKind::Client);
-        let fetched = span.within(self.fetch(grant, lease, cancel, shutdown)).await;
+        let fetched = span.within(self.fetch(grant, lease, cancel)).await;
         span.end_with(fetched.as_ref().err().map(End::label));
         let input = match fetched {
             Ok(input) => input,
@@ -338,8 +379,8 @@ impl<W: Worker + ?Sized> Agent<W> {
 
         let input = Arc::new(input);
         let made = tokio::select! {
-            made = self.make(grant.job.kind(), &input, cancel, shutdown) => made,
-            () = self.drained(shutdown) => {
+            made = self.make(grant.job.kind(), &input, cancel) => made,
+            () = self.leaving.over() => {
                 // The work goes on in its thread until the process ends, which is now.
                 cancel.cancel();
                 return self.release(lease).await;
@@ -358,7 +399,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         self.measure(grant.job.kind(), &output);
         drop(reporting);
-        self.hand_in(grant, output, shutdown).await
+        self.hand_in(grant, output).await
     }
 
     /// The job's input. A broker that cannot be reached is waited for until the job's hard limit.
@@ -367,14 +408,13 @@ impl<W: Worker + ?Sized> Agent<W> {
         grant: &Grant,
         lease: &LeaseRef,
         cancel: &Cancel,
-        shutdown: &Shutdown,
     ) -> Result<Vec<u8>, End> {
         let limit = tokio::time::Instant::now() + Duration::from_millis(grant.hard_limit_ms);
         let digest = grant.job.input();
         loop {
             let fetched = tokio::select! {
                 fetched = self.client.get_artifact(&digest) => fetched,
-                () = shutdown.started() => return Err(self.release(lease).await),
+                () = self.leaving.started() => return Err(self.release(lease).await),
             };
             let error = match fetched {
                 Ok(input) => {
@@ -433,7 +473,6 @@ impl<W: Worker + ?Sized> Agent<W> {
         kind: &str,
         input: &Arc<Vec<u8>>,
         cancel: &Cancel,
-        shutdown: &Shutdown,
     ) -> Result<Option<WorkOutput>, WorkError> {
         let span = self.traces.here("witness");
         let prepared = {
@@ -447,7 +486,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let permit = tokio::select! {
             biased;
             permit = self.device.acquire() => permit,
-            () = shutdown.started() => return Ok(None),
+            () = self.leaving.started() => return Ok(None),
         };
         let Ok(permit) = permit else { return Ok(None) };
         span.end();
@@ -518,18 +557,6 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    /// Ready when the current job must be released: the drain time is over.
-    async fn drained(&self, shutdown: &Shutdown) {
-        tokio::select! {
-            () = shutdown.started() => {}
-            () = self.leaving.started() => {}
-        }
-        tokio::select! {
-            () = tokio::time::sleep(self.drain) => {}
-            () = shutdown.aborted() => {}
-        }
-    }
-
     fn measure(&self, kind: &str, output: &WorkOutput) {
         let stats = &output.stats;
         self.metrics.proving_seconds.with_label_values(&[kind]).observe(stats.proving_seconds);
@@ -539,6 +566,18 @@ impl<W: Worker + ?Sized> Agent<W> {
     fn held(&self) -> MutexGuard<'_, Vec<JobId>> {
         self.held.lock()
     }
+}
+
+/// What a worker can do, as the broker names it.
+fn capabilities<W: Worker + ?Sized>(worker: &W) -> Result<Vec<Capability>, AgentError> {
+    let bad = |name: &str| AgentError::CircuitName { name: name.to_owned() };
+    let capability = |(kind, version): (String, String)| {
+        Ok::<_, AgentError>(Capability {
+            kind: kind.parse().map_err(|_| bad(&kind))?,
+            version: version.parse().map_err(|_| bad(&version))?,
+        })
+    };
+    worker.circuits().into_iter().map(capability).collect()
 }
 
 /// Runs `work` in a thread that may block.

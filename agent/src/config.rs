@@ -6,6 +6,7 @@ use rollmill_broker_client::{AgentId, SizeClass};
 use rollmill_service::{Common, Conflict, Fact, Secret, Settings, TraceSettings, values};
 
 use crate::devices::{Choice, Fallback};
+use crate::reclaim;
 
 /// Default limit of host memory for keys: all cosets of one key of 2^17 rows.
 const KEY_CACHE_CPU: u64 = 400 << 20;
@@ -44,12 +45,22 @@ pub struct Config {
     #[arg(help_heading = "Jobs")]
     pub class: SizeClass,
 
-    /// Time to finish the current job after a signal; then the job is returned to the broker
+    /// Time to finish the current job after a signal or a drain request; then the job is returned to the broker
     ///
     /// It must be less than `service.grace_seconds`. 0 returns the job immediately.
     #[arg(long, value_name = "SECONDS", default_value_t = 20, help_heading = "Jobs")]
     #[arg(value_parser = values::whole(0..=86_400_u64))]
     pub drain_seconds: u64,
+
+    /// Who says that this machine is taken away: off, aws, gcp, azure or a URL
+    ///
+    /// For spot and preemptible machines. The agent asks the cloud's metadata service every few seconds. A URL of your own
+    /// answers 200 when the machine goes, else 404; a time in its answer (2026-01-31T23:59:59Z, alone or as `time` in a
+    /// JSON object) says when. The agent then takes no more jobs and has until 5 s before that time to finish, or
+    /// `drain_seconds` where no time is known; the rest is returned to the broker. The signal SIGUSR1 says the same.
+    #[arg(long, value_name = "SOURCE", default_value = "off", help_heading = "Jobs")]
+    #[arg(value_parser = reclaim::source)]
+    pub reclaim: reclaim::Source,
 
     /// Directory for finished proofs until a broker accepts them [default: memory only]
     ///
@@ -209,6 +220,7 @@ mod tests {
             (&["--proofs-in-flight", "0"], &["`0` for --proofs-in-flight", "1 to 64"]),
             (&["--class", "4"], &["`4` for --class", "0 to 3"]),
             (&["--prefetch", "65"], &["`65` for --prefetch", "0 to 64"]),
+            (&["--reclaim", "amazon"], &["amazon", "--reclaim", "off, aws, gcp or azure"]),
             (
                 &["--drain-seconds", "100", "--grace-seconds", "5"],
                 &["drain_seconds = 100 (--drain-seconds)", "= 5 (--grace-seconds)"],

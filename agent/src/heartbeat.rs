@@ -14,6 +14,7 @@ use rollmill_broker_client::{AgentId, Client, HeartbeatRequest, LeaseRef, Option
 use rollmill_service::{Again, Backoff, Retry, one_line};
 use tokio::sync::Notify;
 
+use crate::leave::Leaving;
 use crate::link::Link;
 
 /// Says to a worker that nobody waits for its result any more. Clones share one state.
@@ -55,6 +56,7 @@ struct Shared {
     ended: AtomicBool,
     failures: rollmill_service::prometheus::IntCounter,
     link: Link,
+    leaving: Leaving,
 }
 
 impl Shared {
@@ -78,6 +80,7 @@ impl Heartbeat {
         agent: AgentId,
         failures: rollmill_service::prometheus::IntCounter,
         link: Link,
+        leaving: Leaving,
     ) -> std::io::Result<Self> {
         // A beat that is late is worthless: fail fast and send the next.
         let options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(5) };
@@ -89,6 +92,7 @@ impl Heartbeat {
             ended: AtomicBool::new(false),
             failures,
             link,
+            leaving,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = {
@@ -164,6 +168,7 @@ async fn beat(shared: &Shared, client: &Client) {
                 rejections.succeeded(|wait_seconds| {
                     tracing::info!(wait_seconds, "heartbeats accepted again");
                 });
+                shared.leaving.heard(answer.drain, answer.drain_by.as_deref());
                 for lost in &answer.cancel {
                     if let Some(cancel) = shared.leases().remove(lost) {
                         tracing::warn!(job = %lost.job, "lease lost");

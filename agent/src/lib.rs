@@ -13,6 +13,7 @@
 //! - [`srs`] the structured reference string as files.
 //! - [`preflight`] what it needs, checked at its start.
 //! - [`session`] where the agent is installed, and its session with the broker.
+//! - [`reclaim`] notices that the machine is taken away.
 //! - [`heartbeat`] heartbeats from a separate thread, so that a busy machine does not appear dead.
 
 pub mod accelerator;
@@ -21,12 +22,14 @@ pub mod card;
 mod config;
 pub mod devices;
 pub mod heartbeat;
+mod leave;
 mod link;
 pub mod machine;
 pub mod metrics;
 pub mod nvml;
 pub mod preflight;
 pub mod prover;
+pub mod reclaim;
 pub mod session;
 mod spool;
 pub mod srs;

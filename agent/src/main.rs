@@ -98,6 +98,7 @@ async fn serve(process: Process<Config>, checked: CheckedSrs) -> Outcome {
     let installation = session::installation(process.config.installation_file.as_deref());
     let agent = Agent::new(&process, opened.worker)?.installed(installation);
     agent.follow_token();
+    agent.follow_reclaims();
     // Ready only now: a process that cannot prove must not appear healthy.
     process.ready();
     agent.serve(&process.shutdown).await?;

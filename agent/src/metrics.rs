@@ -3,6 +3,7 @@
 use rollmill_service::metrics::Declared;
 
 use crate::agent::End;
+use crate::leave::Reason;
 
 const SECONDS: [f64; 10] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
 
@@ -24,6 +25,11 @@ rollmill_service::metrics! {
         pub(crate) busy: IntGauge,
         /// Jobs claimed and not finished: prepared, proven or reported.
         pub(crate) jobs_held: IntGauge,
+        /// Times that the agent began to leave: told to stop (`signal`), asked by the broker (`drain`), because its machine is
+        /// taken away (`reclaim`), or because it can do nothing more (`fault`).
+        pub(crate) leaving_total: IntCounterVec[reason in Reason::labels()],
+        /// Questions whether the machine is taken away that were not answered.
+        pub(crate) reclaim_failures_total: IntCounter,
         /// Heartbeats not delivered.
         pub(crate) heartbeat_failures_total: IntCounter,
         /// Proving keys loaded before a job needed them.

@@ -6,6 +6,7 @@ mod card;
 mod commands;
 mod devices;
 mod faults;
+mod leaving;
 mod r#loop;
 mod sessions;
 mod traces;

@@ -6,7 +6,7 @@ use rollmill_broker_client::{
     Answer, ClaimRequest, ClientError, Grant, HeartbeatRequest, Scope, SessionDevice,
     SessionRequest,
 };
-use rollmill_service::{Backoff, Shutdown, one_line};
+use rollmill_service::{Backoff, one_line};
 
 use super::{Agent, AgentError, INCOMPATIBLE};
 use crate::session::Wanted;
@@ -19,16 +19,12 @@ const CLAIM_WAIT: Duration = Duration::from_secs(20);
 impl<W: Worker + ?Sized> Agent<W> {
     /// Asks for a job once. None if there was none in time, the broker cannot be reached, the spool is
     /// full, or the agent is to stop. `retry` has the pauses after requests that failed.
-    pub(super) async fn claim(
-        &self,
-        shutdown: &Shutdown,
-        retry: &mut Backoff,
-    ) -> Result<Option<Grant>, AgentError> {
-        if shutdown.is_started() {
+    pub(super) async fn claim(&self, retry: &mut Backoff) -> Result<Option<Grant>, AgentError> {
+        if self.leaving.is_started() {
             return Ok(None);
         }
         if !self.spool.has_space() {
-            self.wait_for_spool(shutdown).await;
+            self.wait_for_spool().await;
             return Ok(None);
         }
         if !self.link.is_up() {
@@ -38,7 +34,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let token = self.token.as_ref().map(|token| (token, token.present()));
         let claimed = tokio::select! {
             claimed = self.ask_for_job() => claimed,
-            () = shutdown.started() => return Ok(None),
+            () = self.leaving.started() => return Ok(None),
         };
         let source = match claimed {
             Ok(grant) => {
@@ -91,7 +87,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 pause
             }
         };
-        shutdown.within(next).await;
+        self.leaving.within(next).await;
         Ok(None)
     }
 
@@ -109,7 +105,9 @@ impl<W: Worker + ?Sized> Agent<W> {
             tracing::info!(agent = %opened.agent, returned = opened.returned, "session opened");
             self.sessions.opened(opened.session);
         }
-        self.once.claim(&self.claim_request()).await
+        let answer = self.once.claim_or_leave(&self.claim_request()).await?;
+        self.leaving.heard(answer.drain, answer.drain_by.as_deref());
+        Ok(answer.grant)
     }
 
     fn session_request(&self, Wanted { installation, replaces }: Wanted) -> SessionRequest {
@@ -139,7 +137,10 @@ impl<W: Worker + ?Sized> Agent<W> {
     async fn greet(&self) {
         let nothing = HeartbeatRequest { agent: self.id.clone(), leases: Vec::new() };
         match self.once.heartbeat(&nothing).await {
-            Ok(_) => self.link.reached(),
+            Ok(answer) => {
+                self.link.reached();
+                self.leaving.heard(answer.drain, answer.drain_by.as_deref());
+            }
             Err(error) if error.answer() == Answer::Transient => self.link.failed(&error),
             // The claim is answered with the same, and acts on it.
             Err(_) => {}

@@ -6,7 +6,7 @@ use rollmill_broker_client::{
     Answer, ClientError, CompleteOutcome, CompleteRequest, FailureClass, Grant, LeaseRef,
 };
 use rollmill_service::traces::{SpanKind, Traceparent};
-use rollmill_service::{Again, Backoff, Retry, Shutdown, one_line};
+use rollmill_service::{Again, Backoff, Retry, one_line};
 
 use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX, SPOOL_RETRY};
 use crate::spool::{Next, Proof, Verdict};
@@ -17,12 +17,7 @@ const MISMATCHES_MAX: u32 = 3;
 
 impl<W: Worker + ?Sized> Agent<W> {
     /// Keeps a verified proof and waits until it has come to an end, or until the agent leaves.
-    pub(super) async fn hand_in(
-        &self,
-        grant: &Grant,
-        output: WorkOutput,
-        shutdown: &Shutdown,
-    ) -> End {
+    pub(super) async fn hand_in(&self, grant: &Grant, output: WorkOutput) -> End {
         let proof = Proof {
             job: grant.job.clone(),
             lease_epoch: grant.lease_epoch,
@@ -37,7 +32,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         tokio::select! {
             biased;
             verdict = verdict => verdict.map_or(End::Lost, End::Proof),
-            () = self.drained(shutdown) => {
+            () = self.leaving.over() => {
                 let saved = tokio::task::block_in_place(|| self.spool.save());
                 match saved.contains(&(grant.job.clone(), true)) {
                     true => End::Spooled,
@@ -47,8 +42,8 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    /// Waits until the spool has space for another proof, or for `shutdown`.
-    pub(super) async fn wait_for_spool(&self, shutdown: &Shutdown) {
+    /// Waits until the spool has space for another proof, or until the agent takes no more jobs.
+    pub(super) async fn wait_for_spool(&self) {
         tracing::warn!("spool full; claiming paused");
         let since = std::time::Instant::now();
         loop {
@@ -58,7 +53,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             }
             tokio::select! {
                 () = changed => {}
-                () = shutdown.started() => return,
+                () = self.leaving.started() => return,
             }
         }
         let wait_seconds = since.elapsed().as_secs_f64();
