@@ -205,6 +205,7 @@ const VALUE_NAMES: &[&str] = &[
     "PAYER",
     "POLICY",
     "SET",
+    "SOURCE",
     "STAGE",
     "STATE",
     "TEXT",
