@@ -137,7 +137,11 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("agent", "broker-testing", "tests run the loop against the broker itself"),
     ("agent", "service-testing", "tests collect traces, and one fills the disk of the spool"),
     ("broker", "broker-testing", "tests run brokers on their own PostgreSQL"),
-    ("broker", "service-testing", "tests collect traces, and one fills the disk of the data directory"),
+    (
+        "broker",
+        "service-testing",
+        "tests collect traces, and one fills the disk of the data directory",
+    ),
     ("prover-node", "service-testing", "tests collect traces"),
     ("service", "service-testing", "tests collect traces"),
     ("devnet", "service-testing", "a test collects the trace of an epoch"),
