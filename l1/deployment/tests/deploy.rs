@@ -119,7 +119,8 @@ async fn the_sample_is_deployed_once() {
 /// Governor a contract answers 50 to everything, and the facts ask for 51 in one place and for 50 elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vote_with_other_rules_than_the_facts_is_found() {
-    let changes: [(&str, fn(&mut Vote)); 2] = [
+    type Change = (&'static str, fn(&mut Vote));
+    let changes: [Change; 2] = [
         ("delay of a vote", |vote| vote.delay_seconds = 51),
         ("percentage of the supply that must vote", |vote| vote.quorum_percent = 51),
     ];
