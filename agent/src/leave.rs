@@ -1,7 +1,7 @@
 //! When the agent leaves: why, and until when it may finish what it holds.
 //!
 //! It takes no more jobs from then on, and returns those that have not reached the device. What the broker asks can be
-//! taken back until the agent has left; a signal, a machine that is reclaimed and a fault cannot.
+//! withdrawn until the agent has left; a signal, a machine that is reclaimed and a fault cannot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ struct Leave {
     label: Option<String>,
     /// What is not finished then is returned.
     until: Instant,
-    /// It is not taken back.
+    /// It is not withdrawn.
     is_final: bool,
 }
 
@@ -134,7 +134,7 @@ impl Leaving {
         }
     }
 
-    /// What the broker asked is taken back.
+    /// What the broker asked is withdrawn.
     fn stay(&self) {
         let stays = self.state.send_if_modified(|state| {
             let may_stay = state.as_ref().is_some_and(|leave| !leave.is_final);
@@ -148,7 +148,7 @@ impl Leaving {
         }
     }
 
-    /// Nothing is taken back any more.
+    /// Nothing is withdrawn any more.
     pub(crate) fn seal(&self) {
         self.state.send_if_modified(|state| {
             if let Some(leave) = state {

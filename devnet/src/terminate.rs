@@ -45,7 +45,7 @@ pub struct Termination {
     pub seconds: f64,
     /// From the signal until L1 had finalized the proof of the epoch.
     pub final_seconds: f64,
-    /// What the process held, and what became of it.
+    /// What the process held, and the outcome of it.
     pub held: String,
 }
 

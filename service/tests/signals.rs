@@ -121,7 +121,7 @@ fn a_second_signal_leaves_the_time_to_release_what_is_held() {
     owner.expect("finishing");
     owner.terminate();
     owner.expect("releasing");
-    owner.lines.get_mut().write_all(b"taken back\n").unwrap();
+    owner.lines.get_mut().write_all(b"withdrawn\n").unwrap();
     owner.expect("released");
     let (is_success, text) = owner.end();
     assert!(is_success, "{text}");

@@ -401,7 +401,7 @@ wire! {
         /// Send heartbeats at least this often: a quarter of a lease.
         pub every_ms: u64,
         /// Somebody asked the agent to leave: it gets no more jobs, and exits once it has finished or returned what it
-        /// holds. False while nobody has, once that was taken back, and for up to 2 s at a replica that does not know yet.
+        /// holds. False while nobody has, once that was withdrawn, and for up to 2 s at a replica that does not know yet.
         #[serde(default)]
         pub drain: bool,
         /// Label of the token of whoever asked; null while `drain` is false.

@@ -38,7 +38,7 @@ pub enum Action {
     Pardon {
         agent: Agent,
     },
-    /// The agent is asked to leave, or `undo`: that is taken back.
+    /// The agent is asked to leave, or `undo`: that is withdrawn.
     Drain {
         agent: Agent,
         undo: bool,

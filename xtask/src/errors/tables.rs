@@ -47,6 +47,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("broker/src/objects/address.rs", 1, PARSER),
     ("broker/src/store/sql/parameter.rs", 6, "the reason in `BrokerError::Corrupt`"),
     ("broker/src/store/tokens.rs", 1, "what of a row cannot be read, for the log"),
+    ("service/src/traces/settings.rs", 1, "a map whose values are texts"),
     ("devnet/src/faults.rs", 1, "what a kill did not show, the reason in `Error`"),
     ("devnet/src/options.rs", 1, "a help text to print, no error"),
     ("devnet/src/tokens.rs", 1, "what does not balance, the reason in `Error`"),
