@@ -176,6 +176,8 @@ fn every_name_in_a_statement_is_one_of_an_enum() {
             "client backend",
             "server_version",
             "server_version_num",
+            // The label of a job whose epoch is traced.
+            "traceparent",
             "its deadline passed before it was done",
         ]),
     ]
