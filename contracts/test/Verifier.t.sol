@@ -55,7 +55,8 @@ contract VerifierTest is Golden {
         for (uint256 i; i < 3; i++) {
             VM.mockCall(PAIRING, "", yes);
             require(_it.verify(_proof, _inputs), "nothing fails");
-            VM.mockCallRevert(failing[i], "", yes);
+            // Without data, so that what the verifier reads instead of a result is its own argument, a point of the curve.
+            VM.mockCallRevert(failing[i], "", "");
             require(!_it.verify(_proof, _inputs), "a failure counts as a success");
             VM.clearMockedCalls();
         }
