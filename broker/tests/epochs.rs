@@ -379,6 +379,27 @@ async fn a_result_that_is_copied_waits_without_its_job() {
     assert_eq!(bench.view(&lease).await.state, JobState::Done);
 }
 
+/// Fault: two replicas make the partition of an epoch at once. The second waits, and takes that of the first.
+#[tokio::test]
+async fn a_partition_that_another_replica_makes_meanwhile_is_taken() {
+    let bench = Bench::new().await;
+    let make = "SELECT artifact_body_partition(9)";
+    let mut first = bench.store.pool().begin().await.unwrap();
+    sqlx::query(make).execute(&mut *first).await.unwrap();
+    let pid = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
+    let pid = pid.fetch_one(&mut *first).await.unwrap();
+    let pool = bench.store.pool().clone();
+    let second = tokio::spawn(async move { sqlx::query(make).execute(&pool).await });
+    let waits =
+        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+    let waits = || sqlx::query_scalar::<_, bool>(waits).bind(pid).fetch_one(bench.store.pool());
+    while !waits().await.unwrap() {
+        assert!(!second.is_finished(), "it waits for the first");
+    }
+    first.commit().await.unwrap();
+    second.await.unwrap().unwrap();
+}
+
 /// Fault: an epoch is dropped while others upload to it and enqueue. Whatever was acknowledged after the drop is there;
 /// what is not there was not acknowledged in the epoch that is open now. Method: many rounds with four writers each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
