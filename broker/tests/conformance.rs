@@ -70,7 +70,8 @@ fn number(name: &str) -> Option<u64> {
 /// Goal: the document says what the broker does. Method: see the module.
 #[tokio::test]
 async fn the_broker_and_its_openapi_document_agree() {
-    let seed = number("ROLLMILL_SEED").unwrap_or_else(rand::random);
+    // One by default, so that a run that fails is a change that failed. Others find more: `ROLLMILL_SEED`.
+    let seed = number("ROLLMILL_SEED").unwrap_or(7);
     println!("seed {seed}: repeat it with ROLLMILL_SEED={seed}");
     // An epoch is opened by each upload and each job of a new number.
     let target = Target::new(Rules { epochs_open_max: 1_000_000, ..Rules::default() }).await;
