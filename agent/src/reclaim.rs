@@ -258,7 +258,7 @@ impl Metadata {
         let mut own = events.events.iter().filter(|event| event.is_about(name.trim()));
         let notice = |event: &Event| match imf_fixdate(&event.not_before) {
             Some(time) => Notice::at(Some(time)),
-            // It has begun.
+            // It has started.
             None => Notice { left: Some(Duration::ZERO) },
         };
         Ok(own.find(|event| event.ends_the_machine()).map(notice))
@@ -314,7 +314,7 @@ struct Event {
     event_type: String,
     #[serde(default)]
     resources: Vec<String>,
-    /// Empty once it has begun.
+    /// Empty once it has started.
     #[serde(default)]
     not_before: String,
 }

@@ -142,7 +142,7 @@ async fn an_idle_agent_that_is_asked_to_leave_ends_well() {
     assert_eq!(view(&broker.client(), &id).await.state, JobState::Ready);
 }
 
-/// Goal: what is on the device is finished, and nothing is begun.
+/// Goal: what is on the device is finished, and nothing is started.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_works_finishes_its_job_before_it_leaves() {
     let broker = broker().await;

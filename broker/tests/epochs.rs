@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Bench, agent, digest, job};
+use crate::support::{Bench, agent, blocked, digest, job};
 use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Retention, Retired, Rules, Store, Tenant};
 use rollmill_broker_client::{
     CompleteRequest, Digest, EpochOutcome, EpochState, EpochView, JobState, NewJob, Role,
@@ -292,7 +292,7 @@ async fn an_epoch_is_closed_before_its_jobs_are_cancelled() {
         let (store, tenant) = (store.clone(), tenant.clone());
         tokio::spawn(async move { store.close_epoch(&tenant, 7, FINAL, None).await })
     };
-    until_blocked(&mut held).await;
+    blocked(&mut held, "%").await;
     assert_eq!(
         code(store.put_artifact(tenant, 7, digest(b"late"), b"late".to_vec()).await),
         "BRK-062"
@@ -307,27 +307,6 @@ async fn an_epoch_is_closed_before_its_jobs_are_cancelled() {
     assert_eq!(store.retire(false).await.unwrap(), []);
     let left = "job WHERE state <> 'cancelled'";
     assert_eq!(count(&bench, left).await, 0);
-}
-
-/// Waits until somebody waits for this connection.
-async fn until_blocked(connection: &mut sqlx::PgConnection) {
-    let blocked = async {
-        loop {
-            // Within a transaction the view keeps what the first look found.
-            sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *connection).await.unwrap();
-            let found: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
-                                WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])",
-            )
-            .fetch_one(&mut *connection)
-            .await
-            .unwrap();
-            if found {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), blocked).await.unwrap();
 }
 
 /// Fault: an artifact of one epoch is named by a job of another, and the first is dropped. The other has a copy of its own,
@@ -369,7 +348,7 @@ async fn a_result_that_is_copied_waits_without_its_job() {
     let (store, tenant) = (bench.store.clone(), bench.tenant.clone());
     let request = CompleteRequest::new(agent("a"), lease.clone(), result);
     let completing = tokio::spawn(async move { store.complete(&tenant, &request).await });
-    until_blocked(&mut closing).await;
+    blocked(&mut closing, "%").await;
     sqlx::query("SELECT FROM job FOR UPDATE NOWAIT")
         .execute(&mut *closing)
         .await
@@ -386,16 +365,10 @@ async fn a_partition_that_another_replica_makes_meanwhile_is_taken() {
     let make = "SELECT artifact_body_partition(9)";
     let mut first = bench.store.pool().begin().await.unwrap();
     sqlx::query(make).execute(&mut *first).await.unwrap();
-    let pid = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
-    let pid = pid.fetch_one(&mut *first).await.unwrap();
     let pool = bench.store.pool().clone();
     let second = tokio::spawn(async move { sqlx::query(make).execute(&pool).await });
-    let waits =
-        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
-    let waits = || sqlx::query_scalar::<_, bool>(waits).bind(pid).fetch_one(bench.store.pool());
-    while !waits().await.unwrap() {
-        assert!(!second.is_finished(), "it waits for the first");
-    }
+    blocked(&mut first, "%").await;
+    assert!(!second.is_finished(), "it waits for the first");
     first.commit().await.unwrap();
     second.await.unwrap().unwrap();
 }

@@ -1,9 +1,7 @@
 //! The flush lanes of real replicas over a real PostgreSQL: one bad item, a connection that ends in the middle of a
 //! flush, and two replicas.
 
-use std::time::Duration;
-
-use crate::support::{Bench, agent, job};
+use crate::support::{Bench, agent, blocked, job};
 use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
 use rollmill_broker_client::{
     AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, HeartbeatRequest,
@@ -12,9 +10,6 @@ use rollmill_broker_client::{
 use rollmill_broker_testing::TestBroker;
 use sqlx::{Connection, PgConnection};
 use tokio::task::JoinSet;
-
-/// Longest wait for what is certain to come.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// This many jobs, leased to agents `a-0`, `a-1` and so on, and a stored result for all.
 async fn leased(bench: &Bench, count: usize) -> (Vec<(AgentId, LeaseRef)>, Digest) {
@@ -67,28 +62,6 @@ async fn lock_agents(bench: &Bench) -> PgConnection {
     other
 }
 
-/// The process of the lane's connection, once it waits for this one.
-async fn blocked(other: &mut PgConnection) -> i32 {
-    let search = async {
-        loop {
-            // Within a transaction the view keeps what the first look found.
-            sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *other).await.unwrap();
-            let found: Option<i32> = sqlx::query_scalar(
-                "SELECT pid FROM pg_stat_activity
-                 WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()]
-                   AND query LIKE '-- complete_many.sql%'",
-            )
-            .fetch_optional(&mut *other)
-            .await
-            .unwrap();
-            if let Some(pid) = found {
-                return pid;
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, search).await.unwrap()
-}
-
 /// Fault: one of many completions has a value that no statement can carry. It is rejected, and no other.
 #[tokio::test]
 async fn a_bad_completion_fails_no_other() {
@@ -114,7 +87,7 @@ async fn a_flush_whose_connection_is_killed_is_written_again() {
     let (leases, result) = leased(&bench, 12).await;
     let mut other = lock_agents(&bench).await;
     let running = complete_all(&broker, &leases, result);
-    let lane = blocked(&mut other).await;
+    let lane = blocked(&mut other, "-- complete_many.sql%").await;
     sqlx::query("SELECT pg_terminate_backend($1)").bind(lane).execute(&mut other).await.unwrap();
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     for answer in running.join_all().await {
@@ -234,7 +207,7 @@ async fn a_lane_connects_again_after_its_connection_has_ended() {
     let (leases, result) = leased(&bench, 4).await;
     let mut other = lock_agents(&bench).await;
     let first = complete_all(&broker, &leases[..2], result);
-    let lane = blocked(&mut other).await;
+    let lane = blocked(&mut other, "-- complete_many.sql%").await;
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     assert!(first.join_all().await.into_iter().all(|answer| answer.is_ok()));
     sqlx::query("SELECT pg_terminate_backend($1)").bind(lane).execute(&mut other).await.unwrap();

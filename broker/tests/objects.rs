@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Bench, agent, capability, job};
+use crate::support::{Bench, agent, blocked, capability, job};
 use axum::body::Bytes;
 use object_store::chunked::ChunkedStore;
 use object_store::local::LocalFileSystem;
@@ -348,17 +348,11 @@ async fn a_result_that_is_repaired_meanwhile_is_not_lost() {
         let mut views = vec![bench.view(&lease).await];
         let mut holder = bench.store.pool().begin().await.unwrap();
         sqlx::query("SELECT seq FROM job FOR UPDATE").execute(&mut *holder).await.unwrap();
-        let pid = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
-        let pid = pid.fetch_one(&mut *holder).await.unwrap();
         let healer = Arc::clone(&bench);
         let healing =
             tokio::spawn(async move { healer.store.heal(&healer.tenant, &mut views).await });
-        let waits =
-            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
-        let waits = || sqlx::query_scalar::<_, bool>(waits).bind(pid).fetch_one(bench.store.pool());
-        while !waits().await.unwrap() {
-            assert!(!healing.is_finished(), "it looks for the job");
-        }
+        blocked(&mut holder, "%").await;
+        assert!(!healing.is_finished(), "it looks for the job");
         bench.put(7, &bytes).await;
         holder.rollback().await.unwrap();
         assert_eq!(healing.await.unwrap().unwrap(), 0);

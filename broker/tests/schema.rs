@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::Bench;
+use crate::support::{Bench, blocked};
 use sqlx::{Connection, PgConnection};
 
 /// Longest wait for what is certain to come.
@@ -11,24 +11,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 async fn until<T>(what: &str, done: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(LIMIT, done).await;
     done.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"))
-}
-
-/// Waits until somebody waits for a lock of this connection.
-async fn is_waited_for(holder: &mut PgConnection) {
-    loop {
-        // Within a transaction the view keeps what the first look found.
-        sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *holder).await.unwrap();
-        let is_waited_for: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
-             WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])",
-        )
-        .fetch_one(&mut *holder)
-        .await
-        .unwrap();
-        if is_waited_for {
-            return;
-        }
-    }
 }
 
 /// Fault: an upgrade during a backup, which holds every table for as long as it reads. Goal: the migration waits for the
@@ -43,7 +25,7 @@ async fn a_migration_that_waits_for_a_backup_holds_up_nobody() {
     sqlx::query("SELECT count(*) FROM job").execute(&mut *reading).await.unwrap();
     let store = bench.schema.store().await;
     let migrating = tokio::spawn(async move { store.migrate().await });
-    until("a migration that waits", is_waited_for(&mut reading)).await;
+    until("a migration that waits", blocked(&mut reading, "%")).await;
     until("a job behind it", bench.ready_job(7, "leaf", 1)).await;
     assert!(!migrating.is_finished(), "it waits still");
     reading.rollback().await.unwrap();

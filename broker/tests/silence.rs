@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::rules::link::Link;
-use crate::support::job;
+use crate::support::{blocked, job};
 use rollmill_broker::Config;
 use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store};
@@ -21,20 +21,7 @@ async fn until(what: &str, done: impl Future<Output = ()>) {
 
 /// Waits until the task that ends the pauses of jobs waits for a lock of this connection.
 async fn promotion_waits(locker: &mut PgConnection) {
-    loop {
-        // Within a transaction the view keeps what the first look found.
-        sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *locker).await.unwrap();
-        let waits: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity
-             WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()] AND query LIKE '-- promote.sql%')",
-        )
-        .fetch_one(&mut *locker)
-        .await
-        .unwrap();
-        if waits {
-            return;
-        }
-    }
+    blocked(locker, "-- promote.sql%").await;
 }
 
 async fn becomes_ready(pool: &PgPool) {

@@ -8,6 +8,8 @@ pub mod generate;
 pub mod requests;
 pub mod target;
 
+use std::time::Duration;
+
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
 use rollmill_broker::store::{Candidate, Completed, Match, Store, Tenant};
@@ -17,6 +19,7 @@ use rollmill_broker_client::{
     ReleaseRequest, SizeClass,
 };
 use rollmill_broker_testing::TestSchema;
+use sqlx::PgConnection;
 
 pub const KINDS: [&str; 2] = ["leaf", "root"];
 
@@ -163,4 +166,26 @@ pub fn capability(kind: &str) -> Capability {
 
 pub fn job(epoch: u64, kind: &str, input: Digest) -> NewJob {
     NewJob::new(epoch, &kind.parse().unwrap(), "v1".parse().unwrap(), input)
+}
+
+/// The process of a statement that waits for a lock of this connection, once there is one. `query` is a pattern of LIKE.
+pub async fn blocked(holder: &mut PgConnection, query: &str) -> i32 {
+    let search = async {
+        loop {
+            // Within a transaction the view keeps what the first look found.
+            sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *holder).await.unwrap();
+            let found: Option<i32> = sqlx::query_scalar(
+                "SELECT pid FROM pg_stat_activity
+                 WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()] AND query LIKE $1 LIMIT 1",
+            )
+            .bind(query)
+            .fetch_optional(&mut *holder)
+            .await
+            .unwrap();
+            if let Some(pid) = found {
+                return pid;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), search).await.unwrap()
 }
