@@ -261,23 +261,21 @@ async fn a_step_that_may_be_on_l1_is_not_sent_again() {
 
 /// Ends a deployment before this step, and lets the step revert on L1 for want of gas, as if its run had sent it so.
 async fn revert(case: &Case, step: usize) {
-    let sender = sender(&case.client, case.folder.path()).await;
-    let (facts, roots) = (facts(), roots());
-    let plan = Plan::new(&facts, &roots, signer(0).address(), 0).unwrap();
-    let (reached, ended) = tokio::sync::oneshot::channel();
-    let mut reached = Some(reached);
-    let mut report = |event: Event<'_>| {
-        if matches!(event, Event::Done { number, .. } if number == step) {
-            let _ = reached.take().unwrap().send(());
-        }
-    };
+    let plan = Plan::new(&facts(), &roots(), signer(0).address(), 0).unwrap();
+    let first = sender(&case.client, case.folder.path()).await;
     let out = case.folder.path().join("out");
-    let run = deploy(&sender, &facts, &roots, KEY, &out, &mut report);
-    tokio::select! {
-        biased;
-        _ = ended => {}
-        done = run => panic!("{done:?}"),
-    }
+    let run = tokio::spawn(async move {
+        // The run unwinds inside its report, so that it sends nothing of the next step.
+        let mut report = |event: Event<'_>| {
+            if matches!(event, Event::Done { number, .. } if number == step) {
+                std::panic::resume_unwind(Box::new(step));
+            }
+        };
+        deploy(&first, &facts(), &roots(), KEY, &out, &mut report).await
+    });
+    let ended = run.await.expect_err("the run ends before the step").into_panic();
+    assert_eq!(ended.downcast_ref(), Some(&step));
+    let sender = sender(&case.client, case.folder.path()).await;
     let request = plan.steps[step].request.clone();
     // A creation pays for its input as well.
     let gas = if request.to.is_some() { 30_000 } else { 2_000_000 };
