@@ -8,12 +8,14 @@ mod pages;
 mod recycler;
 mod scan;
 mod vector;
+pub(crate) mod words;
 
 use std::sync::{Arc, OnceLock};
 
 pub use self::msm::CpuBases;
 pub use self::pages::map_large_arrays;
 use self::recycler::Recycler;
+use self::words::Scalar;
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 
@@ -22,6 +24,8 @@ use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 pub struct CpuDevice {
     pool: rayon::ThreadPool,
     roots: ntt::Roots,
+    /// The code for words, where there are no vectors.
+    scalar: Scalar,
     /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
     ifma: Option<ifma::Ifma>,
@@ -60,6 +64,7 @@ impl CpuDevice {
         Self {
             pool,
             roots: ntt::Roots::new(),
+            scalar: Scalar::detect(),
             #[cfg(target_arch = "x86_64")]
             ifma: None,
             #[cfg(target_arch = "x86_64")]

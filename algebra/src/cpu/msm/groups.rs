@@ -220,11 +220,17 @@ mod tests {
     use super::super::affine::SIGN;
     use super::*;
     use crate::G1Affine;
+    use crate::cpu::words::{Portable, Scalar};
 
     /// `out` may be memory of an earlier sum.
     #[test]
     fn every_sum_is_written_whatever_was_there() {
-        let adder = Adder::Scalar;
+        for adder in [Adder::Scalar(Scalar::Portable(Portable)), Adder::Scalar(Scalar::detect())] {
+            check_every_sum(adder);
+        }
+    }
+
+    fn check_every_sum(adder: Adder) {
         let point = adder.import(&G1Affine::generator());
         let mut accumulator = Accumulator::new(adder);
         // Empty; cancelling in one block; in chunks that each cancel; in chunks that do not; one point.
