@@ -6,6 +6,7 @@ mod msm;
 mod ntt;
 mod pages;
 mod recycler;
+pub(crate) mod rows;
 mod scan;
 mod vector;
 pub(crate) mod words;

@@ -56,7 +56,7 @@ const _: () = {
 };
 
 /// `k · p`, below 2^256.
-const fn multiple(p: Words, k: u64) -> Words {
+pub(crate) const fn multiple(p: Words, k: usize) -> Words {
     let mut out = [0; 4];
     let mut carry = 0;
     let mut i = 0;
@@ -77,8 +77,36 @@ pub(crate) trait Products: Copy + Send + Sync {
     /// `a` is below 4p, and `b` any number; the product is a multiple of p above the true one or equal to it.
     fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words;
 
+    /// `(a · b + c · d) / 2^256` modulo p for two pairs, with one reduction: below
+    /// `(1 + 0.1891 · (αβ + γδ))p`. The bounds of `a` and `c` add up to at most 4.
+    fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words;
+
     /// [`Self::mul`] of a number below 4p by itself.
     fn square<M: Modulus>(self, a: &Words) -> Words;
+
+    /// `a + K·p − b`, for b of at most K·p. The bounds of `a` and K add up to at most 5.
+    #[inline(always)]
+    fn sub<M: Modulus, const K: usize>(self, a: &Words, b: &Words) -> Words {
+        let (out, borrow) = difference(&add(a, &multiple(M::MODULUS.0, K)), b);
+        debug_assert!(!borrow, "a difference falls below zero");
+        out
+    }
+
+    /// `a`, less K·p where it is K·p or more. K is at most 5.
+    #[inline(always)]
+    fn less<M: Modulus, const K: usize>(self, a: &Words) -> Words {
+        let (out, borrow) = difference(a, &multiple(M::MODULUS.0, K));
+        // A branch would be guessed wrong as often as the bound is exceeded.
+        std::array::from_fn(|i| select_unpredictable(borrow, a[i], out[i]))
+    }
+
+    /// `p − a` where `negative`, else `a`, for `a` of at most p.
+    #[inline(always)]
+    fn negated_if<M: Modulus>(self, negative: bool, a: &Words) -> Words {
+        let (minus, borrow) = difference(&M::MODULUS.0, a);
+        debug_assert!(!borrow, "a number to be negated is above p");
+        std::array::from_fn(|i| select_unpredictable(negative, minus[i], a[i]))
+    }
 
     /// Asks for the line of the cache in which `place` starts. Changes no result.
     fn prefetch<T>(self, place: &T) {
@@ -102,6 +130,15 @@ impl Scalar {
             return Self::Adx(adx);
         }
         Self::Portable(Portable)
+    }
+
+    /// All that the processor has.
+    #[cfg(test)]
+    pub(crate) fn available() -> Vec<Self> {
+        let mut all = vec![Self::Portable(Portable)];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(Adx::detect().map(Self::Adx));
+        all
     }
 }
 
@@ -131,36 +168,13 @@ pub(crate) fn add(a: &Words, b: &Words) -> Words {
 
 /// `a − b` modulo 2^256, and whether it is negative.
 #[inline(always)]
-fn difference(a: &Words, b: &Words) -> (Words, bool) {
+pub(crate) fn difference(a: &Words, b: &Words) -> (Words, bool) {
     let mut out = [0; 4];
     let mut borrow = false;
     for i in 0..4 {
         (out[i], borrow) = a[i].borrowing_sub(b[i], borrow);
     }
     (out, borrow)
-}
-
-/// `a + K·p − b`, for b of at most K·p. The bounds of `a` and K add up to at most 5.
-#[inline(always)]
-pub(crate) fn sub<M: Modulus, const K: u64>(a: &Words, b: &Words) -> Words {
-    let (out, borrow) = difference(&add(a, &const { multiple(M::MODULUS.0, K) }), b);
-    debug_assert!(!borrow, "a difference falls below zero");
-    out
-}
-
-/// `a`, less K·p where it is K·p or more.
-#[inline(always)]
-pub(crate) fn less<M: Modulus, const K: u64>(a: &Words) -> Words {
-    let (out, borrow) = difference(a, &const { multiple(M::MODULUS.0, K) });
-    // A branch would be guessed wrong as often as the bound is exceeded.
-    std::array::from_fn(|i| select_unpredictable(borrow, a[i], out[i]))
-}
-
-/// `p − a` where `negative`, else `a`, for `a` below p; zero may become p.
-#[inline(always)]
-pub(crate) fn negated_if<M: Modulus>(negative: bool, a: &Words) -> Words {
-    let (minus, _) = difference(&const { multiple(M::MODULUS.0, 1) }, a);
-    std::array::from_fn(|i| select_unpredictable(negative, minus[i], a[i]))
 }
 
 /// The element that a number below p is.

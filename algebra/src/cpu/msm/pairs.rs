@@ -3,13 +3,12 @@
 use ark_bn254::FqConfig;
 
 use super::affine::{Flat, SIGN};
-use crate::cpu::words::{Modulus, Products, Words, add, element, less, negated_if, sub};
+use crate::cpu::words::{Modulus, Products, Words, add, element};
 use crate::field::inverse;
 
 /// Chains of running products, so that a product does not wait for the one before it.
 const CHAINS: usize = 2;
 /// How many pairs ahead points are fetched into the cache.
-const AHEAD: usize = 8;
 
 /// A point and whether it is meant negative.
 #[inline(always)]
@@ -28,9 +27,9 @@ fn prefetch(products: impl Products, points: &[Flat], pair: Option<&[u32; 2]>) {
 
 /// `x2 − x1`, below 2q; q where they are equal.
 #[inline(always)]
-fn run(points: &[Flat], pair: &[u32; 2]) -> Words {
+fn run(products: impl Products, points: &[Flat], pair: &[u32; 2]) -> Words {
     let [left, right] = pair.map(|index| point(points, index).0);
-    sub::<FqConfig, 1>(right.x_words(), left.x_words())
+    products.sub::<FqConfig, 1>(right.x_words(), left.x_words())
 }
 
 /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]` for points with different x, with one inversion in all.
@@ -52,15 +51,20 @@ pub(super) fn add_pairs<P: Products>(
     let mul = |a: &Words, b: &Words| products.mul::<FqConfig>(a, b);
     befores.clear();
     befores.reserve(pairs.len());
+    #[allow(non_snake_case)]
+    let AHEAD = {
+        static L: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        *L.get_or_init(|| std::env::var("T_AHEAD").ok().and_then(|x| x.parse().ok()).unwrap_or(8))
+    };
     let mut chains = [FqConfig::ONE; CHAINS];
     for (k, pair) in pairs.iter().enumerate() {
         prefetch(products, points, pairs.get(k + AHEAD));
         let chain = &mut chains[k % CHAINS];
         befores.push(*chain);
-        *chain = mul(chain, &run(points, pair));
+        *chain = mul(chain, &run(products, points, pair));
     }
     let [first, second] = chains;
-    let product = less::<FqConfig, 1>(&mul(&first, &second));
+    let product = products.less::<FqConfig, 1>(&mul(&first, &second));
     let Some(inverse) = inverse(&element::<FqConfig>(product)) else { return false };
     let mut chains = [mul(&inverse.0.0, &second), mul(&inverse.0.0, &first)];
 
@@ -68,7 +72,7 @@ pub(super) fn add_pairs<P: Products>(
         prefetch(products, points, pairs.get(k.wrapping_sub(AHEAD)));
         let chain = &mut chains[k % CHAINS];
         let inverse = mul(chain, before);
-        *chain = mul(chain, &run(points, pair));
+        *chain = mul(chain, &run(products, points, pair));
         out[k] = sum(products, point(points, pair[0]), point(points, pair[1]), &inverse);
     }
     true
@@ -83,15 +87,16 @@ fn sum<P: Products>(
     inverse: &Words,
 ) -> Flat {
     type Q = FqConfig;
-    let y1 = negated_if::<Q>(left_negative, left.y_words());
-    let y2 = negated_if::<Q>(right_negative, right.y_words());
-    let slope = products.mul::<Q>(&sub::<Q, 1>(&y2, &y1), inverse);
+    let y1 = products.negated_if::<Q>(left_negative, left.y_words());
+    let y2 = products.negated_if::<Q>(right_negative, right.y_words());
+    let slope = products.mul::<Q>(&products.sub::<Q, 1>(&y2, &y1), inverse);
     // Below 2 + 2: the square is below 1.76.
-    let x3 = sub::<Q, 2>(&products.square::<Q>(&slope), &add(left.x_words(), right.x_words()));
-    let x3 = less::<Q, 1>(&less::<Q, 2>(&x3));
-    let leg = sub::<Q, 1>(left.x_words(), &x3);
+    let x3 =
+        products.sub::<Q, 2>(&products.square::<Q>(&slope), &add(left.x_words(), right.x_words()));
+    let x3 = products.less::<Q, 1>(&products.less::<Q, 2>(&x3));
+    let leg = products.sub::<Q, 1>(left.x_words(), &x3);
     // Below 1.76 + 1.
-    let y3 = sub::<Q, 1>(&products.mul::<Q>(&slope, &leg), &y1);
-    let y3 = less::<Q, 1>(&less::<Q, 1>(&y3));
+    let y3 = products.sub::<Q, 1>(&products.mul::<Q>(&slope, &leg), &y1);
+    let y3 = products.less::<Q, 1>(&products.less::<Q, 1>(&y3));
     Flat::from_words(&x3, &y3)
 }
