@@ -6,14 +6,17 @@ mod msm;
 mod ntt;
 mod pages;
 mod recycler;
+pub(crate) mod rows;
 mod scan;
 mod vector;
+pub(crate) mod words;
 
 use std::sync::{Arc, OnceLock};
 
 pub use self::msm::CpuBases;
 pub use self::pages::map_large_arrays;
 use self::recycler::Recycler;
+use self::words::Scalar;
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 
@@ -22,6 +25,8 @@ use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 pub struct CpuDevice {
     pool: rayon::ThreadPool,
     roots: ntt::Roots,
+    /// The code for words, where there are no vectors.
+    scalar: Scalar,
     /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
     ifma: Option<ifma::Ifma>,
@@ -60,6 +65,7 @@ impl CpuDevice {
         Self {
             pool,
             roots: ntt::Roots::new(),
+            scalar: Scalar::detect(),
             #[cfg(target_arch = "x86_64")]
             ifma: None,
             #[cfg(target_arch = "x86_64")]

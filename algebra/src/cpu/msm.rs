@@ -10,6 +10,7 @@
 
 pub(super) mod affine;
 mod groups;
+mod pairs;
 pub(super) mod plan;
 
 use std::borrow::Cow;
@@ -105,7 +106,7 @@ impl CpuDevice {
         if let Some(ifma) = self.ifma {
             return Adder::Ifma(ifma);
         }
-        Adder::Scalar
+        Adder::Scalar(self.scalar)
     }
 
     /// [`Folded::new`] on each scalar.

@@ -2,7 +2,12 @@
 //!
 //! In parallel they take two passes over parts of the array: what each part comes to by itself, and, from
 //! what those before it come to, its elements.
+//!
+//! # Bounds, in multiples of r
+//! What is carried is below 2 in products, below 1 in sums, and below 2.76 in quotients: a product of a number below
+//! 4 with the point, which is below 1, is below 1.76, to which an element adds less than 1.
 
+use ark_bn254::FrConfig as R;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
@@ -12,6 +17,7 @@ use super::ifma::{
     Ifma,
     scan::{SEGMENTS, segment_len},
 };
+use super::words::{Portable, Products, Scalar, Words, add, element, with_products};
 use crate::Fr;
 
 /// What is carried from element to element.
@@ -39,12 +45,23 @@ impl Scan {
         matches!(self, Self::Quotient { .. })
     }
 
-    fn step(self, carried: Fr, value: &Fr) -> Fr {
+    #[inline(always)]
+    fn step<P: Products>(self, products: P, carried: &Words, value: &Fr) -> Words {
         match self {
-            Self::Products => carried * value,
-            Self::Sums => carried + value,
-            Self::Quotient { point } => carried * point + value,
+            Self::Products => products.mul::<R>(carried, &value.0.0),
+            Self::Sums => products.less::<R, 1>(&add(carried, &value.0.0)),
+            Self::Quotient { point } => add(&products.mul::<R>(carried, &point.0.0), &value.0.0),
         }
+    }
+
+    /// The element that is carried.
+    #[inline(always)]
+    fn carried<P: Products>(self, products: P, number: &Words) -> Fr {
+        element::<R>(match self {
+            Self::Products => products.less::<R, 1>(number),
+            Self::Sums => *number,
+            Self::Quotient { .. } => products.less::<R, 1>(&products.less::<R, 2>(number)),
+        })
     }
 
     /// What to multiply by what a part of `len` elements meets, to know its share of what the part
@@ -65,18 +82,21 @@ impl Scan {
         }
     }
 
-    fn total(self, values: &[Fr]) -> Fr {
-        let step = |carried, value| self.step(carried, value);
-        match self.is_backwards() {
-            false => values.iter().fold(self.start(), step),
-            true => values.iter().rev().fold(self.start(), step),
-        }
+    fn total<P: Products>(self, products: P, values: &[Fr]) -> Fr {
+        let start = self.start().0.0;
+        let step = |carried, value| self.step(products, &carried, value);
+        let total = match self.is_backwards() {
+            false => values.iter().fold(start, step),
+            true => values.iter().rev().fold(start, step),
+        };
+        self.carried(products, &total)
     }
 
-    fn run(self, values: &[Fr], mut carried: Fr, out: &mut [Fr]) {
+    fn run<P: Products>(self, products: P, values: &[Fr], start: Fr, out: &mut [Fr]) {
+        let mut carried = start.0.0;
         let step = |(slot, value): (&mut Fr, &Fr)| {
-            *slot = carried;
-            carried = self.step(carried, value);
+            *slot = self.carried(products, &carried);
+            carried = self.step(products, &carried, value);
         };
         match self.is_backwards() {
             false => out.iter_mut().zip(values).for_each(step),
@@ -107,7 +127,7 @@ impl Scan {
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// As one part.
-    Whole,
+    Whole(Scalar),
     /// As many segments and what is left.
     #[cfg(target_arch = "x86_64")]
     Segments(Ifma),
@@ -117,7 +137,7 @@ impl Way {
     /// Number of parts of any piece.
     fn parts(self) -> usize {
         match self {
-            Self::Whole => 1,
+            Self::Whole(_) => 1,
             #[cfg(target_arch = "x86_64")]
             Self::Segments(_) => SEGMENTS + 1,
         }
@@ -126,7 +146,7 @@ impl Way {
     /// Their lengths in a chunk of `len` elements.
     fn lens(self, len: usize) -> impl Iterator<Item = usize> {
         let segment = match self {
-            Self::Whole => 0,
+            Self::Whole(_) => 0,
             #[cfg(target_arch = "x86_64")]
             Self::Segments(_) => segment_len(len),
         };
@@ -136,12 +156,14 @@ impl Way {
 
     fn totals(self, scan: Scan, values: &[Fr]) -> Vec<Fr> {
         match self {
-            Self::Whole => vec![scan.total(values)],
+            Self::Whole(scalar) => {
+                vec![with_products!(scalar, products => scan.total(products, values))]
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Segments(ifma) => {
                 let rest = &values[SEGMENTS * segment_len(values.len())..];
                 let mut totals = ifma.scan_totals(scan, values).to_vec();
-                totals.push(scan.total(rest));
+                totals.push(scan.total(Portable, rest));
                 totals
             }
         }
@@ -149,13 +171,15 @@ impl Way {
 
     fn run(self, scan: Scan, values: &[Fr], starts: &[Fr], out: &mut [Fr]) {
         match self {
-            Self::Whole => scan.run(values, starts[0], out),
+            Self::Whole(scalar) => {
+                with_products!(scalar, products => scan.run(products, values, starts[0], out))
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Segments(ifma) => {
                 let rest = SEGMENTS * segment_len(values.len());
                 let (of_segments, of_rest) = starts.split_first_chunk().expect("a part and more");
                 ifma.scan(scan, values, *of_segments, out);
-                scan.run(&values[rest..], of_rest[0], &mut out[rest..]);
+                scan.run(Portable, &values[rest..], of_rest[0], &mut out[rest..]);
             }
         }
     }
@@ -165,7 +189,7 @@ impl CpuDevice {
     /// What each of `values` meets.
     pub(super) fn scan(&self, values: &[Fr], scan: Scan) -> Vec<Fr> {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-        let (mut way, mut chunk_len) = (Way::Whole, self.chunk_len(values.len()));
+        let (mut way, mut chunk_len) = (Way::Whole(self.scalar), self.chunk_len(values.len()));
         if self.threads() == 1 {
             // One part needs no pass that finds what parts come to.
             chunk_len = values.len().max(1);

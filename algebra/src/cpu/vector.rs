@@ -1,36 +1,18 @@
 //! Element-wise work and evaluation on host threads.
 
+use ark_bn254::FrConfig as R;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::ifma::rows::{ROWS, Rows};
+use super::ifma;
 use super::scan::Scan;
-use super::{CpuBuffer, CpuDevice, common_len, shape};
+use super::words::{Modulus, Products, Words, add, element, with_products};
+use super::{CpuBuffer, CpuDevice, common_len, rows, shape};
 use crate::Fr;
-use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
-use crate::field::{batch_invert, horner};
-#[cfg(target_arch = "x86_64")]
+use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKernel, Vector};
+use crate::field::{horner, inverse};
 use crate::graph::Graph;
-
-/// One row of host columns, all of length `n`.
-#[derive(Debug)]
-struct HostRow<'a> {
-    columns: &'a [&'a [Fr]],
-    row: usize,
-    n: usize,
-}
-
-impl Row<Fr> for HostRow<'_> {
-    #[inline(always)]
-    fn cell(&self, column: usize, rotation: usize) -> Fr {
-        let mut index = self.row + rotation;
-        if index >= self.n {
-            index %= self.n;
-        }
-        self.columns[column][index]
-    }
-}
 
 /// Cuts several equally long columns into the same chunks, so that threads write to them in parallel.
 fn chunks_of(columns: &mut [Vec<Fr>], n: usize, chunk_len: usize) -> Vec<Vec<&mut [Fr]>> {
@@ -49,7 +31,70 @@ impl CpuDevice {
         if let Some(ifma) = self.ifma {
             return ifma.horner(coefficients, point);
         }
-        horner(coefficients, point)
+        with_products!(self.scalar, products => horner_of(products, coefficients, point))
+    }
+}
+
+/// [`horner`]. The sum is below 2.76r, as a product of a number below 4r with the point is below 1.76r.
+fn horner_of<P: Products>(products: P, coefficients: &[Fr], point: Fr) -> Fr {
+    let step = |sum: Words, c: &Fr| add(&products.mul::<R>(&sum, &point.0.0), &c.0.0);
+    let sum = coefficients.iter().rev().fold([0; 4], step);
+    element::<R>(products.less::<R, 1>(&products.less::<R, 2>(&sum)))
+}
+
+/// [`crate::field::batch_invert`]. Products are below 2r.
+fn invert<P: Products>(products: P, values: &mut [Fr]) {
+    let mul = |a: &Words, b: &Words| products.mul::<R>(a, b);
+    let mut befores = Vec::with_capacity(values.len());
+    let mut product = R::ONE;
+    for value in values.iter() {
+        befores.push(product);
+        if *value != Fr::ZERO {
+            product = mul(&product, &value.0.0);
+        }
+    }
+    // A product of numbers that are not zero is not zero.
+    let all = element::<R>(products.less::<R, 1>(&product));
+    let mut inverse = inverse(&all).unwrap_or_default().0.0;
+    for (value, before) in values.iter_mut().zip(&befores).rev() {
+        if *value != Fr::ZERO {
+            let own = mul(&inverse, before);
+            inverse = mul(&inverse, &value.0.0);
+            *value = element::<R>(products.less::<R, 1>(&own));
+        }
+    }
+}
+
+/// `part[i] = Σ factor · values[start + i]`; values past an end count as zero. A sum on the way is below 2r, to which
+/// one or two products add less than 1.38r.
+fn combine<P: Products>(products: P, terms: &[(&[Fr], Fr)], start: usize, part: &mut [Fr]) {
+    let plus = |slot: &mut Fr, product: Words| {
+        slot.0.0 = products.less::<R, 2>(&add(&slot.0.0, &product));
+    };
+    let add_one = |part: &mut [Fr], values: &[Fr], factor: &Fr| {
+        for (slot, value) in part.iter_mut().zip(values) {
+            plus(slot, products.mul::<R>(&factor.0.0, &value.0.0));
+        }
+    };
+    part.fill(Fr::ZERO);
+    for pair in terms.chunks(2) {
+        let rest = |i: usize| pair[i].0.get(start..).unwrap_or(&[]);
+        if pair.len() == 1 {
+            add_one(part, rest(0), &pair[0].1);
+            continue;
+        }
+        let (a, b) = (rest(0), rest(1));
+        let both = a.len().min(b.len()).min(part.len());
+        let (head, tail) = part.split_at_mut(both);
+        for ((slot, a), b) in head.iter_mut().zip(a).zip(b) {
+            let pairs = [[&pair[0].1.0.0, &a.0.0], [&pair[1].1.0.0, &b.0.0]];
+            plus(slot, products.dot::<R>(pairs[0], pairs[1]));
+        }
+        add_one(tail, &a[both..], &pair[0].1);
+        add_one(tail, &b[both..], &pair[1].1);
+    }
+    for value in part {
+        *value = element::<R>(products.less::<R, 1>(&value.0.0));
     }
 }
 
@@ -67,28 +112,22 @@ impl Vector for CpuDevice {
             let columns: Vec<&[Fr]> = columns.iter().map(|column| column.as_slice()).collect();
             #[cfg(target_arch = "x86_64")]
             if let Some(ifma) = self.ifma {
-                let rows = Rows::new(ifma, &Graph::record(kernel));
-                let chunk_len = chunk_len.next_multiple_of(ROWS);
+                let rows = ifma::rows::Rows::new(ifma, &Graph::record(kernel));
+                let chunk_len = chunk_len.next_multiple_of(ifma::rows::ROWS);
                 chunks_of(&mut outputs, n, chunk_len)
                     .into_par_iter()
                     .enumerate()
                     .for_each(|(i, mut parts)| rows.run(&columns, i * chunk_len, &mut parts));
                 return;
             }
-            let constants = kernel.constants::<Fr>();
-            chunks_of(&mut outputs, n, chunk_len).into_par_iter().enumerate().for_each(
-                |(i, mut parts)| {
-                    let mut out = vec![Fr::ZERO; parts.len()];
-                    let len = parts.first().map_or(0, |part| part.len());
-                    for offset in 0..len {
-                        let row = HostRow { columns: &columns, row: i * chunk_len + offset, n };
-                        kernel.eval(&constants, &row, &mut out);
-                        for (part, value) in parts.iter_mut().zip(&out) {
-                            part[offset] = *value;
-                        }
-                    }
-                },
-            );
+            let rows = rows::Rows::new(&Graph::record(kernel));
+            let chunk_len = chunk_len.next_multiple_of(rows::ROWS);
+            let chunks = chunks_of(&mut outputs, n, chunk_len).into_par_iter().enumerate();
+            with_products!(self.scalar, products => {
+                chunks.for_each(|(i, mut parts)| {
+                    rows.run(products, &columns, i * chunk_len, &mut parts);
+                });
+            });
         });
         Ok(outputs.into_iter().map(|output| self.buffer(output)).collect())
     }
@@ -102,7 +141,7 @@ impl Vector for CpuDevice {
                 if let Some(ifma) = self.ifma {
                     return ifma.invert(part);
                 }
-                batch_invert(part);
+                with_products!(self.scalar, products => invert(products, part));
             });
         });
         Ok(())
@@ -161,13 +200,9 @@ impl Vector for CpuDevice {
                 if let Some(ifma) = self.ifma {
                     return ifma.combine(&terms, i * chunk_len, part);
                 }
-                part.fill(Fr::ZERO);
-                for (values, factor) in &terms {
-                    let rest = values.get(i * chunk_len..).unwrap_or(&[]);
-                    for (slot, value) in part.iter_mut().zip(rest) {
-                        *slot += *value * factor;
-                    }
-                }
+                with_products!(self.scalar, products => {
+                    combine(products, &terms, i * chunk_len, part);
+                });
             });
         });
         Ok(self.buffer(sum))

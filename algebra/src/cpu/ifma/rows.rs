@@ -6,25 +6,38 @@
 // Loops over limbs walk several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-mod plan;
-
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_setzero_si512, _mm512_sub_epi64,
 };
 
 use ark_ff::{AdditiveGroup, Field};
 
-use self::plan::{Operand, Plan, Range, Step};
 use super::Ifma;
 use super::field::{
-    Columns, Eight, EightMemory, Factor, LANES, R, accumulate, carry, load_sixteen, products,
-    raw_fr, reduce, reduce_columns, splat, split, split_limbs_times_16, store_sixteen,
+    Columns, Eight, EightMemory, Factor, LANES, Modulus, R, accumulate, carry, factor,
+    load_sixteen, multiple, products, raw_fr, reduce, reduce_columns, splat, split,
+    split_limbs_times_16, store_sixteen,
 };
 use crate::Fr;
+use crate::cpu::rows::cells;
+use crate::cpu::rows::plan::{Constant, Limits, Operand, Plan, Range, Step};
 use crate::graph::{Cell, Graph};
 
 /// Rows that one step takes: two vectors, whose reductions hide each other's latency.
 pub(in crate::cpu) const ROWS: usize = 2 * LANES;
+
+/// Cells are loaded as 16 times arkworks' form; 2^260 is above 84p; a number just reduced is below `(1 + 2^−39)p`;
+/// and each product adds at most ten halves below 2^52 to an accumulator of 63 bits.
+pub(in crate::cpu) const LIMITS: Limits = Limits {
+    register: 16,
+    cell: 16,
+    sum: 80,
+    reduced: 2,
+    products: 64,
+    first_factors: u32::MAX,
+    reduction: 2,
+    radix_hundredths: 8400,
+};
 
 /// Sixteen field elements in this module's form.
 type Sixteen = [EightMemory; 2];
@@ -32,7 +45,9 @@ type Sixteen = [EightMemory; 2];
 /// A row kernel, ready to run.
 #[derive(Debug)]
 pub(in crate::cpu) struct Rows {
+    /// The first factor of each product is a register.
     plan: Plan,
+    constants: Vec<Factor>,
     ifma: Ifma,
 }
 
@@ -129,23 +144,10 @@ fn prefetch(column: &[Fr], start: usize) {
     }
 }
 
-/// The cells of sixteen rows from `start` on, wrapping around.
-#[inline]
-fn cells<'a>(column: &'a [Fr], start: usize, wrapped: &'a mut [Fr; ROWS]) -> &'a [Fr; ROWS] {
-    match column.get(start..).and_then(<[_]>::first_chunk) {
-        Some(run) => run,
-        None => {
-            for (lane, value) in wrapped.iter_mut().enumerate() {
-                *value = column[(start + lane) % column.len()];
-            }
-            wrapped
-        }
-    }
-}
-
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn run(
     plan: &Plan,
+    constants: &[Factor],
     columns: &[&[Fr]],
     row: usize,
     offset: usize,
@@ -164,15 +166,15 @@ fn run(
                 let run = cells(column, start, &mut wrapped);
                 registers[target as usize] = load_cells(run);
             }
-            Step::Sum { target, products, plus, minus, reduce } => {
+            Step::Sum { target, products, plus, minus, bound } => {
                 let summands = |range: Range| range.of(&plan.summands);
                 registers[target as usize] = sum(
                     products.of(&plan.products),
                     summands(plus),
                     summands(minus),
-                    reduce,
+                    bound > plan.limits.register,
                     registers,
-                    &plan.constants,
+                    constants,
                 );
             }
             Step::Store { output, source } => {
@@ -194,18 +196,30 @@ fn run(
 
 impl Rows {
     pub(in crate::cpu) fn new(ifma: Ifma, graph: &Graph<Cell>) -> Self {
-        Self { plan: Plan::new(graph), ifma }
+        let mut plan = Plan::new(graph, LIMITS);
+        for (a, b) in &mut plan.products {
+            if a.place().is_err() {
+                std::mem::swap(a, b);
+            }
+        }
+        let constants = plan.constants.iter().map(|constant| match constant {
+            Constant::Value(value) => factor(*value, raw_fr),
+            Constant::Multiple(k) => multiple(R::P, (*k).into()),
+        });
+        Self { constants: constants.collect(), plan, ifma }
     }
 
     /// Runs the kernel on the rows from `start` on, as many as each of `outputs` is long. The columns
     /// all have one length, and the rows are among theirs.
     pub(in crate::cpu) fn run(&self, columns: &[&[Fr]], start: usize, outputs: &mut [&mut [Fr]]) {
-        let Self { plan, ifma: Ifma(()) } = self;
+        let Self { plan, constants, ifma: Ifma(()) } = self;
         let len = outputs.first().map_or(0, |part| part.len());
         let mut registers = vec![[EightMemory::ZERO; 2]; plan.registers];
         for offset in (0..len).step_by(ROWS) {
             // SAFETY: the processor has the instructions, as the `Ifma` proves.
-            unsafe { run(plan, columns, start + offset, offset, &mut registers, outputs) };
+            unsafe {
+                run(plan, constants, columns, start + offset, offset, &mut registers, outputs)
+            };
         }
     }
 }

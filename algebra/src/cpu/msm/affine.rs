@@ -3,8 +3,10 @@
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field};
 
+use super::pairs;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::ifma::{Ifma, curve::Products};
+use crate::cpu::words::{Scalar, Words, with_products};
 use crate::{Fq, G1Affine};
 
 /// Set in an index to mean the point's negative.
@@ -24,18 +26,29 @@ impl Flat {
     }
 
     fn new(x: Fq, y: Fq) -> Self {
-        let (x, y) = (x.0.0, y.0.0);
+        Self::from_words(&x.0.0, &y.0.0)
+    }
+
+    pub(super) fn from_words(x: &Words, y: &Words) -> Self {
         Self([x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]])
     }
 
+    /// The words of x.
+    pub(super) fn x_words(&self) -> &Words {
+        &self.0.as_chunks().0[0]
+    }
+
+    /// The words of y.
+    pub(super) fn y_words(&self) -> &Words {
+        &self.0.as_chunks().0[1]
+    }
+
     fn x(&self) -> Fq {
-        let l = &self.0;
-        Fq::new_unchecked(BigInt::new([l[0], l[1], l[2], l[3]]))
+        Fq::new_unchecked(BigInt::new(*self.x_words()))
     }
 
     fn y(&self) -> Fq {
-        let l = &self.0;
-        Fq::new_unchecked(BigInt::new([l[4], l[5], l[6], l[7]]))
+        Fq::new_unchecked(BigInt::new(*self.y_words()))
     }
 
     pub(super) fn from_affine(point: &G1Affine) -> Self {
@@ -66,7 +79,7 @@ impl Flat {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Adder {
     /// One at a time, in arkworks' form.
-    Scalar,
+    Scalar(Scalar),
     /// Eight at a time, in the form of [`crate::cpu::ifma`].
     #[cfg(target_arch = "x86_64")]
     Ifma(Ifma),
@@ -75,7 +88,8 @@ pub(super) enum Adder {
 /// Memory that additions need, kept between calls.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    scalar: Vec<Fq>,
+    careful: Vec<Fq>,
+    words: Vec<Words>,
     #[cfg(target_arch = "x86_64")]
     ifma: Products,
 }
@@ -84,7 +98,7 @@ impl Adder {
     pub(super) fn import(self, point: &G1Affine) -> Flat {
         let point = Flat::from_affine(point);
         match self {
-            Self::Scalar => point,
+            Self::Scalar(_) => point,
             #[cfg(target_arch = "x86_64")]
             Self::Ifma(ifma) => ifma.import(&point),
         }
@@ -92,7 +106,7 @@ impl Adder {
 
     pub(super) fn export(self, point: &Flat) -> G1Affine {
         match self {
-            Self::Scalar => point.to_affine(),
+            Self::Scalar(_) => point.to_affine(),
             #[cfg(target_arch = "x86_64")]
             Self::Ifma(ifma) => ifma.export(point).to_affine(),
         }
@@ -107,21 +121,39 @@ impl Adder {
         out: &mut [Flat],
         scratch: &mut Scratch,
     ) -> bool {
+        let are_different = match self {
+            Self::Scalar(scalar) => with_products!(scalar, products => {
+                pairs::add_pairs(products, points, pairs, out, &mut scratch.words)
+            }),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(ifma) => ifma.add_pairs(points, pairs, out, &mut scratch.ifma),
+        };
+        if are_different {
+            return false;
+        }
+        // Equal or opposite points are among them, which honest bases never contain. Halving leaves the slow
+        // way to few pairs around them.
+        if pairs.len() > 32 {
+            let (pairs, more_pairs) = pairs.split_at(pairs.len() / 2);
+            let (out, more_out) = out.split_at_mut(pairs.len());
+            let some_identity = self.add_pairs(points, pairs, out, scratch);
+            return self.add_pairs(points, more_pairs, more_out, scratch) | some_identity;
+        }
+        self.add_any_pairs(points, pairs, out, scratch)
+    }
+
+    /// [`Self::add_pairs`], the slow way, which knows all cases.
+    fn add_any_pairs(
+        self,
+        points: &[Flat],
+        pairs: &[[u32; 2]],
+        out: &mut [Flat],
+        scratch: &mut Scratch,
+    ) -> bool {
         match self {
-            Self::Scalar => add_pairs(points, pairs, out, &mut scratch.scalar),
+            Self::Scalar(_) => add_pairs(points, pairs, out, &mut scratch.careful),
             #[cfg(target_arch = "x86_64")]
             Self::Ifma(ifma) => {
-                if ifma.add_pairs(points, pairs, out, &mut scratch.ifma) {
-                    return false;
-                }
-                // Equal or opposite points are among them, which honest bases never contain. Halving
-                // leaves the slow way to few pairs around them.
-                if pairs.len() > 32 {
-                    let (pairs, more_pairs) = pairs.split_at(pairs.len() / 2);
-                    let (out, more_out) = out.split_at_mut(pairs.len());
-                    let some_identity = self.add_pairs(points, pairs, out, scratch);
-                    return self.add_pairs(points, more_pairs, more_out, scratch) | some_identity;
-                }
                 let plain: Vec<Flat> = pairs
                     .as_flattened()
                     .iter()
@@ -132,7 +164,7 @@ impl Adder {
                     .collect();
                 let pairs: Vec<[u32; 2]> =
                     (0..pairs.len() as u32).map(|k| [2 * k, 2 * k + 1]).collect();
-                let some_identity = add_pairs(&plain, &pairs, out, &mut scratch.scalar);
+                let some_identity = add_pairs(&plain, &pairs, out, &mut scratch.careful);
                 for sum in out {
                     *sum = ifma.import(sum);
                 }

@@ -51,7 +51,13 @@ impl Shape {
     /// Time that `n` scalars take, in additions: one an entry and window; for each bucket two, and as
     /// much again for keeping account of it, as measured; and what a window costs at least.
     fn cost(&self, n: usize) -> usize {
-        const BUCKET_COST: usize = 6;
+        #[allow(non_snake_case)]
+        let BUCKET_COST = {
+            static L: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+            *L.get_or_init(|| {
+                std::env::var("T_BUCKET").ok().and_then(|x| x.parse().ok()).unwrap_or(6)
+            })
+        };
         const WINDOW_COST: usize = 100;
         (0..self.windows()).map(|w| n + BUCKET_COST * self.buckets(w) + WINDOW_COST).sum()
     }

@@ -4,39 +4,45 @@
 //! are flattened: a term that only one sum uses is never computed on its own.
 //!
 //! # Bounds
-//! A register contains a number below `REGISTER · p`; a cell, which is loaded as 16 times arkworks' form,
-//! is below 16p. A sum stays below `SUM · p`, under 2^260, and a longer one is cut. The plan
-//! keeps count, so that nothing at run time does.
+//! A register contains a number below [`Limits::register`] multiples of p, and a sum stays below
+//! [`Limits::sum`] of them; a longer one is cut. The plan keeps count, so that nothing at run time does.
 
 use std::collections::HashMap;
 
 use crate::Fr;
-use crate::cpu::ifma::field::{Factor, Modulus, R, factor, multiple, raw_fr};
 use crate::graph::{Cell, Graph, Node, Operation, slots};
 
-/// Bound of a register, in multiples of p.
-const REGISTER: u32 = 16;
-/// A cell as it is loaded.
-const CELL: u32 = 16;
-/// What a sum may come to before it is reduced; 2^260 is above 84p.
-const SUM: u32 = 80;
-/// A number just reduced is below `(1 + 2^−39)p`.
-const REDUCED: u32 = 2;
-/// The factor that a Montgomery reduction divides by, 2^260, in multiples of p, from below.
-const RADIX: u32 = 84;
-/// Products of one sum: each adds at most ten halves below 2^52 to an accumulator of 63 bits.
-const PRODUCTS: usize = 64;
+/// What the code that carries out a plan can hold. Bounds are in multiples of p.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Limits {
+    /// Bound of a register.
+    pub(in crate::cpu) register: u32,
+    /// Bound of a cell as it is loaded.
+    pub(in crate::cpu) cell: u32,
+    /// What a sum may come to before it is reduced.
+    pub(in crate::cpu) sum: u32,
+    /// Bound of a number that was just reduced; at most that of a register.
+    pub(in crate::cpu) reduced: u32,
+    /// Most products of one sum.
+    pub(in crate::cpu) products: usize,
+    /// What the bounds of their first factors may add up to.
+    pub(in crate::cpu) first_factors: u32,
+    /// A Montgomery reduction takes products that add up to `n · p²` below `reduction + n / radix`.
+    pub(in crate::cpu) reduction: u32,
+    /// What that reduction divides by, 2^256 or 2^260: in hundredths of p, from below.
+    pub(in crate::cpu) radix_hundredths: u32,
+}
 
 /// A register, or with the highest bit set a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Operand(u32);
+pub(in crate::cpu) struct Operand(u32);
 
 impl Operand {
     const CONSTANT: u32 = 1 << 31;
 
     /// The number of the register, or that of the constant.
     #[inline(always)]
-    pub(super) fn place(self) -> Result<usize, usize> {
+    pub(in crate::cpu) fn place(self) -> Result<usize, usize> {
         let index = (self.0 & !Self::CONSTANT) as usize;
         if self.0 & Self::CONSTANT == 0 { Ok(index) } else { Err(index) }
     }
@@ -44,37 +50,48 @@ impl Operand {
 
 /// Ranges of [`Plan::products`] and [`Plan::summands`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) start: u32,
-    pub(super) end: u32,
+pub(in crate::cpu) struct Range {
+    pub(in crate::cpu) start: u32,
+    pub(in crate::cpu) end: u32,
 }
 
 impl Range {
     #[inline(always)]
-    pub(super) fn of<T>(self, all: &[T]) -> &[T] {
+    pub(in crate::cpu) fn of<T>(self, all: &[T]) -> &[T] {
         &all[self.start as usize..self.end as usize]
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::cpu) enum Step {
     /// Loads a cell.
     Load { target: u32, column: u32, rotation: u32 },
-    /// `Σ products + Σ plus − Σ minus`; what keeps it from falling below zero is among `plus`.
-    Sum { target: u32, products: Range, plus: Range, minus: Range, reduce: bool },
+    /// `Σ products + Σ plus − Σ minus`, below `bound`; what keeps it from falling below zero is among `plus`. It is
+    /// reduced if its bound is above that of a register.
+    Sum { target: u32, products: Range, plus: Range, minus: Range, bound: u32 },
     /// Stores an output.
     Store { output: u32, source: u32 },
 }
 
+/// An operand that is the same for all rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cpu) enum Constant {
+    Value(Fr),
+    /// This many times p, for a difference that shall not fall below zero.
+    Multiple(u32),
+}
+
 /// What to do for each step of rows.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
-    /// The first factor is a register.
-    pub(super) products: Vec<(Operand, Operand)>,
-    pub(super) summands: Vec<Operand>,
-    pub(super) constants: Vec<Factor>,
-    pub(super) registers: usize,
+#[derive(Debug)]
+pub(in crate::cpu) struct Plan {
+    pub(in crate::cpu) steps: Vec<Step>,
+    /// At least one factor is a register: a product of two constants is a constant. The first one has the smaller
+    /// bound.
+    pub(in crate::cpu) products: Vec<(Operand, Operand)>,
+    pub(in crate::cpu) summands: Vec<Operand>,
+    pub(in crate::cpu) constants: Vec<Constant>,
+    pub(in crate::cpu) limits: Limits,
+    pub(in crate::cpu) registers: usize,
 }
 
 /// A term or its negative.
@@ -111,9 +128,17 @@ struct Planner<'a> {
 }
 
 impl Plan {
-    pub(super) fn new(graph: &Graph<Cell>) -> Self {
+    pub(in crate::cpu) fn new(graph: &Graph<Cell>, limits: Limits) -> Self {
         let uses = graph.uses_and_outputs();
-        let mut planner = Planner { graph, uses, plan: Self::default(), known: HashMap::new() };
+        let plan = Self {
+            steps: Vec::new(),
+            products: Vec::new(),
+            summands: Vec::new(),
+            constants: Vec::new(),
+            limits,
+            registers: 0,
+        };
+        let mut planner = Planner { graph, uses, plan, known: HashMap::new() };
         for (output, term) in graph.roots().iter().enumerate() {
             let source = planner.value(*term, false);
             let source = match source.operand.place() {
@@ -207,8 +232,8 @@ impl Planner<'_> {
         self.plan.registers as u32 - 1
     }
 
-    fn new_constant(&mut self, limbs: Factor) -> Operand {
-        self.plan.constants.push(limbs);
+    fn new_constant(&mut self, constant: Constant) -> Operand {
+        self.plan.constants.push(constant);
         Operand(Operand::CONSTANT | (self.plan.constants.len() as u32 - 1))
     }
 
@@ -220,7 +245,7 @@ impl Planner<'_> {
         let value = match self.graph.nodes()[term] {
             Node::Constant(value, _) => {
                 let value: Fr = if negative { -value } else { value };
-                Bounded { operand: self.new_constant(factor(value, raw_fr)), bound: 1 }
+                Bounded { operand: self.new_constant(Constant::Value(value)), bound: 1 }
             }
             Node::Variable(Cell { column, rotation }) if !negative => {
                 let target = self.new_register();
@@ -229,7 +254,7 @@ impl Planner<'_> {
                     column: column as u32,
                     rotation: rotation as u32,
                 });
-                Bounded { operand: Operand(target), bound: CELL }
+                Bounded { operand: Operand(target), bound: self.plan.limits.cell }
             }
             _ if negative && !self.is_own(term) => {
                 let positive = self.value(term, false);
@@ -262,8 +287,7 @@ impl Planner<'_> {
             let first = negative && self.negate_first(a, b);
             let a = self.value(a, first);
             let b = self.value(b, negative && !first);
-            // The first factor is a register: a product of two constants is a constant.
-            let (a, b) = if a.operand.place().is_ok() { (a, b) } else { (b, a) };
+            let (a, b) = if a.bound <= b.bound { (a, b) } else { (b, a) };
             addends.push(Addend::Product(a, b));
         }
         for (term, negative) in parts.summands {
@@ -281,17 +305,18 @@ impl Planner<'_> {
         let mut carried: Option<Bounded> = None;
         loop {
             let mut taken = 0;
+            let limits = self.plan.limits;
             let mut totals =
                 Totals { summands: carried.map_or(0, |c| c.bound), ..Totals::default() };
             for addend in rest {
                 let next = totals.with(addend);
-                if next.bound() > SUM || next.count > PRODUCTS {
+                if !next.fits(&limits) {
                     break;
                 }
                 totals = next;
                 taken += 1;
             }
-            assert!(taken > 0, "one addend fits: a product of two registers is below 6p");
+            assert!(taken > 0, "one addend fits beside a register");
             let (now, later) = rest.split_at(taken);
             let value = self.step(now, carried, totals);
             if later.is_empty() {
@@ -314,23 +339,24 @@ impl Planner<'_> {
             }
         }
         if totals.minus > 0 {
-            plus.push(self.new_constant(multiple(R::P, totals.minus.into())));
+            plus.push(self.new_constant(Constant::Multiple(totals.minus)));
         }
         let start = self.plan.summands.len() as u32;
         let middle = start + plus.len() as u32;
         self.plan.summands.extend(plus);
         self.plan.summands.extend(minus);
         let target = self.new_register();
-        let reduce = totals.bound() > REGISTER;
+        let limits = &self.plan.limits;
+        let bound = totals.bound(limits);
+        let register = if bound > limits.register { limits.reduced } else { bound };
         self.plan.steps.push(Step::Sum {
             target,
             products: Range { start: products as u32, end: self.plan.products.len() as u32 },
             plus: Range { start, end: middle },
             minus: Range { start: middle, end: self.plan.summands.len() as u32 },
-            reduce,
+            bound,
         });
-        let bound = if reduce { REDUCED } else { totals.bound() };
-        Bounded { operand: Operand(target), bound }
+        Bounded { operand: Operand(target), bound: register }
     }
 }
 
@@ -338,6 +364,7 @@ impl Planner<'_> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
     count: usize,
+    first_factors: u32,
     /// In multiples of p².
     products: u32,
     summands: u32,
@@ -348,24 +375,42 @@ struct Totals {
 impl Totals {
     fn with(self, addend: &Addend) -> Self {
         match addend {
-            Addend::Product(a, b) => {
-                Self { count: self.count + 1, products: self.products + a.bound * b.bound, ..self }
-            }
+            Addend::Product(a, b) => Self {
+                count: self.count + 1,
+                first_factors: self.first_factors + a.bound,
+                products: self.products + a.bound * b.bound,
+                ..self
+            },
             Addend::Plus(value) => Self { summands: self.summands + value.bound, ..self },
             Addend::Minus(value) => Self { minus: self.minus + value.bound, ..self },
         }
     }
 
-    fn bound(self) -> u32 {
-        let products = if self.count > 0 { 2 + self.products.div_ceil(RADIX) } else { 0 };
+    fn bound(self, limits: &Limits) -> u32 {
+        let reduced = (100 * self.products).div_ceil(limits.radix_hundredths);
+        let products = if self.count > 0 { limits.reduction + reduced } else { 0 };
         products + self.summands + self.minus
+    }
+
+    fn fits(self, limits: &Limits) -> bool {
+        self.bound(limits) <= limits.sum
+            && self.count <= limits.products
+            && self.first_factors <= limits.first_factors
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::{numbers, picks};
     use crate::device::{Expr, Row, RowKernel};
+    use crate::graph::Expression;
+
+    const SMALL: Limits = crate::cpu::rows::LIMITS;
+    #[cfg(target_arch = "x86_64")]
+    const LARGE: Limits = crate::cpu::ifma::rows::LIMITS;
+    #[cfg(not(target_arch = "x86_64"))]
+    const LARGE: Limits = SMALL;
 
     /// `c·(ab − cd) + a·7 − b + (ab − cd)`, with one sum in two places.
     struct Sample;
@@ -385,9 +430,10 @@ mod tests {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn a_sum_of_products_is_one_step() {
-        let plan = Plan::new(&Graph::record(&Sample));
+        let plan = Plan::new(&Graph::record(&Sample), LARGE);
         let sums: Vec<(usize, usize, usize)> = plan
             .steps
             .iter()
@@ -405,5 +451,91 @@ mod tests {
         let loads = plan.steps.iter().filter(|step| matches!(step, Step::Load { .. })).count();
         assert_eq!(loads, 4);
         assert!(plan.registers <= 5, "{} registers", plan.registers);
+    }
+
+    /// Carries out a plan on elements, and checks the bounds as it goes: those of registers, of sums and of
+    /// differences, from the operands alone.
+    fn carry_out(plan: &Plan, cells: &[Fr], outputs: usize) -> Vec<Fr> {
+        let limits = &plan.limits;
+        let mut registers = vec![(Fr::from(0u64), 0u32); plan.registers];
+        let mut out = vec![Fr::from(0u64); outputs];
+        let value = |registers: &[(Fr, u32)], operand: &Operand| match operand.place() {
+            Ok(register) => registers[register],
+            Err(constant) => match plan.constants[constant] {
+                Constant::Value(value) => (value, 1),
+                Constant::Multiple(k) => (Fr::from(0u64), k),
+            },
+        };
+        for step in &plan.steps {
+            match *step {
+                Step::Load { target, column, .. } => {
+                    registers[target as usize] = (cells[column as usize], limits.cell);
+                }
+                Step::Sum { target, products, plus, minus, bound } => {
+                    let value = |operand| value(&registers, operand);
+                    let products = products.of(&plan.products);
+                    let pairs: Vec<_> =
+                        products.iter().map(|(a, b)| (value(a), value(b))).collect();
+                    let [plus, minus] = [plus, minus].map(|range| {
+                        let all = range.of(&plan.summands).iter().map(value);
+                        all.fold((Fr::from(0u64), 0), |sum, x| (sum.0 + x.0, sum.1 + x.1))
+                    });
+                    let first: u32 = pairs.iter().map(|(a, _)| a.1).sum();
+                    let square: u32 = pairs.iter().map(|(a, b)| a.1 * b.1).sum();
+                    assert!(pairs.len() <= limits.products && first <= limits.first_factors);
+                    assert!(products.iter().all(|(a, b)| a.place().or(b.place()).is_ok()));
+                    let reduced = match pairs.len() {
+                        0 => 0,
+                        _ => limits.reduction + (100 * square).div_ceil(limits.radix_hundredths),
+                    };
+                    assert!(minus.1 <= plus.1, "a sum may fall below zero");
+                    assert!(
+                        reduced + plus.1 <= bound && bound <= limits.sum,
+                        "a sum exceeds its bound"
+                    );
+                    let sum = pairs.iter().fold(plus.0 - minus.0, |sum, (a, b)| sum + a.0 * b.0);
+                    let bound = if bound > limits.register { limits.reduced } else { bound };
+                    registers[target as usize] = (sum, bound);
+                }
+                Step::Store { output, source } => {
+                    out[output as usize] = registers[source as usize].0;
+                }
+            }
+        }
+        out
+    }
+
+    /// Goal: a plan computes its graph, and no number in it grows past its limit. Method: random graphs, with terms
+    /// in several places, long sums, constants alone and outputs that are cells.
+    #[test]
+    fn a_plan_computes_its_graph_within_the_limits() {
+        for seed in 0..300 {
+            let mut pick = picks(seed, "plan");
+            let cells = numbers(seed, "cells", 4);
+            let mut terms: Vec<Expression<Cell>> =
+                (0..4).map(|column| Expression::var(Cell { column, rotation: 0 })).collect();
+            terms.extend(numbers(seed, "constants", 3).into_iter().map(Expression::constant));
+            for _ in 0..pick(60) + 1 {
+                // The latest terms more often than others, for deep graphs.
+                let [mut a, mut b] = [0; 2].map(|_| pick(terms.len()));
+                (a, b) = if pick(2) == 0 { (terms.len() - 1, b) } else { (a, b) };
+                let (a, b) = (terms[a].clone(), terms[b].clone());
+                terms.push(match pick(4) {
+                    0 => a + b,
+                    1 => a - b,
+                    _ => a * b,
+                });
+            }
+            let roots: Vec<Expression<Cell>> = (0..3)
+                .map(|_| terms[pick(terms.len())].clone())
+                .chain(terms.last().cloned())
+                .collect();
+            let graph = Graph::new(crate::graph::Identity::Source, &roots);
+            let expected = graph.evaluate(|Cell { column, .. }| cells[column]);
+            for limits in [SMALL, LARGE] {
+                let out = carry_out(&Plan::new(&graph, limits), &cells, roots.len());
+                assert_eq!(out, expected, "seed {seed}");
+            }
+        }
     }
 }

@@ -1,0 +1,63 @@
+//! Products in Rust: the twin of the assembly, and the path of every other processor.
+
+use super::{Modulus, Products, Words};
+
+/// Products by the compiler's own code.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable;
+
+/// Adds `a · factor` to t, five words.
+#[inline(always)]
+fn add_row(t: &mut [u64; 5], a: &Words, factor: u64) {
+    let mut carry = 0;
+    for i in 0..4 {
+        (t[i], carry) = a[i].carrying_mul_add(factor, t[i], carry);
+    }
+    t[4] += carry;
+}
+
+/// Adds the multiple of p that makes the lowest word zero, and drops that word.
+#[inline(always)]
+fn reduce_row<M: Modulus>(t: &mut [u64; 5]) {
+    let p = M::MODULUS.0;
+    // M::INV is −1 / p modulo 2^64.
+    let factor = t[0].wrapping_mul(M::INV);
+    let (_, mut carry) = p[0].carrying_mul_add(factor, t[0], 0);
+    for i in 1..4 {
+        (t[i - 1], carry) = p[i].carrying_mul_add(factor, t[i], carry);
+    }
+    let top;
+    (t[3], top) = t[4].overflowing_add(carry);
+    debug_assert!(!top, "a sum reaches 2^320");
+    t[4] = 0;
+}
+
+/// Source: Koç, Acar and Kaliski, "Analyzing and comparing Montgomery multiplication algorithms", 1996, method CIOS.
+/// A round leaves less than the first factors and p together, which four words hold.
+impl Products for Portable {
+    #[inline(always)]
+    fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words {
+        let mut t = [0; 5];
+        for word in b {
+            add_row(&mut t, a, *word);
+            reduce_row::<M>(&mut t);
+        }
+        [t[0], t[1], t[2], t[3]]
+    }
+
+    #[inline(always)]
+    fn dot<M: Modulus>(self, [a, b]: [&Words; 2], [c, d]: [&Words; 2]) -> Words {
+        let mut t = [0; 5];
+        for i in 0..4 {
+            add_row(&mut t, a, b[i]);
+            add_row(&mut t, c, d[i]);
+            reduce_row::<M>(&mut t);
+        }
+        [t[0], t[1], t[2], t[3]]
+    }
+
+    #[inline(always)]
+    fn square<M: Modulus>(self, a: &Words) -> Words {
+        self.mul::<M>(a, a)
+    }
+}
