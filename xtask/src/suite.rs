@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-
 use rollmill_algebra::CpuPath;
 
 use crate::Findings;
@@ -184,7 +183,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
 /// Which paths of the CPU device the tests ran on. The processor decides, and no test fails for one that it lacks, unless
 /// `ROLLMILL_TEST_CPU_PATHS` names it.
 fn cpu_paths(is_available: impl Fn(CpuPath) -> bool) -> String {
-    let names = |available: bool| -> Vec<&str> {
+    let names = |available: bool| -> Vec<&'static str> {
         let paths = CpuPath::ALL.into_iter().filter(|path| is_available(*path) == available);
         paths.map(CpuPath::name).collect()
     };
