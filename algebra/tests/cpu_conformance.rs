@@ -58,9 +58,9 @@ fn a_device_takes_the_fastest_path_of_the_processor() {
     }
 }
 
-/// A run that shall test every path fails on a processor that lacks one, instead of testing less.
+/// A run that must test every path fails on a processor that lacks one, instead of testing less.
 #[test]
-fn the_processor_has_the_paths_that_the_run_shall_test() {
+fn the_processor_has_the_paths_that_the_run_must_test() {
     let wanted = std::env::var("ROLLMILL_TEST_CPU_PATHS").unwrap_or_default();
     for name in wanted.split(',').filter(|name| !name.is_empty()) {
         let path = CpuPath::ALL.into_iter().find(|path| path.name() == name);

@@ -508,8 +508,9 @@ mod tests {
         let whole = (log_n, COLUMNS_MIN);
         let split = (2..log_n)
             .flat_map(|log_block| [2, 4, 8].into_iter().map(move |columns| (log_block, columns)));
-        let fits = |(log_block, columns): &(u32, usize)| {
-            *columns <= 1 << log_block && *columns <= 1 << (log_n - log_block)
+        let fits = |&(log_block, columns): &(u32, usize)| {
+            let (values, blocks) = (1usize << log_block, 1usize << (log_n - log_block));
+            columns <= values && columns <= blocks
         };
         split.filter(fits).chain([whole]).collect()
     }
