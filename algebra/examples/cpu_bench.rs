@@ -1,7 +1,8 @@
 //! Times the CPU device beside arkworks in one run and prints medians in milliseconds.
 //!
-//! `cargo run -p rollmill-algebra --example cpu_bench [threads] [runs] [filter] [scalar]`; a filter starts with
-//! the name of a group: msm, ntt, vector or poseidon2. Sums and transforms are checked against arkworks
+//! `cargo run -p rollmill-algebra --example cpu_bench [threads] [runs] [filter] [path]`; a filter starts with
+//! the name of a group: msm, ntt, vector, poseidon2 or inversion; a path is portable, adx or ifma, by default the
+//! fastest of the processor (poseidon2 always takes the fastest). Sums and transforms are checked against arkworks
 //! before they are timed, and each time is followed by the least of the runs.
 
 use std::time::Instant;
@@ -14,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::device::{Coeff, Column, Expr, Memory, Msm, Ntt, Row, RowKernel, Vector};
 use rollmill_algebra::field::inverse;
 use rollmill_algebra::poseidon2::{permute, permute_all};
-use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
+use rollmill_algebra::{CpuDevice, CpuPath, Fr, G1Affine, G1Projective};
 
 struct Bench {
     runs: usize,
@@ -102,6 +103,30 @@ impl RowKernel for Gate {
     }
 }
 
+/// A gate with other factors in each step and sums of several products, as the quotient's gates are.
+struct Mixed;
+
+impl RowKernel for Mixed {
+    type Constants<E: Expr> = Vec<E>;
+    fn constants<E: Expr>(&self) -> Vec<E> {
+        (0..40u64).map(|i| E::constant(Fr::from(12_345u64 + i * i))).collect()
+    }
+    fn outputs(&self) -> usize {
+        1
+    }
+    fn eval<E: Expr, R: Row<E>>(&self, alpha: &Vec<E>, row: &R, out: &mut [E]) {
+        let mut sum = row.cell(0, 0);
+        for i in 0..40 {
+            let [a, c] = [0, 2].map(|k| row.cell((i + k) % 4, 0));
+            let [b, d] = [i + 1, i * 7 / 4].map(|k| row.cell(k % 4, 1));
+            let gate = a.clone() * (b.clone() + alpha[i].clone()) + c.clone() * (d.clone() - a)
+                - b * alpha[39 - i].clone();
+            sum = sum * alpha[0].clone() + gate * (c - d);
+        }
+        out[0] = sum;
+    }
+}
+
 type Group = fn(&Bench, &CpuDevice, &mut ChaCha8Rng);
 
 fn main() {
@@ -109,8 +134,14 @@ fn main() {
     let threads: usize = args.next().and_then(|x| x.parse().ok()).unwrap_or(0);
     let runs: usize = args.next().and_then(|x| x.parse().ok()).unwrap_or(5);
     let filter = args.next().unwrap_or_default();
-    let device =
-        if args.next().is_some() { CpuDevice::scalar(threads) } else { CpuDevice::new(threads) };
+    let device = match args.next() {
+        None => CpuDevice::new(threads),
+        Some(name) => CpuPath::ALL
+            .into_iter()
+            .find(|path| path.name() == name)
+            .and_then(|path| CpuDevice::on_path(path, threads))
+            .expect("the path is portable, adx or ifma, and the processor has it"),
+    };
     let peer = rayon::ThreadPoolBuilder::new().num_threads(device.threads()).build().unwrap();
     let bench = Bench { runs, filter, peer };
 
@@ -200,6 +231,7 @@ fn vector(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     let poly = Column::<_, Coeff>::new(columns[0].clone());
     let terms: Vec<_> = refs.iter().map(|column| (*column, point)).collect();
     bench.time("vector 2^17 rows, 120 products", || device.rows(&Gate, &refs).unwrap());
+    bench.time("vector 2^17 rows, mixed gates", || device.rows(&Mixed, &refs).unwrap());
     bench.time("vector 2^17 invert", || device.invert(&mut columns[0].clone()).unwrap());
     let some: Vec<Fr> = (0..1000).map(|_| Fr::rand(rng)).collect();
     bench.race(

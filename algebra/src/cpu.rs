@@ -1,10 +1,12 @@
-//! The device that runs on host threads. Its scalar path is the reference that the others are compared with.
+//! The device that runs on host threads, on one of several paths. The portable one is the reference that other paths
+//! and other devices are compared with.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 mod msm;
 mod ntt;
 mod pages;
+mod path;
 mod recycler;
 pub(crate) mod rows;
 mod scan;
@@ -15,8 +17,9 @@ use std::sync::{Arc, OnceLock};
 
 pub use self::msm::CpuBases;
 pub use self::pages::map_large_arrays;
+pub use self::path::CpuPath;
 use self::recycler::Recycler;
-use self::words::Scalar;
+use self::words::{Portable, Scalar};
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 
@@ -25,7 +28,7 @@ use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 pub struct CpuDevice {
     pool: rayon::ThreadPool,
     roots: ntt::Roots,
-    /// The code for words, where there are no vectors.
+    /// The code for words, which does everything where there are no vectors, and what is too short for them.
     scalar: Scalar,
     /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
@@ -37,8 +40,8 @@ pub struct CpuDevice {
 }
 
 impl CpuDevice {
-    /// Starts `threads` worker threads; 0 means one for each core the process may use. Works on eight
-    /// elements at once where the processor has AVX-512 IFMA.
+    /// Starts `threads` worker threads; 0 means one for each core the process may use. Takes the fastest path that
+    /// the processor has.
     ///
     /// # Panics
     /// If the system cannot start threads.
@@ -52,11 +55,46 @@ impl CpuDevice {
         device
     }
 
-    /// As [`Self::new`], with the scalar code on any processor.
+    /// As [`Self::new`], without vectors: the faster of [`CpuPath::Portable`] and [`CpuPath::Adx`] that the processor
+    /// has.
     ///
     /// # Panics
     /// If the system cannot start threads.
     pub fn scalar(threads: usize) -> Self {
+        Self::on_words(threads, Scalar::detect())
+    }
+
+    /// As [`Self::new`], on [`CpuPath::Portable`] on any processor.
+    ///
+    /// # Panics
+    /// If the system cannot start threads.
+    pub fn portable(threads: usize) -> Self {
+        Self::on_words(threads, Scalar::Portable(Portable))
+    }
+
+    /// As [`Self::new`], on this path; `None` where the processor lacks its instructions.
+    ///
+    /// # Panics
+    /// If the system cannot start threads.
+    pub fn on_path(path: CpuPath, threads: usize) -> Option<Self> {
+        match path {
+            CpuPath::Portable => Some(Self::portable(threads)),
+            #[cfg(target_arch = "x86_64")]
+            CpuPath::Adx => {
+                let adx = words::Adx::detect()?;
+                Some(Self::on_words(threads, Scalar::Adx(adx)))
+            }
+            #[cfg(target_arch = "x86_64")]
+            CpuPath::Ifma => {
+                let ifma = ifma::Ifma::detect()?;
+                Some(Self { ifma: Some(ifma), ..Self::scalar(threads) })
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            CpuPath::Adx | CpuPath::Ifma => None,
+        }
+    }
+
+    fn on_words(threads: usize, scalar: Scalar) -> Self {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("cpu-device-{i}"))
@@ -65,7 +103,7 @@ impl CpuDevice {
         Self {
             pool,
             roots: ntt::Roots::new(),
-            scalar: Scalar::detect(),
+            scalar,
             #[cfg(target_arch = "x86_64")]
             ifma: None,
             #[cfg(target_arch = "x86_64")]
@@ -75,13 +113,13 @@ impl CpuDevice {
         }
     }
 
-    /// Which code runs: `ifma` or `scalar`.
-    fn kind(&self) -> &'static str {
+    /// Which code runs.
+    pub fn path(&self) -> CpuPath {
         #[cfg(target_arch = "x86_64")]
         if self.ifma.is_some() {
-            return "ifma";
+            return CpuPath::Ifma;
         }
-        "scalar"
+        self.scalar.path()
     }
 
     /// Number of worker threads.
@@ -182,7 +220,7 @@ impl Memory for CpuDevice {
     type Buffer = CpuBuffer;
 
     fn name(&self) -> String {
-        format!("cpu-{}({} threads)", self.kind(), self.threads())
+        format!("cpu-{}({} threads)", self.path(), self.threads())
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
@@ -237,5 +275,20 @@ fn common_len<'a>(
     match lengths.find(|len| *len != first) {
         None => Ok(first),
         Some(other) => shape(operation, format!("columns of length {first}"), format!("{other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words::Checked;
+    use super::*;
+    use crate::conformance;
+
+    /// Goal: no kernel on words exceeds the bounds that its comments state. Method: the laws, whose inputs are at the
+    /// ends of the field, on the twin that checks each input of each operation.
+    #[test]
+    fn the_laws_hold_with_every_bound_checked() {
+        conformance::run_all(&CpuDevice::on_words(1, Scalar::Checked(Checked)), 11);
+        conformance::run_all(&CpuDevice::on_words(3, Scalar::Checked(Checked)), 12);
     }
 }

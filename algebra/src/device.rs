@@ -126,7 +126,7 @@ pub trait Memory: Debug + Send + Sync {
     /// An array of field elements on this device.
     type Buffer: DeviceBuffer;
 
-    /// Name for logs and results, such as `cpu-scalar(2 threads)`.
+    /// Name for logs and results, such as `cpu-portable(2 threads)`.
     fn name(&self) -> String;
     /// Opens another handle on this device. Its operations run in order, and concurrently with those of other
     /// handles. Buffers of all handles can be mixed. A device that plans its memory reserves what `work` needs

@@ -19,5 +19,5 @@ pub mod weaken;
 
 pub use ark_bn254::{Bn254, Fq, Fr, G1Affine, G1Projective, G2Affine, G2Projective};
 
-pub use crate::cpu::CpuDevice;
+pub use crate::cpu::{CpuDevice, CpuPath};
 pub use crate::field::{batch_invert, omega};

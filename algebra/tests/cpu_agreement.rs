@@ -1,4 +1,4 @@
-//! The vector code and the scalar code produce the same bytes, on sizes and values chosen at random.
+//! All paths of the CPU device produce the same bytes, on sizes and values chosen at random.
 
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{Field, PrimeField, UniformRand};
@@ -7,7 +7,12 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::device::{Coeff, Column, Memory, Msm, Ntt, Vector};
-use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, plain};
+use rollmill_algebra::{CpuDevice, CpuPath, Fr, G1Affine, G1Projective, plain};
+
+/// A device on each path that this processor has, the portable one first.
+fn devices(threads: usize) -> impl Iterator<Item = CpuDevice> {
+    CpuPath::ALL.into_iter().filter_map(move |path| CpuDevice::on_path(path, threads))
+}
 
 /// Scalars of `bits` bits at most, or any from 64 up; some of them negated and some repeated.
 fn scalars(seed: u64, n: usize, bits: u32) -> Vec<Fr> {
@@ -48,12 +53,13 @@ fn a_transform_of_a_million_values_is_arkworks() {
     let values: Vec<Fr> = (0..1 << 20).map(|_| Fr::rand(&mut rng)).collect();
     let domain = Radix2EvaluationDomain::<Fr>::new(values.len()).unwrap();
     let expected = domain.fft(&values);
-    let device = CpuDevice::new(3);
-    let column = Column::<_, Coeff>::new(device.upload(&values).unwrap());
-    let on_h = device.to_lagrange(&[&column]).unwrap().remove(0);
-    assert!(device.download(&on_h.buffer).unwrap() == expected);
-    let back = device.to_coeff(&[&on_h]).unwrap().remove(0);
-    assert!(device.download(&back.buffer).unwrap() == values);
+    for device in devices(3) {
+        let column = Column::<_, Coeff>::new(device.upload(&values).unwrap());
+        let on_h = device.to_lagrange(&[&column]).unwrap().remove(0);
+        assert!(device.download(&on_h.buffer).unwrap() == expected, "{}", device.name());
+        let back = device.to_coeff(&[&on_h]).unwrap().remove(0);
+        assert!(device.download(&back.buffer).unwrap() == values, "{}", device.name());
+    }
 }
 
 /// A batch with more digits than are kept at a time, wide and narrow columns alternating.
@@ -80,11 +86,15 @@ proptest! {
     #[test]
     fn commitments_agree(seed: u64, n in 0usize..600, bits in 1u32..80) {
         let (bases, scalars) = (points(seed, n), scalars(seed, n, bits));
-        let sums = [CpuDevice::scalar(2), CpuDevice::new(2)].map(|device| {
-            let registered = device.register_bases(&bases).unwrap();
-            device.commit(&registered, &[&device.upload(&scalars).unwrap()]).unwrap()[0]
-        });
-        prop_assert_eq!(sums[0], sums[1]);
+        let sums: Vec<G1Affine> = devices(2)
+            .map(|device| {
+                let registered = device.register_bases(&bases).unwrap();
+                device.commit(&registered, &[&device.upload(&scalars).unwrap()]).unwrap()[0]
+            })
+            .collect();
+        for other in &sums[1..] {
+            prop_assert_eq!(other, &sums[0]);
+        }
         if n < 64 {
             prop_assert_eq!(sums[0], plain::msm(&bases, &scalars));
         }
@@ -104,9 +114,7 @@ proptest! {
         // A product of everything would be zero from the first zero on.
         let factors: Vec<Fr> = values.iter().map(|x| *x + Fr::from(u64::from(*x == Fr::from(0u64)))).collect();
         let point = Fr::from(seed | 1).pow([5]);
-        let outputs = [(1, false), (3, false), (1, true), (3, true)].map(|(threads, is_vector)| {
-            let device =
-                if is_vector { CpuDevice::new(threads) } else { CpuDevice::scalar(threads) };
+        let outputs: Vec<Vec<Vec<Fr>>> = devices(1).chain(devices(3)).map(|device| {
             let mut buffer = device.upload(&values).unwrap();
             let column = Column::<_, Coeff>::new(buffer.clone());
             let mut out = vec![
@@ -117,25 +125,27 @@ proptest! {
             ];
             device.invert(&mut buffer).unwrap();
             out.push(buffer);
-            out.iter().map(|buffer| device.download(buffer).unwrap()).collect::<Vec<_>>()
-        });
+            out.iter().map(|buffer| device.download(buffer).unwrap()).collect()
+        }).collect();
         for other in &outputs[1..] {
             prop_assert!(*other == outputs[0]);
         }
     }
 
     #[test]
-    fn transforms_and_divisions_agree(seed: u64, log_n in 0u32..12) {
+    fn transforms_and_divisions_agree(seed: u64, log_n in 0u32..15) {
         let values = scalars(seed, 1 << log_n, 254);
         let shift = Fr::from(seed | 1);
-        let outputs = [CpuDevice::scalar(2), CpuDevice::new(2)].map(|device| {
+        let outputs: Vec<[Vec<Fr>; 3]> = devices(2).map(|device| {
             let column = Column::<_, Coeff>::new(device.upload(&values).unwrap());
             let on_coset = device.to_coset(&[&column], shift).unwrap().remove(0);
             let back = device.from_coset(&[&on_coset], shift).unwrap().remove(0);
             let quotient = device.divide_by_linear(&column, shift).unwrap();
             [on_coset.buffer, back.buffer, quotient.buffer].map(|b| device.download(&b).unwrap())
-        });
-        prop_assert_eq!(&outputs[0], &outputs[1]);
+        }).collect();
+        for other in &outputs[1..] {
+            prop_assert_eq!(other, &outputs[0]);
+        }
         prop_assert_eq!(&outputs[0][1], &values);
     }
 }

@@ -73,7 +73,7 @@ fn a_card_is_measured_with_its_sensors_and_each_fault_of_it_ends_with_a_line_of_
     assert!(results.ceilings.wide_multiply_adds_per_second > Some(0.0));
 }
 
-/// The scalar path is measured beside vector instructions, and nowhere else.
+/// A path without vectors is measured beside one with them, and nowhere else.
 #[test]
 fn the_scalar_path_is_a_peer_where_it_is_not_the_device_itself() {
     let folder = tempfile::tempdir().unwrap();

@@ -104,13 +104,13 @@ pub fn prove_on<D: Device>(device: &D, circuit: (Layout, Witness)) -> (Vec<u8>, 
     (ready.key.vk.to_bytes(), proof)
 }
 
-/// Key and proof are, byte for byte, those of the CPU's scalar path.
+/// Key and proof are, byte for byte, those of the CPU's portable path.
 ///
 /// # Panics
 /// When they are not, or cannot be made.
 pub fn proof_is_the_cpus<D: Device>(device: &D) {
     let (key, proof) = prove_on(device, circuit(8, None));
-    let (expected_key, expected) = prove_on(&CpuDevice::scalar(0), circuit(8, None));
+    let (expected_key, expected) = prove_on(&CpuDevice::portable(0), circuit(8, None));
     assert!(key == expected_key, "device {} makes another key", device.name());
     assert!(
         proof.to_bytes() == expected.to_bytes(),

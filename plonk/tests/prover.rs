@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use rollmill_algebra::Fr;
 use rollmill_algebra::bytes::{FIELD_BYTES, fr_from_slice, fr_to_bytes};
-use rollmill_algebra::cpu::CpuDevice;
+use rollmill_algebra::cpu::{CpuDevice, CpuPath};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
@@ -111,18 +111,22 @@ fn checking_the_devices_msms_changes_no_byte() {
     assert_eq!(of(&checked), of(plain));
 }
 
-/// The scalar path is the twin with which every vector path is compared; where the processor has no vector
-/// path both devices are scalar, and thread counts still differ.
+/// The portable path is the twin with which every other path is compared, also that with other threads.
 #[test]
-fn keys_and_proofs_of_the_scalar_and_of_the_vector_path_are_the_same_bytes() {
-    let (scalar, vector) = (Fixture::on(CpuDevice::scalar(1)), fixture());
-    assert_eq!(scalar.key.vk, vector.key.vk);
-    for kind in KINDS {
-        for blinding in [Blinding::Off, Blinding::On { seed: [9; 32] }] {
-            let of = |f: &Fixture| {
-                prove(&f.device, &f.key, &f.bases, kind, &f.witness, blinding).expect("proves")
-            };
-            assert_eq!(of(&scalar).to_bytes(), of(vector).to_bytes(), "{kind:?}");
+fn keys_and_proofs_of_every_path_of_the_cpu_are_the_same_bytes() {
+    let portable = Fixture::on(CpuDevice::portable(1));
+    let others = CpuPath::ALL.into_iter().filter_map(|path| CpuDevice::on_path(path, 2));
+    for other in others.map(Fixture::on) {
+        let name = other.device.path();
+        assert_eq!(portable.key.vk, other.key.vk, "{name}");
+        for kind in KINDS {
+            for blinding in [Blinding::Off, Blinding::On { seed: [9; 32] }] {
+                let of = |f: &Fixture| {
+                    prove(&f.device, &f.key, &f.bases, kind, &f.witness, blinding).expect("proves")
+                };
+                let proofs = [&portable, &other].map(|f| of(f).to_bytes());
+                assert_eq!(proofs[0], proofs[1], "{name}, {kind:?}");
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rollmill_algebra::CpuPath;
 
 use crate::Findings;
 use crate::{circuits, generate, mutants};
@@ -154,6 +155,9 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
         }
     }
 
+    step("paths of the CPU device");
+    println!("{}", cpu_paths(CpuPath::is_available));
+
     step("leftovers");
     let left = scratch.leftovers(TIDYING)?;
     for finding in &left {
@@ -174,6 +178,20 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(failures)
+}
+
+/// Which paths of the CPU device the tests ran on. The processor decides, and no test fails for one that it lacks, unless
+/// `ROLLMILL_TEST_CPU_PATHS` names it.
+fn cpu_paths(is_available: impl Fn(CpuPath) -> bool) -> String {
+    let names = |available: bool| -> Vec<&'static str> {
+        let paths = CpuPath::ALL.into_iter().filter(|path| is_available(*path) == available);
+        paths.map(CpuPath::name).collect()
+    };
+    let tested = format!("tested: {}", names(true).join(", "));
+    match names(false)[..] {
+        [] => tested,
+        ref lacking => format!("{tested}; NOT tested on this processor: {}", lacking.join(", ")),
+    }
 }
 
 fn step(name: &str) {
@@ -276,6 +294,15 @@ fn summary(line: &str) -> Count {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_the_processor_lacks_is_named() {
+        assert_eq!(cpu_paths(|_| true), "tested: portable, adx, ifma");
+        assert_eq!(
+            cpu_paths(|path| path == CpuPath::Portable),
+            "tested: portable; NOT tested on this processor: adx, ifma"
+        );
+    }
 
     #[test]
     fn the_summaries_of_the_three_runners_are_read() {

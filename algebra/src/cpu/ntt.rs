@@ -8,8 +8,9 @@
 //! inputs 1..n reversed, so that one set of roots serves both.
 //!
 //! # Bounds, in multiples of r
-//! Between layers numbers are below 4. A product with a root, which is below 1, is below 1.76, and a number to which
-//! it is added is first reduced below 2. The last pass reduces below 1.
+//! Inputs and roots are below 1. Between layers numbers are below 4. A product of a root, the first factor, with such a
+//! number is below 1.76, and a number to which it is added is first reduced below 2. The last pass reduces below 1.
+//! Between the passes the array that becomes the result contains numbers that are not reduced.
 
 use std::sync::OnceLock;
 
@@ -37,7 +38,7 @@ const COLUMNS_MAX: usize = 8;
 /// How many rows ahead values are fetched into the cache: the distance between rows is too long for the processor
 /// to do it by itself.
 const AHEAD: usize = 4;
-
+/// The same for roots, of which a step takes six lines.
 const ROOTS_AHEAD: usize = 2;
 
 /// Roots of unity, computed at their first use. Layer `k` holds `ω^i` for `i < 2^k` and `ω` of order
@@ -158,7 +159,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Transforms `values` into `out`.
+    /// Transforms `values` into `out`. A block has at least four values where there are as many, and both the blocks
+    /// and the values of each are whole multiples of `columns` where there are several blocks.
     fn run<P: Products>(&self, products: P, values: &[Fr], out: &mut [Fr]) {
         if self.log_block == self.log_n {
             for (i, slot) in out.iter_mut().enumerate() {
@@ -355,7 +357,8 @@ fn two_layers<P: Products>(
     }
 }
 
-/// Layers 0 and 1 of numbers below 1, whose roots are 1 but for one.
+/// Layers 0 and 1 of numbers below 1, whose roots are 1 but for one. Leaves numbers below 4; layer 0 alone, of two
+/// values, leaves numbers below 2.
 fn first_layers<P: Products>(products: P, values: &mut [Fr], layers: &[&[Fr]]) {
     let Some(&[_, quarter_turn]) = layers.get(1).copied() else {
         if let [a, b] = values {
@@ -372,6 +375,7 @@ fn first_layers<P: Products>(products: P, values: &mut [Fr], layers: &[&[Fr]]) {
         [b.0.0, d.0.0] = [add(&x, &z), products.sub::<R, 2>(&x, &z)];
     }
 }
+
 impl CpuDevice {
     /// Transforms columns of one length in the same way.
     fn transform(&self, columns: &[&[Fr]], direction: Direction) -> Vec<Vec<Fr>> {
@@ -458,5 +462,56 @@ impl Ntt for CpuDevice {
             return shape("from_coset", "a shift that is not zero", "0");
         };
         self.transform_all("from_coset", columns, Direction::Inverse { shift_inverse })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::numbers;
+    use crate::cpu::words::Scalar;
+    use crate::plain;
+
+    /// Goal: long transforms are right however they are cut, which their lengths decide. Method: short ones, cut in
+    /// every way, on random values and on those that take every number to its bound.
+    #[test]
+    fn every_cut_of_a_transform_is_the_transform() {
+        let (roots, recycler) = (Roots::new(), Recycler::default());
+        let shift = Fr::from(7u64);
+        let shift_inverse = inverse_of_nonzero(&shift);
+        for log_n in 4..=8 {
+            let n = 1 << log_n;
+            for values in [numbers(u64::from(log_n), "cuts", n), vec![-Fr::ONE; n]] {
+                let expected = plain::dft(&values, shift);
+                for (log_block, columns) in cuts(log_n) {
+                    for scalar in Scalar::available() {
+                        let case = format!("{scalar:?}, {log_block} of {log_n}, {columns} columns");
+                        let run = |direction, values: &[Fr]| {
+                            let mut plan = Plan::new(log_n, direction, &roots, &recycler);
+                            (plan.log_block, plan.columns) = (log_block, columns);
+                            let mut out = vec![-Fr::ONE; n];
+                            with_products!(scalar, products => plan.run(products, values, &mut out));
+                            out
+                        };
+                        let out = run(Direction::Forward { shift }, &values);
+                        assert!(out == expected, "forward: {case}");
+                        let back = run(Direction::Inverse { shift_inverse }, &out);
+                        assert!(back == values, "inverse: {case}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Values of a block, as a power of two, and columns.
+    fn cuts(log_n: u32) -> Vec<(u32, usize)> {
+        let whole = (log_n, COLUMNS_MIN);
+        let split = (2..log_n)
+            .flat_map(|log_block| [2, 4, 8].into_iter().map(move |columns| (log_block, columns)));
+        let fits = |&(log_block, columns): &(u32, usize)| {
+            let (values, blocks) = (1usize << log_block, 1usize << (log_n - log_block));
+            columns <= values && columns <= blocks
+        };
+        split.filter(fits).chain([whole]).collect()
     }
 }

@@ -9,14 +9,17 @@ use ark_bn254::FrConfig as R;
 use ark_ff::{AdditiveGroup, PrimeField};
 
 use self::plan::{Constant, Limits, Operand, Plan, Range, Step};
-use super::words::{Products, Words, add, difference, element, multiple};
+use super::words::{
+    Products, Scalar, Words, add, assert_bound, difference, element, multiple, with_products,
+};
 use crate::Fr;
 use crate::graph::{Cell, Graph};
 
 /// Rows that one step takes.
 pub(in crate::cpu) const ROWS: usize = 16;
 
-/// Words hold numbers below 5.28p, and first factors of up to 4p; see [`Products::dot`].
+/// Words hold numbers below 5.28p, and first factors that come to 4p; see [`Products::dot`]. A product or two of
+/// registers are below `1 + 8 / 5.28`, rounded up to 3p.
 pub(in crate::cpu) const LIMITS: Limits = Limits {
     register: 2,
     cell: 1,
@@ -68,7 +71,20 @@ impl Rows {
 
     /// Runs the kernel on the rows from `start` on, as many as each of `outputs` is long. The columns
     /// all have one length, and the rows are among theirs.
-    pub(in crate::cpu) fn run<P: Products>(
+    ///
+    /// It takes no type of the kernel, so this crate compiles the interpreter once, with its own settings: a caller's
+    /// crate may be compiled without optimisation.
+    pub(in crate::cpu) fn run(
+        &self,
+        scalar: Scalar,
+        columns: &[&[Fr]],
+        start: usize,
+        outputs: &mut [&mut [Fr]],
+    ) {
+        with_products!(scalar, products => self.run_with(products, columns, start, outputs));
+    }
+
+    fn run_with<P: Products>(
         &self,
         products: P,
         columns: &[&[Fr]],
@@ -92,7 +108,7 @@ impl Rows {
                     }
                     Step::Store { output, source } => {
                         let part = &mut outputs[output as usize][offset..];
-                        // The rows past the end took cells from the start again.
+                        // The rows past the end took cells from the start again. A register is below 2.
                         for (slot, number) in part.iter_mut().zip(&registers[source as usize]) {
                             *slot = element::<R>(products.less::<R, 1>(number));
                         }
@@ -144,10 +160,13 @@ impl Rows {
         }
         for operand in minus.of(&self.plan.summands) {
             for (row, slot) in sum.iter_mut().enumerate() {
-                *slot = difference(slot, number(*operand, row)).0;
+                let (rest, borrow) = difference(slot, number(*operand, row));
+                assert_bound!(!borrow, "a sum falls below zero");
+                *slot = rest;
             }
         }
         if bound > LIMITS.register {
+            // Below 5, then below 4, then below 2.
             for slot in &mut sum {
                 if bound > 4 {
                     *slot = products.less::<R, 4>(slot);

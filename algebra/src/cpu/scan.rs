@@ -17,7 +17,9 @@ use super::ifma::{
     Ifma,
     scan::{SEGMENTS, segment_len},
 };
-use super::words::{Portable, Products, Scalar, Words, add, element, with_products};
+#[cfg(target_arch = "x86_64")]
+use super::words::Portable;
+use super::words::{Products, Scalar, Words, add, element, with_products};
 use crate::Fr;
 
 /// What is carried from element to element.
@@ -163,6 +165,7 @@ impl Way {
             Self::Segments(ifma) => {
                 let rest = &values[SEGMENTS * segment_len(values.len())..];
                 let mut totals = ifma.scan_totals(scan, values).to_vec();
+                // Fewer than twice the number of segments: too few to choose a path for.
                 totals.push(scan.total(Portable, rest));
                 totals
             }

@@ -123,10 +123,8 @@ impl Vector for CpuDevice {
             let rows = rows::Rows::new(&Graph::record(kernel));
             let chunk_len = chunk_len.next_multiple_of(rows::ROWS);
             let chunks = chunks_of(&mut outputs, n, chunk_len).into_par_iter().enumerate();
-            with_products!(self.scalar, products => {
-                chunks.for_each(|(i, mut parts)| {
-                    rows.run(products, &columns, i * chunk_len, &mut parts);
-                });
+            chunks.for_each(|(i, mut parts)| {
+                rows.run(self.scalar, &columns, i * chunk_len, &mut parts);
             });
         });
         Ok(outputs.into_iter().map(|output| self.buffer(output)).collect())

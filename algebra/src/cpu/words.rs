@@ -8,13 +8,17 @@
 //! A product of numbers below αp and βp is below `(1 + 0.1891 · αβ)p`: below 2p for 2p times 2p and for 4p
 //! times p. What leaves a kernel is below p, so arrays and points in memory are elements of arkworks' types.
 //!
+//! No processor checks the bounds. `Checked` does, which the unit tests run every law on.
+//!
 //! # Paths
-//! The kernels are written once over [`Products`], which [`Portable`] implements in Rust and [`Adx`] in
+//! The kernels are written once over [`Products`], which [`Portable`] implements in Rust and `Adx` in
 //! assembly; both return the same words for the same words. [`Scalar`] says which one a device uses, and
-//! [`with_products!`] chooses once for a run of elements, never for a single product.
+//! `with_products!` chooses once for a run of elements, never for a single product.
 
 #[cfg(target_arch = "x86_64")]
 mod adx;
+#[cfg(test)]
+mod checked;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -26,8 +30,21 @@ use ark_ff::{BigInt, MontConfig};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::adx::Adx;
+#[cfg(test)]
+pub(crate) use self::checked::Checked;
 pub(crate) use self::portable::Portable;
+use super::path::CpuPath;
 use crate::field::Element;
+
+/// Asserts a bound in debug builds and in the tests of this crate, which are compiled without debug assertions.
+macro_rules! assert_bound {
+    ($holds:expr, $otherwise:literal) => {
+        if cfg!(any(test, debug_assertions)) {
+            assert!($holds, $otherwise);
+        }
+    };
+}
+pub(crate) use assert_bound;
 
 /// A number below 2^256, least significant word first.
 pub(crate) type Words = [u64; 4];
@@ -72,27 +89,31 @@ pub(crate) const fn multiple(p: Words, k: usize) -> Words {
 
 /// Products of numbers, on one processor.
 pub(crate) trait Products: Copy + Send + Sync {
-    /// `a · b / 2^256` modulo p, below `(1 + 0.1891 · αβ)p` for `a` below αp and `b` below βp.
+    /// `a · b / 2^256` modulo p, below `(1 + 0.1891 · αβ)p` for `a` below αp and `b` below βp. `a` is below 4p, and
+    /// `b` any number below 2^256.
     ///
-    /// `a` is below 4p, and `b` any number; the product is a multiple of p above the true one or equal to it.
+    /// It is `(a · b + m · p) / 2^256` for the one `m` below 2^256 that makes this a whole number, so that every
+    /// implementation returns the same words.
     fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words;
 
     /// `(a · b + c · d) / 2^256` modulo p for two pairs, with one reduction: below
-    /// `(1 + 0.1891 · (αβ + γδ))p`. The bounds of `a` and `c` add up to at most 4.
+    /// `(1 + 0.1891 · (αβ + γδ))p`. The bounds of `a` and `c` add up to at most 4, and `b` and `d` are any numbers
+    /// below 2^256. The same words everywhere, as for [`Self::mul`].
     fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words;
 
     /// [`Self::mul`] of a number below 4p by itself.
     fn square<M: Modulus>(self, a: &Words) -> Words;
 
-    /// `a + K·p − b`, for b of at most K·p. The bounds of `a` and K add up to at most 5.
+    /// `a + K·p − b`, for `b` of at most K·p. The bound of `a` and K add up to at most 5, and so the result is below
+    /// that sum.
     #[inline(always)]
     fn sub<M: Modulus, const K: usize>(self, a: &Words, b: &Words) -> Words {
         let (out, borrow) = difference(&add(a, &multiple(M::MODULUS.0, K)), b);
-        debug_assert!(!borrow, "a difference falls below zero");
+        assert_bound!(!borrow, "a difference falls below zero");
         out
     }
 
-    /// `a`, less K·p where it is K·p or more. K is at most 5.
+    /// `a`, less K·p where it is K·p or more: below `max(K, α − K)` for `a` below αp. K is at most 5.
     #[inline(always)]
     fn less<M: Modulus, const K: usize>(self, a: &Words) -> Words {
         let (out, borrow) = difference(a, &multiple(M::MODULUS.0, K));
@@ -100,11 +121,11 @@ pub(crate) trait Products: Copy + Send + Sync {
         std::array::from_fn(|i| select_unpredictable(borrow, a[i], out[i]))
     }
 
-    /// `p − a` where `negative`, else `a`, for `a` of at most p.
+    /// `p − a` where `negative`, else `a`, for `a` of at most p. At most p: the negative of 0 is p.
     #[inline(always)]
     fn negated_if<M: Modulus>(self, negative: bool, a: &Words) -> Words {
         let (minus, borrow) = difference(&M::MODULUS.0, a);
-        debug_assert!(!borrow, "a number to be negated is above p");
+        assert_bound!(!borrow, "a number to be negated is above p");
         std::array::from_fn(|i| select_unpredictable(negative, minus[i], a[i]))
     }
 
@@ -120,6 +141,9 @@ pub(crate) enum Scalar {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
     Adx(Adx),
+    /// The twin that checks the bounds.
+    #[cfg(test)]
+    Checked(Checked),
 }
 
 impl Scalar {
@@ -132,10 +156,22 @@ impl Scalar {
         Self::Portable(Portable)
     }
 
-    /// All that the processor has.
+    /// The name of this code.
+    pub(super) fn path(self) -> CpuPath {
+        match self {
+            Self::Portable(_) => CpuPath::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Adx(_) => CpuPath::Adx,
+            #[cfg(test)]
+            Self::Checked(_) => CpuPath::Portable,
+        }
+    }
+
+    /// All that the processor has, the checked one among them.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
-        let mut all = vec![Self::Portable(Portable)];
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        let mut all = vec![Self::Portable(Portable), Self::Checked(Checked)];
         #[cfg(target_arch = "x86_64")]
         all.extend(Adx::detect().map(Self::Adx));
         all
@@ -149,6 +185,8 @@ macro_rules! with_products {
             $crate::cpu::words::Scalar::Portable($products) => $body,
             #[cfg(target_arch = "x86_64")]
             $crate::cpu::words::Scalar::Adx($products) => $body,
+            #[cfg(test)]
+            $crate::cpu::words::Scalar::Checked($products) => $body,
         }
     };
 }
@@ -162,7 +200,7 @@ pub(crate) fn add(a: &Words, b: &Words) -> Words {
     for i in 0..4 {
         (out[i], carry) = a[i].carrying_add(b[i], carry);
     }
-    debug_assert!(!carry, "a sum reaches 2^256");
+    assert_bound!(!carry, "a sum reaches 2^256");
     out
 }
 
@@ -180,6 +218,6 @@ pub(crate) fn difference(a: &Words, b: &Words) -> (Words, bool) {
 /// The element that a number below p is.
 #[inline(always)]
 pub(crate) fn element<M: Modulus>(words: Words) -> Element<M> {
-    debug_assert!(difference(&words, &M::MODULUS.0).1, "an element is not reduced");
+    assert_bound!(difference(&words, &M::MODULUS.0).1, "an element is not reduced");
     Element::<M>::new_unchecked(BigInt::new(words))
 }

@@ -1,5 +1,5 @@
 //! The CPU device without vector instructions, beside the one with them: shows the speed of a machine
-//! without them, and whether the plain path is still as fast as arkworks.
+//! without AVX-512 IFMA. The note of each figure says which path that is.
 
 use rollmill_algebra::CpuDevice;
 use rollmill_algebra::device::Memory;
@@ -11,7 +11,7 @@ use rollmill_agent::Config;
 
 pub(super) const NAME: &str = "scalar";
 
-/// The scalar path.
+/// The faster of the paths `adx` and `portable` that the processor has.
 #[derive(Debug)]
 pub(crate) struct Scalar {
     device: CpuDevice,
@@ -34,6 +34,6 @@ impl Scalar {
     /// Measures what was requested.
     pub(crate) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
         let (device, cpu) = (&self.device, &self.cpu);
-        Peer { name: NAME, device, cpu, note: None }.run(bench)
+        Peer { name: NAME, device, cpu, note: Some(device.name()) }.run(bench)
     }
 }

@@ -6,11 +6,7 @@ use super::affine::{Adder, Flat, Scratch};
 
 /// Entries added up together. Large enough to share an inversion among thousands of additions, small
 /// enough that the points in between stay in the second-level cache (64 bytes each).
-#[allow(non_snake_case)]
-fn BLOCK() -> usize {
-    static L: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *L.get_or_init(|| 1 << std::env::var("T_BLOCK").ok().and_then(|x| x.parse().ok()).unwrap_or(14))
-}
+const BLOCK: usize = 1 << 14;
 
 /// Unused accumulators, at most as many as were in use at the same time.
 #[derive(Debug, Default)]
@@ -72,7 +68,7 @@ impl Accumulator {
         while group < ends.len() {
             // As many whole groups as fit.
             let first = group;
-            while group < ends.len() && ends[group] as usize - start <= BLOCK() {
+            while group < ends.len() && ends[group] as usize - start <= BLOCK {
                 group += 1;
             }
             if group > first {
@@ -85,7 +81,7 @@ impl Accumulator {
                 let end = ends[group] as usize;
                 // Every chunk may sum to the identity.
                 out[group] = Flat::IDENTITY;
-                for chunk in order[start..end].chunks(BLOCK()) {
+                for chunk in order[start..end].chunks(BLOCK) {
                     let mut sum = [Flat::IDENTITY];
                     self.ends.clear();
                     self.ends.push(chunk.len());
@@ -224,13 +220,17 @@ mod tests {
     use super::super::affine::SIGN;
     use super::*;
     use crate::G1Affine;
-    use crate::cpu::words::{Portable, Scalar};
+    use crate::cpu::words::Scalar;
 
     /// `out` may be memory of an earlier sum.
     #[test]
     fn every_sum_is_written_whatever_was_there() {
-        for adder in [Adder::Scalar(Scalar::Portable(Portable)), Adder::Scalar(Scalar::detect())] {
-            check_every_sum(adder);
+        for scalar in Scalar::available() {
+            check_every_sum(Adder::Scalar(scalar));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = crate::cpu::ifma::Ifma::detect() {
+            check_every_sum(Adder::Ifma(ifma));
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let mut accumulator = Accumulator::new(adder);
         // Empty; cancelling in one block; in chunks that each cancel; in chunks that do not; one point.
         let cancelling = |len: u32| (0..len).map(|i| (i % 2) * SIGN);
-        let long = 3 * BLOCK() as u32;
+        let long = 3 * BLOCK as u32;
         let mut order: Vec<u32> = cancelling(6).chain(cancelling(long)).collect();
         let halves = [0, SIGN].map(|sign| std::iter::repeat_n(sign, long as usize));
         order.extend(halves.into_iter().flatten().chain([0]));

@@ -51,13 +51,7 @@ impl Shape {
     /// Time that `n` scalars take, in additions: one an entry and window; for each bucket two, and as
     /// much again for keeping account of it, as measured; and what a window costs at least.
     fn cost(&self, n: usize) -> usize {
-        #[allow(non_snake_case)]
-        let BUCKET_COST = {
-            static L: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-            *L.get_or_init(|| {
-                std::env::var("T_BUCKET").ok().and_then(|x| x.parse().ok()).unwrap_or(6)
-            })
-        };
+        const BUCKET_COST: usize = 6;
         const WINDOW_COST: usize = 100;
         (0..self.windows()).map(|w| n + BUCKET_COST * self.buckets(w) + WINDOW_COST).sum()
     }
@@ -409,6 +403,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::cpu::CpuPath;
     use crate::device::Memory;
 
     /// The scalar that an entry's digits add up to.
@@ -426,7 +421,7 @@ mod tests {
     #[test]
     fn digits_add_up_to_their_scalar_for_every_width_and_length() {
         let mut rng = ChaCha8Rng::seed_from_u64(20_261_123);
-        for device in [CpuDevice::scalar(1), CpuDevice::new(1)] {
+        for device in CpuPath::ALL.into_iter().filter_map(|path| CpuDevice::on_path(path, 1)) {
             for c in 2..=WINDOW_MAX {
                 let shape = Shape { bits: BITS_MAX, c };
                 if shape.top_bits() >= WINDOW_MAX {

@@ -1,8 +1,19 @@
 //! Products with `mulx`, `adcx` and `adox`: two chains of carries at a time.
 //!
 //! This file alone of its folder may use `unsafe`. Its assembly is reached only through an [`Adx`], which
-//! exists only where the processor has the instructions, so that no caller has to promise anything.
+//! exists only where the processor has the instructions, so that no caller has to promise anything: numbers
+//! beyond the bounds make wrong words, and no access to memory depends on a number.
 //! Twin: [`super::Portable`], which returns the same words.
+//!
+//! # What each block of assembly promises
+//! - Memory: it reads whole arrays of four words that its arguments borrow, and a table that never changes. It
+//!   writes none, so results may take the place of inputs; words need no alignment beyond their own.
+//! - Registers: an output is written before the last input is read, so no output shares a register with an
+//!   input (`out`, never `lateout`). `mulx` takes rdx, which is declared. At most thirteen of the fourteen registers
+//!   are taken that are left beside the stack's pointer and that of its frame.
+//! - Flags: it changes them, so `preserves_flags` is not among the options. `adcx` and `adox` are at home in the flags
+//!   CF and OF; `mulx`, `mov` and the loads between them change neither.
+//! - It is a function of its arguments (`pure`, `readonly`) and leaves the stack alone (`nostack`).
 //!
 //! Source: Ozturk, Guilford, Gopal and Feghali, "New instructions supporting large integer arithmetic on Intel
 //! architecture processors", 2012.
@@ -31,6 +42,8 @@ impl Adx {
 
 /// Bytes of a number.
 const SIZE: usize = size_of::<Words>();
+// The assembly names p, the first multiple, by its offset.
+const _: () = assert!(SIZE == 32);
 
 /// What the assembly reads: −1 / p modulo 2^64, and at `k · SIZE` the multiple `k · p`.
 const fn table<M: MontConfig<4>>() -> [Words; 6] {
@@ -46,8 +59,9 @@ const fn table<M: MontConfig<4>>() -> [Words; 6] {
 static Q: [Words; 6] = table::<FqConfig>();
 static R: [Words; 6] = table::<FrConfig>();
 
-/// Adds rdx times four words to t0, …, t4. The flags CF and OF are clear before. What it adds to must leave
-/// the sum below 2^320.
+/// Adds rdx times four words to t0, …, t4. The flags CF and OF are clear before. The sum must be below 2^320: then
+/// neither the chain of `adox`, which ends in t4, nor the carry of the chain of `adcx`, which t4 takes after it,
+/// leaves a carry.
 macro_rules! add_row {
     ($w0:literal, $w1:literal, $w2:literal, $w3:literal;
      $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
@@ -95,7 +109,7 @@ macro_rules! add_row {
     };
 }
 
-/// Adds the multiple of p that makes t0 zero.
+/// Adds the multiple of p that makes t0 zero. The sum must be below 2^320, as for `add_row`.
 macro_rules! reduce_row {
     ($t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
         concat!(
@@ -144,15 +158,68 @@ macro_rules! second_row {
     };
 }
 
+/// The eight words of a square: six products of two different words, doubled, and four squares.
+macro_rules! whole_square {
+    () => {
+        concat!(
+            "mov rdx, [{a}]\n",
+            "mulx {r2}, {r1}, [{a} + 8]\n",
+            "mulx {r3}, {low}, [{a} + 16]\n",
+            "add {r2}, {low}\n",
+            "mulx {r4}, {low}, [{a} + 24]\n",
+            "adc {r3}, {low}\n",
+            "adc {r4}, 0\n",
+            "mov rdx, [{a} + 8]\n",
+            "mulx {high}, {low}, [{a} + 16]\n",
+            "mulx {r5}, {r6}, [{a} + 24]\n",
+            "add {high}, {r6}\n",
+            "adc {r5}, 0\n",
+            "add {r3}, {low}\n",
+            "adc {r4}, {high}\n",
+            "adc {r5}, 0\n",
+            "mov rdx, [{a} + 16]\n",
+            "mulx {r6}, {low}, [{a} + 24]\n",
+            "add {r5}, {low}\n",
+            "adc {r6}, 0\n",
+            // Below 2^511, so that a word takes the carry of the doubling.
+            "mov {r7:e}, 0\n",
+            "add {r1}, {r1}\n",
+            "adc {r2}, {r2}\n",
+            "adc {r3}, {r3}\n",
+            "adc {r4}, {r4}\n",
+            "adc {r5}, {r5}\n",
+            "adc {r6}, {r6}\n",
+            "adc {r7}, 0\n",
+            "mov rdx, [{a}]\n",
+            "mulx {high}, {r0}, rdx\n",
+            "add {r1}, {high}\n",
+            "mov rdx, [{a} + 8]\n",
+            "mulx {high}, {low}, rdx\n",
+            "adc {r2}, {low}\n",
+            "adc {r3}, {high}\n",
+            "mov rdx, [{a} + 16]\n",
+            "mulx {high}, {low}, rdx\n",
+            "adc {r4}, {low}\n",
+            "adc {r5}, {high}\n",
+            "mov rdx, [{a} + 24]\n",
+            "mulx {high}, {low}, rdx\n",
+            "adc {r6}, {low}\n",
+            // The square is below 2^512.
+            "adc {r7}, {high}\n",
+        )
+    };
+}
+
 macro_rules! operations {
     ($table:ident, $mul:ident, $dot:ident, $square:ident, $sub:ident, $less:ident, $negated_if:ident) => {
         /// [`Products::mul`], round by round as the twin does: the word that a reduction makes zero is the
         /// next round's highest.
         #[inline(always)]
         fn $mul(Adx(()): Adx, a: &Words, b: &Words) -> Words {
-            let (t0, t1, t2, t4);
+            let (s0, s1, s2, s3);
             // SAFETY: the processor has the instructions, as the `Adx` proves. The assembly reads four words at
-            // b and some of the table, writes no memory and leaves the stack alone.
+            // b, which is a whole number that the caller borrows, and some of the table; it writes no memory, leaves
+            // the stack alone, and declares what registers it changes.
             unsafe {
                 asm!(
                     "mov rdx, [{b}]",
@@ -177,25 +244,25 @@ macro_rules! operations {
                     a3 = in(reg) a[3],
                     b = in(reg) b.as_ptr(),
                     table = sym $table,
-                    t0 = out(reg) t1,
-                    t1 = out(reg) t2,
-                    t2 = out(reg) t4,
+                    t4 = out(reg) s0,
+                    t0 = out(reg) s1,
+                    t1 = out(reg) s2,
+                    t2 = out(reg) s3,
                     t3 = out(reg) _,
-                    t4 = out(reg) t0,
                     low = out(reg) _,
                     high = out(reg) _,
                     out("rdx") _,
                     options(pure, readonly, nostack),
                 );
             }
-            [t0, t1, t2, t4]
+            [s0, s1, s2, s3]
         }
 
         /// [`Products::dot`], round by round as the twin does.
         #[inline(always)]
         fn $dot(Adx(()): Adx, [a, b]: [&Words; 2], [c, d]: [&Words; 2]) -> Words {
-            let (t0, t1, t2, t4);
-            // SAFETY: as above, with four words at each of a, b, c and d.
+            let (s0, s1, s2, s3);
+            // SAFETY: as for the product, with four words at each of a, b, c and d.
             unsafe {
                 asm!(
                     "mov rdx, [{b}]",
@@ -223,71 +290,29 @@ macro_rules! operations {
                     c = in(reg) c.as_ptr(),
                     d = in(reg) d.as_ptr(),
                     table = sym $table,
-                    t0 = out(reg) t1,
-                    t1 = out(reg) t2,
-                    t2 = out(reg) t4,
+                    t4 = out(reg) s0,
+                    t0 = out(reg) s1,
+                    t1 = out(reg) s2,
+                    t2 = out(reg) s3,
                     t3 = out(reg) _,
-                    t4 = out(reg) t0,
                     low = out(reg) _,
                     high = out(reg) _,
                     out("rdx") _,
                     options(pure, readonly, nostack),
                 );
             }
-            [t0, t1, t2, t4]
+            [s0, s1, s2, s3]
         }
 
-        /// [`Products::square`]: six products of two different words, doubled, and four squares; then the low
-        /// half is reduced to at most p, to which the high half is added.
+        /// [`Products::square`]: the low half is reduced to at most p, and the high half is added to it. For a number
+        /// below 4p that is below 4.03p, so the last addition leaves no carry.
         #[inline(always)]
         fn $square(Adx(()): Adx, a: &Words) -> Words {
             let (s0, s1, s2, s3);
-            // SAFETY: as above, with four words at a.
+            // SAFETY: as for the product, with four words at a.
             unsafe {
                 asm!(
-                    "mov rdx, [{a}]",
-                    "mulx {r2}, {r1}, [{a} + 8]",
-                    "mulx {r3}, {low}, [{a} + 16]",
-                    "add {r2}, {low}",
-                    "mulx {r4}, {low}, [{a} + 24]",
-                    "adc {r3}, {low}",
-                    "adc {r4}, 0",
-                    "mov rdx, [{a} + 8]",
-                    "mulx {high}, {low}, [{a} + 16]",
-                    "mulx {r5}, {r6}, [{a} + 24]",
-                    "add {high}, {r6}",
-                    "adc {r5}, 0",
-                    "add {r3}, {low}",
-                    "adc {r4}, {high}",
-                    "adc {r5}, 0",
-                    "mov rdx, [{a} + 16]",
-                    "mulx {r6}, {low}, [{a} + 24]",
-                    "add {r5}, {low}",
-                    "adc {r6}, 0",
-                    // Below 2^511, so that a word takes the carry of the doubling.
-                    "mov {r7:e}, 0",
-                    "add {r1}, {r1}",
-                    "adc {r2}, {r2}",
-                    "adc {r3}, {r3}",
-                    "adc {r4}, {r4}",
-                    "adc {r5}, {r5}",
-                    "adc {r6}, {r6}",
-                    "adc {r7}, 0",
-                    "mov rdx, [{a}]",
-                    "mulx {high}, {r0}, rdx",
-                    "add {r1}, {high}",
-                    "mov rdx, [{a} + 8]",
-                    "mulx {high}, {low}, rdx",
-                    "adc {r2}, {low}",
-                    "adc {r3}, {high}",
-                    "mov rdx, [{a} + 16]",
-                    "mulx {high}, {low}, rdx",
-                    "adc {r4}, {low}",
-                    "adc {r5}, {high}",
-                    "mov rdx, [{a} + 24]",
-                    "mulx {high}, {low}, rdx",
-                    "adc {r6}, {low}",
-                    "adc {r7}, {high}",
+                    whole_square!(),
                     "mov {r8:e}, 0",
                     reduce_row!("r0", "r1", "r2", "r3", "r8"),
                     reduce_row!("r1", "r2", "r3", "r8", "r0"),
@@ -317,12 +342,13 @@ macro_rules! operations {
             [s0, s1, s2, s3]
         }
 
-        /// [`Products::sub`], where a borrow on the way is one from 2^256 that the carry returns.
+        /// [`Products::sub`]: a difference below zero is one modulo 2^256, and the addition's carry returns what was
+        /// borrowed.
         #[inline(always)]
         fn $sub<const K: usize>(Adx(()): Adx, a: &Words, b: &Words) -> Words {
             const { assert!(K < $table.len()) };
             let [mut s0, mut s1, mut s2, mut s3] = *a;
-            // SAFETY: as above, with four words at b and the multiple `K · p` of the table.
+            // SAFETY: as for the product, with four words at b and the multiple `K · p`, which the table has.
             unsafe {
                 asm!(
                     "sub {s0}, [{b}]",
@@ -351,7 +377,7 @@ macro_rules! operations {
         fn $less<const K: usize>(Adx(()): Adx, a: &Words) -> Words {
             const { assert!(K < $table.len()) };
             let [mut s0, mut s1, mut s2, mut s3] = *a;
-            // SAFETY: as above, with the multiple `K · p` of the table.
+            // SAFETY: as for the product, with the multiple `K · p`, which the table has.
             unsafe {
                 asm!(
                     "mov {d0}, {s0}",
@@ -386,7 +412,7 @@ macro_rules! operations {
         #[inline(always)]
         fn $negated_if(Adx(()): Adx, negative: bool, a: &Words) -> Words {
             let [mut s0, mut s1, mut s2, mut s3] = *a;
-            // SAFETY: as above, with p of the table.
+            // SAFETY: as for the product, with p of the table.
             unsafe {
                 asm!(
                     "mov {d0}, [rip + {table} + 32]",

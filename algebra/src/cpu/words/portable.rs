@@ -1,19 +1,21 @@
 //! Products in Rust: the twin of the assembly, and the path of every other processor.
 
-use super::{Modulus, Products, Words};
+use super::{Modulus, Products, Words, assert_bound};
 
 /// Products by the compiler's own code.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portable;
 
-/// Adds `a · factor` to t, five words.
+/// Adds `a · factor` to t. The sum must be below 2^320.
 #[inline(always)]
 fn add_row(t: &mut [u64; 5], a: &Words, factor: u64) {
     let mut carry = 0;
     for i in 0..4 {
         (t[i], carry) = a[i].carrying_mul_add(factor, t[i], carry);
     }
-    t[4] += carry;
+    let top;
+    (t[4], top) = t[4].overflowing_add(carry);
+    assert_bound!(!top, "a sum reaches 2^320");
 }
 
 /// Adds the multiple of p that makes the lowest word zero, and drops that word.
@@ -28,12 +30,14 @@ fn reduce_row<M: Modulus>(t: &mut [u64; 5]) {
     }
     let top;
     (t[3], top) = t[4].overflowing_add(carry);
-    debug_assert!(!top, "a sum reaches 2^320");
+    assert_bound!(!top, "a sum reaches 2^320");
     t[4] = 0;
 }
 
 /// Source: Koç, Acar and Kaliski, "Analyzing and comparing Montgomery multiplication algorithms", 1996, method CIOS.
-/// A round leaves less than the first factors and p together, which four words hold.
+///
+/// Bounds, in multiples of p: a round leaves less than the first factors and 1 together, so less than 5, which four words
+/// hold. Before it drops a word, it is less than `2^64 · 5`: below 2^320.
 impl Products for Portable {
     #[inline(always)]
     fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words {

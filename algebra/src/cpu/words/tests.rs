@@ -1,5 +1,7 @@
-//! The operations on numbers at the ends of their bounds: the assembly against its twin, word for word, and the
-//! twin against arkworks' elements.
+//! The operations on numbers at the ends of their bounds: the twin against arkworks' elements, the assembly against its
+//! twin, word for word, and what is beyond a bound against the twin that checks them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ark_bn254::{FqConfig, FrConfig};
 use ark_ff::{BigInteger, Field};
@@ -53,22 +55,39 @@ fn samples<M: Modulus>(below: usize, random: usize) -> Vec<Words> {
     all
 }
 
-/// Whether `number` is at most `(1 + a · b / 2^256)`, in multiples of p, for a and b below `bounds` multiples.
-fn assert_bound<M: Modulus>(number: &Words, bounds: [usize; 2]) {
-    // 0.1891 · αβ, in ten thousandths.
-    let ten_thousandths = 10_000 + 1891 * bounds[0] as u64 * bounds[1] as u64;
-    let top = u128::from(number[3]) * 10_000;
-    assert!(top <= u128::from(M::MODULUS.0[3] + 1) * u128::from(ten_thousandths), "{number:x?}");
+/// `number · factor`.
+fn scaled(number: &Words, factor: u64) -> [u64; 5] {
+    let mut out = [0; 5];
+    let mut carry = 0;
+    for i in 0..4 {
+        (out[i], carry) = number[i].carrying_mul_add(factor, carry, 0);
+    }
+    out[4] = carry;
+    out
+}
+
+/// Asserts that `number` is below `(1 + 0.1891 · square)p`, which bounds a product of up to `square · p²`.
+fn assert_product<M: Modulus>(number: &Words, square: usize) {
+    let left = scaled(number, 10_000);
+    let right = scaled(&M::MODULUS.0, 10_000 + 1891 * square as u64);
+    assert!(left.iter().rev().lt(right.iter().rev()), "{number:x?} is above 1 + 0.1891 · {square}");
+}
+
+/// The ends of the numbers below `below · p`.
+fn ends<M: Modulus>(below: usize) -> [Words; 4] {
+    let most = difference(&multiple(M::MODULUS.0, below), &[1, 0, 0, 0]).0;
+    [[0; 4], [1, 0, 0, 0], M::MODULUS.0.map(|word| word >> 1), most]
 }
 
 fn products_are_arkworks<M: Modulus>(products: impl Products) {
-    for bounds in [[1, 1], [2, 2], [4, 1]] {
+    // The second factor of the last is any number; 2^256 is below 5.5p.
+    for (bounds, square) in [([1, 1], 1), ([2, 2], 4), ([4, 1], 4), ([4, 0], 22)] {
         let (left, right) = (samples::<M>(bounds[0], 100), samples::<M>(bounds[1], 100));
         for a in &left {
             for b in &right {
                 let product = products.mul::<M>(a, b);
                 assert_eq!(residue::<M>(&product), residue::<M>(a) * residue::<M>(b));
-                assert_bound::<M>(&product, bounds);
+                assert_product::<M>(&product, square);
             }
         }
     }
@@ -76,7 +95,43 @@ fn products_are_arkworks<M: Modulus>(products: impl Products) {
         for a in samples::<M>(below, 1000) {
             let square = products.square::<M>(&a);
             assert_eq!(residue::<M>(&square), residue::<M>(&a).square());
-            assert_bound::<M>(&square, [below, below]);
+            assert_product::<M>(&square, below * below);
+        }
+    }
+}
+
+/// All combinations of the ends, then each first factor with changing others.
+fn dots<M: Modulus>([a, c]: [usize; 2], mut check: impl FnMut([Words; 4])) {
+    let any = [[u64::MAX; 4], [0; 4], [0, 0, 0, u64::MAX], [u64::MAX, 0, 0, 0]];
+    for a in ends::<M>(a) {
+        for c in ends::<M>(c) {
+            for b in ends::<M>(5).into_iter().chain(any) {
+                any.into_iter().chain(ends::<M>(2)).for_each(|d| check([a, b, c, d]));
+            }
+        }
+    }
+    let (left, right, all) = (samples::<M>(a, 300), samples::<M>(c, 300), samples::<M>(0, 300));
+    let at = |numbers: &[Words], i: usize| numbers[i % numbers.len()];
+    for i in 0..20_000 {
+        check([at(&left, i), at(&all, 7 * i + 1), at(&right, 3 * i + i / 11), at(&all, 5 * i)]);
+    }
+}
+
+fn dots_are_arkworks<M: Modulus>(products: impl Products) {
+    for bounds in [[2, 2], [1, 3], [3, 1]] {
+        dots::<M>(bounds, |[a, b, c, d]| {
+            let dot = products.dot::<M>([&a, &b], [&c, &d]);
+            let expected =
+                residue::<M>(&a) * residue::<M>(&b) + residue::<M>(&c) * residue::<M>(&d);
+            assert_eq!(residue::<M>(&dot), expected, "{a:x?} · {b:x?} + {c:x?} · {d:x?}");
+            assert_product::<M>(&dot, 22);
+        });
+    }
+    // What is known of the second factors bounds the result further.
+    for a in ends::<M>(2) {
+        for b in ends::<M>(2) {
+            let dot = products.dot::<M>([&a, &b], [&b, &a]);
+            assert_product::<M>(&dot, 8);
         }
     }
 }
@@ -87,14 +142,27 @@ fn products_of_words_are_arkworks_products_within_their_bounds() {
     products_are_arkworks::<FrConfig>(Portable);
 }
 
+#[test]
+fn sums_of_two_products_of_words_are_arkworks_sums_within_their_bounds() {
+    dots_are_arkworks::<FqConfig>(Portable);
+    dots_are_arkworks::<FrConfig>(Portable);
+}
+
 #[cfg(target_arch = "x86_64")]
-fn assembly_is_the_twin<M: Modulus>(adx: Adx) {
-    let left = samples::<M>(4, 400);
+fn products_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
+    let (left, right) = (samples::<M>(4, 400), samples::<M>(0, 400));
     for a in &left {
-        for b in &samples::<M>(0, 400) {
+        for b in &right {
             assert_eq!(adx.mul::<M>(a, b), Portable.mul::<M>(a, b), "{a:x?} · {b:x?}");
         }
         assert_eq!(adx.square::<M>(a), Portable.square::<M>(a), "{a:x?} squared");
+    }
+    for bounds in [[2, 2], [1, 3], [3, 1]] {
+        dots::<M>(bounds, |[a, b, c, d]| {
+            let pairs = [[&a, &b], [&c, &d]];
+            let expected = Portable.dot::<M>(pairs[0], pairs[1]);
+            assert_eq!(adx.dot::<M>(pairs[0], pairs[1]), expected, "{pairs:x?}");
+        });
     }
     // Long chains, whose numbers no one chose.
     let (mut a, mut b) = (left[left.len() - 1], left[left.len() - 2]);
@@ -107,10 +175,40 @@ fn assembly_is_the_twin<M: Modulus>(adx: Adx) {
 }
 
 #[cfg(target_arch = "x86_64")]
+fn differences_of_assembly_are_the_twins<M: Modulus, const K: usize>(adx: Adx) {
+    let p = M::MODULUS.0;
+    let mut subtrahends = samples::<M>(K, 200);
+    subtrahends.push(multiple(p, K));
+    for a in &samples::<M>(5 - K, 200) {
+        for b in &subtrahends {
+            let expected = Portable.sub::<M, K>(a, b);
+            assert_eq!(adx.sub::<M, K>(a, b), expected, "{a:x?} − {b:x?} + {K}p");
+        }
+    }
+    for a in &samples::<M>(0, 1000) {
+        assert_eq!(adx.less::<M, K>(a), Portable.less::<M, K>(a), "{a:x?} less {K}p");
+    }
+    for a in samples::<M>(1, 1000).iter().chain([&p]) {
+        for negative in [false, true] {
+            let expected = Portable.negated_if::<M>(negative, a);
+            assert_eq!(adx.negated_if::<M>(negative, a), expected, "{a:x?}, {negative}");
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn assembly_is_the_twin<M: Modulus>(adx: Adx) {
+    products_of_assembly_are_the_twins::<M>(adx);
+    differences_of_assembly_are_the_twins::<M, 1>(adx);
+    differences_of_assembly_are_the_twins::<M, 2>(adx);
+    differences_of_assembly_are_the_twins::<M, 4>(adx);
+}
+
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn the_assembly_returns_the_words_of_its_twin() {
     let Some(adx) = Adx::detect() else {
-        println!("no BMI2 and ADX here: nothing to compare");
+        eprintln!("not run: this processor has no BMI2 and ADX");
         return;
     };
     assembly_is_the_twin::<FqConfig>(adx);
@@ -123,7 +221,9 @@ fn sums_keep_residues_and_bounds_in<M: Modulus>(products: impl Products) {
         for b in &samples::<M>(2, 100) {
             let (x, y) = (residue::<M>(a), residue::<M>(b));
             assert_eq!(residue::<M>(&add(a, b)), x + y);
-            assert_eq!(residue::<M>(&products.sub::<M, 2>(a, b)), x - y);
+            let rest = products.sub::<M, 2>(a, b);
+            assert_eq!(residue::<M>(&rest), x - y);
+            assert!(difference(&rest, &multiple(p, 4)).1, "{a:x?} − {b:x?}");
         }
         let reduced = products.less::<M, 1>(a);
         assert_eq!(element::<M>(reduced), residue::<M>(a));
@@ -133,14 +233,78 @@ fn sums_keep_residues_and_bounds_in<M: Modulus>(products: impl Products) {
         assert_eq!(residue::<M>(&reduced), residue::<M>(a));
         assert!(difference(&reduced, &multiple(p, 2)).1);
     }
+    for a in &samples::<M>(5, 1000) {
+        let reduced = products.less::<M, 4>(a);
+        assert_eq!(residue::<M>(&reduced), residue::<M>(a));
+        assert!(difference(&reduced, &multiple(p, 4)).1);
+    }
     for a in &samples::<M>(1, 1000) {
         assert_eq!(products.negated_if::<M>(false, a), *a);
         assert_eq!(residue::<M>(&products.negated_if::<M>(true, a)), -residue::<M>(a));
     }
 }
 
+/// At a bound itself: what is subtracted at most, what is reduced at least, and the two negatives of zero.
+fn sums_are_exact_at_their_bounds_in<M: Modulus, const K: usize>(products: impl Products) {
+    let (p, kp) = (M::MODULUS.0, multiple(M::MODULUS.0, K));
+    let below = difference(&kp, &[1, 0, 0, 0]).0;
+    assert_eq!(products.sub::<M, K>(&[0; 4], &kp), [0; 4]);
+    assert_eq!(products.sub::<M, K>(&[0; 4], &below), [1, 0, 0, 0]);
+    assert_eq!(products.sub::<M, K>(&[0; 4], &[0; 4]), kp);
+    assert_eq!(products.less::<M, K>(&kp), [0; 4]);
+    assert_eq!(products.less::<M, K>(&below), below);
+    assert_eq!(products.negated_if::<M>(true, &[0; 4]), p);
+    assert_eq!(products.negated_if::<M>(true, &p), [0; 4]);
+    assert_eq!(products.negated_if::<M>(false, &p), p);
+}
+
 #[test]
 fn sums_of_words_keep_residues_and_bounds() {
-    sums_keep_residues_and_bounds_in::<FqConfig>(Portable);
-    sums_keep_residues_and_bounds_in::<FrConfig>(Portable);
+    for scalar in Scalar::available() {
+        with_products!(scalar, products => {
+            sums_keep_residues_and_bounds_in::<FqConfig>(products);
+            sums_keep_residues_and_bounds_in::<FrConfig>(products);
+            sums_are_exact_at_their_bounds_in::<FqConfig, 1>(products);
+            sums_are_exact_at_their_bounds_in::<FqConfig, 2>(products);
+            sums_are_exact_at_their_bounds_in::<FrConfig, 1>(products);
+            sums_are_exact_at_their_bounds_in::<FrConfig, 2>(products);
+        });
+    }
+}
+
+/// Goal: the laws notice a kernel that exceeds a bound. Method: the smallest inputs beyond each bound, and the largest
+/// within it.
+#[test]
+fn the_twin_that_checks_rejects_what_is_beyond_a_bound() {
+    type R = FrConfig;
+    let kp = |k| multiple(R::MODULUS.0, k);
+    let one = [1, 0, 0, 0];
+    let below = |k| difference(&kp(k), &one).0;
+    let above = |k| add(&kp(k), &one);
+    let within: [(&str, &dyn Fn() -> Words); 6] = [
+        ("mul", &|| Checked.mul::<R>(&below(4), &[u64::MAX; 4])),
+        ("dot", &|| Checked.dot::<R>([&below(2), &kp(5)], [&kp(2), &kp(5)])),
+        ("sub", &|| Checked.sub::<R, 2>(&below(3), &kp(2))),
+        ("less", &|| Checked.less::<R, 4>(&below(5))),
+        ("negated_if", &|| Checked.negated_if::<R>(true, &kp(1))),
+        ("element", &|| element::<R>(below(1)).0.0),
+    ];
+    let beyond: [(&str, &dyn Fn() -> Words); 9] = [
+        ("mul", &|| Checked.mul::<R>(&kp(4), &one)),
+        ("square", &|| Checked.square::<R>(&kp(4))),
+        ("dot", &|| Checked.dot::<R>([&kp(2), &one], [&kp(2), &one])),
+        ("sub, minuend", &|| Checked.sub::<R, 2>(&kp(3), &one)),
+        ("sub, subtrahend", &|| Checked.sub::<R, 2>(&kp(2), &above(2))),
+        ("less", &|| Checked.less::<R, 2>(&kp(5))),
+        ("negated_if", &|| Checked.negated_if::<R>(false, &above(1))),
+        ("element", &|| element::<R>(kp(1)).0.0),
+        ("add", &|| add(&kp(3), &kp(3))),
+    ];
+    let panics = |work: &dyn Fn() -> Words| catch_unwind(AssertUnwindSafe(work)).is_err();
+    for (name, work) in within {
+        assert!(!panics(work), "{name} rejects what is within its bounds");
+    }
+    for (name, work) in beyond {
+        assert!(panics(work), "{name} accepts what is beyond its bounds");
+    }
 }
