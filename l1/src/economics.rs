@@ -354,6 +354,8 @@ impl DeploymentInfo {
 /// Sends a request under the attempt that comes next for its purpose, and waits for its inclusion; `None` if it is in
 /// no block after `limit`. It stays pending then, and the next call of this function continues with it.
 ///
+/// For a request that a reading of L1 asks for, take [`Reading::send_within`].
+///
 /// # Errors
 /// As [`TxSender::send`].
 pub async fn send_within(
@@ -366,17 +368,46 @@ pub async fn send_within(
     tokio::time::timeout(limit, sender.send(request)).await.ok().transpose()
 }
 
-/// L1's head, if a reading after it shows the effect of every transaction of this purpose that is in a block. `None`
-/// while an endpoint lags behind one: whoever decides by such a reading would send it a second time.
-///
-/// # Errors
-/// [`L1Error`] if L1 does not respond.
-pub async fn head_after(sender: &TxSender, purpose: &str) -> Result<Option<L1BlockRef>, L1Error> {
-    let head = sender.client().latest().await?;
-    let last = sender.attempt_for(purpose).checked_sub(1);
-    let is_seen = match last.and_then(|attempt| sender.status(purpose, attempt)) {
-        Some(TxStatus::Included(receipt)) => head.number >= receipt.block_number,
-        _ => true,
-    };
-    Ok(is_seen.then_some(head))
+/// Where to read on L1 whether a transaction of some purpose is needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// The block after which to read.
+    pub head: L1BlockRef,
+    /// The purpose's next attempt before that. One that lands after the head is this one, or an earlier one that a
+    /// reorganisation brought back: either way the decision by this reading sends nothing beside it.
+    attempt: u32,
+}
+
+impl Reading {
+    /// L1's head, if a reading after it shows the effect of every transaction of this purpose that is in a block. `None`
+    /// while an endpoint lags behind one: whoever decides by such a reading would send it a second time.
+    ///
+    /// # Errors
+    /// [`L1Error`] if L1 does not respond.
+    pub async fn of(sender: &TxSender, purpose: &str) -> Result<Option<Self>, L1Error> {
+        // Before the head: a transaction that lands in between is not in the reading.
+        let attempt = sender.attempt_for(purpose);
+        let head = sender.client().latest().await?;
+        let last = attempt.checked_sub(1);
+        let is_seen = match last.and_then(|attempt| sender.status(purpose, attempt)) {
+            Some(TxStatus::Included(receipt)) => head.number >= receipt.block_number,
+            _ => true,
+        };
+        Ok(is_seen.then_some(Self { head, attempt }))
+    }
+
+    /// [`send_within`] for a request of the purpose that this reading asks for. If one like it was pending when L1 was
+    /// read and has landed since, its receipt is returned, and nothing is sent.
+    ///
+    /// # Errors
+    /// As [`TxSender::send`].
+    pub async fn send_within(
+        self,
+        sender: &TxSender,
+        request: TxRequest,
+        limit: Duration,
+    ) -> Result<Option<TxReceipt>, L1Error> {
+        let request = TxRequest { attempt: self.attempt, ..request };
+        tokio::time::timeout(limit, sender.send(request)).await.ok().transpose()
+    }
 }

@@ -43,20 +43,28 @@ pub(crate) fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1
     }
 }
 
+/// The intents of this purpose that were dropped and whose nonces are not used.
+pub(crate) fn dropped(file: &IntentFile, purpose: &str) -> Vec<Intent> {
+    let of_purpose = file.intents().iter().filter(|intent| intent.purpose == purpose);
+    let dropped = of_purpose.filter(|it| it.state == State::Pending && it.retired.is_some());
+    dropped.cloned().collect()
+}
+
 /// The nonces that a request of this purpose may use, best first, and the one behind all others, when
 /// the account's next one on L1 is `count`.
-pub(crate) fn candidates(
-    file: &IntentFile,
-    purpose: &str,
-    count: u64,
-) -> (std::ops::Range<u64>, u64) {
+///
+/// A dropped form that a pool may contain can still be included, beside a request under another nonce. So its nonce
+/// comes first, however many earlier ones are free.
+pub(crate) fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (Vec<u64>, u64) {
     let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
     let next = open.map(|intent| intent.nonce + 1).max().unwrap_or(0).max(count);
     let is_replaced = |it: &&Intent| it.purpose == purpose && it.is_active();
-    match file.intents().iter().find(is_replaced) {
-        Some(replaced) => (replaced.nonce..replaced.nonce + 1, next),
-        None => (count..next, next),
+    if let Some(replaced) = file.intents().iter().find(is_replaced) {
+        return (vec![replaced.nonce], next);
     }
+    let is_pooled = |it: &Intent| it.nonce >= count && it.forms.iter().any(|form| form.in_pool);
+    let pooled = dropped(file, purpose).into_iter().filter(is_pooled).map(|it| it.nonce);
+    (pooled.chain(count..next).collect(), next)
 }
 
 /// Whether another request may take the intent's nonce. A tick first checks what L1 dropped from a

@@ -41,8 +41,8 @@ use crate::error::L1Error;
 use crate::fees::Fees;
 use crate::intent::{self, BlobId, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT};
 use crate::queue::{
-    candidates, is_blob_ahead, is_continued, is_left_alone, is_over, is_replaceable, open_nonces,
-    receipt, with_margin,
+    candidates, dropped, is_blob_ahead, is_continued, is_left_alone, is_over, is_replaceable,
+    open_nonces, receipt, with_margin,
 };
 use crate::tick::rivals;
 
@@ -443,13 +443,16 @@ impl TxSender {
     }
 
     /// The nonce for a request of this purpose, when the account's next one on L1 is `count`: that of
-    /// the intent that it replaces, else an unused one, else the next.
+    /// the intent that it replaces, or of a dropped one in a pool, else an unused one, else the next.
     async fn nonce_for(
         &self,
         file: &mut IntentFile,
         purpose: &str,
         count: u64,
     ) -> Result<u64, L1Error> {
+        // What the pools have lost by now needs no competitor.
+        let dropped = dropped(file, purpose);
+        self.is_any_in_pool(file, &dropped).await?;
         let (nonces, next) = candidates(file, purpose, count);
         for nonce in nonces {
             let of_nonce = rivals(file, nonce);

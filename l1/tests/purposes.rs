@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use alloy::eips::BlockId;
 use alloy::primitives::Bytes;
@@ -11,6 +12,7 @@ use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::SolCall;
+use rollmill_l1::economics::Reading;
 use rollmill_l1::{Expiry, L1Client, L1Error, Right, TxRequest, TxSender, TxStatus, TxUpdate, abi};
 use rollmill_l1_testing::pay::{
     BLOCK_GAS, Faulty, count, head, included, mine_full, paid, payment, reason, set_block_gas,
@@ -76,6 +78,32 @@ async fn a_reverted_attempt_is_followed_by_the_next() {
     assert_eq!(attempt, 1);
     assert!(sender.send(propose(&right, attempt, None)).await.unwrap().succeeded);
     assert_eq!(network.rollup.tips().await.unwrap().pending, 1);
+}
+
+/// Goal: a process that decides by a reading of L1 pays once, if what was pending during the reading lands before the
+/// decision is carried out.
+#[tokio::test]
+async fn what_lands_after_a_reading_is_not_sent_a_second_time() {
+    let anvil = Anvil::with(&["--no-mining"]);
+    let client = anvil.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sender = sender(&client, folder.path(), 0).await;
+    let read = || async { Reading::of(&sender, "top-up").await.unwrap().unwrap() };
+    sender.submit(payment("top-up", 5)).await.unwrap();
+    let reading = read().await;
+    mine(&client, 1).await;
+    sender.tick().await.unwrap();
+    let landed = included(sender.status("top-up", 0));
+    let limit = Duration::from_secs(60);
+    let sent = reading.send_within(&sender, payment("top-up", 5), limit).await.unwrap().unwrap();
+    assert_eq!(sent, landed);
+    assert_eq!((paid(&client).await, count(&client, 0).await), (5, 1));
+    // The next reading shows it, so that one more can be asked for.
+    assert!(read().await.head.number >= landed.block_number);
+    client.provider().anvil_set_auto_mine(true).await.unwrap();
+    let more = read().await.send_within(&sender, payment("top-up", 5), limit).await;
+    assert_eq!(more.unwrap().unwrap().nonce, 1);
+    assert_eq!(paid(&client).await, 10);
 }
 
 /// Goal: what has expired in a pool is displaced by a transfer of nothing, whose nonce a later request

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rollmill_l1::alloy::primitives::Address;
-use rollmill_l1::economics::{Call, Due, Economics, head_after, send_within, settle};
+use rollmill_l1::economics::{Call, Due, Economics, Reading, send_within, settle};
 use rollmill_l1::{Azt, DeploymentInfo, L1Error, RollupContract, TxReceipt, TxRequest, TxSender};
 use rollmill_node::watch;
 use rollmill_service::{Again, Retry, Shutdown};
@@ -85,14 +85,15 @@ impl Claims {
             return Ok(false);
         };
         self.credit(sender).await?;
-        let Some(head) = head_after(sender, CLAIM).await? else { return Ok(false) };
-        let owed = self.economics.owed_at(self.prover, head.hash.into()).await?;
+        let Some(reading) = Reading::of(sender, CLAIM).await? else { return Ok(false) };
+        let owed = self.economics.owed_at(self.prover, reading.head.hash.into()).await?;
         self.show(owed);
         if owed.is_zero() || owed < above {
             return Ok(false);
         }
-        let claim = self.economics.claim(self.prover);
-        let Some(receipt) = send(sender, CLAIM.to_owned(), claim).await? else {
+        let claim = TxRequest::of(CLAIM, self.economics.claim(self.prover));
+        let sent = reading.send_within(sender, claim, LAND_LIMIT).await?;
+        let Some(receipt) = sent.filter(|receipt| receipt.succeeded) else {
             return Ok(false);
         };
         self.metrics.rewards_claims_total.inc();

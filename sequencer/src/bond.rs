@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_l1::economics::{Bond, Call, Economics, head_after, send_within};
+use rollmill_l1::economics::{Bond, Economics, Reading, send_within};
 use rollmill_l1::{Azt, L1Error, TxReceipt, TxRequest, TxSender};
 use rollmill_node::watch;
 use rollmill_service::{Again, Conditions, Retry, Shutdown};
@@ -63,8 +63,8 @@ impl BondKeeper {
     /// When L1 cannot be read, or accepts no deposit. Both can be retried.
     pub async fn step(&self) -> Result<bool, L1Error> {
         let account = self.sender.account();
-        let Some(head) = head_after(&self.sender, TOP_UP).await? else { return Ok(false) };
-        let bond = self.economics.bond_at(account, head.hash.into()).await?;
+        let Some(reading) = Reading::of(&self.sender, TOP_UP).await? else { return Ok(false) };
+        let bond = self.economics.bond_at(account, reading.head.hash.into()).await?;
         let needed = self.economics.bond_amount().await?;
         self.show(bond, needed);
         let Some(amount) = self.top_up.filter(|_| bond.free < needed) else { return Ok(false) };
@@ -79,10 +79,13 @@ impl BondKeeper {
         }
         let vault = self.economics.contracts().bondVault;
         if self.economics.allowance(account, vault).await? < amount {
-            self.send(APPROVE, self.economics.approve(vault, amount)).await?;
+            let approval = TxRequest::of(APPROVE, self.economics.approve(vault, amount));
+            succeeded(send_within(&self.sender, approval, LAND_LIMIT).await?)?;
         }
-        let deposit = self.economics.deposit_bond(account, amount);
-        let Some(receipt) = self.send(TOP_UP, deposit).await? else { return Ok(false) };
+        let deposit = TxRequest::of(TOP_UP, self.economics.deposit_bond(account, amount));
+        let sent = reading.send_within(&self.sender, deposit, LAND_LIMIT).await?;
+        // One that is in no block in time stays pending, and the next step continues with it.
+        let Some(receipt) = succeeded(sent)? else { return Ok(false) };
         self.metrics.bond_top_ups_total.inc();
         tracing::info!(%account, l1_tx = %receipt.tx_hash, "bond topped up");
         self.show(self.economics.bond(account).await?, needed);
@@ -96,16 +99,14 @@ impl BondKeeper {
         let holds = if bond.free < needed { Err(too_low(bond, needed)) } else { Ok(()) };
         self.conditions.set(CONDITION, holds);
     }
+}
 
-    /// Sends a call and waits for its inclusion; `None` if it is in no block in time. Then it stays pending, and the
-    /// next step continues with it.
-    async fn send(&self, purpose: &str, call: Call) -> Result<Option<TxReceipt>, L1Error> {
-        match send_within(&self.sender, TxRequest::of(purpose, call), LAND_LIMIT).await? {
-            Some(TxReceipt { id, tx_hash, succeeded: false, .. }) => {
-                Err(L1Error::Reverted { id, tx_hash })
-            }
-            sent => Ok(sent),
+fn succeeded(sent: Option<TxReceipt>) -> Result<Option<TxReceipt>, L1Error> {
+    match sent {
+        Some(TxReceipt { id, tx_hash, succeeded: false, .. }) => {
+            Err(L1Error::Reverted { id, tx_hash })
         }
+        sent => Ok(sent),
     }
 }
 

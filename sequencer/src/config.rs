@@ -13,10 +13,9 @@ use crate::quotes::QuotesConfig;
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_arg("intents", |arg| arg.default_value("sequencer-intents.json")))]
 pub struct Config {
-    /// L1 address that is paid for a block: its share of the fees, and the block reward [default: the zero address]
-    #[arg(long, value_name = "ADDRESS", value_parser = eth_address, hide_default_value = true)]
-    #[arg(default_value = "0x0000000000000000000000000000000000000000", help_heading = "Blocks")]
-    pub coinbase: EthAddress,
+    /// L1 address that is paid for a block: its share of the fees, and the block reward [default: the account]
+    #[arg(long, value_name = "ADDRESS", value_parser = eth_address, help_heading = "Blocks")]
+    pub coinbase: Option<EthAddress>,
 
     /// Transactions to wait for before building a block, at most `max_txs`
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Blocks")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rollmill_l1::L1Error;
 use rollmill_node::{Pruner, setup, watch_account};
 use rollmill_node_client::ClientError;
+use rollmill_protocol::EthAddress;
 use rollmill_sequencer::bond::BondKeeper;
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
@@ -56,7 +57,7 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let duties = rollmill_validator::duties(&running);
     let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
     let quotes = quotes::start(&config.quotes, &running, &metrics, &process).await?;
-    let coinbase = config.coinbase;
+    let coinbase = config.coinbase.unwrap_or(EthAddress(sender.account().into_array()));
     let sequencer =
         Sequencer { running, sender, committee, config, coinbase, metrics, pruner, quotes };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");

@@ -18,9 +18,12 @@ pub fn checks(config: &Config) -> Preflight {
     let [own, peers] = std::array::from_fn(|_| Arc::new(config.clone()));
     checks::node(Preflight::new(), &config.node)
         .check("coinbase", move || {
-            std::future::ready(Finding::Ok(match coinbase == EthAddress::default() {
-                true => format!("{coinbase}, so that nobody receives the fees"),
-                false => coinbase.to_string(),
+            std::future::ready(Finding::Ok(match coinbase {
+                None => "the account".to_owned(),
+                Some(nobody) if nobody == EthAddress::default() => {
+                    format!("{nobody}, so that nobody receives the fees")
+                }
+                Some(coinbase) => coinbase.to_string(),
             }))
         })
         .check("account", move || {

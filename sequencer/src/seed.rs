@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_l1::alloy::primitives::Address;
-use rollmill_l1::economics::{head_after, send_within};
+use rollmill_l1::economics::Reading;
 use rollmill_l1::{
     DeploymentInfo, Expiry, FIRST_SEED, L1Error, RollupContract, Seeds, TxRequest, TxSender,
 };
@@ -97,8 +97,8 @@ impl SeedKeeper {
             return Ok(false);
         };
         let purpose = format!("seed/{epoch}");
-        let Some(head) = head_after(&self.sender, &purpose).await? else { return Ok(false) };
-        let at = head.hash.into();
+        let Some(reading) = Reading::of(&self.sender, &purpose).await? else { return Ok(false) };
+        let at = reading.head.hash.into();
         let is_missing = !self.seeds.is_recorded(epoch, at).await?;
         self.metrics.seed_missing.set(i64::from(is_missing));
         let account = self.sender.account();
@@ -113,7 +113,7 @@ impl SeedKeeper {
         }
         let committee = duty.map(|duty| duty.members).unwrap_or_default();
         let span = self.span(epoch);
-        if head.timestamp < turn(span, rank(epoch, account, &committee, index)) {
+        if reading.head.timestamp < turn(span, rank(epoch, account, &committee, index)) {
             return Ok(false);
         }
         let request = TxRequest {
@@ -121,7 +121,7 @@ impl SeedKeeper {
             expires: Some(Expiry::Timestamp(span.end.saturating_sub(1))),
             ..TxRequest::of(purpose, self.seeds.record())
         };
-        match send_within(&self.sender, request, LAND_LIMIT).await {
+        match reading.send_within(&self.sender, request, LAND_LIMIT).await {
             Ok(Some(receipt)) if receipt.succeeded => {
                 self.metrics.seeds_recorded_total.inc();
                 self.metrics.seed_missing.set(0);

@@ -422,6 +422,8 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
         assert!(lines.contains(&format!("ok      {name}: ")), "{name}: {lines}");
     }
     assert_eq!((code, lines.lines().count()), (Some(0), 9), "{lines}");
+    // By default nothing of a block's pay is lost.
+    assert!(lines.contains("ok      coinbase: the account"), "{lines}");
     assert!(!deployment.path("node").exists(), "nothing was made");
 
     let (code, lines) = check(&["--node-tx-sources", "http://127.0.0.1:1"]);

@@ -1,9 +1,11 @@
 //! What a caller asks for: again, late, without the right, and while nodes reject it.
 
+use alloy::consensus::Transaction as _;
+use alloy::primitives::U256;
 use parking_lot::Mutex;
 use rollmill_l1::{L1Error, Right};
 
-use crate::{LOST, fenced, lost, mine_included, start};
+use crate::{LOST, fenced, lost, mine_included, start, until};
 use rollmill_l1_testing::fake::{Broadcast, STRANGE};
 use rollmill_l1_testing::pay::{payment, reason};
 
@@ -42,6 +44,30 @@ async fn a_lost_attempt_is_not_sent_under_another_nonce() {
     assert_eq!(fake.l1().nonces(), [0]);
     assert_eq!(sender.status("pay", 0), LOST);
     assert_eq!(sender.attempt_for("pay"), 1);
+}
+
+/// A dropped form that no transfer could displace is still in the pool. Beside a request under an earlier free nonce it
+/// would pay a second time.
+#[tokio::test]
+async fn a_request_competes_with_a_dropped_form_of_its_purpose_that_is_in_a_pool() {
+    for is_pooled in [true, false] {
+        let (fake, sender) = start().await;
+        sender.submit(until(1, payment("first", 3))).await.unwrap();
+        sender.submit(until(1, payment("pay", 5))).await.unwrap();
+        fake.l1().mine_empty(1);
+        fake.l1().broadcast = Broadcast::Reject(STRANGE);
+        sender.tick().await.unwrap_err();
+        assert_eq!(reason(sender.status("pay", 0)), "it has expired");
+        fake.l1().broadcast = Broadcast::Take;
+        if !is_pooled {
+            fake.l1().pool.clear();
+        }
+        sender.submit(payment("pay", 5)).await.unwrap();
+        let payments = fake.l1().pool.iter().filter(|tx| tx.value() == U256::from(5)).count();
+        assert_eq!(payments, 1);
+        // What the pool has lost costs no later nonce, whose predecessor would have to be filled.
+        mine_included(&fake, &sender, "pay", u64::from(is_pooled)).await;
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
 /// The ranges that the chain needs and no row covers, at most one per epoch.
 ///
 /// A range starts at its epoch's first block, whatever prefix of it is proven already: the contract accepts
-/// no other start, and pays a longer proof the difference. With `prefix_blocks`, each range is that much
+/// no other start, and pays the longest proof alone. With `prefix_blocks`, each range is that much
 /// longer than the one before; the broker has the proofs of the blocks that they share.
 pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<Row> {
     let mut planned = Vec::new();
