@@ -1,5 +1,6 @@
 //! The broker's settings.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -246,6 +247,39 @@ impl Config {
     /// Where the subcommands find the broker.
     pub fn url(&self) -> String {
         let scheme = self.listener.protection().scheme();
-        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen))
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", reachable(&self.listen)))
+    }
+}
+
+/// Where a program on the same machine reaches what listens on this address. One that listens on all addresses is reached
+/// over loopback, where a token needs no TLS.
+fn reachable(listen: &str) -> String {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => {
+            let here = match address.is_ipv4() {
+                true => IpAddr::from(Ipv4Addr::LOCALHOST),
+                false => IpAddr::from(Ipv6Addr::LOCALHOST),
+            };
+            SocketAddr::new(here, address.port()).to_string()
+        }
+        _ => listen.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_listens_on_all_addresses_is_found_over_loopback() {
+        for (listen, url) in [
+            ("127.0.0.1:8551", "http://127.0.0.1:8551"),
+            ("0.0.0.0:8551", "http://127.0.0.1:8551"),
+            ("[::]:8551", "http://[::1]:8551"),
+            ("192.0.2.1:8551", "http://192.0.2.1:8551"),
+            ("broker:8551", "http://broker:8551"),
+        ] {
+            assert_eq!(Config { listen: listen.to_owned(), ..Config::default() }.url(), url);
+        }
     }
 }
