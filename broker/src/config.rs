@@ -20,13 +20,22 @@ rollmill_service::listener_settings! {
 pub struct Config {
     /// Serve the HTTP API on this address
     ///
-    /// Without tokens the broker accepts only a loopback address. `rollmill-broker tokens add` creates a token.
+    /// Without tokens the broker accepts only a loopback address, and makes a token at its first start.
+    /// `rollmill-broker tokens add` creates others.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8551")]
     #[arg(value_parser = values::listen_address, help_heading = "Connection")]
     pub listen: String,
 
     #[command(flatten)]
     pub listener: ListenerConfig,
+
+    /// Let every program of this machine do everything until there is a token
+    ///
+    /// For tests, and for machines that nobody else uses. Without it a broker that has no token makes one of the role
+    /// operator, and writes it to `first.token` in `data_dir`. On an address that other machines reach a token is
+    /// required in any case.
+    #[arg(long, help_heading = "Connection")]
+    pub open_on_loopback: bool,
 
     /// Maximum concurrent requests; further requests get 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = values::whole(1..=100_000_usize))]
@@ -37,7 +46,8 @@ pub struct Config {
     #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Connection")]
     pub url: Option<String>,
 
-    /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none]
+    /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none, or
+    /// without `url` the one in `data_dir`]
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
 
