@@ -42,8 +42,8 @@ impl Drop for OperatorToken {
     }
 }
 
-/// The secret that the broker of the data directory left there for whoever can read it: the one of this run, which only a
-/// broker with a private database writes, or that of the first token.
+/// The secret that the broker of the data directory left there for whoever can read it: the one of this run, which only
+/// a broker with a private database writes, or that of the first token.
 pub(crate) fn secret_of_data_dir(config: &Config) -> Option<String> {
     let own = config.database_url.is_none().then_some(OPERATOR_TOKEN_FILE);
     let mut files = own.into_iter().chain([FIRST_TOKEN_FILE]);
@@ -214,7 +214,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Goal: a broker with a database of its own left the file of an earlier run, which opens nothing now.
+    /// Fault: a broker that had a private database left the file of its last run, which opens nothing now.
     #[test]
     fn the_secret_is_that_of_this_run_or_of_the_first_token() {
         let dir = tempfile::tempdir().unwrap();

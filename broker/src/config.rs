@@ -261,8 +261,8 @@ impl Config {
     }
 }
 
-/// Where a program on the same machine reaches what listens on this address. One that listens on all addresses is reached
-/// over loopback, where a token needs no TLS.
+/// Where a program on the same machine reaches what listens on this address. One that listens on all addresses is
+/// reached over loopback, where a token needs no TLS.
 fn reachable(listen: &str) -> String {
     match listen.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_unspecified() => {

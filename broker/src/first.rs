@@ -17,8 +17,8 @@ pub const FIRST_TOKEN_FILE: &str = "first.token";
 /// Label of the first token.
 const LABEL: &str = "first";
 
-/// Makes a token of an operator, and writes its secret to [`FIRST_TOKEN_FILE`] in `data_dir`. Does nothing where another
-/// replica has made it.
+/// Makes a token of an operator, and writes its secret to [`FIRST_TOKEN_FILE`] in `data_dir`. Does nothing where
+/// another replica has made it.
 pub(crate) async fn make(store: &Store, data_dir: &Path) -> Result<(), BrokerError> {
     let path = data_dir.join(FIRST_TOKEN_FILE);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
