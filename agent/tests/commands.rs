@@ -40,23 +40,31 @@ fn an_srs_is_made_and_found_right_by_the_program() {
     assert_eq!(made.stdout, checked.stdout);
 }
 
-/// Goal: an operator learns that the token crosses a network in the clear.
+/// Attack: whoever listens between two machines takes a token out of a request. It is sent over plain HTTP to another
+/// machine only where the operator says that the network encrypts.
 #[test]
-fn a_token_that_is_sent_unencrypted_is_noticed() {
+fn a_token_is_sent_unencrypted_to_this_machine_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "planted").unwrap();
     let token = format!("file:{}", path.display());
-    let warns = |broker: &str| {
-        let output = agent(&["--device", "cpu", "--broker", broker, "--token", &token, "check"]);
-        let text = String::from_utf8(output.stderr).unwrap();
+    let is_rejected = |broker: &str, flag: &str| {
+        let arguments = ["--device", "cpu", "--broker", broker, "--token", &token, flag, "check"];
+        let output = agent(&arguments);
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let text = text.concat();
         assert!(!text.contains("planted"), "{text}");
-        text.contains("token sent unencrypted")
+        // Nobody listens on port 1.
+        let is_rejected = text.contains("BRC-019");
+        assert_ne!(is_rejected, text.contains("BRC-011"), "{text}");
+        is_rejected
     };
-    // Nobody listens on port 1. The first address leads to this machine, but its name does not say so.
-    assert!(warns("http://0.0.0.0:1"));
-    assert!(!warns("http://127.0.0.1:1"));
-    assert!(!warns("https://0.0.0.0:1"));
+    let (default, told) = ("--plain-tokens=false", "--plain-tokens");
+    // It leads to this machine, but its name does not say so.
+    assert!(is_rejected("http://0.0.0.0:1", default));
+    assert!(!is_rejected("http://0.0.0.0:1", told));
+    assert!(!is_rejected("http://127.0.0.1:1", default));
+    assert!(!is_rejected("https://0.0.0.0:1", default));
 }
 
 /// Goal: keys that are damaged, of another circuit, of another SRS or missing, and SRS files that are

@@ -1,12 +1,9 @@
 //! The subcommands about tokens and the record: through the running broker, or on its database where none runs.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use rollmill_broker::store::{By, DATABASE, Store, Tenant, secret};
-use rollmill_broker::{BrokerError, Config, OPERATOR_TOKEN_FILE};
+use rollmill_broker::{BrokerError, Config, FIRST_TOKEN_FILE, OPERATOR_TOKEN_FILE, write_secret};
 use rollmill_broker_client::{
     AuditQuery, AuditView, Client, ClientError, Rotation, TokenLabel, TokenSecret, TokenState,
     TokenView,
@@ -28,20 +25,7 @@ impl OperatorToken {
     pub(crate) fn create(config: &Config) -> Result<Self, BrokerError> {
         let path = config.data_dir.join(OPERATOR_TOKEN_FILE);
         let secret = secret()?;
-        let write = || {
-            // One that an earlier broker left may be readable by others, and keeps its mode.
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(secret.as_bytes())
-        };
-        write().map_err(|source| BrokerError::OperatorFile {
-            path: path.display().to_string(),
-            source,
-        })?;
+        write_secret(&path, &secret)?;
         Ok(Self { path, secret })
     }
 
@@ -58,12 +42,20 @@ impl Drop for OperatorToken {
     }
 }
 
-/// The running broker with the secret of its data directory; [`None`] where none runs there.
+/// The secret that the broker of the data directory left there for whoever can read it: the one of this run, which only
+/// a broker with a private database writes, or that of the first token.
+pub(crate) fn secret_of_data_dir(config: &Config) -> Option<String> {
+    let own = config.database_url.is_none().then_some(OPERATOR_TOKEN_FILE);
+    let mut files = own.into_iter().chain([FIRST_TOKEN_FILE]);
+    let read = |file: &str| std::fs::read_to_string(config.data_dir.join(file)).ok();
+    files.find_map(read).map(|secret| secret.trim().to_owned())
+}
+
+/// The running broker with the secret of its data directory; [`None`] where there is none.
 fn of_data_dir(config: &Config) -> Result<Option<Client>, Failure> {
-    let secret = std::fs::read_to_string(config.data_dir.join(OPERATOR_TOKEN_FILE));
-    match secret {
-        Ok(secret) => client_with(config, Some(secret.trim())).map(Some),
-        Err(_) => Ok(None),
+    match secret_of_data_dir(config) {
+        Some(secret) => client_with(config, Some(&secret)).map(Some),
+        None => Ok(None),
     }
 }
 
@@ -220,5 +212,22 @@ mod tests {
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(token);
         assert!(!path.exists());
+    }
+
+    /// Fault: a broker that had a private database left the file of its last run, which opens nothing now.
+    #[test]
+    fn the_secret_is_that_of_this_run_or_of_the_first_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let private = Config { data_dir: dir.path().to_owned(), ..Config::default() };
+        let url = Some(Secret::generated("postgres://x"));
+        let shared = Config { database_url: url, ..private.clone() };
+        let found = secret_of_data_dir;
+        assert_eq!((found(&private), found(&shared)), (None, None));
+        let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
+        write(FIRST_TOKEN_FILE, "rm_first\n");
+        let first = Some("rm_first".to_owned());
+        assert_eq!((found(&private), found(&shared)), (first.clone(), first.clone()));
+        write(OPERATOR_TOKEN_FILE, "rm_run");
+        assert_eq!((found(&private), found(&shared)), (Some("rm_run".to_owned()), first));
     }
 }

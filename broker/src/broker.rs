@@ -23,6 +23,7 @@ use crate::disk::Disk;
 use crate::dispatch::Dispatcher;
 use crate::drains::Drains;
 use crate::error::BrokerError;
+use crate::first;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::limits::Usage;
@@ -146,7 +147,7 @@ impl Shared {
     /// As [`Self::bearer`], by the hash of the token.
     pub(crate) fn bearer_of(&self, hash: Option<[u8; 32]>) -> Result<Arc<Bearer>, BrokerError> {
         if !self.closed.load(Ordering::Relaxed) {
-            // Loopback only, or `serve` would have refused to start.
+            // On loopback, and by the settings, or `serve` would have refused to start.
             return Ok(Arc::new(Bearer::operator(LOOPBACK)));
         }
         let hash = hash.ok_or(BrokerError::Unauthorized)?;
@@ -365,6 +366,7 @@ pub(crate) fn spread() -> f64 {
 ///
 /// # Errors
 /// [`BrokerError::OpenToAll`] when the address is reachable from outside and there is no token;
+/// [`BrokerError::OperatorFile`] when there is none on loopback, and the first one cannot be written;
 /// what [`Store::check`] rejects; and errors of the HTTP server.
 pub async fn serve(
     process: &Process<Config>,
@@ -425,9 +427,7 @@ pub async fn serve_with_operator(
         closed: AtomicBool::new(false),
     });
     let address = listener.local_addr()?;
-    if !shared.read_tokens().await? && !address.ip().is_loopback() {
-        return Err(BrokerError::OpenToAll { address: address.to_string() }.into());
-    }
+    require_token(&shared, config, address).await?;
     shared.warn_without_tokens();
 
     let mut tasks = background::start(&shared, &process.conditions, channel);
@@ -437,6 +437,27 @@ pub async fn serve_with_operator(
     shutdown.start();
     while tasks.join_next().await.is_some() {}
     Ok(served?)
+}
+
+/// Requires a token of every caller, and makes one where there is none. The settings may let in every program of this
+/// machine instead.
+async fn require_token(
+    shared: &Shared,
+    config: &Config,
+    address: SocketAddr,
+) -> Result<(), BrokerError> {
+    if shared.read_tokens().await? {
+        return Ok(());
+    }
+    if !address.ip().is_loopback() {
+        return Err(BrokerError::OpenToAll { address: address.to_string() });
+    }
+    if config.open_on_loopback {
+        tracing::info!(%address, "open to every program of this machine until there is a token");
+        return Ok(());
+    }
+    first::make(&shared.store, &config.data_dir).await?;
+    shared.read_tokens().await.map(drop)
 }
 
 /// The address of the listener: the real port where port 0 was asked for.

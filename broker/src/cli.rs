@@ -315,9 +315,14 @@ fn check_directory(path: &std::path::Path) -> Result<String, String> {
     }
 }
 
+/// The broker of the settings, or else the one of this machine with the secret that its data directory has. That secret
+/// goes to no broker that the settings name: it may be another one.
 fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
-    let token = config.token.as_ref().map(rollmill_service::Secret::reveal);
-    client_with(config, token)
+    match &config.token {
+        Some(token) => client_with(config, Some(token.reveal())),
+        None if config.url.is_some() => client_with(config, None),
+        None => client_with(config, crate::access::secret_of_data_dir(config).as_deref()),
+    }
 }
 
 pub(crate) fn client_with(

@@ -330,6 +330,9 @@ impl From<RoleName> for Role {
     }
 }
 
+/// Settings of a command that asks the running broker.
+const ASKS: &[&str] = &["url", "token", "data_dir"];
+
 impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("migrate", &["database_url", "data_dir", "postgres_bin"]),
@@ -344,16 +347,16 @@ impl rollmill_service::Commands for Commands {
                 "object_store_region",
             ],
         ),
-        ("status", &["url", "token"]),
-        ("autoscale", &["url", "token"]),
-        ("jobs", &["url", "token"]),
-        ("history", &["url", "token"]),
-        ("epochs", &["url", "token"]),
-        ("dead-letters", &["url", "token"]),
-        ("agents", &["url", "token"]),
-        ("pardon", &["url", "token"]),
+        ("status", ASKS),
+        ("autoscale", ASKS),
+        ("jobs", ASKS),
+        ("history", ASKS),
+        ("epochs", ASKS),
+        ("dead-letters", ASKS),
+        ("agents", ASKS),
+        ("pardon", ASKS),
         ("tokens", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
-        ("audit", &["url", "token", "data_dir"]),
+        ("audit", ASKS),
         ("bench", &["url", "token", "requests_max", "database_url", "postgres_bin"]),
         ("doctor", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
     ];

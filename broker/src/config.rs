@@ -1,5 +1,6 @@
 //! The broker's settings.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,13 +20,22 @@ rollmill_service::listener_settings! {
 pub struct Config {
     /// Serve the HTTP API on this address
     ///
-    /// Without tokens the broker accepts only a loopback address. `rollmill-broker tokens add` creates a token.
+    /// Without tokens the broker accepts only a loopback address, and makes a token at its first start.
+    /// `rollmill-broker tokens add` creates others.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8551")]
     #[arg(value_parser = values::listen_address, help_heading = "Connection")]
     pub listen: String,
 
     #[command(flatten)]
     pub listener: ListenerConfig,
+
+    /// Let every program of this machine do everything until there is a token
+    ///
+    /// For tests, and for machines that nobody else uses. Without it a broker that has no token makes one of the role
+    /// operator, and writes it to `first.token` in `data_dir`. On an address that other machines reach a token is
+    /// required in any case.
+    #[arg(long, help_heading = "Connection")]
+    pub open_on_loopback: bool,
 
     /// Maximum concurrent requests; further requests get 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = values::whole(1..=100_000_usize))]
@@ -36,7 +46,8 @@ pub struct Config {
     #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Connection")]
     pub url: Option<String>,
 
-    /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none]
+    /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none, or
+    /// without `url` the one in `data_dir`]
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
 
@@ -246,6 +257,39 @@ impl Config {
     /// Where the subcommands find the broker.
     pub fn url(&self) -> String {
         let scheme = self.listener.protection().scheme();
-        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen))
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{}", reachable(&self.listen)))
+    }
+}
+
+/// Where a program on the same machine reaches what listens on this address. One that listens on all addresses is
+/// reached over loopback, where a token needs no TLS.
+fn reachable(listen: &str) -> String {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => {
+            let here = match address.is_ipv4() {
+                true => IpAddr::from(Ipv4Addr::LOCALHOST),
+                false => IpAddr::from(Ipv6Addr::LOCALHOST),
+            };
+            SocketAddr::new(here, address.port()).to_string()
+        }
+        _ => listen.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_listens_on_all_addresses_is_found_over_loopback() {
+        for (listen, url) in [
+            ("127.0.0.1:8551", "http://127.0.0.1:8551"),
+            ("0.0.0.0:8551", "http://127.0.0.1:8551"),
+            ("[::]:8551", "http://[::1]:8551"),
+            ("192.0.2.1:8551", "http://192.0.2.1:8551"),
+            ("broker:8551", "http://broker:8551"),
+        ] {
+            assert_eq!(Config { listen: listen.to_owned(), ..Config::default() }.url(), url);
+        }
     }
 }

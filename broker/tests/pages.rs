@@ -261,8 +261,8 @@ fn http_page() -> String {
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
 [Queue your own work](book/queue.md) walks through the most common ones with `curl`.
 
-- A request carries its token in the header `Authorization: Bearer TOKEN`. A broker without tokens listens on loopback only and
-  treats every caller as an operator of the tenant `default`. The token names the tenant; jobs, artifacts and names of another
+- A request carries its token in the header `Authorization: Bearer TOKEN`. A broker that its settings
+  open on loopback treats every caller as an operator of the tenant `default` until there is a token. The token names the tenant; jobs, artifacts and names of another
   tenant do not exist for it.
 - Bodies are JSON, except artifacts, which are bytes, and the stream of events. The broker rejects unknown fields of a request; a
   client must ignore unknown fields of an answer. [Types](#types) lists the fields.

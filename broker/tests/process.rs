@@ -21,7 +21,8 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn command(dir: &Path, address: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
-        command.args(["--listen", address, "--data-dir"]).arg(dir).stdin(Stdio::null());
+        command.args(["--open-on-loopback", "--listen", address, "--data-dir"]).arg(dir);
+        command.stdin(Stdio::null());
         command
     }
 
@@ -135,7 +136,8 @@ async fn a_low_limit_of_open_files_is_raised() {
     let mut command = Command::new("sh");
     let program = env!("CARGO_BIN_EXE_rollmill-broker");
     command.args(["-c", r#"ulimit -S -n 256 && exec "$0" "$@""#, program, "--listen", &address]);
-    command.arg("--data-dir").arg(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(["--open-on-loopback", "--data-dir"]).arg(dir.path());
+    command.stdin(Stdio::null()).stderr(Stdio::null());
     let broker = Broker { child: command.spawn().unwrap(), address };
     broker.client().status().await.unwrap();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.child.id())).unwrap();

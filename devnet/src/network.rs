@@ -157,6 +157,8 @@ impl Network {
             .flag("--data-dir", self.dir.data("broker"))
             // Short, so that a killed agent's job is soon granted to another agent.
             .flag("--lease-seconds", "15")
+            // Every process of the network is this user's.
+            .arg("--open-on-loopback")
             .framed(admin);
         self.start(program, BROKER_LIMIT).await?;
         Ok(address)

@@ -47,12 +47,16 @@ impl Address {
         self.url.origin().ascii_serialization()
     }
 
+    /// Whether it is this machine by its very name: `localhost`, or an address of the loopback interface. What another
+    /// name leads to, only a resolver knows.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
     /// Whether what is sent here crosses a network in the clear: without TLS, to a machine that may be another one.
     pub fn is_exposed(&self) -> bool {
-        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let is_here =
-            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        self.url.scheme() == "http" && !is_here
+        self.url.scheme() == "http" && !self.is_loopback()
     }
 
     /// The URL of a path below this one. `path` starts with a slash; an empty one is this very URL.

@@ -24,7 +24,8 @@ pub use retry::{Again, Retry};
 pub use tls::{Tls, TlsFiles, http_client, untimed_http_client};
 pub use traceparent::Traceparent;
 pub use transport::{
-    Answer, ErrorBody, Foreign, Limits, Rejection, Transport, TransportError, Unreachable,
+    Answer, ErrorBody, ExposedToken, Foreign, Limits, Rejection, Transport, TransportError,
+    Unreachable,
 };
 
 /// Most characters of a text that is shown.

@@ -1,4 +1,5 @@
-//! TLS of the HTTP clients: which servers they trust, and the certificate that they present.
+//! TLS of the HTTP clients: which servers they trust, the certificate that they present, and whether a token may go
+//! without it.
 //!
 //! A process has one [`Tls`], which it installs when it starts; [`http_client`] uses it. The files are read
 //! again by [`Tls::reload`] while connections stay open: the next handshake uses what was read.
@@ -99,6 +100,7 @@ impl Current {
 pub struct Tls {
     current: Arc<Current>,
     config: Arc<ClientConfig>,
+    plain_tokens: bool,
 }
 
 impl Tls {
@@ -109,7 +111,18 @@ impl Tls {
     pub fn open(files: TlsFiles) -> Result<Self, PemError> {
         let loaded = Loaded::new(&files, files.read()?)?;
         let current = Arc::new(Current { files, loaded: RwLock::new(Arc::new(loaded)) });
-        Ok(Self { config: Arc::new(config(&current)), current })
+        Ok(Self { config: Arc::new(config(&current)), current, plain_tokens: false })
+    }
+
+    /// The same, with clients that send tokens over plain HTTP to other machines too, or do not. They do not unless
+    /// this says so: only whoever runs them knows that the network encrypts by itself.
+    pub fn with_plain_tokens(self, plain_tokens: bool) -> Self {
+        Self { plain_tokens, ..self }
+    }
+
+    /// Whether clients send tokens over plain HTTP to other machines.
+    pub fn sends_plain_tokens(&self) -> bool {
+        self.plain_tokens
     }
 
     /// Uses this for the clients that the process makes from now on. A process calls it once, at its start;

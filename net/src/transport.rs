@@ -40,6 +40,8 @@ pub struct Transport {
     url: String,
     /// The header with the token. Clones share it.
     token: Arc<RwLock<Option<HeaderValue>>>,
+    /// Whether a token may go over plain HTTP to another machine.
+    plain_tokens: bool,
     answer_bytes: usize,
 }
 
@@ -69,6 +71,9 @@ pub enum TransportError {
     /// The token has a line break or another control character inside, which no header can have.
     #[error("the token has a line break or another control character in it")]
     Token,
+    /// The token would cross a network in the clear.
+    #[error("{0}")]
+    Exposed(ExposedToken),
     /// No connection, no answer in time, or only a part of one.
     #[error("{0}")]
     Unreachable(Unreachable),
@@ -78,6 +83,24 @@ pub enum TransportError {
     /// The server rejects the request.
     #[error("{0}")]
     Rejected(Rejection),
+}
+
+/// A server that a token would reach over plain HTTP, and that is not this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExposedToken {
+    /// Scheme, host and port.
+    pub url: String,
+}
+
+impl fmt::Display for ExposedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} would get the token unencrypted; use https://, or set --plain-tokens if the network encrypts by \
+             itself",
+            self.url
+        )
+    }
 }
 
 /// A server that gives no whole answer.
@@ -179,10 +202,18 @@ impl ErrorBody {
     }
 }
 
-/// The header of a token, which no log shows.
-fn bearer(token: &str) -> Result<HeaderValue, TransportError> {
+/// The header of a token, which no log shows, in requests to `address`. Every token of a client goes through here, so
+/// this alone decides whether one may be sent: whoever reads it on its way acts in the client's name.
+fn bearer(
+    token: &str,
+    address: &Address,
+    plain_tokens: bool,
+) -> Result<HeaderValue, TransportError> {
     let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
     let mut value = value.map_err(|_| TransportError::Token)?;
+    if address.is_exposed() && !plain_tokens {
+        return Err(TransportError::Exposed(ExposedToken { url: address.origin() }));
+    }
     value.set_sensitive(true);
     Ok(value)
 }
@@ -197,7 +228,9 @@ impl Transport {
     /// is dropped: a token that was read from a file ends with a newline. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`TransportError::Address`] for a URL that [`Address`] does not take, and [`TransportError::Token`].
+    /// [`TransportError::Address`] for a URL that [`Address`] does not take, [`TransportError::Token`], and
+    /// [`TransportError::Exposed`] for a token over plain HTTP to another machine, unless
+    /// [`Tls::with_plain_tokens`] allows it.
     pub fn new(
         url: &str,
         token: Option<&str>,
@@ -206,31 +239,32 @@ impl Transport {
     ) -> Result<Self, TransportError> {
         let address: Address = url.parse()?;
         let url = address.origin();
-        let token = Arc::new(RwLock::new(token.map(bearer).transpose()?));
-        let http = tls
-            .http_client()
+        let plain_tokens = tls.sends_plain_tokens();
+        let token = token.map(|token| bearer(token, &address, plain_tokens)).transpose()?;
+        let http = match address.is_loopback() {
+            // A proxy would be another machine.
+            true => tls.http_client().no_proxy(),
+            false => tls.http_client(),
+        };
+        let http = http
             .connect_timeout(limits.connect)
             .timeout(limits.request)
             // A redirect would carry the token to another server, and a body to one that nobody named.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|source| TransportError::Unreachable(Unreachable::new(&url, source)))?;
-        Ok(Self { http, address, url, token, answer_bytes: limits.answer_bytes })
+        let (token, answer_bytes) = (Arc::new(RwLock::new(token)), limits.answer_bytes);
+        Ok(Self { http, address, url, token, plain_tokens, answer_bytes })
     }
 
     /// Sends another token from now on, as do all clones.
     ///
     /// # Errors
-    /// [`TransportError::Token`]; the one before stays.
+    /// [`TransportError::Token`] and [`TransportError::Exposed`], as [`Self::new`]; the one before stays.
     pub fn set_token(&self, token: &str) -> Result<(), TransportError> {
-        let token = bearer(token)?;
+        let token = bearer(token, &self.address, self.plain_tokens)?;
         *self.token.write() = Some(token);
         Ok(())
-    }
-
-    /// Whether the token crosses a network in the clear ([`Address::is_exposed`]).
-    pub fn exposes_token(&self) -> bool {
-        self.address.is_exposed() && self.token.read().is_some()
     }
 
     /// Scheme, host and port of the server's address.
@@ -366,6 +400,41 @@ mod tests {
         let head = serving.await.unwrap().to_lowercase();
         assert!(head.contains("authorization: bearer new\r\n"), "{head}");
         assert!(!head.contains("old"), "{head}");
+    }
+
+    /// Goal: no client sends a token over plain HTTP to another machine unless it was told that it may, however it gets
+    /// the token; and without a token it may go anywhere.
+    #[test]
+    fn a_token_goes_over_plain_http_to_this_machine_only() {
+        let told = Tls::of_process().with_plain_tokens(true);
+        for (url, is_exposed) in [
+            ("http://broker:8551/planted", true),
+            ("http://192.0.2.1", true),
+            ("http://0.0.0.0:8551", true),
+            ("http://localhost.example:8551", true),
+            ("http://[2001:db8::1]:8551", true),
+            ("http://localhost:8551", false),
+            ("http://127.0.0.1:8551", false),
+            ("http://[::1]:8551", false),
+            ("https://broker:8551", false),
+        ] {
+            let open = transport(url, None).unwrap();
+            for made in [transport(url, Some("planted")).map(drop), open.set_token("planted")] {
+                match made {
+                    Ok(()) => assert!(!is_exposed, "{url}"),
+                    Err(TransportError::Exposed(exposed)) => {
+                        assert!(is_exposed, "{url}");
+                        let text = format!("{exposed} {exposed:?}");
+                        assert!(text.contains("set --plain-tokens"), "{text}");
+                        assert!(!text.contains("planted"), "{text}");
+                    }
+                    Err(other) => panic!("{url}: {other}"),
+                }
+            }
+            assert_eq!(open.token.read().is_none(), is_exposed, "{url}");
+            let allowed = Transport::new(url, Some("planted"), LIMITS, &told).unwrap();
+            allowed.set_token("other").unwrap();
+        }
     }
 
     /// Goal: neither a declared nor an undeclared length makes a client keep more than its limit.

@@ -135,6 +135,13 @@ pub struct Common {
     #[arg(id = "service.tls_key", long, value_name = "FILE", help_heading = "TLS")]
     pub tls_key: Option<PathBuf>,
 
+    /// Send tokens over plain HTTP to other machines too
+    ///
+    /// For a network that encrypts by itself, such as a VPN or a service mesh. Without it a token goes over plain HTTP
+    /// only to `localhost` and to loopback addresses.
+    #[arg(id = "service.plain_tokens", long, help_heading = "TLS")]
+    pub plain_tokens: bool,
+
     /// Format of log lines
     #[arg(id = "service.log_format", long, value_name = "FORMAT", help_heading = "Logging")]
     #[arg(value_enum, default_value_t = LogFormat::Human)]
@@ -161,7 +168,7 @@ impl Common {
         }
     }
 
-    /// Opens the files of the process's clients, and uses them for every client from now on.
+    /// Opens the files of the process's clients, and uses them for every client from now on, with the rule for tokens.
     pub(crate) fn install_tls(&self) -> Result<Tls, Error> {
         let identity = self.tls_cert.clone().zip(self.tls_key.clone());
         let files = TlsFiles { ca: self.tls_ca.clone(), identity };
@@ -171,6 +178,7 @@ impl Common {
             let setting = error.settings(&[(names[0], ca), (names[1], cert), (names[2], key)]);
             Error::Tls { setting, error }
         })?;
+        let tls = tls.with_plain_tokens(self.plain_tokens);
         // Fails only in a program that runs a second service in its process.
         tls.clone().install();
         Ok(tls)

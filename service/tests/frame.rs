@@ -326,6 +326,22 @@ fn a_certificate_of_clients_without_its_key_is_told() {
     assert_eq!(common.tls_ca.unwrap().to_str(), Some("ca.pem"));
 }
 
+/// Goal: no layer but one that says so lets tokens leave the machine in the clear.
+#[test]
+fn tokens_go_over_plain_http_only_where_a_setting_says_so() {
+    let plain = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let (_, common) = load::<Config>("test-unit", arguments, variables).unwrap();
+        common.plain_tokens
+    };
+    assert!(!plain(&[], &[]));
+    assert!(plain(&["--plain-tokens"], &[]));
+    assert!(plain(&[], &[("ROLLMILL_TEST_UNIT_PLAIN_TOKENS", "true")]));
+    let toml = file("[service]\nplain_tokens = true\n");
+    let path = toml.path().to_str().unwrap();
+    assert!(plain(&["--config", path], &[]));
+    assert!(!plain(&["--config", path, "--plain-tokens=false"], &[]));
+}
+
 #[test]
 fn a_misspelt_flag_subcommand_or_key_is_told_with_the_nearest() {
     let error = read(&["--lisen", "x"], &[]).unwrap_err().to_string();

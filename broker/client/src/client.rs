@@ -42,8 +42,9 @@ impl Client {
     /// White space around the token is dropped: a token that was read from a file ends with a newline.
     ///
     /// # Errors
-    /// [`ClientError::Address`] when `url` cannot be used, and [`ClientError::Token`] when no broker could
-    /// accept the token. Nothing is contacted yet.
+    /// [`ClientError::Address`] when `url` cannot be used, [`ClientError::Token`] when no broker could
+    /// accept the token, and [`ClientError::Exposed`] when the token would go over plain HTTP to another machine,
+    /// unless [`Tls::with_plain_tokens`] allows it. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
         Self::with_tls(url, token, options, &Tls::of_process())
     }
@@ -77,18 +78,9 @@ impl Client {
     /// Sends another token from now on, as do all clones of this client: it was rotated.
     ///
     /// # Errors
-    /// [`ClientError::Token`] when no broker could accept it; the one before stays.
+    /// [`ClientError::Token`] and [`ClientError::Exposed`], as [`Self::new`]; the one before stays.
     pub fn set_token(&self, token: &str) -> Result<(), ClientError> {
         self.transport.set_token(token).map_err(ClientError::of_transport)
-    }
-
-    /// Logs a warning if the token crosses a network in the clear: whoever reads it there can take jobs, or hand them
-    /// out, in its name. A network may encrypt by itself, so this is no error.
-    pub fn warn_of_exposed_token(&self) {
-        if self.transport.exposes_token() {
-            let url = self.url();
-            tracing::warn!(url, "token sent unencrypted; use https unless the network encrypts");
-        }
     }
 
     /// The same client with other options.

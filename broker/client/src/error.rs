@@ -2,7 +2,9 @@
 
 use crate::{Answer, Digest, Role};
 use rollmill_errors::{Coded, Disposition};
-use rollmill_net::{AddressError, ErrorBody, Foreign, Rejection, TransportError, Unreachable};
+use rollmill_net::{
+    AddressError, ErrorBody, ExposedToken, Foreign, Rejection, TransportError, Unreachable,
+};
 
 /// What happened. [`ClientError::answer`] says what it means for the next step.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,13 @@ pub enum ClientError {
     /// Do: Set `--token` (agent, prover node, broker commands) to what `rollmill-broker tokens add` printed.
     #[error("{}: the token has a line break or another control character in it, so it is not one that `rollmill-broker tokens add` printed; correct the setting token", self.code())]
     Token,
+
+    /// The token would go over plain HTTP to another machine, and whoever is in between could read it.
+    ///
+    /// Do: Use `https://` in `--broker` (agent, prover node) or `--url` (broker commands), or set `--plain-tokens` if
+    /// the network encrypts by itself.
+    #[error("{code}: the broker at {0}", code = self.code())]
+    Exposed(ExposedToken),
 
     /// The request has no JSON form, so nothing was sent.
     ///
@@ -85,6 +94,7 @@ rollmill_errors::coded! {
         Self::NotABroker { .. } => "BRC-016" retried,
         Self::Request { .. } => "BRC-017",
         Self::Token => "BRC-018" usage,
+        Self::Exposed(_) => "BRC-019" usage,
     }
 }
 
@@ -95,7 +105,7 @@ impl ClientError {
             // No request is made: `Client::new` rejects the address, and a value without a JSON form is
             // not sent.
             Self::Address(_) | Self::Request { .. } => Answer::Incompatible,
-            Self::Token => Answer::TokenRejected,
+            Self::Token | Self::Exposed(_) => Answer::TokenRejected,
             Self::Unreachable(_)
             | Self::NotABroker { .. }
             | Self::Answer { .. }
@@ -111,6 +121,8 @@ impl ClientError {
         match (self.answer(), self) {
             // Also a proxy before a broker that restarts answers as no broker does.
             (_, Self::Address(_) | Self::NotABroker { .. }) => "Correct --broker".to_owned(),
+            // The message says it.
+            (_, Self::Exposed(_)) => String::new(),
             (Answer::Transient, _) => "Start the broker, or correct --broker".to_owned(),
             (Answer::TokenRejected, _) => {
                 format!(
@@ -160,6 +172,7 @@ impl ClientError {
         match error {
             TransportError::Address(error) => Self::Address(error),
             TransportError::Token => Self::Token,
+            TransportError::Exposed(exposed) => Self::Exposed(exposed),
             TransportError::Unreachable(error) => Self::Unreachable(error),
             TransportError::Foreign(Foreign { url, reason }) => {
                 Self::Answer { url, source: reason.into() }

@@ -12,6 +12,7 @@ use rollmill_broker_client::{
     KindName, LeaseEpoch, LeaseRef, ListQuery, NewJob, NewToken, Options, ProgressRequest,
     ReleaseRequest, Role, Rotation, SessionDevice, SessionRequest, SizeClass, TokenLabel,
 };
+use rollmill_net::Tls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -342,4 +343,21 @@ fn a_token_with_a_line_break_inside_is_an_error_of_the_setting() {
     assert_eq!(error.answer(), Answer::TokenRejected);
     assert!(!error.to_string().contains("rm_1"), "the token is secret: {error}");
     client("rm_1\n").unwrap();
+}
+
+/// Attack: whoever listens between two machines takes a token out of a request, and acts in its name.
+#[test]
+fn a_token_for_another_machine_over_plain_http_is_an_error_of_the_setting() {
+    let client = |url: &str, token| Client::new(url, token, Options::default());
+    let error = client("http://broker:8551", Some("planted")).unwrap_err();
+    assert_eq!((error.code(), error.is_usage()), ("BRC-019", true), "{error}");
+    assert_eq!(error.answer(), Answer::TokenRejected);
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("https://") && text.contains("--plain-tokens"), "{text}");
+    assert!(!text.contains("planted"), "{text}");
+    let error = client("http://broker:8551", None).unwrap().set_token("planted").unwrap_err();
+    assert_eq!(error.code(), "BRC-019", "{error}");
+    client("https://broker:8551", Some("planted")).unwrap();
+    let told = Tls::of_process().with_plain_tokens(true);
+    Client::with_tls("http://broker:8551", Some("planted"), Options::default(), &told).unwrap();
 }

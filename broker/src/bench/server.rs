@@ -86,6 +86,8 @@ impl Servers {
             .arg(port.to_string())
             .arg("--data-dir")
             .arg(&self.folder)
+            // Both are of this run alone.
+            .arg("--open-on-loopback")
             .args(["--log-level", "warn", "--database-url", &format!("env:{DATABASE}")])
             .args(["--requests-max", &config.requests_max.to_string()])
             .args(settings)

@@ -36,7 +36,7 @@ The interface of the broker for producers, agents and operators. `docs/http.md` 
 `docs/errors.md` says what to do about each code.
 
 - A request has a token as its bearer. The security of an operation names the roles that it is open to. A broker \
-without tokens listens on loopback only and treats every caller as an operator.
+that its settings open on loopback treats every caller as an operator until there is a token.
 - Every request may be repeated, except those that create or rotate a token.
 - The broker rejects unknown fields of a request, unknown parameters of a query that has parameters, and fields or \
 parameters that come twice. A client ignores unknown fields of an answer.

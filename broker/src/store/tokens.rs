@@ -212,13 +212,23 @@ impl Store {
         by: impl Into<By<'a>>,
         new: &NewToken,
     ) -> Result<TokenSecret, BrokerError> {
-        let by = by.into();
-        let Wanted { tenant, agent } = check(new, by.tenant)?;
         let token = secret()?;
+        self.keep_token(by.into(), new, &token).await?;
+        Ok(TokenSecret { label: new.label.clone(), token })
+    }
+
+    /// Records a token with this secret, as a hash.
+    pub(crate) async fn keep_token(
+        &self,
+        by: By<'_>,
+        new: &NewToken,
+        secret: &str,
+    ) -> Result<(), BrokerError> {
+        let Wanted { tenant, agent } = check(new, by.tenant)?;
         let NewToken { label, role, .. } = new;
         let fleet = *role == Role::Fleet;
         let add = TokenAdd {
-            hash: &hash(&token),
+            hash: &hash(secret),
             label,
             role: if fleet { Role::Agent } else { *role },
             tenant: &tenant,
@@ -235,7 +245,7 @@ impl Store {
         let detail = format!("{label}, role {role}");
         By::record_of(by.label, &tenant, &mut tx, "add token", &detail).await?;
         tx.commit().await?;
-        Ok(TokenSecret { label: label.clone(), token })
+        Ok(())
     }
 
     /// Gives a token another secret; the one before stays valid for a while. `scope` is the tenant whose tokens the

@@ -297,7 +297,7 @@ fn failed(error: TransportError) -> ClientError {
         TransportError::Address(error) => ClientError::Address(error),
         TransportError::Unreachable(error) => ClientError::Transport(error),
         TransportError::Foreign(foreign) => ClientError::NotANode(foreign),
-        TransportError::Token | TransportError::Rejected(_) => {
+        TransportError::Token | TransportError::Exposed(_) | TransportError::Rejected(_) => {
             unreachable!("no token is sent, and no code is read")
         }
     }

@@ -1,7 +1,7 @@
 //! Why a quote was not delivered.
 
 use rollmill_errors::{Coded, Disposition};
-use rollmill_net::{AddressError, Foreign, Rejection, TransportError, Unreachable};
+use rollmill_net::{AddressError, ExposedToken, Foreign, Rejection, TransportError, Unreachable};
 
 /// What happened.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,11 @@ pub enum ClientError {
     /// Do: Correct the file or variable that `--quotes-proposers` names for the proposer.
     #[error("{code}: the token for a proposer has a line break or another control character in it; correct what the setting quotes.proposers names", code = self.code())]
     Token,
+    /// The token would go over plain HTTP to another machine, and whoever is in between could read it.
+    ///
+    /// Do: Use `https://` in `--quotes-proposers`, or set `--plain-tokens` if the network encrypts by itself.
+    #[error("{code}: the proposer at {0}", code = self.code())]
+    Exposed(ExposedToken),
     /// The proposer is unreachable, or the connection broke. Retrying may succeed.
     ///
     /// Do: Check that it runs with `--quotes-listen`, and correct its URL in `--quotes-proposers`.
@@ -38,6 +43,7 @@ rollmill_errors::coded! {
     ClientError {
         Self::Address(_) => "SQC-001" usage,
         Self::Token => "SQC-002" usage,
+        Self::Exposed(_) => "SQC-005" usage,
         Self::Unreachable(_) => "SQC-003" retried,
         Self::NotAProposer(_) => "SQC-004" retried,
         Self::Rejected(rejection) if rejection.is_unavailable() => [&rejection.code] retried,
@@ -50,6 +56,7 @@ impl From<TransportError> for ClientError {
         match error {
             TransportError::Address(error) => Self::Address(error),
             TransportError::Token => Self::Token,
+            TransportError::Exposed(exposed) => Self::Exposed(exposed),
             TransportError::Unreachable(error) => Self::Unreachable(error),
             TransportError::Foreign(foreign) => Self::NotAProposer(foreign),
             TransportError::Rejected(rejection) => Self::Rejected(rejection),
@@ -137,7 +144,9 @@ impl ClientError {
                 let says = |reason: &Reason| reason.status() == Some(*status);
                 Reason::ALL.into_iter().find(says).unwrap_or(Reason::Other)
             }
-            Self::Address(_) | Self::Token | Self::NotAProposer(_) => Reason::Other,
+            Self::Address(_) | Self::Token | Self::Exposed(_) | Self::NotAProposer(_) => {
+                Reason::Other
+            }
         }
     }
 }

@@ -27,7 +27,8 @@ impl ValidatorClient {
     ///
     /// # Errors
     /// [`ClientError::Address`] unless `url` is the address of a server, without user name, password, query and
-    /// fragment, and [`ClientError::Token`] for a token that no header can have.
+    /// fragment, [`ClientError::Token`] for a token that no header can have, and [`ClientError::Exposed`] for one that
+    /// would go over plain HTTP to another machine, unless [`Tls::with_plain_tokens`] allows it.
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, ClientError> {
         Self::with_tls(url, token, &Tls::of_process())
     }
@@ -92,5 +93,14 @@ mod tests {
         assert!(!format!("{client:?}").contains("planted"));
         let error = ValidatorClient::new("http://host", Some("a\nb")).unwrap_err();
         assert!(matches!(error, ClientError::Token), "{error}");
+        let error = ValidatorClient::new("http://host", Some("planted")).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(
+            text.starts_with(
+                "VAC-005: the validator at http://host would get the token unencrypted"
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("planted") && error.is_usage(), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! Why a validator's signature did not come.
 
 use rollmill_errors::{Coded, Disposition};
-use rollmill_net::{AddressError, Foreign, Rejection, TransportError, Unreachable};
+use rollmill_net::{AddressError, ExposedToken, Foreign, Rejection, TransportError, Unreachable};
 
 /// What happened.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,11 @@ pub enum ClientError {
     /// Do: Correct `--committee-peers-token`.
     #[error("{code}: the token for the validators has a line break or another control character in it; correct the setting committee.peers_token", code = self.code())]
     Token,
+    /// The token would go over plain HTTP to another machine, and whoever is in between could read it.
+    ///
+    /// Do: Use `https://` in `--committee-peers`, or set `--plain-tokens` if the network encrypts by itself.
+    #[error("{code}: the validator at {0}", code = self.code())]
+    Exposed(ExposedToken),
     /// The validator is unreachable, or the connection broke. Retrying may succeed.
     ///
     /// Do: Check that it runs, and correct its URL in `--committee-peers`.
@@ -38,6 +43,7 @@ rollmill_errors::coded! {
     ClientError {
         Self::Address(_) => "VAC-001" usage,
         Self::Token => "VAC-002" usage,
+        Self::Exposed(_) => "VAC-005" usage,
         Self::Unreachable(_) => "VAC-003" retried,
         Self::NotAValidator(_) => "VAC-004" retried,
         Self::Rejected(rejection) if rejection.is_unavailable() => [&rejection.code] retried,
@@ -50,6 +56,7 @@ impl From<TransportError> for ClientError {
         match error {
             TransportError::Address(error) => Self::Address(error),
             TransportError::Token => Self::Token,
+            TransportError::Exposed(exposed) => Self::Exposed(exposed),
             TransportError::Unreachable(error) => Self::Unreachable(error),
             TransportError::Foreign(foreign) => Self::NotAValidator(foreign),
             TransportError::Rejected(rejection) => Self::Rejected(rejection),
