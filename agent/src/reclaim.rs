@@ -374,47 +374,13 @@ fn seconds((year, month, day): (u64, u64, u64), time: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use rollmill_agent_testing::{Answer, MetadataService};
 
     use super::*;
 
-    /// Beginning of a request's first line, status and body of its answer.
-    type Answers = Vec<(&'static str, u16, String)>;
-
-    /// A metadata service, and the heads of the requests that it got, in lower case.
-    async fn service(answers: Answers) -> (String, Arc<Mutex<Vec<String>>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&heads);
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await.unwrap());
-                }
-                let head = String::from_utf8(head).unwrap();
-                let found = answers.iter().find(|(start, ..)| head.starts_with(start));
-                let (status, body) =
-                    found.map_or((400, ""), |(_, status, body)| (*status, body.as_str()));
-                seen.lock().push(head.to_lowercase());
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-                );
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
-        });
-        (base, heads)
-    }
-
-    async fn asked(source: Source, answers: Answers) -> Result<Option<Notice>, ReclaimError> {
-        let (base, _) = service(answers).await;
+    async fn asked(source: Source, answers: Vec<Answer>) -> Result<Option<Notice>, ReclaimError> {
+        let service = MetadataService::start(answers).await;
+        let base = service.url().to_owned();
         let source = if let Source::Url(_) = source { Source::Url(base.clone()) } else { source };
         Metadata::at(source, base).unwrap().ask().await
     }
@@ -484,10 +450,10 @@ mod tests {
         assert_eq!(none.unwrap(), None);
         let [time, _] = written(now() + 120);
         let body = format!(r#"{{"action":"terminate","time":"{time}"}}"#);
-        let (base, heads) = service(vec![token, (path, 200, body)]).await;
-        let metadata = Metadata::at(Source::Aws, base).unwrap();
+        let service = MetadataService::start(vec![token, (path, 200, body)]).await;
+        let metadata = Metadata::at(Source::Aws, service.url().to_owned()).unwrap();
         assert!(is_of_two_minutes(metadata.ask().await.unwrap()));
-        let heads = heads.lock().clone();
+        let heads = service.heads();
         assert!(heads[0].contains("x-aws-ec2-metadata-token-ttl-seconds: 60\r\n"), "{heads:?}");
         assert!(heads[1].contains("x-aws-ec2-metadata-token: t0ken\r\n"), "{heads:?}");
         let error = asked(Source::Aws, vec![]).await.unwrap_err();

@@ -2,7 +2,6 @@
 //! broker and Postgres; the proof is a double that ends when the test says so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -10,12 +9,11 @@ use crate::worker::Reversing;
 use parking_lot::Mutex;
 use rollmill_agent::reclaim::Source;
 use rollmill_agent::{Agent, AgentError, Config};
+use rollmill_agent_testing::MetadataService;
 use rollmill_broker::store::Rules;
 use rollmill_broker_client::{AgentId, Client, JobId, JobState, JobView, NewJob};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::Process;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// Longest wait for anything here.
@@ -203,33 +201,6 @@ async fn a_request_that_is_taken_back_in_time_lets_the_agent_go_on() {
     agent.ends().await;
 }
 
-/// A metadata service that says that the machine is gone once it is told so.
-async fn metadata() -> (String, Arc<AtomicBool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/notice", listener.local_addr().unwrap());
-    let is_gone = Arc::new(AtomicBool::new(false));
-    let said = Arc::clone(&is_gone);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            let (status, body) = match said.load(Ordering::SeqCst) {
-                true => (200, "1970-01-01T00:00:01Z"),
-                false => (404, ""),
-            };
-            let length = body.len();
-            let answer = format!(
-                "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-            );
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (url, is_gone)
-}
-
 /// Fault: the machine is taken away in the middle of a proof. Goal: the job is back in the queue before the machine is
 /// gone, whatever `drain_seconds` says, and not when its lease expires. A signal says the same.
 ///
@@ -238,13 +209,15 @@ async fn metadata() -> (String, Arc<AtomicBool>) {
 async fn an_agent_whose_machine_is_taken_away_returns_its_job_in_time() {
     let broker = broker().await;
     let client = broker.client();
-    let (url, is_gone) = metadata().await;
+    let answer = |status: u16, body: &str| vec![("GET /notice ", status, body.to_owned())];
+    let service = MetadataService::start(answer(404, "")).await;
+    let url = format!("{}/notice", service.url());
     let config = Config { reclaim: Source::Url(url), drain_seconds: LONG, ..Config::default() };
     let mut agent = Running::start_with(&broker, config, Agent::follow_reclaims);
     let id = enqueue(&client, b"abc").await;
     agent.works();
     assert_eq!(agent.left("reclaim"), 0);
-    is_gone.store(true, Ordering::SeqCst);
+    service.set_answers(answer(200, "1970-01-01T00:00:01Z"));
     agent.until("a notice", |agent| agent.left("reclaim") == 1).await;
     agent.ends().await;
     let attempts = client.history(&id).await.unwrap().attempts;

@@ -178,7 +178,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("sequencer", "net-testing", "tests take quotes over TLS"),
     ("sequencer", "protocol-testing", "tests build blocks of a small deployment"),
     ("sequencer", "sequencer-testing", "tests run the program in a deployment"),
-    ("agent", "agent-testing", "tests run on a driver without a card"),
+    ("agent", "agent-testing", "tests run on a driver without a card, and in a cloud"),
     ("bench", "agent-testing", "tests run on a driver without a card"),
     ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),

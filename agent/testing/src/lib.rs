@@ -1,14 +1,20 @@
-//! A machine with an NVIDIA driver but without a card, for tests of programs that look for one: the
-//! driver is the emulator of the kernels, and the management library is a fake.
+//! The machine of an agent, for tests.
+//!
+//! It has an NVIDIA driver but no card, for programs that look for one: the driver is the emulator of the
+//! kernels, and the management library is a fake. [`MetadataService`] is the cloud that it runs in.
 //!
 //! # Panics
 //! Every function panics when a library does not compile or a program does not start: a test cannot
 //! continue, and must not be skipped.
 
+mod metadata;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+pub use metadata::{Answer, MetadataService};
 
 /// UUID of the emulated driver's first card.
 pub const UUID: &str = "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f";

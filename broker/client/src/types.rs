@@ -236,7 +236,7 @@ wire! {
         pub jobs: Vec<JobView>,
     }
 
-    /// Why an epoch is to be closed.
+    /// Why an epoch is closed.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     pub struct CloseEpochRequest {

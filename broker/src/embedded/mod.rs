@@ -6,6 +6,7 @@
 //! root; then it runs in a user namespace, which works below a closed home directory, or as
 //! `nobody`, which works where namespaces are forbidden.
 
+mod cluster;
 mod discover;
 
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::watch;
 
+pub use cluster::describe;
 pub use discover::{Binaries, discover};
 
 /// The user that Postgres runs as where namespaces are forbidden: `nobody`.
@@ -166,7 +168,7 @@ impl PrivatePostgres {
         let _ = fs::rename(&log_path, root.join("postgres.log.1"));
 
         if !data.join("PG_VERSION").exists() {
-            initialise(&binaries, &root, &data, &identity, options.throwaway)?;
+            cluster::initialise(&binaries, &root, &data, identity, options.throwaway)?;
         }
 
         let start = Instant::now();
@@ -246,11 +248,19 @@ impl PrivatePostgres {
 
     /// Stops the server in order and waits for it.
     pub async fn stop(self) {
+        self.shut_down().await;
+    }
+
+    /// As [`Self::stop`], and returns whether the server shut down in order. A throwaway instance keeps its data until
+    /// it is dropped.
+    pub async fn shut_down(&self) -> bool {
         self.signal(Signal::SIGINT);
-        if tokio::time::timeout(Duration::from_secs(10), self.exited()).await.is_err() {
-            self.signal(Signal::SIGQUIT);
-            self.exited().await;
+        if tokio::time::timeout(Duration::from_secs(10), self.exited()).await.is_ok() {
+            return true;
         }
+        self.signal(Signal::SIGQUIT);
+        self.exited().await;
+        false
     }
 
     fn options(&self, database: &str) -> PgConnectOptions {
@@ -441,39 +451,6 @@ fn forget_predecessor(root: &Path, socket_dir: &Path) {
     let _ = fs::write(&note, socket_dir.display().to_string());
 }
 
-fn initialise(
-    binaries: &Binaries,
-    root: &Path,
-    data: &Path,
-    identity: &Identity,
-    throwaway: bool,
-) -> Result<(), EmbeddedError> {
-    // Built beside its place and renamed, so that an interrupted start leaves no half cluster.
-    let fresh = root.join("pg.new");
-    if fresh.exists() {
-        fs::remove_dir_all(&fresh).map_err(prepare(&fresh))?;
-    }
-    fs::create_dir(&fresh).map_err(prepare(&fresh))?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o700)).map_err(prepare(&fresh))?;
-    identity.own(&fresh)?;
-    let mut command = identity.command(&binaries.initdb, false);
-    command.args(["--username", NAME, "--auth", "trust", "--no-locale", "--encoding", "UTF8"]);
-    command.arg("--no-instructions").arg("-D").arg(&fresh).current_dir("/");
-    if throwaway {
-        command.arg("--no-sync");
-    }
-    let output = command.output().map_err(|source| EmbeddedError::Run {
-        program: binaries.initdb.display().to_string(),
-        source,
-    })?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let message = cause_line(&text).unwrap_or_else(|| output.status.to_string());
-        return Err(EmbeddedError::Init { message });
-    }
-    fs::rename(&fresh, data).map_err(prepare(data))
-}
-
 fn server(
     binaries: &Binaries,
     data: &Path,
@@ -499,6 +476,8 @@ fn server(
             "fsync=off",
             "full_page_writes=off",
             "synchronous_commit=off",
+            // By default as small as the segments are.
+            "max_wal_size=1GB",
             "max_connections=300",
         ]);
     }

@@ -23,6 +23,12 @@ const LOCK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 impl Store {
+    /// Versions and checksums of the migrations of this release, in order. A schema that was kept with others is out of
+    /// date.
+    pub fn migrations() -> impl Iterator<Item = (i64, &'static [u8])> {
+        MIGRATOR.iter().map(|migration| (migration.version, &*migration.checksum))
+    }
+
     /// Brings the schema up to date. Brokers that start together take turns. It waits for tables that others use, such as
     /// a backup, and lets everybody else pass meanwhile.
     pub async fn migrate(&self) -> Result<(), BrokerError> {

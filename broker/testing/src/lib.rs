@@ -1,8 +1,11 @@
 //! A real PostgreSQL and real brokers for tests.
 //!
-//! One private server per test program, one schema per test. The server ends with the program, and its
-//! data is removed then, also when the program is killed. What a power cut leaves is removed by the
-//! next program.
+//! One private server per test program, one schema per test. The server starts on a copy of a template in the
+//! project's cache, which holds the first schema with its migrations (module `template`). It ends with the program,
+//! and its data is removed then, also when the program is killed. What a power cut leaves, or a kill while the data is
+//! being copied, is removed by the next program.
+
+mod template;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,15 +13,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rollmill_broker::Config;
-use rollmill_broker::embedded::{Options, PrivatePostgres};
+use rollmill_broker::embedded::{Options, PrivatePostgres, describe, discover};
 use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store};
-use rollmill_broker_client::{Client, Options as ClientOptions};
+use rollmill_broker_client::{Client, Digest, Options as ClientOptions};
 use rollmill_service::{Failure, Process, Shutdown, Traces};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
+
+use crate::template::Templates;
 
 static SERVER: OnceCell<(PrivatePostgres, PathBuf)> = OnceCell::const_new();
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
@@ -48,11 +53,16 @@ impl TestSchema {
     /// As [`Self::new`], with other limits.
     pub async fn with(rules: Rules) -> Self {
         let (server, root) = SERVER.get_or_init(start).await;
-        let n = SCHEMAS.fetch_add(1, Ordering::Relaxed);
+        Self::on(server, root, SCHEMAS.fetch_add(1, Ordering::Relaxed), rules).await
+    }
+
+    /// The schema of number `n` on `server`. Large artifacts are stored in a directory in `root`.
+    async fn on(server: &PrivatePostgres, root: &Path, n: u32, rules: Rules) -> Self {
         let name = format!("t{n}");
         let options = server.connect_options();
         let mut connection = or_panic(PgConnection::connect_with(&options).await);
-        let create = format!("CREATE SCHEMA {name}");
+        // The first one is in the template. To migrate it again compares the checksums of its migrations.
+        let create = format!("CREATE SCHEMA IF NOT EXISTS {name}");
         or_panic(sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await);
         let schema = Self {
             url: server.url(&[("search_path", &name)]),
@@ -161,8 +171,53 @@ impl TestBroker {
 async fn start() -> (PrivatePostgres, PathBuf) {
     remove_leftovers();
     let root = std::env::temp_dir().join(format!("{LEFTOVER}{}", std::process::id()));
-    let options = Options { data_dir: root.clone(), bin_dir: None, throwaway: true };
+    or_panic(std::fs::create_dir_all(&root));
+    let found = or_panic(discover(None, &root));
+    // Found once: the search starts programs.
+    let bin_dir = found.postgres.parent().map(Path::to_path_buf);
+    let options = Options { data_dir: root.clone(), bin_dir, throwaway: true };
+    if let Some(templates) = Templates::of_the_project() {
+        let key = key_of_template(&describe(&found, &options));
+        let copied = templates.copy(&key, &root.join("pg"), MadeTemplate::new(&options)).await;
+        copied.unwrap_or_else(|error| panic!("cannot copy a cluster from the cache: {error}"));
+    }
     (or_panic(PrivatePostgres::start(&options).await), root)
+}
+
+/// Version of what [`MadeTemplate::new`] does with a cluster. Increment it with a change there.
+const TEMPLATE: u32 = 1;
+
+/// Depends on all that the template depends on: the server, how its cluster is created, and the migrations.
+fn key_of_template(cluster: &str) -> String {
+    let mut text = format!("{TEMPLATE}\n{cluster}\n");
+    for (version, checksum) in Store::migrations() {
+        text.push_str(&format!("{version} {}\n", Digest::of(checksum)));
+    }
+    Digest::of(text.as_bytes()).to_string()
+}
+
+/// A template that has just been made. Its data is removed once it is dropped.
+struct MadeTemplate {
+    data: PathBuf,
+    _server: PrivatePostgres,
+}
+
+impl MadeTemplate {
+    /// Creates a cluster with the first schema, and shuts it down.
+    async fn new(options: &Options) -> Self {
+        let root = options.data_dir.join("template");
+        let options = Options { data_dir: root.clone(), ..options.clone() };
+        let server = or_panic(PrivatePostgres::start(&options).await);
+        TestSchema::on(&server, &root, 0, Rules::default()).await;
+        assert!(server.shut_down().await, "the server of the template did not shut down in time");
+        Self { data: root.join("pg"), _server: server }
+    }
+}
+
+impl AsRef<Path> for MadeTemplate {
+    fn as_ref(&self) -> &Path {
+        &self.data
+    }
 }
 
 const LEFTOVER: &str = "rollmill-test-pg-";
@@ -174,7 +229,9 @@ fn remove_leftovers() {
         let Some(pid) = name.strip_prefix(LEFTOVER).and_then(|pid| pid.parse::<i32>().ok()) else {
             continue;
         };
-        if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_err() {
+        // A process with the number of this one has ended before it started.
+        let is_own = u32::try_from(pid) == Ok(std::process::id());
+        if is_own || nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_err() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
