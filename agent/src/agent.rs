@@ -415,6 +415,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             let fetched = tokio::select! {
                 fetched = self.client.get_artifact(&digest) => fetched,
                 () = self.leaving.started() => return Err(self.release(lease).await),
+                () = cancel.cancelled() => return Err(End::Lost),
             };
             let error = match fetched {
                 Ok(input) => {
@@ -426,9 +427,6 @@ impl<W: Worker + ?Sized> Agent<W> {
             match error.answer() {
                 Answer::Transient => {
                     self.link.failed(&error);
-                    if cancel.is_cancelled() {
-                        return Err(End::Lost);
-                    }
                     if tokio::time::Instant::now() >= limit {
                         return Err(self.release(lease).await);
                     }
@@ -487,6 +485,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             biased;
             permit = self.device.acquire() => permit,
             () = self.leaving.started() => return Ok(None),
+            () = cancel.cancelled() => return Err(WorkError::Cancelled),
         };
         let Ok(permit) = permit else { return Ok(None) };
         span.end();

@@ -4,8 +4,8 @@
 use crate::support::{Bench, agent, blocked, job};
 use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
 use rollmill_broker_client::{
-    AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, HeartbeatRequest,
-    JobState, LeaseEpoch, LeaseRef, NewJob, ProgressRequest, ReleaseRequest,
+    AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochOutcome,
+    HeartbeatRequest, JobState, LeaseEpoch, LeaseRef, NewJob, ProgressRequest, ReleaseRequest,
 };
 use rollmill_broker_testing::TestBroker;
 use sqlx::{Connection, PgConnection};
@@ -155,6 +155,53 @@ async fn heartbeats_progress_and_returns_are_judged_one_by_one() {
     assert_eq!(bench.view(&kept).await.state, JobState::Ready);
     assert_eq!(client.release(&release).await.unwrap_err().answer(), Answer::LeaseLost);
     assert_eq!(bench.outcomes(&kept).await, ["released"]);
+    broker.stop().await;
+}
+
+/// Goal: an agent hears of a cancellation within a second where one is to be expected, and is not asked to beat every
+/// second otherwise. What it hears names the jobs that were cancelled and those of an epoch that was closed.
+#[tokio::test]
+async fn heartbeats_name_what_was_cancelled_or_closed_and_come_every_second_while_more_may_follow()
+{
+    let bench = Bench::new().await;
+    let broker = bench.schema.broker().await;
+    let client = broker.client();
+    let mut leases = Vec::new();
+    for (epoch, input) in [(7, b"a"), (7, b"b"), (8, b"c")] {
+        bench.ready_job_with(epoch, "leaf", 0, input).await;
+        leases.push(bench.lease("a").await);
+    }
+    let quarter = u64::try_from(bench.store.rules().lease.as_millis()).unwrap() / 4;
+    assert!(quarter > 1_000, "the lease is long enough to tell the two apart");
+    let beat = |leases: &[LeaseRef]| {
+        let (client, request) =
+            (client.clone(), HeartbeatRequest { agent: agent("a"), leases: leases.to_vec() });
+        async move {
+            let answer = client.heartbeat(&request).await.unwrap();
+            (answer.cancel, answer.every_ms)
+        }
+    };
+    assert_eq!(beat(&leases).await, (vec![], quarter));
+    for deadline in ["59 s", "-1 s"] {
+        let set = "UPDATE job SET deadline_at = now() + $1::text::interval WHERE id = $2";
+        let job = leases[0].job.as_str();
+        sqlx::query(set).bind(deadline).bind(job).execute(bench.store.pool()).await.unwrap();
+        assert_eq!(beat(&leases).await, (vec![], 1_000), "{deadline}");
+        assert_eq!(beat(&leases[1..]).await, (vec![], quarter), "another job has that deadline");
+    }
+    bench.sql("UPDATE job SET deadline_at = now() + interval '1 day'").await;
+    assert_eq!(beat(&leases).await, (vec![], quarter));
+
+    client.cancel(&[leases[0].job.clone()]).await.unwrap();
+    assert_eq!(beat(&leases).await, (vec![leases[0].clone()], 1_000));
+    assert_eq!(beat(&leases[1..]).await, (vec![], quarter));
+    client.close_epoch(8, EpochOutcome::GivenUp, None).await.unwrap();
+    assert_eq!(beat(&leases[1..]).await, (vec![leases[2].clone()], 1_000));
+    assert_eq!(
+        beat(&leases[2..]).await,
+        (vec![leases[2].clone()], quarter),
+        "none is left to lose"
+    );
     broker.stop().await;
 }
 

@@ -398,7 +398,8 @@ wire! {
         /// Leases that the agent no longer holds: stop that work, and do not report a failure. A result that
         /// is finished already can still be handed in.
         pub cancel: Vec<LeaseRef>,
-        /// Send heartbeats at least this often: a quarter of a lease.
+        /// Send heartbeats at least this often: a quarter of a lease, and every second where that is sooner while leases may
+        /// be cancelled: the deadline of a job is less than a minute away or over, or some of the leases were lost.
         pub every_ms: u64,
         /// Somebody asked the agent to leave: it gets no more jobs, and exits once it has finished or returned what it
         /// holds. False while nobody has, once that was withdrawn, and for up to 2 s at a replica that does not know yet.
