@@ -1,8 +1,8 @@
 //! The flush lanes of real replicas over a real PostgreSQL: one bad item, a connection that ends in the middle of a
 //! flush, and two replicas.
 
-use crate::support::{Bench, agent, blocked, job};
-use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
+use crate::support::{Bench, agent, blocked, blocked_many, job};
+use rollmill_broker::store::{READ_CONNECTIONS, ROW_ARTIFACT_BYTES_MAX};
 use rollmill_broker_client::{
     AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochOutcome,
     HeartbeatRequest, JobState, LeaseEpoch, LeaseRef, NewJob, ProgressRequest, ReleaseRequest,
@@ -219,6 +219,43 @@ async fn a_claim_that_does_not_wait_gets_what_is_ready() {
         let grant = client.claim(&claim).await.unwrap().expect("a job is ready");
         assert_eq!(grant.job, job.id);
         assert_eq!(bench.view(&grant.lease()).await.attempts, 1);
+    }
+    broker.stop().await;
+}
+
+/// Fault: many more fetches of artifacts than the broker has connections wait in the database. Goal: they wait on
+/// connections of their own, so jobs are listed and cancelled meanwhile.
+#[tokio::test]
+async fn fetches_that_wait_in_the_database_leave_other_requests_their_connections() {
+    let bench = Bench::new().await;
+    let broker = bench.schema.broker().await;
+    let client = broker.client();
+    let job = bench.ready_job(7, "leaf", 0).await;
+    let mut other = PgConnection::connect_with(&bench.schema.connect_options()).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut other).await.unwrap();
+    let lock = "LOCK TABLE artifact_body IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut other).await.unwrap();
+    let mut readers = JoinSet::new();
+    for _ in 0..40 {
+        let (client, input) = (broker.client(), job.id.input());
+        readers.spawn(async move { client.get_artifact(&input).await });
+    }
+    let most = usize::try_from(READ_CONNECTIONS).unwrap();
+    let fetch = "-- artifact_newest.sql%";
+    assert_eq!(blocked_many(&mut other, fetch, most).await.len(), most);
+
+    let ids = [job.id.clone()];
+    assert_eq!(client.jobs(&ids).await.unwrap()[0].state, JobState::Ready);
+    assert_eq!(client.cancel(&ids).await.unwrap(), 1);
+    assert_eq!(
+        blocked_many(&mut other, fetch, most).await.len(),
+        most,
+        "the others wait their turn"
+    );
+
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    for bytes in readers.join_all().await {
+        assert_eq!(bytes.unwrap(), b"7leaf0");
     }
     broker.stop().await;
 }
