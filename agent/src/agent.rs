@@ -171,6 +171,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             held.iter().map(ToString::to_string).collect()
         });
         let prefetch = config.prefetch.unwrap_or_else(|| worker.prefetch());
+        let class = config.class_of(worker.device().memory_bytes);
         Ok(Self {
             worker,
             client,
@@ -184,7 +185,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             sessions: Sessions::default(),
             id,
             capabilities,
-            class: config.class,
+            class,
             metrics,
             traces: process.traces.clone(),
             held,
@@ -237,6 +238,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             agent = %self.id,
             circuits = self.capabilities.len(),
             prefetch = self.prefetch,
+            class = self.class.number(),
             "agent ready"
         );
         let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(self.proofs_in_flight)));
