@@ -233,6 +233,7 @@ rows! {
         count: Big,
         oldest_seconds: f64,
         rank: Rank,
+        path_seconds: Option<f64>,
         deadline_seconds: Option<f64>,
     }
 
