@@ -171,6 +171,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             held.iter().map(ToString::to_string).collect()
         });
         let prefetch = config.prefetch.unwrap_or_else(|| worker.prefetch());
+        let class = config.class_of(worker.device().memory_bytes);
         Ok(Self {
             worker,
             client,
@@ -184,7 +185,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             sessions: Sessions::default(),
             id,
             capabilities,
-            class: config.class,
+            class,
             metrics,
             traces: process.traces.clone(),
             held,
@@ -237,6 +238,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             agent = %self.id,
             circuits = self.capabilities.len(),
             prefetch = self.prefetch,
+            class = self.class.number(),
             "agent ready"
         );
         let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(self.proofs_in_flight)));
@@ -415,6 +417,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             let fetched = tokio::select! {
                 fetched = self.client.get_artifact(&digest) => fetched,
                 () = self.leaving.started() => return Err(self.release(lease).await),
+                () = cancel.cancelled() => return Err(End::Lost),
             };
             let error = match fetched {
                 Ok(input) => {
@@ -426,9 +429,6 @@ impl<W: Worker + ?Sized> Agent<W> {
             match error.answer() {
                 Answer::Transient => {
                     self.link.failed(&error);
-                    if cancel.is_cancelled() {
-                        return Err(End::Lost);
-                    }
                     if tokio::time::Instant::now() >= limit {
                         return Err(self.release(lease).await);
                     }
@@ -487,6 +487,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             biased;
             permit = self.device.acquire() => permit,
             () = self.leaving.started() => return Ok(None),
+            () = cancel.cancelled() => return Err(WorkError::Cancelled),
         };
         let Ok(permit) = permit else { return Ok(None) };
         span.end();

@@ -40,10 +40,12 @@ pub struct Config {
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     pub installation_file: Option<PathBuf>,
 
-    /// Device class: the largest jobs this agent can hold
-    #[arg(long, value_name = "N", default_value_t = SizeClass::SMALLEST, value_parser = size_class)]
-    #[arg(help_heading = "Jobs")]
-    pub class: SizeClass,
+    /// Device class: the largest jobs this agent can hold [default: by the device's memory]
+    ///
+    /// The memory of the device, or of the machine on the CPU, is shared by `proofs_in_flight` proofs. With less than
+    /// 20 GiB for each the class is 0, from 20 GiB 1, from 40 GiB 2, and from 76 GiB 3.
+    #[arg(long, value_name = "N", value_parser = size_class, help_heading = "Jobs")]
+    pub class: Option<SizeClass>,
 
     /// Time to finish the current job after a signal or a drain request; then the job is returned to the broker
     ///
@@ -185,6 +187,11 @@ impl Config {
         }
     }
 
+    /// The class of this agent, on a device of this memory.
+    pub fn class_of(&self, memory_bytes: Option<u64>) -> SizeClass {
+        self.class.unwrap_or_else(|| class_by_memory(memory_bytes, self.proofs_in_flight))
+    }
+
     /// The configured name, or one from host and process id.
     pub fn agent_id(&self) -> AgentId {
         self.name.clone().unwrap_or_else(|| {
@@ -192,6 +199,13 @@ impl Config {
             AgentId::of_process(&host, std::process::id())
         })
     }
+}
+
+/// The class of an agent whose settings name none. One that does not know its memory takes the jobs that every agent can
+/// hold.
+fn class_by_memory(memory_bytes: Option<u64>, proofs_in_flight: usize) -> SizeClass {
+    let proofs = u64::try_from(proofs_in_flight).unwrap_or(u64::MAX).max(1);
+    memory_bytes.map_or(SizeClass::SMALLEST, |bytes| SizeClass::of_memory(bytes / proofs))
 }
 
 /// Parses a size class, with the bounds of the type.
@@ -211,6 +225,29 @@ mod tests {
         assert_eq!(unset.key_cache_bytes(None), 400 << 20);
         let set = Config { key_cache_mib: Some(3), ..Config::default() };
         assert_eq!(set.key_cache_bytes(Some(24 << 30)), 3 << 20);
+    }
+
+    #[test]
+    fn the_class_follows_from_the_memory_of_a_proof_unless_the_settings_say_otherwise() {
+        let class = |class, memory_gib: Option<u64>, proofs_in_flight| {
+            let config = Config { class, proofs_in_flight, ..Config::default() };
+            config.class_of(memory_gib.map(|gib| gib << 30)).number()
+        };
+        for (memory_gib, proofs, expected) in [
+            (None, 1, 0),
+            (Some(16), 1, 0),
+            (Some(24), 1, 1),
+            (Some(48), 1, 2),
+            (Some(80), 1, 3),
+            (Some(80), 2, 2),
+            (Some(80), 4, 1),
+            (Some(80), 64, 0),
+        ] {
+            let found = class(None, memory_gib, proofs);
+            assert_eq!(found, expected, "{memory_gib:?} GiB, {proofs} proofs");
+            assert_eq!(class(Some(SizeClass::LARGEST), memory_gib, proofs), 3);
+            assert_eq!(class(Some(SizeClass::SMALLEST), memory_gib, proofs), 0);
+        }
     }
 
     #[test]
@@ -250,7 +287,8 @@ mod tests {
             let path = path.to_str().unwrap().to_owned();
             rollmill_service::load::<Config>("agent", &["--config", &path], &[])
         };
-        assert_eq!(load("class = 1\n").unwrap().0.class, SizeClass::new(1).unwrap());
+        assert_eq!(load("class = 1\n").unwrap().0.class, SizeClass::new(1));
+        assert_eq!(load("").unwrap().0.class, None);
         for wrong in ["class = \"1\"\n", "class = 4\n"] {
             let error = load(wrong).unwrap_err();
             assert!(error.to_string().contains("0 to 3"), "{error}");

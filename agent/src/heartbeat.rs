@@ -20,7 +20,7 @@ use crate::link::Link;
 /// Says to a worker that nobody waits for its result any more. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
-    inner: Arc<(Mutex<bool>, Condvar)>,
+    inner: Arc<(Mutex<bool>, Condvar, Notify)>,
 }
 
 impl Cancel {
@@ -33,6 +33,19 @@ impl Cancel {
     pub fn cancel(&self) {
         *self.lock() = true;
         self.inner.1.notify_all();
+        self.inner.2.notify_waiters();
+    }
+
+    /// Waits until the work may stop. Cancel safe.
+    pub async fn cancelled(&self) {
+        loop {
+            // Counts from here, so a cancellation between the two lines is not missed.
+            let notified = self.inner.2.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Blocks until the work may stop. For doubles that stand for a long proof.

@@ -12,6 +12,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{self, Keys, RegistryError, load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_circuits::{Circuit, version_name};
+use rollmill_plonk::prover::ProveError;
 use rollmill_plonk::srs::Srs;
 
 use crate::accelerator::{Accelerator, choose, cpu};
@@ -269,7 +270,8 @@ impl<D: Device + 'static> Worker for Prover<D> {
                 return Err(WorkError::Cancelled);
             }
             let clock = || self.started.elapsed();
-            let made = jobs::finish(&self.keys, prepared, &clock).map_err(classify)?;
+            let goes_on = || !cancel.is_cancelled();
+            let made = jobs::finish(&self.keys, prepared, &clock, &goes_on).map_err(classify)?;
             let stats = WorkStats {
                 rows: made.rows,
                 witness_seconds: made.witness_seconds,
@@ -306,6 +308,7 @@ fn classify(error: JobError) -> WorkError {
         _ => {}
     }
     match error {
+        JobError::Prove(ProveError::Stopped) => WorkError::Cancelled,
         JobError::Kind { got } => WorkError::VersionMismatch { kind: got },
         // The children were verified and the plain rules hold, so a proof that does not verify was
         // made wrong here.
@@ -317,8 +320,6 @@ fn classify(error: JobError) -> WorkError {
 
 #[cfg(test)]
 mod tests {
-    use rollmill_plonk::prover::ProveError;
-
     use super::*;
 
     /// Goal: the broker learns the threads in use, not the machine's, and the memory that proofs fit in.
@@ -376,5 +377,8 @@ mod tests {
             assert_eq!(told.code(), code, "{text}");
             assert!(told.to_string().contains(&text), "{told}");
         }
+        // Nobody failed where nobody wants the proof any more.
+        let stopped = classify(JobError::Prove(ProveError::Stopped));
+        assert!(matches!(stopped, WorkError::Cancelled) && stopped.class().is_none());
     }
 }

@@ -362,6 +362,26 @@ async fn several_proofs_are_in_flight_where_the_settings_say_so() {
     agent.stop().await;
 }
 
+/// Goal: a prepared job that is cancelled leaves its place while the device is still busy, so the agent prepares another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_that_waits_for_the_device_leaves_its_place_at_once() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::with_prefetch(&url(&broker), "a", 5, 1);
+    let long = enqueue(&client, b"long").await;
+    agent.prepared().await;
+    agent.started().await;
+    let unwanted = enqueue(&client, b"good").await;
+    agent.prepared().await;
+    let next = enqueue(&client, b"good too").await;
+    client.cancel(&[unwanted]).await.unwrap();
+    // There are two places, and the long job keeps one.
+    agent.prepared().await;
+    assert!(agent.started.try_recv().is_err());
+    client.cancel(&[long]).await.unwrap();
+    assert_eq!(finished(&client, &next).await.state, JobState::Done);
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_hands_a_prepared_job_back_while_the_proof_goes_on() {
     let (_schema, broker, client) = broker().await;

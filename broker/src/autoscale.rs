@@ -46,6 +46,7 @@ struct Share {
     jobs: u64,
     seconds: f64,
     rank: u32,
+    path_seconds: f64,
     deadline: Option<f64>,
 }
 
@@ -56,16 +57,19 @@ impl Share {
         // The rank of an Aztec job is the place of its type in an order. What follows it is not known.
         let rank = if aztec::is_aztec(&backlog.view.version) { 1 } else { backlog.rank };
         self.rank = self.rank.max(rank);
+        self.path_seconds = self.path_seconds.max(backlog.path_seconds.unwrap_or(0.0));
         let earlier = |a: f64| self.deadline.map_or(a, |b| a.min(b));
         self.deadline = backlog.deadline_seconds.map(earlier).or(self.deadline);
     }
 
-    /// A rank is a number of proofs that follow each other; each takes the mean of the jobs that are there.
+    /// As producers measured it. Where they did not, a rank is a number of proofs that follow each other, and each takes
+    /// the mean of the jobs that are there.
     fn longest_path(&self) -> f64 {
-        match self.jobs {
+        let by_rank = match self.jobs {
             0 => 0.0,
             jobs => f64::from(self.rank) * self.seconds / jobs as f64,
-        }
+        };
+        by_rank.max(self.path_seconds)
     }
 }
 
@@ -220,6 +224,7 @@ mod tests {
             tenant: Tenant::default(),
             epoch,
             rank,
+            path_seconds: None,
             deadline_seconds: deadline,
             view: QueueView {
                 kind: kind.into(),
@@ -278,6 +283,24 @@ mod tests {
         // 240 s on 4 agents, and 60 s for L1.
         assert_eq!(epochs[0].finish_in_seconds, Some(120.0));
         assert_eq!((epochs[0].deadline_in_seconds, epochs[0].at_risk), (Some(170.0), false));
+    }
+
+    /// A producer that measures says what a path takes: ten proofs of which each takes as long as the mean of what is there,
+    /// or two slow ones, are not the same.
+    #[test]
+    fn a_path_that_was_measured_counts_instead_of_the_rank() {
+        let mut leaves = backlog("leaf", 1, 10, 0, Some(170.0));
+        leaves.path_seconds = Some(90.0);
+        let epochs = outlook(std::slice::from_ref(&leaves), &agents(10), &[]).epochs;
+        // 20 s on 10 agents, but a path of 90 s, and 60 s for L1.
+        assert_eq!((epochs[0].finish_in_seconds, epochs[0].at_risk), (Some(150.0), false));
+        let autoscale = outlook(std::slice::from_ref(&leaves), &agents(1), &[]).autoscale;
+        // 20 s × 1.2 in 170 − 60 − 90 s.
+        assert_eq!(autoscale.wanted, 2);
+        // One of a release that sends ranks counts as before.
+        let other = backlog("leaf", 1, 10, 50, None);
+        let epochs = outlook(&[leaves, other], &agents(100), &[]).epochs;
+        assert_eq!(epochs[0].finish_in_seconds, Some(160.0), "50 proofs of 2 s");
     }
 
     #[test]

@@ -186,15 +186,16 @@ impl Lanes {
         self.store.fail(tenant, request, spread).await
     }
 
-    /// As [`Store::heartbeat`], together with others: the leases that the agent no longer has.
+    /// As [`Store::heartbeat`], together with others: the leases that the agent no longer has, and whether it may soon
+    /// lose others.
     pub(crate) async fn heartbeat(
         &self,
         tenant: &Tenant,
         request: HeartbeatRequest,
-    ) -> Result<Vec<LeaseRef>, BrokerError> {
+    ) -> Result<(Vec<LeaseRef>, bool), BrokerError> {
         let HeartbeatRequest { agent, leases } = request;
         if leases.is_empty() {
-            return Ok(leases);
+            return Ok((leases, false));
         }
         let beat = |lease: &LeaseRef| Beat {
             tenant: tenant.clone(),
@@ -204,8 +205,12 @@ impl Lanes {
             progress: None,
         };
         let pulses = self.beats.send(leases.iter().map(beat).collect()).await?;
+        let (has_near, held) = (pulses.iter().any(|pulse| pulse.near), leases.len());
         let lost = leases.into_iter().zip(pulses).filter(|(_, pulse)| !pulse.within);
-        Ok(lost.map(|(lease, _)| lease).collect())
+        let lost: Vec<LeaseRef> = lost.map(|(lease, _)| lease).collect();
+        // What ended one lease mostly ends those of its epoch, one after another.
+        let is_ending = !lost.is_empty() && lost.len() < held;
+        Ok((lost, has_near || is_ending))
     }
 
     /// As [`Store::progress`], together with others.

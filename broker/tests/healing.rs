@@ -528,6 +528,7 @@ async fn enqueueing_again_takes_over_rank_deadline_labels_and_a_larger_class() {
     let bench = Bench::new().await;
     let mut job = bench.ready_job(7, "leaf", 1).await;
     job.rank = 40;
+    job.path_ms = Some(40_500);
     job.class = SizeClass::new(2).unwrap();
     job.deadline_unix_seconds = Some(1 << 40);
     job.labels.insert("block".into(), "3".into());
@@ -538,9 +539,16 @@ async fn enqueueing_again_takes_over_rank_deadline_labels_and_a_larger_class() {
         sqlx::query_scalar::<_, i64>(deadline).fetch_one(bench.store.pool()).await.unwrap()
     };
     assert_eq!(read().await, 1 << 40);
+    let backlog = bench.store.backlog(Some(&bench.tenant)).await.unwrap();
+    assert_eq!((backlog[0].rank, backlog[0].path_seconds), (0, Some(40.5)));
     // What memory has shown is not undone, nor a deadline that is not sent again.
     let class = std::mem::take(&mut job.class);
     job.deadline_unix_seconds = None;
     let view = bench.store.enqueue(&bench.tenant, std::slice::from_ref(&job)).await.unwrap();
     assert_eq!((view[0].class, read().await), (class, 1 << 40));
+    // A path that is not sent again is not known any more: the rank may have another unit then.
+    job.path_ms = None;
+    bench.store.enqueue(&bench.tenant, std::slice::from_ref(&job)).await.unwrap();
+    let backlog = bench.store.backlog(Some(&bench.tenant)).await.unwrap();
+    assert_eq!((backlog[0].rank, backlog[0].path_seconds), (40, None));
 }

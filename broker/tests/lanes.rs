@@ -1,11 +1,11 @@
 //! The flush lanes of real replicas over a real PostgreSQL: one bad item, a connection that ends in the middle of a
 //! flush, and two replicas.
 
-use crate::support::{Bench, agent, blocked, job};
-use rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX;
+use crate::support::{Bench, agent, blocked, blocked_many, job};
+use rollmill_broker::store::{READ_CONNECTIONS, ROW_ARTIFACT_BYTES_MAX};
 use rollmill_broker_client::{
-    AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, HeartbeatRequest,
-    JobState, LeaseEpoch, LeaseRef, NewJob, ProgressRequest, ReleaseRequest,
+    AgentId, Answer, ClaimRequest, CompleteOutcome, CompleteRequest, Digest, EpochOutcome,
+    HeartbeatRequest, JobState, LeaseEpoch, LeaseRef, NewJob, ProgressRequest, ReleaseRequest,
 };
 use rollmill_broker_testing::TestBroker;
 use sqlx::{Connection, PgConnection};
@@ -158,6 +158,53 @@ async fn heartbeats_progress_and_returns_are_judged_one_by_one() {
     broker.stop().await;
 }
 
+/// Goal: an agent hears of a cancellation within a second where one is to be expected, and is not asked to beat every
+/// second otherwise. What it hears names the jobs that were cancelled and those of an epoch that was closed.
+#[tokio::test]
+async fn heartbeats_name_what_was_cancelled_or_closed_and_come_every_second_while_more_may_follow()
+{
+    let bench = Bench::new().await;
+    let broker = bench.schema.broker().await;
+    let client = broker.client();
+    let mut leases = Vec::new();
+    for (epoch, input) in [(7, b"a"), (7, b"b"), (8, b"c")] {
+        bench.ready_job_with(epoch, "leaf", 0, input).await;
+        leases.push(bench.lease("a").await);
+    }
+    let quarter = u64::try_from(bench.store.rules().lease.as_millis()).unwrap() / 4;
+    assert!(quarter > 1_000, "the lease is long enough to tell the two apart");
+    let beat = |leases: &[LeaseRef]| {
+        let (client, request) =
+            (client.clone(), HeartbeatRequest { agent: agent("a"), leases: leases.to_vec() });
+        async move {
+            let answer = client.heartbeat(&request).await.unwrap();
+            (answer.cancel, answer.every_ms)
+        }
+    };
+    assert_eq!(beat(&leases).await, (vec![], quarter));
+    for deadline in ["59 s", "-1 s"] {
+        let set = "UPDATE job SET deadline_at = now() + $1::text::interval WHERE id = $2";
+        let job = leases[0].job.as_str();
+        sqlx::query(set).bind(deadline).bind(job).execute(bench.store.pool()).await.unwrap();
+        assert_eq!(beat(&leases).await, (vec![], 1_000), "{deadline}");
+        assert_eq!(beat(&leases[1..]).await, (vec![], quarter), "another job has that deadline");
+    }
+    bench.sql("UPDATE job SET deadline_at = now() + interval '1 day'").await;
+    assert_eq!(beat(&leases).await, (vec![], quarter));
+
+    client.cancel(&[leases[0].job.clone()]).await.unwrap();
+    assert_eq!(beat(&leases).await, (vec![leases[0].clone()], 1_000));
+    assert_eq!(beat(&leases[1..]).await, (vec![], quarter));
+    client.close_epoch(8, EpochOutcome::GivenUp, None).await.unwrap();
+    assert_eq!(beat(&leases[1..]).await, (vec![leases[2].clone()], 1_000));
+    assert_eq!(
+        beat(&leases[2..]).await,
+        (vec![leases[2].clone()], quarter),
+        "none is left to lose"
+    );
+    broker.stop().await;
+}
+
 /// Goal: a claim that does not wait gets a job that is there, and costs none an attempt that nobody made.
 #[tokio::test]
 async fn a_claim_that_does_not_wait_gets_what_is_ready() {
@@ -172,6 +219,43 @@ async fn a_claim_that_does_not_wait_gets_what_is_ready() {
         let grant = client.claim(&claim).await.unwrap().expect("a job is ready");
         assert_eq!(grant.job, job.id);
         assert_eq!(bench.view(&grant.lease()).await.attempts, 1);
+    }
+    broker.stop().await;
+}
+
+/// Fault: many more fetches of artifacts than the broker has connections wait in the database. Goal: they wait on
+/// connections of their own, so jobs are listed and cancelled meanwhile.
+#[tokio::test]
+async fn fetches_that_wait_in_the_database_leave_other_requests_their_connections() {
+    let bench = Bench::new().await;
+    let broker = bench.schema.broker().await;
+    let client = broker.client();
+    let job = bench.ready_job(7, "leaf", 0).await;
+    let mut other = PgConnection::connect_with(&bench.schema.connect_options()).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut other).await.unwrap();
+    let lock = "LOCK TABLE artifact_body IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut other).await.unwrap();
+    let mut readers = JoinSet::new();
+    for _ in 0..40 {
+        let (client, input) = (broker.client(), job.id.input());
+        readers.spawn(async move { client.get_artifact(&input).await });
+    }
+    let most = usize::try_from(READ_CONNECTIONS).unwrap();
+    let fetch = "-- artifact_newest.sql%";
+    assert_eq!(blocked_many(&mut other, fetch, most).await.len(), most);
+
+    let ids = [job.id.clone()];
+    assert_eq!(client.jobs(&ids).await.unwrap()[0].state, JobState::Ready);
+    assert_eq!(client.cancel(&ids).await.unwrap(), 1);
+    assert_eq!(
+        blocked_many(&mut other, fetch, most).await.len(),
+        most,
+        "the others wait their turn"
+    );
+
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    for bytes in readers.join_all().await {
+        assert_eq!(bytes.unwrap(), b"7leaf0");
     }
     broker.stop().await;
 }

@@ -22,7 +22,7 @@ use rollmill_plonk::check::check;
 use rollmill_plonk::key::KeyError;
 use rollmill_plonk::layout::{Layout, LayoutError, Witness};
 use rollmill_plonk::proof::{PROOF_BYTES, Proof, ProofError};
-use rollmill_plonk::prover::{Blinding, ProveError};
+use rollmill_plonk::prover::ProveError;
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::join::JoinError;
 use rollmill_protocol::plan::Subject;
@@ -323,19 +323,20 @@ pub fn prepare<D: Device>(
     Ok(Prepared { circuit, loaded, layout, witness, witness_seconds })
 }
 
-/// The second half of a job: proves, and verifies the proof.
+/// The second half of a job: proves, and verifies the proof. `goes_on` is asked between the rounds of the proof whether
+/// it is still wanted.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`prepare`], and [`ProveError::Stopped`] once `goes_on` returns false.
 pub fn finish<D: Device>(
     keys: &Keys<D>,
     prepared: Prepared<D>,
     now: &dyn Fn() -> Duration,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<JobOutput, JobError> {
     let Prepared { circuit, loaded, layout, witness, witness_seconds } = prepared;
     let started = now();
-    let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
-    let proof = keys.prove(key, bases, kind, &witness, Blinding::Off)?.to_bytes();
+    let proof = keys.prove_while(&loaded, transcript(circuit), &witness, goes_on)?.to_bytes();
     let proving_seconds = (now() - started).as_secs_f64();
     if let Err(rejected) = keys.set().verify(circuit, &witness.public, &proof) {
         // Slow, so only after a failure. Names the gate, the row and the section.
@@ -363,7 +364,7 @@ pub fn prove<D: Device>(
     input: &[u8],
     now: &dyn Fn() -> Duration,
 ) -> Result<JobOutput, JobError> {
-    finish(keys, prepare(keys, kind, input, now)?, now)
+    finish(keys, prepare(keys, kind, input, now)?, now, &|| true)
 }
 
 /// Verifies a job's result: its public inputs follow from the input, and its proof and the pair that it carries are

@@ -13,7 +13,7 @@ use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_plonk::key::{Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest};
 use rollmill_plonk::layout::{FixedColumns, Layout, LayoutError, Witness};
 use rollmill_plonk::proof::Proof;
-use rollmill_plonk::prover::{Blinding, ProveError};
+use rollmill_plonk::prover::{Blinding, ProveError, prove_while};
 use rollmill_plonk::resident::Resident;
 use rollmill_plonk::srs::{Origin, Srs, SrsError};
 use rollmill_plonk::transcript::TranscriptKind;
@@ -439,6 +439,22 @@ impl<D: Device> Keys<D> {
         blinding: Blinding,
     ) -> Result<Proof, ProveError> {
         self.resident.prove(self.device.as_ref(), key, bases, kind, witness, blinding)
+    }
+
+    /// As [`Self::prove`], without blinding and while `goes_on` returns true.
+    ///
+    /// # Errors
+    /// As [`rollmill_plonk::prover::prove_while`].
+    pub fn prove_while(
+        &self,
+        loaded: &Loaded<D>,
+        kind: TranscriptKind,
+        witness: &Witness,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Proof, ProveError> {
+        let (device, Loaded { key, bases }) = (self.device.as_ref(), loaded);
+        self.resident
+            .evicting(|| prove_while(device, key, bases, kind, witness, Blinding::Off, goes_on))
     }
 }
 

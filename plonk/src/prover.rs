@@ -61,6 +61,11 @@ pub enum ProveError {
     /// Do: Prove again with another seed.
     #[error("{code}: a commitment is the identity point; prove again with another seed", code = self.code())]
     Identity,
+    /// Nobody wanted the proof any more while it was made.
+    ///
+    /// Do: Nothing. Prove again if the proof is wanted after all.
+    #[error("{code}: stopped before the proof was finished, since nobody wants it any more", code = self.code())]
+    Stopped,
 }
 
 rollmill_errors::coded! {
@@ -70,6 +75,7 @@ rollmill_errors::coded! {
         Self::Identity => "PLK-061",
         Self::Circuit => "PLK-062" permanent,
         Self::Bases { .. } => "PLK-063" permanent,
+        Self::Stopped => "PLK-064",
     }
 }
 
@@ -84,7 +90,8 @@ pub enum Blinding {
     On { seed: [u8; 32] },
 }
 
-/// What a test may see and change while a proof is made; [`prove`] runs with one that does neither.
+/// What a test may see and change while a proof is made; [`prove`] runs with one that does neither, and
+/// [`prove_while`] with one that may stop it.
 ///
 /// A cheating prover bends the columns of the arguments. A test of zero knowledge raises one blinding
 /// value while the challenges stay as they are, and looks at what a verifier sees.
@@ -92,6 +99,13 @@ pub trait Probe<D: Device> {
     /// Takes the blinding value number `index` of this proof.
     fn blinding(&mut self, index: usize, value: &mut Fr) {
         let _ = (index, value);
+    }
+    /// Whether to go on after a round.
+    ///
+    /// # Errors
+    /// [`ProveError::Stopped`] where not.
+    fn goes_on(&mut self) -> Result<(), ProveError> {
+        Ok(())
     }
     /// Takes the challenges of one round: `eta, beta, gamma`; `alpha`; `zeta`; the coefficients of the
     /// claims; `z'`.
@@ -124,6 +138,15 @@ pub trait Probe<D: Device> {
 struct Silent;
 
 impl<D: Device> Probe<D> for Silent {}
+
+/// The probe of an honest prover whose result may lose its use.
+struct While<'a>(&'a dyn Fn() -> bool);
+
+impl<D: Device> Probe<D> for While<'_> {
+    fn goes_on(&mut self) -> Result<(), ProveError> {
+        if (self.0)() { Ok(()) } else { Err(ProveError::Stopped) }
+    }
+}
 
 /// Columns of the arguments: z, h0, h1, s.
 pub const ARGUMENT_COLUMNS: usize = 2 + HELPERS;
@@ -251,6 +274,22 @@ pub fn prove<D: Device>(
     prove_with(device, key, bases, kind, witness, blinding, &mut Silent)
 }
 
+/// As [`prove`], while the proof is wanted: `goes_on` is asked after each of the rounds but the last.
+///
+/// # Errors
+/// As [`prove`], and [`ProveError::Stopped`] once `goes_on` returns false.
+pub fn prove_while<D: Device>(
+    device: &D,
+    key: &ProvingKey<D>,
+    bases: &Bases<D>,
+    kind: TranscriptKind,
+    witness: &Witness,
+    blinding: Blinding,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Proof, ProveError> {
+    prove_with(device, key, bases, kind, witness, blinding, &mut While(goes_on))
+}
+
 /// As [`prove`], with a probe.
 ///
 /// # Errors
@@ -282,7 +321,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
         wires.push(Column::new(values));
     }
     rounds.send(commit_values(device, bases, &wires)?)?;
-    rounds.draw(probe);
+    rounds.draw(probe)?;
     let challenges = Challenges {
         eta: rounds.drawn.get(Challenge::Eta),
         beta: rounds.drawn.get(Challenge::Beta),
@@ -292,7 +331,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     // Permutation product, lookup helpers, bus sum.
     let second = arguments(device, key, &wires, challenges, &mut blinder, probe)?;
     rounds.send(commit_values(device, bases, &second)?)?;
-    rounds.draw(probe);
+    rounds.draw(probe)?;
     let alpha = rounds.drawn.get(Challenge::Alpha);
 
     // The quotient.
@@ -311,7 +350,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     probe.polynomials(device, &chunks)?;
     let buffers: Vec<_> = chunks.iter().map(|c| &c.buffer).collect();
     rounds.send(bases.commit_coefficients(device, &buffers)?)?;
-    rounds.draw(probe);
+    rounds.draw(probe)?;
 
     // Evaluations.
     let sent: Vec<&Poly<D>> = polys.iter().chain(&chunks).collect();
@@ -320,7 +359,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     let opening_points = opening_points(rounds.drawn.get(Challenge::Zeta), shape.log_n);
     let evaluations = evaluate(device, &claims, &opening_points)?;
     rounds.send_evaluations(&evaluations);
-    rounds.draw(probe);
+    rounds.draw(probe)?;
 
     open(device, bases, &claims, &opening_points, &mut rounds, probe)?;
     Ok(Proof::from_parts(&rounds.points(), evaluations))
@@ -397,7 +436,7 @@ fn open<D: Device, P: Probe<D> + ?Sized>(
     let one = Fr::from(1u64);
     let h = device.linear_combination(&quotients.iter().map(|q| (q, one)).collect::<Vec<_>>())?;
     rounds.send(bases.commit_coefficients(device, &[&h])?)?;
-    rounds.draw(probe);
+    rounds.draw(probe)?;
     let z_prime = rounds.drawn.get(Challenge::ZPrime);
     let d = opening_points.map(|p| z_prime - p);
     let factor = |set: &OpeningSet| d[set.points..].iter().product::<Fr>();
@@ -475,8 +514,9 @@ impl Rounds {
         }
     }
 
-    /// Draws what follows the round's message, and ends the round.
-    fn draw<D: Device, P: Probe<D> + ?Sized>(&mut self, probe: &mut P) {
+    /// Draws what follows the round's message, and ends the round, unless the probe stops the proof.
+    fn draw<D: Device, P: Probe<D> + ?Sized>(&mut self, probe: &mut P) -> Result<(), ProveError> {
+        probe.goes_on()?;
         let round = self.round();
         let mut values = match round.draws {
             [Challenge::Rho] => {
@@ -488,6 +528,7 @@ impl Rounds {
         probe.challenges(&mut values);
         self.drawn.put(round, values);
         self.left.next();
+        Ok(())
     }
 
     /// All points. The last round's challenge is the verifier's alone.

@@ -129,13 +129,24 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         witness: &Witness,
         blinding: Blinding,
     ) -> Result<Proof, ProveError> {
+        self.evicting(|| prove(device, key, bases, kind, witness, blinding))
+    }
+
+    /// Does what proves, and again after each eviction where the device's memory is too small.
+    ///
+    /// # Errors
+    /// Those of `prove`.
+    pub fn evicting(
+        &self,
+        prove: impl Fn() -> Result<Proof, ProveError>,
+    ) -> Result<Proof, ProveError> {
         // Evicted data may be made again in the meantime, by this proof or another, so the attempts are bounded.
         for _ in 0..2 * (self.capacity + 1) {
-            match prove(device, key, bases, kind, witness, blinding) {
+            match prove() {
                 Err(ProveError::Device(DeviceError::Memory { .. })) if self.evict_unused() => {}
                 outcome => return outcome,
             }
         }
-        prove(device, key, bases, kind, witness, blinding)
+        prove()
     }
 }

@@ -1,6 +1,7 @@
 //! Proofs of a small circuit that uses every gate but the non-native ones: accepted when honest,
 //! rejected with any byte changed, equal for equal seeds.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
 use rollmill_plonk::proof::{EVALUATIONS, PROOF_BYTES, Proof, ProofError};
-use rollmill_plonk::prover::{Blinding, prove};
+use rollmill_plonk::prover::{Blinding, ProveError, prove, prove_while};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::{VerifyError, verify};
@@ -227,4 +228,32 @@ fn a_verifying_key_survives_its_encoding_and_no_shorter_one() {
     let bytes = vk.to_bytes();
     assert_eq!(VerifyingKey::from_bytes(&bytes).as_ref(), Ok(vk));
     assert!(VerifyingKey::from_bytes(&bytes[1..]).is_err());
+}
+
+/// Goal: a proof that nobody wants any more ends after the round that it is in, and one that is wanted to its end is the
+/// same as any other.
+#[test]
+fn a_proof_ends_after_the_round_in_which_nobody_wants_it_any_more() {
+    let f = fixture();
+    let kind = TranscriptKind::Poseidon2;
+    let made = |goes_on: &dyn Fn() -> bool| {
+        prove_while(&f.device, &f.key, &f.bases, kind, &f.witness, Blinding::Off, goes_on)
+    };
+    let asked = Cell::new(0);
+    let all = made(&|| {
+        asked.set(asked.get() + 1);
+        true
+    });
+    let plain = prove(&f.device, &f.key, &f.bases, kind, &f.witness, Blinding::Off);
+    assert!(all.unwrap().to_bytes() == plain.unwrap().to_bytes());
+    let rounds = asked.take();
+    assert!(rounds >= 4, "{rounds}");
+    for wanted in 0..rounds {
+        let stopped = made(&|| {
+            asked.set(asked.get() + 1);
+            asked.get() <= wanted
+        });
+        assert_eq!(stopped.err(), Some(ProveError::Stopped), "wanted for {wanted} rounds");
+        assert_eq!(asked.take(), wanted + 1, "no further round follows");
+    }
 }

@@ -133,7 +133,8 @@ async fn prove<B: Broker>(
     let kind: KindName = circuit.parse().map_err(|error: IdError| broken(error.into()))?;
     let digest = Digest::of(&input);
     let mut job = NewJob::new(labels.epoch, &kind, labels.version.clone(), digest);
-    job.rank = u32::try_from(plan.nodes[index].steps_to_root).unwrap_or(u32::MAX);
+    job.rank = jobs.path_ms(&plan, index);
+    job.path_ms = Some(job.rank);
     job.labels.insert("subject".into(), subject(labels.first_block, plan.nodes[index].subject));
     let trace = labels.trace.job(&job.id);
     if let Some(context) = trace.context() {

@@ -16,6 +16,8 @@ pub const EPOCH_MAX: u64 = i64::MAX as u64;
 pub const DEADLINE_UNIX_SECONDS_MAX: u64 = 1 << 40;
 /// Longest hard limit of a job, in seconds.
 pub const HARD_LIMIT_SECONDS_MAX: u64 = i32::MAX as u64;
+/// Longest path of jobs to the root, in milliseconds: 24 days.
+pub const PATH_MS_MAX: u64 = i32::MAX as u64;
 /// Most labels of a job.
 pub const LABELS_MAX: usize = 16;
 /// Longest time for which a name is leased, in milliseconds: a day.

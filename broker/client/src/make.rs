@@ -14,6 +14,7 @@ impl NewJob {
             id: JobId::new(epoch, kind, input),
             version,
             rank: 0,
+            path_ms: None,
             class: SizeClass::SMALLEST,
             deadline_unix_seconds: None,
             hard_limit_seconds: None,

@@ -20,6 +20,17 @@ impl SizeClass {
     /// The class of agents that can hold every job.
     pub const LARGEST: Self = Self(3);
 
+    /// The class of an agent with this much memory for one proof: 0 below 20 GiB, 1 from 20 GiB, 2 from 40 GiB, 3 from
+    /// 76 GiB. A GPU that is sold with 24, 48 or 80 GB has a little less for its programs, and is of class 1, 2 or 3.
+    pub const fn of_memory(bytes: u64) -> Self {
+        match bytes >> 30 {
+            0..20 => Self(0),
+            20..40 => Self(1),
+            40..76 => Self(2),
+            _ => Self(3),
+        }
+    }
+
     /// The class of this number; `None` above [`Self::LARGEST`].
     pub fn new(number: u8) -> Option<Self> {
         (number <= Self::LARGEST.0).then_some(Self(number))
@@ -87,6 +98,19 @@ mod tests {
         }
         assert!(serde_json::from_str::<SizeClass>("-1").is_err());
         assert_eq!(format!("{:>5}", SizeClass::LARGEST), "    3");
+    }
+
+    #[test]
+    fn more_memory_never_makes_a_smaller_class_and_the_usual_gpus_are_told_apart() {
+        let classes: Vec<SizeClass> = (0..200).map(|gib| SizeClass::of_memory(gib << 30)).collect();
+        assert!(classes.is_sorted());
+        assert_eq!(SizeClass::of_memory(u64::MAX), SizeClass::LARGEST);
+        // MiB as `nvidia-smi` shows them: RTX 4090, A100 of 40 GB, L40S, A100 and H100 of 80 GB, H200.
+        let usual = [(24_564, 1), (40_960, 2), (46_068, 2), (81_920, 3), (81_559, 3), (143_771, 3)];
+        for (mib, class) in usual {
+            assert_eq!(SizeClass::of_memory(mib << 20).number(), class, "{mib} MiB");
+        }
+        assert_eq!(SizeClass::of_memory((20 << 30) - 1), SizeClass::SMALLEST);
     }
 
     #[test]

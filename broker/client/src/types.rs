@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::limits::{
     BATCH_MAX, DEADLINE_UNIX_SECONDS_MAX, EPOCH_MAX, FREE_JSON_BYTES_MAX, HARD_LIMIT_SECONDS_MAX,
-    LABELS_MAX, LIST_MAX, NAMED_LEASE_MS_MAX, ROLLUP_LABEL, SUBMITTER_LEASE, TRACEPARENT_LABEL,
-    WAIT_MS_MAX,
+    LABELS_MAX, LIST_MAX, NAMED_LEASE_MS_MAX, PATH_MS_MAX, ROLLUP_LABEL, SUBMITTER_LEASE,
+    TRACEPARENT_LABEL, WAIT_MS_MAX,
 };
 use crate::rules::Rule::{self, AtMost, Not, Opaque, Pair, Share, Within};
 use crate::rules::{Characters, LABEL, Text};
@@ -39,10 +39,16 @@ wire! {
         pub id: JobId,
         /// Only agents with this version of the type get the job. Rollmill's is the digest of its circuits.
         pub version: KindName,
-        /// How far the job is from the root. The highest goes first within an epoch. Send the number of jobs that
-        /// must follow each other up to the root, the job's own included: forecasts take it for that.
+        /// How far the job is from the root. The highest goes first within an epoch, so use one unit for all jobs of it.
+        /// Without `path_ms`, send the number of jobs that must follow each other up to the root, the job's own included:
+        /// forecasts take it for that.
         #[serde(default)]
         pub rank: u32,
+        /// Milliseconds that the jobs take that must follow each other up to the root, the job's own included, as they were
+        /// measured. Forecasts use it instead of `rank`; the prover node sends the same number as both.
+        #[rule(Within(0, PATH_MS_MAX))]
+        #[serde(default)]
+        pub path_ms: Option<u32>,
         /// Smallest class of agent that can do the job, 0 to [`SizeClass::LARGEST`]; classes are sizes of memory.
         #[serde(default)]
         pub class: SizeClass,
@@ -398,7 +404,8 @@ wire! {
         /// Leases that the agent no longer holds: stop that work, and do not report a failure. A result that
         /// is finished already can still be handed in.
         pub cancel: Vec<LeaseRef>,
-        /// Send heartbeats at least this often: a quarter of a lease.
+        /// Send heartbeats at least this often: a quarter of a lease, and every second where that is sooner while leases may
+        /// be cancelled: the deadline of a job is less than a minute away or over, or some of the leases were lost.
         pub every_ms: u64,
         /// Somebody asked the agent to leave: it gets no more jobs, and exits once it has finished or returned what it
         /// holds. False while nobody has, once that was withdrawn, and for up to 2 s at a replica that does not know yet.

@@ -22,6 +22,8 @@ use crate::store::{Arrival, Opening};
 /// How long a claim waits of an agent that was asked to leave: one of a release that does not know what that is claims
 /// again at once.
 const LEAVING_WAIT: Duration = Duration::from_secs(1);
+/// Time between two heartbeats of an agent whose leases may be cancelled soon: it works on what nobody wants for no longer.
+const SOON: Duration = Duration::from_secs(1);
 
 pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
     let (bearer, mut request) = (&call.bearer, call.body);
@@ -103,10 +105,11 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Ans
     request.agent = shared.identity(&call.bearer, &request.agent)?;
     shared.sightings.touch(tenant, &request.agent);
     let agent = request.agent.clone();
-    let cancel = shared.lanes.heartbeat(tenant, request).await?;
+    let (cancel, may_lose) = shared.lanes.heartbeat(tenant, request).await?;
     shared.metrics.fenced(Fenced::Heartbeat, cancel.len() as u64);
     // Four heartbeats per lease: three may be lost.
     let every = shared.store.rules().lease / 4;
+    let every = if may_lose { every.min(SOON) } else { every };
     // The leases are kept, so the beat is answered whether or not the row can be read.
     let asked = shared.drains.asked_by(&shared.store, tenant, &agent).await;
     let drain_by = asked.unwrap_or_default();

@@ -13,6 +13,7 @@
 --   $9 labels
 --   $10 hard_limits
 --   $11 deadlines
+--   $12 paths
 WITH held AS MATERIALIZED (
     SELECT number FROM epoch
     WHERE tenant = $1 AND number = ANY ($5::bigint[]) AND state || '' = 'open'
@@ -25,16 +26,17 @@ WITH held AS MATERIALIZED (
                   WHERE tenant = $1 AND id = ANY ($2::text[]) AND state = 'cancelled'
                     AND EXISTS (SELECT 1 FROM held WHERE held.number = job.epoch))
 )
-INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at)
+INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at, path_ms)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,
-       n.hard_limit_seconds, to_timestamp(n.deadline)
+       n.hard_limit_seconds, to_timestamp(n.deadline), n.path_ms
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::smallint[], $8::bytea[],
-            $9::text[], $10::integer[], $11::double precision[])
-     AS n (id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline)
+            $9::text[], $10::integer[], $11::double precision[], $12::integer[])
+     AS n (id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline, path_ms)
 JOIN held ON held.number = n.epoch
 ORDER BY n.id COLLATE "C"
 ON CONFLICT (tenant, id) DO UPDATE
 SET rank = excluded.rank,
+    path_ms = excluded.path_ms,
     labels = excluded.labels,
     class = greatest(job.class, excluded.class),
     deadline_at = coalesce(excluded.deadline_at, job.deadline_at),
@@ -49,6 +51,6 @@ SET rank = excluded.rank,
                       AND coalesce(excluded.deadline_at, job.deadline_at) > now())) AS known (again))
 WHERE job.version = excluded.version AND job.state <> 'done'
   AND (job.state = 'cancelled'
-       OR (job.rank, job.labels, job.class, job.deadline_at) IS DISTINCT FROM
-          (excluded.rank, excluded.labels, greatest(job.class, excluded.class),
+       OR (job.rank, job.path_ms, job.labels, job.class, job.deadline_at) IS DISTINCT FROM
+          (excluded.rank, excluded.path_ms, excluded.labels, greatest(job.class, excluded.class),
            coalesce(excluded.deadline_at, job.deadline_at)))

@@ -1,8 +1,10 @@
--- queue.sql: waiting and running jobs, by type and epoch. Read at most once every few seconds and cached.
+-- queue.sql: waiting and running jobs, by type and epoch. Read at most once every few seconds and cached. The rank is that
+-- of jobs whose producer does not say how long the path before them takes.
 --   $1 tenant
 SELECT tenant, kind, version, class, state, epoch, count(*) AS count,
        extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds,
-       max(rank) AS rank,
+       coalesce(max(rank) FILTER (WHERE path_ms IS NULL), 0) AS rank,
+       (max(path_ms) / 1000.0)::float8 AS path_seconds,
        extract(epoch FROM min(deadline_at) - now())::float8 AS deadline_seconds
 FROM job
 WHERE state IN ('ready', 'delayed', 'input_wanted', 'leased') AND ($1::text IS NULL OR tenant = $1)

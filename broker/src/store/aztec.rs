@@ -58,6 +58,7 @@ impl Store {
             labels: vec!["{}".to_owned()],
             hard_limits: vec![None],
             deadlines: vec![None],
+            paths: vec![None],
         };
         self.require_open(tenant, job.id.epoch(), true).await?;
         enqueue.run(&self.pool).await.map(drop)

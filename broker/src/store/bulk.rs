@@ -43,6 +43,8 @@ pub struct Pulse {
     pub held: bool,
     /// And may go on: the hard limit is still ahead.
     pub within: bool,
+    /// The job's deadline is less than a minute away, or over: its producer may soon cancel it.
+    pub near: bool,
 }
 
 /// A small artifact to store, whose digest was checked.
@@ -131,11 +133,12 @@ impl Store {
             lease: self.rules.lease,
         };
         let rows = self.beats.all(statement).await?;
-        let held = rows.iter().map(|row| (row.place.0, row.is_within));
+        let held = rows.iter().map(|row| (row.place.0, (row.is_within, row.is_near)));
         let held = at_places(merged.len(), held);
         let pulse = |key: &Key<'_>| {
-            let is_within = merged.get(key).and_then(|(place, ..)| held[*place]);
-            Pulse { held: is_within.is_some(), within: is_within.unwrap_or(false) }
+            let found = merged.get(key).and_then(|(place, ..)| held[*place]);
+            let (within, near) = found.unwrap_or_default();
+            Pulse { held: found.is_some(), within, near }
         };
         Ok(keys.iter().map(pulse).collect())
     }

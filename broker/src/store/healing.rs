@@ -98,7 +98,7 @@ impl Store {
         digest: Digest,
     ) -> Result<Opened, BrokerError> {
         // The usual case in one statement.
-        let newest = ArtifactNewest { tenant, digest }.optional(&self.pool).await?;
+        let newest = ArtifactNewest { tenant, digest }.optional(&self.reads).await?;
         if let Some(body) = newest.and_then(|row| row.body)
             && Digest::of(&body) == digest
         {
@@ -106,7 +106,7 @@ impl Store {
         }
         let is_suspect = self.suspects.lock().contains(&(tenant.clone(), digest));
         if !is_suspect {
-            let copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+            let copies = ArtifactCopies { tenant, digest }.all(&self.reads).await?;
             for copy in copies.iter().filter(|copy| copy.place.0 == Place::Object) {
                 let path = object_path(tenant, copy.epoch.0, copy.generation.0, digest);
                 if let Some(object) = self.objects.open(&path).await?
@@ -298,14 +298,14 @@ impl Store {
         digest: Digest,
         only: Option<u64>,
     ) -> Result<Stored, BrokerError> {
-        let mut copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+        let mut copies = ArtifactCopies { tenant, digest }.all(&self.reads).await?;
         copies.retain(|copy| only.is_none_or(|epoch| epoch == copy.epoch.0));
         self.read_copies(tenant, digest, &copies, Reads::All).await
     }
 
     /// As [`Self::read_apart`], for a transaction that follows: see [`Self::still`].
     pub(super) async fn look(&self, tenant: &Tenant, digest: Digest) -> Result<Look, BrokerError> {
-        let copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+        let copies = ArtifactCopies { tenant, digest }.all(&self.reads).await?;
         let stored = self.read_copies(tenant, digest, &copies, Reads::All).await?;
         Ok(Look { stored, copies: versions(&copies) })
     }
@@ -335,7 +335,7 @@ impl Store {
                 Place::Object => None,
                 Place::Row => {
                     let body = ArtifactBody { tenant, digest, epoch: copy.epoch.0 };
-                    body.optional(&self.pool).await?.map(|row| row.body)
+                    body.optional(&self.reads).await?.map(|row| row.body)
                 }
             };
             if let Some(stored) = self.whole((tenant, digest), copy, body, reads).await? {
@@ -380,12 +380,12 @@ impl Store {
         digests.sort_unstable();
         digests.dedup();
         let known = ArtifactEpochs { tenant, digests: digests.clone() };
-        for row in known.all(&self.pool).await? {
+        for row in known.all(&self.reads).await? {
             if digests.is_empty() {
                 return Ok(digests);
             }
             let whole = ArtifactWhole { tenant, digests: digests.clone(), epoch: row.epoch.0 };
-            let whole = whole.all(&self.pool).await?;
+            let whole = whole.all(&self.reads).await?;
             digests.retain(|digest| !whole.iter().any(|row| row.digest.0 == *digest));
         }
         let looks: Vec<_> =
@@ -401,7 +401,7 @@ impl Store {
         digest: Digest,
         reads: Reads,
     ) -> Result<Option<Digest>, BrokerError> {
-        let copies = ArtifactCopies { tenant, digest }.all(&self.pool).await?;
+        let copies = ArtifactCopies { tenant, digest }.all(&self.reads).await?;
         let stored = self.read_copies(tenant, digest, &copies, reads).await?;
         Ok((!stored.is_whole()).then_some(digest))
     }

@@ -34,8 +34,10 @@ pub struct Cancelled {
 pub struct Backlog {
     pub tenant: Tenant,
     pub epoch: u64,
-    /// The highest of them.
+    /// The highest of those whose path is not known in seconds; 0 without any.
     pub rank: u32,
+    /// The longest path of the others.
+    pub path_seconds: Option<f64>,
     /// Until their earliest deadline.
     pub deadline_seconds: Option<f64>,
     pub view: QueueView,
@@ -113,6 +115,11 @@ impl Store {
             labels: Vec::with_capacity(jobs.len()),
             hard_limits: Vec::with_capacity(jobs.len()),
             deadlines: Vec::with_capacity(jobs.len()),
+            // Exact: the interface accepts no longer path.
+            paths: jobs
+                .iter()
+                .map(|job| job.path_ms.and_then(|ms| i32::try_from(ms).ok()))
+                .collect(),
         };
         for job in jobs {
             let labels = serde_json::to_string(&job.labels);
@@ -288,6 +295,7 @@ impl Store {
             tenant: Tenant(row.tenant),
             epoch: row.epoch.0,
             rank: row.rank.0,
+            path_seconds: row.path_seconds,
             deadline_seconds: row.deadline_seconds,
             view: QueueView {
                 kind: row.kind,

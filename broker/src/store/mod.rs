@@ -140,16 +140,20 @@ pub(crate) struct Database {
 
 /// Connections for everything that has none of its own.
 const CONNECTIONS: u32 = 12;
+/// Connections on which artifacts are read, for whoever fetches one and to find those that are damaged.
+pub const READ_CONNECTIONS: u32 = 4;
 /// Longest wait for a lock of a statement that holds the requests of many.
 const LOCK_TIMEOUT: &str = "2s";
 /// Longest time for such a statement.
 const LANE_TIMEOUT: &str = "10s";
 
-/// Jobs, leases and artifacts. Clones share their connections. What the lanes write, and grants, have connections of
-/// their own, so that neither a slow statement nor a lock elsewhere holds them up.
+/// Jobs, leases and artifacts. Clones share their connections. What the lanes write, grants and reads of artifacts
+/// have connections of their own, so that neither a slow statement nor a lock elsewhere delays them, nor they the others.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    /// Reads of artifacts, which may be large and many: they wait for each other and take no connection from `pool`.
+    reads: PgPool,
     outcomes: Wire,
     grants: Wire,
     /// Does not wait for the disk.
@@ -210,6 +214,9 @@ impl Store {
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
         let pool = returned_within(pool, rules.silence).connect_with(options.clone()).await;
         let pool = pool.map_err(|error| BrokerError::from(error).at(&target))?;
+        let reads =
+            PgPoolOptions::new().max_connections(READ_CONNECTIONS).acquire_timeout(CONNECT_LIMIT);
+        let reads = returned_within(reads, rules.silence).connect_lazy_with(options.clone());
         let limited =
             options.options([("lock_timeout", LOCK_TIMEOUT), ("statement_timeout", LANE_TIMEOUT)]);
         let wire = || Wire::new(limited.clone());
@@ -220,6 +227,7 @@ impl Store {
             enqueues: wire(),
             uploads: wire(),
             pool,
+            reads,
             partitions: Arc::default(),
             suspects: Arc::default(),
             whole_objects: Arc::default(),
@@ -235,7 +243,8 @@ impl Store {
             wire.close().await;
         }
         // What is still on its way is closed with the process.
-        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
+        let pools = async { tokio::join!(self.pool.close(), self.reads.close()) };
+        let _ = tokio::time::timeout(CLOSE_LIMIT, pools).await;
     }
 
     /// Runs a statement on the table of jobs that returns nothing.

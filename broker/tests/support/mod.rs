@@ -170,20 +170,25 @@ pub fn job(epoch: u64, kind: &str, input: Digest) -> NewJob {
 
 /// The process of a statement that waits for a lock of this connection, once there is one. `query` is a pattern of LIKE.
 pub async fn blocked(holder: &mut PgConnection, query: &str) -> i32 {
+    blocked_many(holder, query, 1).await[0]
+}
+
+/// As [`blocked`], once there are this many.
+pub async fn blocked_many(holder: &mut PgConnection, query: &str, count: usize) -> Vec<i32> {
     let search = async {
         loop {
             // Within a transaction the view keeps what the first look found.
             sqlx::query("SELECT pg_stat_clear_snapshot()").execute(&mut *holder).await.unwrap();
-            let found: Option<i32> = sqlx::query_scalar(
+            let found: Vec<i32> = sqlx::query_scalar(
                 "SELECT pid FROM pg_stat_activity
-                 WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()] AND query LIKE $1 LIMIT 1",
+                 WHERE pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()] AND query LIKE $1",
             )
             .bind(query)
-            .fetch_optional(&mut *holder)
+            .fetch_all(&mut *holder)
             .await
             .unwrap();
-            if let Some(pid) = found {
-                return pid;
+            if found.len() >= count {
+                return found;
             }
         }
     };

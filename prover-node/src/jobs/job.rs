@@ -8,6 +8,7 @@ use rollmill_broker_client::{
     JobState, JobView, NewJob, ROLLUP_LABEL, RejectOutcome,
 };
 use rollmill_errors::Bare;
+use rollmill_protocol::plan::EpochPlan;
 use rollmill_service::Again;
 use rollmill_service::traces::SpanKind;
 
@@ -323,12 +324,20 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
-    /// Records a finished job's metrics.
+    /// Records a finished job's metrics, and what it took.
     pub fn finished(&self, circuit: &str, view: &JobView) {
-        let seconds = view.stats.as_ref().and_then(|s| s.get("proving_seconds")?.as_f64());
-        if let Some(seconds) = seconds {
+        let reported = |name: &str| view.stats.as_ref().and_then(|s| s.get(name)?.as_f64());
+        if let Some(seconds) = reported("proving_seconds") {
             self.shared.metrics.job_proving_seconds.with_label_values(&[circuit]).observe(seconds);
+            let witness = reported("witness_seconds").unwrap_or(0.0);
+            self.shared.durations.lock().add(circuit, witness + seconds);
         }
+    }
+
+    /// Milliseconds of the proofs from a node to the root, its own included, by what such proofs have taken.
+    pub fn path_ms(&self, plan: &EpochPlan, node: usize) -> u32 {
+        let path = std::iter::successors(Some(node), |node| plan.nodes[*node].parent);
+        self.shared.durations.lock().path_ms(path.map(|node| plan.nodes[node].circuit.name()))
     }
 
     /// Number of jobs that are waited for.

@@ -3,6 +3,7 @@
 
 pub mod answers;
 mod broker;
+mod durations;
 mod feed;
 mod health;
 mod job;
@@ -11,6 +12,7 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use answers::{Action, Route, action};
@@ -24,6 +26,7 @@ pub use broker::Broker;
 pub use health::{Condition, Health};
 pub use job::{Done, JobFailure, Verify};
 
+use durations::Durations;
 use feed::Feed;
 use uploads::Uploads;
 
@@ -78,6 +81,7 @@ struct Shared<B> {
     tempo: Tempo,
     health: Arc<Health>,
     metrics: Metrics,
+    durations: Mutex<Durations>,
 }
 
 impl<B: Broker> Shared<B> {
@@ -146,7 +150,8 @@ impl<B: Broker> Jobs<B> {
         health: Arc<Health>,
         metrics: Metrics,
     ) -> Self {
-        let shared = Arc::new(Shared { broker, rollup, tempo, health, metrics });
+        let durations = Mutex::default();
+        let shared = Arc::new(Shared { broker, rollup, tempo, health, metrics, durations });
         let feed = Arc::new(Feed::start(Arc::clone(&shared)));
         let uploads = Arc::new(Uploads::start(Arc::clone(&shared)));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

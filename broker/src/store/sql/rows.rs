@@ -15,10 +15,12 @@ rows! {
     /// The place of an item in the arrays of its statement, from 1.
     Placed { place: Big, }
 
-    /// A lease that is held: its item's place, and whether its hard limit is still ahead.
+    /// A lease that is held: its item's place, whether its hard limit is still ahead, and whether the deadline of its job
+    /// is near.
     Held {
         place: Big,
         is_within: bool,
+        is_near: bool,
     }
 
     /// An agent that was seen, and whether it is in quarantine.
@@ -231,6 +233,7 @@ rows! {
         count: Big,
         oldest_seconds: f64,
         rank: Rank,
+        path_seconds: Option<f64>,
         deadline_seconds: Option<f64>,
     }
 

@@ -24,6 +24,7 @@ statements! {
         labels: Vec<String>,
         hard_limits: Vec<Option<i32>>,
         deadlines: Vec<Option<f64>>,
+        paths: Vec<Option<i32>>,
     } -> ();
     View<'a> = "view.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> JobRow;
     Changes<'a> = "changes.sql" {
