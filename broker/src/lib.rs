@@ -39,6 +39,7 @@ pub mod openapi;
 mod overview;
 mod page;
 mod retention;
+mod seconds;
 mod sightings;
 pub mod store;
 mod traces;
