@@ -1,6 +1,6 @@
 -- second_candidates.sql: running jobs of epochs that are at risk, the most urgent first, with who works on them and for how
 -- long; whether a second agent does already; and whether other jobs of the kind wait, for which an agent would be
--- needed more. Read once a second at most, while agents wait in vain. The epoch is hidden from the planner, so that only
+-- needed more. Read once a second at most, while agents wait in vain. Tenant and epoch are hidden from the planner, so that only
 -- leased jobs are read.
 --   $1 tenants
 --   $2 epochs
@@ -16,6 +16,6 @@ SELECT j.seq, j.tenant, j.kind, j.version, j.class, j.epoch, j.rank, j.lease_epo
 FROM job AS j
 WHERE j.state = 'leased' AND j.deadline_at > now()
   AND EXISTS (SELECT FROM unnest($1::text[], $2::bigint[]) AS risk (tenant, epoch)
-              WHERE risk.tenant = j.tenant AND risk.epoch = j.epoch + 0)
+              WHERE risk.tenant = j.tenant || '' AND risk.epoch = j.epoch + 0)
 ORDER BY j.epoch + 0, j.rank DESC, j.seq
 LIMIT $3
