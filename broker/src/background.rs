@@ -13,7 +13,7 @@ use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
 use crate::store::limited;
-use crate::{overview, retention};
+use crate::{overview, retention, seconds};
 
 const SWEEP: Duration = Duration::from_millis(200);
 /// Pause between two readings of the tokens: a revoked one opens no replica 2 s later.
@@ -63,6 +63,7 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
         shared.dispatcher.end();
     });
     spawn(&mut tasks, shared, |shared| async move { sweep(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { seconds::keep(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_drains(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_queue(&shared).await });

@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) traces: Traces,
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
+    /// See the setting.
+    pub(crate) second_leases_max_percent: u32,
     pub(crate) admission: Admission,
     pub(crate) disk: Disk,
     pub(crate) aztec: aztec::Settings,
@@ -282,6 +284,17 @@ impl Shared {
         unable.iter().filter(|(of, _)| of == tenant).map(|(_, view)| view.clone()).collect()
     }
 
+    /// The epochs that were at risk when the jobs were counted last, and how many agents were live then.
+    pub(crate) fn at_risk(&self) -> (Vec<(Tenant, u64)>, u64) {
+        let outlooks = self.outlooks.read();
+        let mut epochs = Vec::new();
+        for (tenant, outlook) in outlooks.iter() {
+            let at_risk = outlook.epochs.iter().filter(|epoch| epoch.at_risk);
+            epochs.extend(at_risk.map(|epoch| (tenant.clone(), epoch.epoch)));
+        }
+        (epochs, outlooks.values().map(|outlook| outlook.autoscale.live).sum())
+    }
+
     /// What is expected of the tenant's epochs.
     pub(crate) fn outlook(&self, tenant: &Tenant) -> Outlook {
         self.outlooks.read().get(tenant).cloned().unwrap_or_default()
@@ -410,6 +423,7 @@ pub async fn serve_with_operator(
         traces: process.traces.clone(),
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
+        second_leases_max_percent: process.config.second_leases_max_percent,
         admission: Admission::new(process.config.requests_max),
         disk: Disk::new(&process.config.data_dir, process.config.disk_free_min_percent),
         aztec: aztec::Settings::of(&process.config),

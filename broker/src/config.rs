@@ -104,6 +104,14 @@ pub struct Config {
     #[arg(value_parser = values::whole(1..=1_000_000_u32))]
     pub rejections_max: u32,
 
+    /// Most agents, as a share of those that are live, that may work on jobs that another agent works on; 0: none
+    ///
+    /// While an epoch may miss its deadline and agents have nothing else to do, a job that runs for longer than
+    /// 95 of 100 of its type is given to a second agent. The first result is taken. It is at least one agent unless 0.
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(0..=100_u32))]
+    pub second_leases_max_percent: u32,
+
     /// How long a final epoch is kept after its producer closed it
     #[arg(long, value_name = "SECONDS", default_value_t = 86400, help_heading = "Retention")]
     #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]

@@ -185,6 +185,30 @@ impl Dispatcher {
         self.matching.lock().idle(live, Instant::now())
     }
 
+    /// Agents that wait although a round has looked for a job for them.
+    pub(crate) fn waiting_in_vain(&self) -> Vec<Arc<WaitingAgent>> {
+        let served = *self.served.borrow();
+        let queue = self.lock();
+        queue.waiting.range(..=served).map(|(_, waiter)| Arc::clone(&waiter.agent)).collect()
+    }
+
+    /// Hands a second lease to the agent that waits for a job; returns whether it got there. Where the agent has left or got
+    /// another job meanwhile, the lease ends.
+    pub(crate) async fn give_second(
+        &self,
+        store: &Store,
+        waiting: &WaitingAgent,
+        granted: Granted,
+    ) -> Result<bool, BrokerError> {
+        let lease = granted.grant.lease();
+        let reply = self.remove(waiting.ticket);
+        if reply.is_some_and(|reply| reply.send(granted.grant).is_ok()) {
+            return Ok(true);
+        }
+        store.second_end(&waiting.tenant, &waiting.id, &lease).await?;
+        Ok(false)
+    }
+
     async fn grant_all(&self, store: &Store, drains: &Drains) -> Result<(), BrokerError> {
         let mut spare = PEEK_SPARE;
         loop {
@@ -331,8 +355,14 @@ impl Drop for Place<'_> {
         tokio::spawn(async move {
             let lease = LeaseRef { job: grant.job, lease_epoch: grant.lease_epoch };
             let request = ReleaseRequest { agent, lease };
-            // If this fails, the lease expires.
-            let _ = limited(store.rules().silence, store.release(&tenant, &request)).await;
+            let limit = store.rules().silence;
+            let released = limited(limit, store.release(&tenant, &request)).await;
+            // If this fails as well, the lease expires.
+            if let Err(BrokerError::LeaseLost { .. }) = released {
+                // It was a second one.
+                let ReleaseRequest { agent, lease } = &request;
+                let _ = limited(limit, store.second_end(&tenant, agent, lease)).await;
+            }
         });
     }
 }

@@ -91,6 +91,8 @@ rollmill_service::metrics! {
         pub flush_waiting: IntGaugeVec[lane in lanes()],
         /// Attempts started, by job type.
         pub claims_total: IntCounterVec[kind],
+        /// Second leases granted, of jobs that another agent works on.
+        pub second_leases_total: IntCounter,
         /// Attempts ended, by outcome or failure class.
         pub attempts_ended_total: IntCounterVec[outcome in outcomes()],
         /// Jobs dead-lettered.

@@ -225,6 +225,18 @@ fn of_agents(model: &Model, (job, row): (usize, &JobRow), actions: &mut Vec<Acti
         let release = |in_lane| Action::Release { job, agent, lease_epoch, in_lane };
         actions.extend([false, true].map(release));
     }
+    if model.bounds.has_seconds && row.lease_epoch.0 > 0 {
+        let lease_epoch = row.lease_epoch.0;
+        let had = |agent: Agent| {
+            row.history
+                .iter()
+                .any(|a| a.agent == agent && a.lease_epoch == Some(LeaseEpoch(lease_epoch)))
+        };
+        for agent in agents().filter(|agent| !had(*agent)) {
+            let offer = |proof| Action::Offer { job, agent, lease_epoch, proof };
+            actions.extend(Proof::ALL.map(offer));
+        }
+    }
     if model.bounds.has_resume && matches!(row.state, JobState::Ready | JobState::Delayed) {
         let lease_epoch = row.lease_epoch.0;
         actions.extend(agents().map(|agent| Action::Resume { job, agent, lease_epoch }));

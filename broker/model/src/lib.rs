@@ -48,6 +48,8 @@ pub struct Bounds {
     pub has_deadlines: bool,
     /// Operators ask agents to leave, and take that back.
     pub has_drains: bool,
+    /// Agents get second leases of jobs that others hold, so they offer results under leases that they never had.
+    pub has_seconds: bool,
     /// Agents of Aztec's prover nodes take up leases that have expired.
     pub has_resume: bool,
     /// Other events come between the two transactions of a completion that a lane leaves alone.
@@ -66,6 +68,7 @@ impl Bounds {
         rejections_max: 1,
         has_deadlines: false,
         has_drains: false,
+        has_seconds: false,
         has_resume: false,
         has_gap: true,
         is_symmetric: true,
@@ -86,6 +89,9 @@ impl Bounds {
 
     /// One job, and agents that are asked to leave.
     pub const LEAVING: Self = Self { jobs: 1, has_drains: true, ..Self::BROAD };
+
+    /// One job, and agents with second leases of it.
+    pub const SECONDS: Self = Self { jobs: 1, has_seconds: true, ..Self::BROAD };
 
     /// Two jobs with more leases: some minutes and some gigabytes.
     pub const LARGE: Self = Self { leases_in_all: 3, rejections_max: 2, ..Self::BROAD };

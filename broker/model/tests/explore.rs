@@ -10,9 +10,13 @@ use rollmill_broker_model::{Bounds, Exploration, Model, Rule, explore};
 use rollmill_broker_rules::states::TRANSITIONS;
 use stateright::{Checker, HasDiscoveries, Model as _};
 
-/// What is explored: two jobs, one in more depth, and one with agents that are asked to leave.
-const ALL: [(&str, Bounds); 3] =
-    [("two jobs", Bounds::BROAD), ("one job", Bounds::DEEP), ("leaving", Bounds::LEAVING)];
+/// What is explored: two jobs, one in more depth, one with agents that are asked to leave, and one with second leases.
+const ALL: [(&str, Bounds); 4] = [
+    ("two jobs", Bounds::BROAD),
+    ("one job", Bounds::DEEP),
+    ("leaving", Bounds::LEAVING),
+    ("second leases", Bounds::SECONDS),
+];
 
 /// The graphs of [`ALL`].
 fn explored() -> &'static [Exploration] {

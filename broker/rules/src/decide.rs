@@ -102,6 +102,12 @@ pub fn rejected(next: Next) -> RejectOutcome {
     }
 }
 
+/// The states in which a second agent goes on with a job: it may still have a result, and its producer waits for it. The
+/// first agent may have lost it meanwhile.
+pub fn wants_second() -> Vec<JobState> {
+    unfinished()
+}
+
 /// The states that a cancellation, or the end of an epoch, ends.
 pub fn unfinished() -> Vec<JobState> {
     JobState::ALL.into_iter().filter(|state| !state.is_final()).collect()

@@ -1,7 +1,7 @@
 //! The broker's decisions as pure functions: no I/O, no clock, no randomness of their own. The broker calls them with
 //! what its database says, and the simulation of `rollmill-capacity` with what it made up, so both decide alike.
 //!
-//! - [`schedule`] which idle agent gets which job, which leases are cancelled, which jobs get a second lease.
+//! - [`schedule`] and [`second_leases`] which idle agent gets which job, which leases are cancelled, which jobs get a second lease.
 //! - [`forecast`] when an epoch will be finished, whether it is at risk, how many agents are wanted, which may go.
 //! - [`ability`] which waiting types of job no live agent can do.
 //! - [`policy`] what follows a failed attempt.
@@ -51,6 +51,17 @@ pub fn schedule(view: &View<'_>, now: f64, random: u64) -> Decisions {
         .map(|(place, it)| it.is_at_risk && !decisions.cancelled_epochs.contains(&place))
         .collect();
     grants::grant(view, &at_risk, &mut idle, &mut decisions);
-    rescue::speculate(view, now, &at_risk, &mut idle, &mut decisions);
+    let most = (view.live_agents as f64 * SPECULATION_SHARE) as usize;
+    rescue::speculate(view, now, &at_risk, most, &mut idle, &mut decisions);
     decisions
+}
+
+/// The second leases alone that [`schedule`] decides on, where the caller knows which epochs are at risk: all of the view. Not
+/// more than `most` at a time.
+pub fn second_leases(view: &View<'_>, now: f64, most: usize, random: u64) -> Vec<Grant> {
+    let mut idle = grants::Idle::new(view, random);
+    let mut decisions = Decisions::default();
+    let at_risk = vec![true; view.epochs.len()];
+    rescue::speculate(view, now, &at_risk, most, &mut idle, &mut decisions);
+    decisions.second_leases
 }

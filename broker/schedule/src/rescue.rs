@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use rollmill_broker_client::SizeClass;
 
-use crate::SPECULATION_SHARE;
 use crate::grants::{Idle, Wanted};
 use crate::view::{Decisions, Grant, Job, Lease, View};
 
@@ -27,15 +26,15 @@ pub(crate) fn cancel(view: &View<'_>, now: f64, decisions: &mut Decisions) {
     decisions.cancelled_leases.dedup();
 }
 
-/// Gives second leases to idle agents.
+/// Gives second leases to idle agents, while there are less than `most`.
 pub(crate) fn speculate<'a>(
     view: &'a View<'a>,
     now: f64,
     at_risk: &[bool],
+    most: usize,
     idle: &mut Idle<'a>,
     decisions: &mut Decisions,
 ) {
-    let most = (view.live_agents as f64 * SPECULATION_SHARE) as usize;
     let seconds = view.leases.iter().filter(|lease| lease.is_second);
     let doubled: BTreeSet<u64> = seconds.map(|lease| lease.job.key).collect();
     // Types of which jobs wait: there an idle agent is idle for another reason.

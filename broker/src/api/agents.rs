@@ -8,8 +8,8 @@ use rollmill_broker_client::routes::{
 };
 use rollmill_broker_client::rules::{At, Described as _};
 use rollmill_broker_client::{
-    AttemptOutcome, ClaimRequest, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
-    HeartbeatResponse, SessionId, SessionResponse,
+    AgentId, AttemptOutcome, ClaimRequest, ClaimResponse, CompleteOutcome, CompleteResponse,
+    CountResponse, HeartbeatResponse, LeaseRef, SessionId, SessionResponse,
 };
 
 use super::call::Call;
@@ -17,7 +17,7 @@ use super::{Answer, clean_text, wait_of};
 use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
-use crate::store::{Arrival, Opening};
+use crate::store::{Arrival, Opening, Tenant, limited};
 
 /// How long a claim waits of an agent that was asked to leave: one of a release that does not know what that is claims
 /// again at once.
@@ -159,7 +159,14 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
     let failure = request.class;
     request.agent = shared.identity(&call.bearer, &request.agent)?;
     request.message = clean_text(&request.message);
-    let result = shared.lanes.fail(&call.bearer.tenant, &request, spread()).await;
+    let tenant = &call.bearer.tenant;
+    let result = shared.lanes.fail(tenant, &request, spread()).await;
+    let is_lost = matches!(result, Err(BrokerError::LeaseLost { .. }));
+    if is_lost && gives_second_up(&shared, tenant, &request.agent, &request.lease).await? {
+        tracing::info!(job = %request.lease.job, agent = %request.agent, class = failure.as_str(),
+            error = request.message, "second lease given up");
+        return Ok(CountResponse { count: 1 });
+    }
     let next = fenced(&shared, Fenced::Fail, result)?;
     tracing::warn!(job = %request.lease.job, agent = %request.agent, class = failure.as_str(),
         error = request.message, "attempt failed");
@@ -171,11 +178,28 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
 pub(super) async fn release(shared: Arc<Shared>, call: Call<Release>) -> Answer<Release> {
     let mut request = call.body;
     request.agent = shared.identity(&call.bearer, &request.agent)?;
-    let result = shared.lanes.release(&call.bearer.tenant, request).await;
+    let (agent, lease, tenant) =
+        (request.agent.clone(), request.lease.clone(), &call.bearer.tenant);
+    let result = shared.lanes.release(tenant, request).await;
+    let is_lost = matches!(result, Err(BrokerError::LeaseLost { .. }));
+    if is_lost && gives_second_up(&shared, tenant, &agent, &lease).await? {
+        return Ok(CountResponse { count: 1 });
+    }
     fenced(&shared, Fenced::Release, result)?;
     shared.metrics.ended(Ended::With(AttemptOutcome::Released), 1);
     shared.hub.became_ready();
     Ok(CountResponse { count: 1 })
+}
+
+/// Ends the second lease of an agent that returns a job which another agent holds; returns whether it had one.
+async fn gives_second_up(
+    shared: &Shared,
+    tenant: &Tenant,
+    agent: &AgentId,
+    lease: &LeaseRef,
+) -> Result<bool, BrokerError> {
+    let store = &shared.store;
+    limited(store.rules().silence, store.second_end(tenant, agent, lease)).await
 }
 
 fn fenced<T>(

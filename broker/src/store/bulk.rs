@@ -134,7 +134,17 @@ impl Store {
         };
         let rows = self.beats.all(statement).await?;
         let held = rows.iter().map(|row| (row.place.0, (row.is_within, row.is_near)));
-        let held = at_places(merged.len(), held);
+        let mut held = at_places(merged.len(), held);
+        // Few agents have second leases, and fewer have lost theirs.
+        let lost = all().filter(|(place, _, extends, _)| *extends && held[*place].is_none());
+        let lost: Vec<(usize, &Beat)> = lost.map(|(place, beat, ..)| (*place, *beat)).collect();
+        if !lost.is_empty() {
+            let beats: Vec<&Beat> = lost.iter().map(|(_, beat)| *beat).collect();
+            let seconds = self.second_beat(&beats).await?;
+            for ((place, _), near) in lost.iter().zip(seconds) {
+                held[*place] = near.map(|near| (true, near));
+            }
+        }
         let pulse = |key: &Key<'_>| {
             let found = merged.get(key).and_then(|(place, ..)| held[*place]);
             let (within, near) = found.unwrap_or_default();
@@ -342,7 +352,10 @@ fn is_without_partition(error: &sqlx::Error) -> bool {
 }
 
 /// Values by their places, which count from 1 as in SQL.
-fn at_places<T: Clone>(count: usize, found: impl Iterator<Item = (u64, T)>) -> Vec<Option<T>> {
+pub(super) fn at_places<T: Clone>(
+    count: usize,
+    found: impl Iterator<Item = (u64, T)>,
+) -> Vec<Option<T>> {
     let mut all = vec![None; count];
     for (place, value) in found {
         let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));

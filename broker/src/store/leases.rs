@@ -1,5 +1,7 @@
 //! Granting leases and keeping them.
 
+use std::time::Duration;
+
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, Capability, FailureClass, Grant, HeartbeatRequest, LeaseEpoch,
     LeaseRef, ProgressRequest, SizeClass,
@@ -95,24 +97,26 @@ impl Store {
             lease,
             hard_limit_seconds: i32::try_from(self.rules.hard_limit.as_secs()).unwrap_or(i32::MAX),
         };
-        let granted = |row: GrantedRow| {
-            Ok(Granted {
-                seq: row.seq,
-                agent: row.lease_holder.ok_or_else(|| corrupt("a lease without a holder"))?.0,
-                grant: Grant {
-                    job: row.id.0,
-                    version: row.version.0,
-                    lease_epoch: row.lease_epoch.lease_epoch(),
-                    lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
-                    hard_limit_ms: u64::from(row.hard_limit_seconds.0) * 1000,
-                    deadline_unix_seconds: row.deadline.map(|seconds| seconds.0),
-                    traceparent: row.traceparent.filter(|it| Traceparent::parse(it).is_some()),
-                },
-                // Clocks of two transactions: one that is ready since a moment ago may look newer.
-                waited_seconds: row.waited_seconds.max(0.0),
-            })
-        };
-        self.grants.all(claim).await?.into_iter().map(granted).collect()
+        let rows = self.grants.all(claim).await?;
+        rows.into_iter().map(|row| Self::granted(row, lease)).collect()
+    }
+
+    pub(super) fn granted(row: GrantedRow, lease: Duration) -> Result<Granted, BrokerError> {
+        Ok(Granted {
+            seq: row.seq,
+            agent: row.lease_holder.ok_or_else(|| corrupt("a lease without a holder"))?.0,
+            grant: Grant {
+                job: row.id.0,
+                version: row.version.0,
+                lease_epoch: row.lease_epoch.lease_epoch(),
+                lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+                hard_limit_ms: u64::from(row.hard_limit_seconds.0) * 1000,
+                deadline_unix_seconds: row.deadline.map(|seconds| seconds.0),
+                traceparent: row.traceparent.filter(|it| Traceparent::parse(it).is_some()),
+            },
+            // Clocks of two transactions: one that is ready since a moment ago may look newer.
+            waited_seconds: row.waited_seconds.max(0.0),
+        })
     }
 
     /// Renews an agent's leases; returns those that it no longer has.

@@ -19,6 +19,7 @@ mod outcomes;
 mod overview;
 mod retention;
 mod schema;
+mod seconds;
 mod sql;
 pub(crate) mod tokens;
 mod view;
@@ -56,6 +57,7 @@ pub use outcomes::Completed;
 pub(crate) use overview::{EpochJobs, SeenAgent, SeenAgents};
 pub use retention::{Kept, Retention, Retired};
 pub use rollmill_broker_client::Role;
+pub use seconds::{Running, Second};
 pub use tokens::secret;
 pub use view::Listed;
 

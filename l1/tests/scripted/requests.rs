@@ -63,7 +63,13 @@ async fn a_request_competes_with_a_dropped_form_of_its_purpose_that_is_in_a_pool
             fake.l1().pool.clear();
         }
         sender.submit(payment("pay", 5)).await.unwrap();
-        let payments = fake.l1().pool.iter().filter(|tx| tx.value() == U256::from(5)).count();
+        let payments = fake
+            .l1()
+            .pool
+            .iter()
+            .map(|tx| tx.value())
+            .filter(|&value| value == U256::from(5))
+            .count();
         assert_eq!(payments, 1);
         // What the pool has lost costs no later nonce, whose predecessor would have to be filled.
         mine_included(&fake, &sender, "pay", u64::from(is_pooled)).await;

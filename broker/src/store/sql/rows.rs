@@ -249,6 +249,23 @@ rows! {
         waited_seconds: f64,
     }
 
+    /// A running job of an epoch that is at risk.
+    SecondRow {
+        seq: i64,
+        tenant: String,
+        kind: String,
+        version: String,
+        class: Size,
+        epoch: Big,
+        rank: Rank,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        excluded_agents: Vec<String>,
+        running_seconds: f64,
+        has_second: bool,
+        is_crowded: bool,
+    }
+
     /// A job of an Aztec prover node.
     AztecJobRow {
         id: Text<JobId>,

@@ -92,6 +92,32 @@ statements! {
         progresses: Vec<Option<f32>>,
         lease: Duration,
     } -> Held;
+    SecondCandidates<'a> = "second_candidates.sql" {
+        tenants: Vec<&'a Tenant>,
+        epochs: Vec<u64>,
+        most: i64,
+    } -> SecondRow;
+    SecondClaim<'a> = "second_claim.sql" {
+        jobs: &'a [i64],
+        agents: Vec<&'a AgentId>,
+        lease_epochs: Vec<LeaseEpoch>,
+        lease: Duration,
+        hard_limit_seconds: i32,
+    } -> GrantedRow;
+    SecondBeat<'a> = "second_beat.sql" {
+        tenants: Vec<&'a Tenant>,
+        jobs: Vec<&'a JobId>,
+        agents: Vec<&'a AgentId>,
+        lease_epochs: Vec<LeaseEpoch>,
+        states: Vec<JobState>,
+        lease: Duration,
+    } -> Held;
+    SecondEnd<'a> = "second_end.sql" {
+        tenant: &'a Tenant,
+        job: &'a JobId,
+        agent: &'a AgentId,
+        lease_epoch: LeaseEpoch,
+    } -> ();
     CompleteMany<'a> = "complete_many.sql" {
         tenants: Vec<&'a Tenant>,
         jobs: Vec<&'a JobId>,
