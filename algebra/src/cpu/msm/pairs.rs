@@ -140,7 +140,7 @@ mod tests {
                 let pairs: Vec<[u32; 2]> = (0..n)
                     .map(|k| {
                         let signs = (first + k) % 4;
-                        [2 * k | SIGN * (signs % 2), 2 * k + 1 | SIGN * (signs / 2)]
+                        [(2 * k) | (SIGN * (signs % 2)), (2 * k + 1) | (SIGN * (signs / 2))]
                     })
                     .collect();
                 let signed = |index: u32| {
@@ -168,7 +168,7 @@ mod tests {
                 for [a, b] in [[18, 18], [18, 20], [20, 18], [18, 21], [21, 18]] {
                     for signs in 0..4 {
                         let mut pairs: Vec<[u32; 2]> = (0..n).map(|k| [2 * k, 2 * k + 1]).collect();
-                        pairs[at as usize] = [a | SIGN * (signs % 2), b | SIGN * (signs / 2)];
+                        pairs[at as usize] = [a | (SIGN * (signs % 2)), b | (SIGN * (signs / 2))];
                         for scalar in Scalar::available() {
                             let sums = added(scalar, &points, &pairs);
                             assert_eq!(sums, None, "{scalar:?}, {n} pairs, {at}: {a} and {b}");

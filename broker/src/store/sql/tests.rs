@@ -170,6 +170,7 @@ fn every_name_in_a_statement_is_one_of_an_enum() {
             "/",
             "{}",
             "1 day",
+            "1 minute",
             "_sqlx_migrations",
             "artifact_body",
             "aztec.%",
