@@ -63,7 +63,7 @@ pub enum ProveError {
     Identity,
     /// Nobody wanted the proof any more while it was made.
     ///
-    /// Do: Nothing. Prove again if the proof is wanted after all.
+    /// Do: Nothing. Prove again if the proof is needed after all.
     #[error("{code}: stopped before the proof was finished, since nobody wants it any more", code = self.code())]
     Stopped,
 }
@@ -274,7 +274,7 @@ pub fn prove<D: Device>(
     prove_with(device, key, bases, kind, witness, blinding, &mut Silent)
 }
 
-/// As [`prove`], while the proof is wanted: `goes_on` is asked after each of the rounds but the last.
+/// As [`prove`], while the proof is needed: `goes_on` is asked after each of the rounds but the last.
 ///
 /// # Errors
 /// As [`prove`], and [`ProveError::Stopped`] once `goes_on` returns false.

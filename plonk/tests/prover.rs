@@ -230,7 +230,7 @@ fn a_verifying_key_survives_its_encoding_and_no_shorter_one() {
     assert!(VerifyingKey::from_bytes(&bytes[1..]).is_err());
 }
 
-/// Goal: a proof that nobody wants any more ends after the round that it is in, and one that is wanted to its end is the
+/// Goal: a proof that nobody wants any more ends after the round that it is in, and one that is needed to its end is the
 /// same as any other.
 #[test]
 fn a_proof_ends_after_the_round_in_which_nobody_wants_it_any_more() {

@@ -435,9 +435,8 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     assert!(lines.contains("a JSON-RPC server, but not a Rollmill node"), "{lines}");
 
     // Another member that is away, and something that is no validator.
-    for (url, code_of) in
-        [("http://127.0.0.1:1", "VAC-003"), (deployment.anvil.url.as_str(), "VAC-004")]
-    {
+    let away = [("http://127.0.0.1:1", "VAC-003"), (deployment.anvil.url.as_str(), "VAC-004")];
+    for (url, code_of) in away {
         let peers = format!("0x{}={url}", "ab".repeat(20));
         let (code, lines) = check(&["--committee-peers", &peers]);
         assert_eq!(code, Some(1), "{lines}");
@@ -445,9 +444,8 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     }
 
     // A contract that answers with nothing, and one that reverts.
-    let sender =
-        rollmill_sequencer_testing::sender(&deployment.client, &deployment.path("other.json"))
-            .await;
+    let other = deployment.path("other.json");
+    let sender = rollmill_sequencer_testing::sender(&deployment.client, &other).await;
     let reverts = [0x62, 0x5f, 0x5f, 0xfd, 0x5f, 0x52, 0x60, 0x03, 0x60, 0x1d, 0xf3];
     let reverts = rollmill_l1::deploy(&sender, "reverts", reverts.into()).await.unwrap().address;
     let empty = [0x60, 0x01, 0x5f, 0xf3];
