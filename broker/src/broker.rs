@@ -149,7 +149,7 @@ impl Shared {
     /// As [`Self::bearer`], by the hash of the token.
     pub(crate) fn bearer_of(&self, hash: Option<[u8; 32]>) -> Result<Arc<Bearer>, BrokerError> {
         if !self.closed.load(Ordering::Relaxed) {
-            // On loopback, and by the settings, or `serve` would have refused to start.
+            // `serve` starts without a token only on loopback, and only where the settings allow it.
             return Ok(Arc::new(Bearer::operator(LOOPBACK)));
         }
         let hash = hash.ok_or(BrokerError::Unauthorized)?;

@@ -158,7 +158,7 @@ async fn heartbeats_progress_and_returns_are_judged_one_by_one() {
     broker.stop().await;
 }
 
-/// Goal: an agent hears of a cancellation within a second where one is to be expected, and is not asked to beat every
+/// Goal: an agent hears of a cancellation within a second where one is likely, and is not asked to beat every
 /// second otherwise. What it hears names the jobs that were cancelled and those of an epoch that was closed.
 #[tokio::test]
 async fn heartbeats_name_what_was_cancelled_or_closed_and_come_every_second_while_more_may_follow()
