@@ -76,8 +76,9 @@ upgrade: build ## Run two deployments on one broker, and let a vote move the net
 rules: setup ## Check the configuration of Prometheus and test the alert rules
 	@deploy/rules.sh
 
-live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 20 min
-	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet
+live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 25 min
+	@cargo build --locked --quiet -p rollmill-agent-testing --example card
+	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet --card $(TARGET)/debug/examples/card
 
 operate: build ## Execute the commands of docs/operate.md on three folders of this machine; some minutes
 	@python3 deploy/operate.py --programs $(TARGET)/debug $(ARGS)
