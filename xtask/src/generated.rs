@@ -175,6 +175,11 @@ const ROWS: &[Row] = &[
         writer: Writer::Gen,
         compared_by: GEN_CHECK,
     },
+    Row {
+        files: &["docs/book/capacity.md"],
+        writer: Writer::Test("capacity", "program", Some("the_page_shows")),
+        compared_by: "`the_page_shows_what_the_program_prints` (its table, roughly)",
+    },
 ];
 
 impl Writer {
