@@ -146,11 +146,7 @@ struct Toolkit {
 impl Toolkit {
     /// Finds the compiler in the cache directory, or installs it there.
     fn find() -> anyhow::Result<Self> {
-        let cache = match std::env::var_os("ROLLMILL_CACHE") {
-            Some(folder) => PathBuf::from(folder),
-            None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
-                .join(".cache/rollmill"),
-        };
+        let cache = rollmill_cache::dir().context("set HOME, or ROLLMILL_CACHE")?;
         let environment = cache.join("nvcc");
         if !environment.join("bin/pip").is_file() {
             println!("gen: making a Python environment in {}", environment.display());

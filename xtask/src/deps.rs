@@ -25,6 +25,7 @@ const TESTING: &str = "-testing";
 /// `plonk` through `node` gives it no right to call `plonk` itself.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("errors", &[]),
+    ("cache", &[]),
     ("algebra", &["errors"]),
     ("kernels", &["errors", "algebra"]),
     ("plonk", &["errors", "algebra"]),
@@ -33,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plonk-testing", &["algebra", "plonk"]),
     ("protocol", &["errors", "algebra"]),
     ("protocol-testing", &["protocol"]),
-    ("circuits", &["errors", "algebra", "plonk", "protocol"]),
+    ("circuits", &["errors", "cache", "algebra", "plonk", "protocol"]),
     ("blob", &["errors", "algebra"]),
     ("net", &["errors"]),
     ("net-testing", &["net"]),
@@ -48,7 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("broker-rules", &["broker-client", "broker-schedule"]),
     ("broker-model", &["broker-client", "broker-rules"]),
     ("broker", &["errors", "net", "broker-client", "broker-rules", "broker-schedule", "service"]),
-    ("broker-testing", &["broker", "broker-client", "service"]),
+    ("broker-testing", &["broker", "broker-client", "cache", "service"]),
     (
         "agent",
         &[
@@ -128,7 +129,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pxe",
         ],
     ),
-    ("xtask", &["algebra", "plonk", "protocol", "circuits"]),
+    ("xtask", &["cache", "algebra", "plonk", "protocol", "circuits"]),
 ];
 
 /// Dependencies that only tests need, each with its reason.
