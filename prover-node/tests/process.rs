@@ -109,6 +109,7 @@ async fn broker() -> (String, Arc<Mutex<Vec<String>>>) {
     let answer = move |uri: Uri| {
         seen.lock().push(uri.path().to_owned());
         let answer = match uri.path() {
+            "/v1/status" => json!({ "queue": [], "agents": [], "dead_letters": 0 }),
             "/v1/jobs/cancel" => json!({ "count": 0 }),
             _ => json!({ "held": true, "fence": 1, "holder": null, "expires_in_ms": 30_000 }),
         };
