@@ -12,7 +12,7 @@ use crate::background::{Task, within};
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::matching::WaitingAgent;
-use crate::store::{Running, Second, Tenant};
+use crate::store::{Running, Second, SecondsGiven, Tenant};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -74,8 +74,8 @@ async fn give(shared: &Shared, rejected: &mut Rejected) -> Result<(), BrokerErro
             lease_epoch: running.lease_epoch,
         })
         .collect();
-    let granted = shared.store.second_claim(&chosen).await?;
-    for (running, agent) in &pairs {
+    let SecondsGiven { granted, tried } = shared.store.second_claim(&chosen, most).await?;
+    for (running, agent) in pairs.iter().take(tried) {
         if !granted.iter().any(|granted| granted.seq == running.seq) {
             rejected.insert((running.seq, agent.id.clone()));
         }

@@ -57,7 +57,7 @@ pub use outcomes::Completed;
 pub(crate) use overview::{EpochJobs, SeenAgent, SeenAgents};
 pub use retention::{Kept, Retention, Retired};
 pub use rollmill_broker_client::Role;
-pub use seconds::{Running, Second};
+pub use seconds::{Running, Second, SecondsGiven};
 pub use tokens::secret;
 pub use view::Listed;
 

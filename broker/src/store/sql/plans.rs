@@ -54,6 +54,7 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("release_many.sql", &["job_tenant_id_key", "job_pkey", "attempt_job"]),
     ("beat_many.sql", &["job_tenant_id_key", "job_pkey"]),
     ("second_candidates.sql", &["attempt_job"]),
+    ("second_free.sql", &["job_pkey"]),
     ("second_claim.sql", &["job_pkey", "agent_pkey"]),
     ("second_beat.sql", &["job_tenant_id_key"]),
     ("second_end.sql", &["job_tenant_id_key"]),

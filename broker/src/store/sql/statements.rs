@@ -97,6 +97,8 @@ statements! {
         epochs: Vec<u64>,
         most: i64,
     } -> SecondRow;
+    SecondLock = "second_lock.sql" {} -> ();
+    SecondFree = "second_free.sql" { states: Vec<JobState> } -> Count;
     SecondClaim<'a> = "second_claim.sql" {
         jobs: &'a [i64],
         agents: Vec<&'a AgentId>,
