@@ -60,6 +60,7 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("second_end.sql", &["job_tenant_id_key"]),
     ("agent_seen_many.sql", &["agent_pkey"]),
     ("artifact_whole.sql", &["artifact_pkey"]),
+    ("scrub_next.sql", &["artifact_pkey"]),
     ("artifact_newest.sql", &["artifact_pkey"]),
     ("artifact_put_many.sql", &["epoch_pkey", "job_wanted"]),
     ("artifact_put.sql", &["epoch_pkey"]),
@@ -141,6 +142,7 @@ const RUNS: &[(&str, &[&str], u64)] = &[
     ("audit_list.sql", &["'default'", "9000000000", "100"], 100),
     ("audit_forget.sql", &["86400", "100"], 500),
     ("kept_bytes.sql", &[], 1_500),
+    ("scrub_next.sql", &["'default'", "sha256('r')", "-1", "256"], 2_500),
     (
         "session_open.sql",
         &["'default'", "'agent-1'", "'s'", "'i'", "45000", "'released'", "true"],

@@ -330,6 +330,22 @@ statements! {
         epoch: u64,
     } -> Address;
 
+    // The scrubber.
+    ScrubPlace = "scrub_place.sql" {} -> ScrubPlaceRow;
+    ScrubNext<'a> = "scrub_next.sql" {
+        tenant: &'a Tenant,
+        digest: &'a [u8],
+        epoch: i64,
+        most: i64,
+    } -> ScrubNextRow;
+    ScrubMove<'a> = "scrub_move.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+        pause: Duration,
+    } -> ();
+    ScrubAgain = "scrub_again.sql" { pass: Duration } -> ();
+    ScrubWait = "scrub_wait.sql" {} -> ScrubWaitRow;
 
     // Epochs and how long things are kept.
     EpochStateOf<'a> = "epoch_state.sql" { tenant: &'a Tenant, number: u64 } -> EpochRow;
