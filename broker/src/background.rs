@@ -70,7 +70,10 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
         shared.dispatcher.end();
     });
     spawn(&mut tasks, shared, |shared| async move { sweep(&shared).await });
-    spawn(&mut tasks, shared, |shared| async move { seconds::keep(&shared).await });
+    // The setting is that of the process: without second leases nothing has to wake up for them.
+    if shared.second_leases_max_percent > 0 {
+        spawn(&mut tasks, shared, |shared| async move { seconds::keep(&shared).await });
+    }
     spawn(&mut tasks, shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_drains(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_queue(&shared).await });
