@@ -78,16 +78,16 @@ pub(crate) struct Foretold {
 impl Op {
     /// Draws one that has a chance to do something.
     pub(crate) fn draw(rng: &mut ChaCha8Rng, world: &World) -> Self {
+        if rng.gen_bool(0.3)
+            && let Some(op) = second::draw(rng, world)
+        {
+            return op;
+        }
         let job = rng.gen_range(0..JOBS);
         let Some(row) = &world.rows[job] else {
             // Its input may have gone with its epoch.
             return if rng.gen_bool(0.5) { Self::Upload { job } } else { Self::enqueue(rng, job) };
         };
-        if rng.gen_bool(0.3)
-            && let Some(op) = second::draw(rng, world, job, row)
-        {
-            return op;
-        }
         let name = agent(AGENTS.choose(rng).unwrap());
         let (agent, lease_epoch) = lease(rng, row, &name);
         let wrong = rng.gen_bool(0.4).then_some(&agent);

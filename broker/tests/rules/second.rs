@@ -9,11 +9,11 @@ use rollmill_broker_rules::{Answer, Attempt, Event, SecondEvent, decide, second_
 
 use super::Lab;
 use super::op::{Foretold, Op, Reply, one};
-use super::world::{AGENTS, JOBS, JobRow, Observed, World, result};
+use super::world::{AGENTS, JOBS, Observed, World, result};
 use crate::support::{agent, digest};
 
 /// Agents that may work on second leases at a time: fewer than jobs, so that the bound is met.
-pub(crate) const SECONDS_MAX: usize = 2;
+pub(crate) const SECONDS_MAX: usize = 1;
 
 /// What happened to second leases.
 #[derive(Debug, Default)]
@@ -40,31 +40,41 @@ impl Tally {
     }
 }
 
-/// Draws what concerns a second lease of this job; [`None`] where there can be none.
-pub(super) fn draw(rng: &mut ChaCha8Rng, world: &World, job: usize, row: &JobRow) -> Option<Op> {
+/// Draws what concerns the second lease of a job that has one, or of one that can get one; [`None`] where there is none.
+pub(super) fn draw(rng: &mut ChaCha8Rng, world: &World) -> Option<Op> {
+    let has_second = rng.gen_bool(0.5);
+    let is_meant = |job: &usize| {
+        let is_leased = world.rows[*job].as_ref().is_some_and(|row| row.lease.is_some());
+        match has_second {
+            true => world.seconds[*job].is_some(),
+            false => world.seconds[*job].is_none() && is_leased,
+        }
+    };
+    let jobs: Vec<usize> = (0..JOBS).filter(is_meant).collect();
+    let job = *jobs.choose(rng)?;
+    let row = world.rows[job].as_ref()?;
     let name = agent(AGENTS.choose(rng)?);
     let Some(second) = &world.seconds[job] else {
-        row.lease.as_ref()?;
         let lease_epoch = LeaseEpoch(row.lease_epoch.0 - u64::from(rng.gen_bool(0.1)));
         return Some(Op::Second { job, agent: name, lease_epoch });
     };
     let (agent, lease_epoch) = (second.agent.clone(), second.lease_epoch);
     let wrong = rng.gen_bool(0.2);
-    let complete = |agent: AgentId, lease_epoch, in_lane| {
+    let complete = |agent: AgentId, lease_epoch: LeaseEpoch, in_lane: bool| {
         let result = digest(&result(job, wrong.then_some(&agent)));
         Op::Complete { job, agent, lease_epoch, result, in_lane }
     };
-    Some(match rng.gen_range(0..12) {
+    Some(match rng.gen_range(0..14) {
         0..3 => Op::Heartbeat { job, agent, lease_epoch, in_lane: true },
         // A lane leaves it to the judgement that comes after.
-        3..6 => complete(agent, lease_epoch, rng.gen_bool(0.2)),
-        6..8 => match &row.lease {
+        3..7 => complete(agent, lease_epoch, rng.gen_bool(0.2)),
+        7..9 => match &row.lease {
             Some(lease) => complete(lease.holder.clone(), row.lease_epoch, rng.gen_bool(0.5)),
             None => complete(agent, lease_epoch, false),
         },
-        8 => Op::EndSecond { job, agent, lease_epoch },
-        9 => Op::Second { job, agent: name, lease_epoch: row.lease_epoch },
-        10 => Op::Fail { job, agent, lease_epoch, class: FailureClass::Transient },
+        9..11 => Op::EndSecond { job, agent, lease_epoch },
+        11 => Op::Second { job, agent: name, lease_epoch: row.lease_epoch },
+        12 => Op::Fail { job, agent, lease_epoch, class: FailureClass::Transient },
         _ => Op::Cancel { job },
     })
 }
