@@ -9,7 +9,7 @@ use rollmill_shaders::{AdapterChoice, LimbForm, OpenError, Options, Place, WgpuD
 use ark_ec::AffineRepr;
 
 fn device() -> WgpuDevice {
-    common::open(&common::options(LimbForm::U64))
+    common::open(&common::any_form())
 }
 
 #[test]
@@ -45,6 +45,33 @@ fn a_machine_without_adapters_gets_a_plain_error() {
     assert!(output.status.success() && text.contains("rejected as it should be"), "{text}");
 }
 
+/// Goal: a run that is meant for a GPU cannot pass without it. Method: one test again, in a child that asks for an
+/// adapter that is missing, or for a GPU on the software adapter.
+#[test]
+fn a_run_that_is_meant_for_a_gpu_fails_without_one() {
+    let run = |adapter: &str, required: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory_is_released_when_buffers_are_dropped", "--nocapture"])
+            .env("ROLLMILL_ADAPTER", adapter)
+            .env("REQUIRE_GPU", required)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (passed, text) = run("no such card", "0");
+    assert!(!passed && text.contains("SHD-002"), "{text}");
+    let (passed, text) = run("software", "1");
+    // A machine may have no software adapter when its tests run on a GPU.
+    assert!(!passed && (text.contains("REQUIRE_GPU=1, but") || text.contains("SHD-00")), "{text}");
+    if std::env::var_os("ROLLMILL_ADAPTER").is_none() {
+        assert!(
+            run("software", "0").0,
+            "the software adapter is no failure where no GPU is required"
+        );
+    }
+}
+
 #[test]
 fn a_chunk_that_is_no_power_of_two_is_rejected() {
     for elements in [0, 100, 300, 128] {
@@ -57,7 +84,7 @@ fn a_chunk_that_is_no_power_of_two_is_rejected() {
 #[test]
 fn more_memory_than_allowed_is_rejected_with_the_number_and_the_device_goes_on() {
     let limit = 1 << 16;
-    let options = Options { memory_bytes_max: Some(limit), ..common::options(LimbForm::U64) };
+    let options = Options { memory_bytes_max: Some(limit), ..common::any_form() };
     let device = common::open(&options);
     let large = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); 1 << 12]).unwrap());
     let error = device.to_lagrange(&[&large]).unwrap_err();
@@ -130,7 +157,8 @@ fn a_lost_device_says_so_in_every_operation() {
 
 #[test]
 fn the_name_and_the_report_say_what_runs_where() {
-    for (form, limbs) in [(LimbForm::U64, "u64 limbs"), (LimbForm::U32, "u32 limbs")] {
+    for form in common::forms() {
+        let limbs = if form == LimbForm::U64 { "u64 limbs" } else { "u32 limbs" };
         let device = common::open(&common::options(form));
         assert_eq!(device.limbs(), form);
         let name = device.name();
