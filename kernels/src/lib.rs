@@ -19,7 +19,6 @@ mod order;
 mod program;
 mod rates;
 mod rows;
-mod schedule;
 #[cfg(test)]
 mod twins;
 mod vector;

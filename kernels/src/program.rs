@@ -8,10 +8,9 @@ use ark_ff::AdditiveGroup;
 use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::RowKernel;
+use rollmill_algebra::graph::schedule::{Step, schedule};
 use rollmill_algebra::graph::{self, Cell, Graph, Node, slots};
 use sha2::{Digest, Sha256};
-
-use crate::schedule::{Step, schedule};
 
 /// Largest column number and rotation that fit in an operand.
 const COLUMNS_MAX: u32 = 1 << 16;
