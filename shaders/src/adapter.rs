@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use pollster::block_on;
 
 use crate::error::OpenError;
+use crate::pace::Clock;
 
 /// How numbers are cut into limbs inside shaders. In memory they are eight words in either form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub struct Options {
     pub chunk_elements: Option<usize>,
     /// Threads of the host part; 0 means one for each core.
     pub host_threads: usize,
+    /// What dispatches are timed with; `None` is the clock of the system.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Options {
@@ -87,6 +91,7 @@ impl Options {
             memory_bytes_max: None,
             chunk_elements: None,
             host_threads: 0,
+            clock: None,
         }
     }
 }

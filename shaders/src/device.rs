@@ -67,6 +67,12 @@ impl WgpuDevice {
         self.gpu.used_bytes()
     }
 
+    /// The entry points of the kernels that ran so far, and how many workgroups a dispatch of each has at most. The
+    /// number follows from the time that its dispatches take.
+    pub fn dispatch_groups(&self) -> Vec<(&'static str, u32)> {
+        self.gpu.dispatch_groups()
+    }
+
     /// Each operation of the device traits and where it runs. Arrays are copied when an operation
     /// needs them on the other side.
     pub fn report(&self) -> [(&'static str, Place); 9] {

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 
 use ark_ff::{BigInt, PrimeField};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pollster::block_on;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
@@ -17,6 +17,7 @@ use rollmill_algebra::device::DeviceError;
 use crate::adapter::{Adapter, LimbForm, Opened, Options, one_line, open};
 use crate::error::OpenError;
 use crate::kernel::{Kernel, Pipeline, compile};
+use crate::pace::{Clock, SystemClock};
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT_BYTES: u64 = 32;
@@ -49,8 +50,11 @@ pub(crate) struct Gpu {
     pub(crate) chunk_log: u32,
     /// Longest buffer in bytes.
     pub(crate) binding_bytes_max: u64,
-    /// Most workgroups in one direction of a dispatch.
+    /// Most workgroups of a dispatch.
     groups_max: u32,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Held alone while a dispatch is timed, so that the time is its own.
+    pub(crate) submissions: RwLock<()>,
     checks: bool,
     memory_bytes_max: u64,
     used_bytes: Arc<AtomicU64>,
@@ -117,6 +121,8 @@ impl Gpu {
             chunk_log,
             binding_bytes_max: largest,
             groups_max: limits.max_compute_workgroups_per_dimension,
+            clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new())),
+            submissions: RwLock::new(()),
             checks: options.checks,
             memory_bytes_max: options.memory_bytes_max.unwrap_or(u64::MAX),
             used_bytes: Arc::default(),
@@ -261,17 +267,20 @@ impl Gpu {
     }
 
     pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<&Pipeline, DeviceError> {
-        let made = self.pipelines[kernel as usize]
-            .get_or_init(|| compile(&self.device, kernel, self.limbs, self.checks));
+        let made = self.pipelines[kernel as usize].get_or_init(|| {
+            compile(&self.device, kernel, self.limbs, self.checks, self.groups_max)
+        });
         made.as_ref().map_err(|reason| self.failed(reason.clone()))
     }
 
-    /// The dispatch of at least `groups` workgroups, in several rows if needed.
-    pub(crate) fn grid(&self, groups: u32) -> (u32, u32) {
-        if groups <= self.groups_max {
-            return (groups, 1);
-        }
-        (self.groups_max, groups.div_ceil(self.groups_max))
+    /// The entry points of the kernels that ran, and how many workgroups a dispatch of each may have.
+    pub(crate) fn dispatch_groups(&self) -> Vec<(&'static str, u32)> {
+        let compiled = Kernel::ALL.iter().zip(&self.pipelines);
+        let of = |(kernel, cell): (&Kernel, &OnceLock<Result<Pipeline, String>>)| {
+            let made = cell.get()?.as_ref().ok()?;
+            Some((kernel.spec().params.entry, made.pace.most()))
+        };
+        compiled.filter_map(of).collect()
     }
 
     /// The first bytes of each region, after all work queued before.

@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 use pollster::block_on;
 
 use crate::adapter::{LimbForm, one_line};
+use crate::pace::Pace;
 use crate::params::{self, Declared, PARAMS_BYTES, Params};
 use crate::source::assemble;
 
@@ -95,14 +96,17 @@ fn spec<P: Params>(
 pub(crate) struct Pipeline {
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
+    pub(crate) pace: Pace,
 }
 
-/// Compiles a kernel; the error is the compiler's, on one line.
+/// Compiles a kernel for an adapter that takes up to `groups_max` workgroups in a dispatch; the error is the
+/// compiler's, on one line.
 pub(crate) fn compile(
     device: &wgpu::Device,
     kernel: Kernel,
     form: LimbForm,
     checks: bool,
+    groups_max: u32,
 ) -> Result<Pipeline, String> {
     let spec = kernel.spec();
     let entry_point = spec.params.entry;
@@ -156,7 +160,7 @@ pub(crate) fn compile(
         cache: None,
     });
     match block_on(scope.pop()) {
-        None => Ok(Pipeline { pipeline, layout }),
+        None => Ok(Pipeline { pipeline, layout, pace: Pace::new(groups_max) }),
         Some(error) => Err(format!(
             "kernel {} does not compile: {}",
             entry_point,

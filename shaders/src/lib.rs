@@ -4,6 +4,8 @@
 //! kernels on host threads; [`WgpuDevice::report`] lists where each operation runs. There is no
 //! fallback: an operation that the adapter does not support is an error.
 //!
+//! Launches are cut into dispatches of bounded time, so that no driver takes a slow adapter for one that hangs.
+//!
 //! The same sources serve adapters with and without 64-bit integers ([`LimbForm`]): only the product
 //! of two words differs. Values are in arkworks' in-memory form on both sides, so that uploads and
 //! downloads are copies.
@@ -16,6 +18,7 @@ mod gpu;
 mod kernel;
 mod msm;
 mod ntt;
+mod pace;
 mod params;
 mod record;
 mod source;
@@ -26,3 +29,4 @@ pub use crate::buffer::WgpuBuffer;
 pub use crate::device::{Field, Place, WgpuDevice};
 pub use crate::error::OpenError;
 pub use crate::msm::WgpuBases;
+pub use crate::pace::Clock;

@@ -7,7 +7,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::device::{Memory, Msm, Vector};
 use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, conformance};
-use rollmill_shaders::{LimbForm, Options};
+use rollmill_shaders::{Clock, Field, LimbForm, Options};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ark_ff::UniformRand;
 
@@ -28,6 +32,66 @@ fn u32_limbs_obey_every_law() {
 fn arrays_in_many_buffers_obey_every_law_under_checks() {
     let options = Options { chunk_elements: Some(1024), checks: true, ..common::any_form() };
     conformance::run_all(&common::open(&options), 3);
+}
+
+/// A clock on which timed dispatches take the times of a list by turns.
+#[derive(Debug)]
+struct Turns {
+    milliseconds: &'static [u64],
+    calls: AtomicU64,
+    now: AtomicU64,
+}
+
+impl Turns {
+    fn new(milliseconds: &'static [u64]) -> Arc<Self> {
+        Arc::new(Self { milliseconds, calls: AtomicU64::new(0), now: AtomicU64::new(0) })
+    }
+}
+
+impl Clock for Turns {
+    /// It is asked before a dispatch and after it.
+    fn now(&self) -> Duration {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) as usize;
+        if call % 2 == 1 {
+            let took = self.milliseconds[call / 2 % self.milliseconds.len()];
+            self.now.fetch_add(took, Ordering::Relaxed);
+        }
+        Duration::from_millis(self.now.load(Ordering::Relaxed))
+    }
+}
+
+/// Goal: a launch that is cut into dispatches computes what it computes in one. Method: a clock on which dispatches are
+/// slow twice and fast twice, so that every kernel's are halved and doubled during the laws.
+#[test]
+fn launches_cut_into_dispatches_obey_every_law() {
+    let clock = Turns::new(&[1000, 1000, 0, 50, 0]);
+    let device = common::open(&Options { clock: Some(clock), ..common::any_form() });
+    conformance::run_all(&device, 4);
+    let groups = device.dispatch_groups();
+    let cut = groups.iter().filter(|(_, groups)| *groups < 128).count();
+    assert!(cut >= 3, "several kernels have short dispatches: {groups:?}");
+}
+
+/// Goal: the length of dispatches follows the measured time and no number of points. Method: the same launches on a
+/// clock on which each takes a second, and on one on which each takes no time.
+#[test]
+fn slow_dispatches_become_shorter_and_fast_ones_longer() {
+    let n = 64 * 300;
+    let values: Vec<[u64; 4]> = (0..n).map(|i| Fr::from(i as u64 + 2).0.0).collect();
+    let expected: Vec<[u64; 4]> =
+        (0..n).map(|i| (Fr::from(i as u64 + 2) * Fr::from(i as u64 + 2)).0.0).collect();
+    const SLOW: &[u64] = &[1000];
+    const USUAL: &[u64] = &[50];
+    const FAST: &[u64] = &[0];
+    for (milliseconds, groups) in [(SLOW, 1), (USUAL, 256), (FAST, 512)] {
+        let clock = Turns::new(milliseconds);
+        let device = common::open(&Options { clock: Some(clock), ..common::any_form() });
+        for _ in 0..10 {
+            let got = device.field_products(Field::Fr, &values, &values, 1).unwrap();
+            assert!(got == expected, "{milliseconds:?} ms");
+        }
+        assert_eq!(device.dispatch_groups(), [("product", groups)], "{milliseconds:?} ms");
+    }
 }
 
 /// Goal: windows of so many buckets that their running sums take two steps on the adapter, which the
