@@ -13,6 +13,7 @@ use crate::result::{self, Ceilings, Entry};
 use crate::subject::{self, Subject};
 use crate::{BenchError, Plan, machine};
 use rollmill_agent::nvml::{Card, Reading, THROTTLE_REASONS};
+use rollmill_shaders::Rows;
 
 /// The card updates its energy counter about ten times per second, so shorter runs have no power figure.
 const SECONDS_FOR_POWER: f64 = 0.5;
@@ -298,6 +299,9 @@ fn ceilings<D: Subject>(device: &D) -> Result<Ceilings, BenchError> {
     })?;
     let bytes_per_second = 16.0 * from.len() as f64 / seconds;
     let adapter = device.wgpu().map(subject::adapter_products).transpose()?;
+    // Row kernels on an adapter have its products; the interpreter of their programs is slower than these.
+    let rows_there = device.wgpu().is_some_and(|device| device.row_kernels() != Rows::Host);
+    let products_per_second = adapter.filter(|_| rows_there).unwrap_or(products_per_second);
     Ok(Ceilings {
         products_per_second,
         bytes_per_second,

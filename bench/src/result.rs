@@ -77,12 +77,12 @@ pub struct Card {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ceilings {
-    /// Products in Fr per second, independent of each other, over all threads; of a hybrid device the
-    /// host's, where row kernels run.
+    /// Products in Fr per second, independent of each other, over all threads; of a graphics adapter
+    /// those where its row kernels run.
     pub products_per_second: f64,
     /// Bytes per second, read and written together, when memory is copied: a card's, else the host's.
     pub bytes_per_second: f64,
-    /// The same products on the adapter of a hybrid device, where the other operations run.
+    /// The same products on a graphics adapter, where the other operations run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter_products_per_second: Option<f64>,
     /// Multiply-adds of 32 by 32 to 64 bits per second that a card issues.

@@ -60,6 +60,18 @@ impl std::fmt::Display for AdapterChoice {
     }
 }
 
+/// Where and how row kernels run, such as that of the quotient. The results are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// On host threads. Every column that they read is copied from the adapter.
+    Host,
+    /// On the adapter, by a kernel that interprets their programs.
+    Interpreted,
+    /// On the adapter, by kernels that are written for each program. A program is compiled when it first runs, which
+    /// may take minutes.
+    Generated,
+}
+
 /// How to open a device.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -75,6 +87,7 @@ pub struct Options {
     /// Longest buffer in field elements, a power of two; `None` uses the adapter's limit. Longer arrays
     /// use several buffers.
     pub chunk_elements: Option<usize>,
+    pub rows: Rows,
     /// Threads of the host part; 0 means one for each core.
     pub host_threads: usize,
     /// What dispatches are timed with; `None` is the clock of the system.
@@ -82,7 +95,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The best form of limbs, no checks, all the memory that the driver grants.
+    /// The best form of limbs, no checks, all the memory that the driver grants, row kernels by the interpreter.
     pub fn new(adapter: AdapterChoice) -> Self {
         Self {
             adapter,
@@ -90,6 +103,7 @@ impl Options {
             checks: false,
             memory_bytes_max: None,
             chunk_elements: None,
+            rows: Rows::Interpreted,
             host_threads: 0,
             clock: None,
         }

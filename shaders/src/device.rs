@@ -1,15 +1,16 @@
 //! The device: which operation runs where.
 
-use rollmill_algebra::device::{DeviceError, Memory};
+use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, check_start};
 use rollmill_algebra::{CpuDevice, Fr};
 
-use crate::adapter::{Adapter, LimbForm, Options};
+use crate::adapter::{Adapter, LimbForm, Options, Rows};
 use crate::buffer::WgpuBuffer;
 use crate::error::OpenError;
 use crate::gpu::{ELEMENT_BYTES, FEWER_RESULTS, Gpu, limbs_of};
 use crate::kernel::Kernel;
 use crate::ntt::Tables;
 use crate::params::{self, Params};
+use crate::program::Programs;
 use crate::record::Record;
 
 /// Where an operation runs.
@@ -30,12 +31,14 @@ pub enum Field {
     Fq,
 }
 
-/// A graphics adapter for most operations and host threads for the rest.
+/// A graphics adapter, and host threads for row kernels where the options say so.
 #[derive(Debug)]
 pub struct WgpuDevice {
     pub(crate) gpu: Gpu,
     pub(crate) cpu: CpuDevice,
     pub(crate) tables: Tables,
+    pub(crate) rows: Rows,
+    pub(crate) programs: Programs,
 }
 
 impl WgpuDevice {
@@ -49,7 +52,8 @@ impl WgpuDevice {
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let gpu = Gpu::open(options)?;
         let cpu = CpuDevice::new(options.host_threads);
-        Ok(Self { gpu, cpu, tables: Tables::default() })
+        let (tables, programs) = (Tables::default(), Programs::default());
+        Ok(Self { gpu, cpu, tables, rows: options.rows, programs })
     }
 
     /// The adapter.
@@ -59,12 +63,23 @@ impl WgpuDevice {
 
     /// The form of limbs in the shaders.
     pub fn limbs(&self) -> LimbForm {
-        self.gpu.limbs
+        self.gpu.limbs()
+    }
+
+    /// Where and how row kernels run.
+    pub fn row_kernels(&self) -> Rows {
+        self.rows
     }
 
     /// Bytes of the adapter's memory that are allocated now.
     pub fn used_bytes(&self) -> u64 {
         self.gpu.used_bytes()
+    }
+
+    /// Field elements of the arrays that were copied from the adapter so far. A proof copies none, unless row kernels
+    /// run on the host.
+    pub fn downloaded_elements(&self) -> u64 {
+        self.gpu.downloaded_elements()
     }
 
     /// The entry points of the kernels that ran so far, and how many workgroups a dispatch of each has at most. The
@@ -77,6 +92,7 @@ impl WgpuDevice {
     /// needs them on the other side.
     pub fn report(&self) -> [(&'static str, Place); 9] {
         use Place::{Adapter, Host};
+        let rows = if self.rows == Rows::Host { Host } else { Adapter };
         [
             ("commit", Adapter),
             ("transforms", Adapter),
@@ -86,7 +102,7 @@ impl WgpuDevice {
             ("evaluate", Adapter),
             ("divide_by_linear", Adapter),
             ("linear_combination", Adapter),
-            ("rows", Host),
+            ("rows", rows),
         ]
     }
 
@@ -175,12 +191,11 @@ impl Memory for WgpuDevice {
     type Buffer = WgpuBuffer;
 
     fn name(&self) -> String {
-        format!(
-            "hybrid(wgpu({}, {})+{})",
-            self.gpu.adapter.name,
-            self.gpu.limbs.name(),
-            self.cpu.name()
-        )
+        let adapter = format!("wgpu({}, {})", self.gpu.adapter.name, self.gpu.limbs().name());
+        match self.rows {
+            Rows::Host => format!("hybrid({adapter}+{})", self.cpu.name()),
+            Rows::Interpreted | Rows::Generated => adapter,
+        }
     }
 
     fn upload(&self, values: &[Fr]) -> Result<WgpuBuffer, DeviceError> {
@@ -196,6 +211,28 @@ impl Memory for WgpuDevice {
     fn download(&self, buffer: &WgpuBuffer) -> Result<Vec<Fr>, DeviceError> {
         self.gpu.check("download")?;
         self.cpu.download(buffer.host(&self.gpu, &self.cpu)?)
+    }
+
+    fn write(
+        &self,
+        buffer: &mut WgpuBuffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        self.gpu.check("write")?;
+        check_start(start, buffer.len())?;
+        match buffer.only_on_adapter() {
+            Some(array) => {
+                let written = array.written(&self.gpu, start, values)?;
+                *buffer = WgpuBuffer::on_device(written);
+            }
+            None => {
+                let mut all = buffer.host(&self.gpu, &self.cpu)?.clone();
+                self.cpu.write(&mut all, start, values)?;
+                *buffer = WgpuBuffer::on_host(all);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -16,8 +16,9 @@ use rollmill_algebra::device::DeviceError;
 
 use crate::adapter::{Adapter, LimbForm, Opened, Options, one_line, open};
 use crate::error::OpenError;
-use crate::kernel::{Kernel, Pipeline, compile};
+use crate::kernel::{Compiled, Compiler, Kernel, Pipeline};
 use crate::pace::{Clock, SystemClock};
+use crate::program::Program;
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT_BYTES: u64 = 32;
@@ -45,21 +46,20 @@ pub(crate) struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     pub(crate) adapter: Adapter,
-    pub(crate) limbs: LimbForm,
+    compiler: Compiler,
     /// Log of the longest buffer in field elements.
     pub(crate) chunk_log: u32,
     /// Longest buffer in bytes.
     pub(crate) binding_bytes_max: u64,
-    /// Most workgroups of a dispatch.
-    groups_max: u32,
     pub(crate) clock: Arc<dyn Clock>,
     /// Held alone while a dispatch is timed, so that the time is its own.
     pub(crate) submissions: RwLock<()>,
     checks: bool,
     memory_bytes_max: u64,
     used_bytes: Arc<AtomicU64>,
+    downloaded_elements: AtomicU64,
     faults: Arc<Mutex<Faults>>,
-    pipelines: Vec<OnceLock<Result<Pipeline, String>>>,
+    pipelines: Vec<OnceLock<Compiled<Pipeline>>>,
     /// Bound to bindings that a kernel does not read.
     fillers: OnceLock<[Arc<Region>; 2]>,
 }
@@ -113,19 +113,25 @@ impl Gpu {
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let allowed = (largest / ELEMENT_BYTES).ilog2().min(CHUNK_LOG_MAX);
         let chunk_log = options.chunk_elements.map_or(allowed, |n| n.ilog2().min(allowed));
+        let compiler = Compiler {
+            device: device.clone(),
+            form: limbs,
+            checks: options.checks,
+            groups_max: limits.max_compute_workgroups_per_dimension,
+        };
         Ok(Self {
             device,
             queue,
             adapter,
-            limbs,
+            compiler,
             chunk_log,
             binding_bytes_max: largest,
-            groups_max: limits.max_compute_workgroups_per_dimension,
             clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new())),
             submissions: RwLock::new(()),
             checks: options.checks,
             memory_bytes_max: options.memory_bytes_max.unwrap_or(u64::MAX),
             used_bytes: Arc::default(),
+            downloaded_elements: AtomicU64::new(0),
             faults,
             pipelines: Kernel::ALL.iter().map(|_| OnceLock::new()).collect(),
             fillers: OnceLock::new(),
@@ -143,6 +149,15 @@ impl Gpu {
     /// Bytes allocated now.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Field elements of the arrays that were copied to the host.
+    pub(crate) fn downloaded_elements(&self) -> u64 {
+        self.downloaded_elements.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_download(&self, elements: usize) {
+        self.downloaded_elements.fetch_add(elements as u64, Ordering::Relaxed);
     }
 
     /// Longest buffer in field elements.
@@ -266,21 +281,34 @@ impl Gpu {
         self.fillers.get().ok_or_else(|| self.failed("no fillers"))
     }
 
+    /// The form of limbs in the shaders.
+    pub(crate) fn limbs(&self) -> LimbForm {
+        self.compiler.form
+    }
+
+    /// Most workgroups of a dispatch.
+    pub(crate) fn groups_max(&self) -> u32 {
+        self.compiler.groups_max
+    }
+
     pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<&Pipeline, DeviceError> {
-        let made = self.pipelines[kernel as usize].get_or_init(|| {
-            compile(&self.device, kernel, self.limbs, self.checks, self.groups_max)
-        });
+        let made = self.pipelines[kernel as usize].get_or_init(|| self.compiler.kernel(kernel));
         made.as_ref().map_err(|reason| self.failed(reason.clone()))
+    }
+
+    /// The pieces of a row program.
+    pub(crate) fn pieces<'p>(&self, program: &'p Program) -> Result<&'p [Pipeline], DeviceError> {
+        let made = program.compiled.get_or_init(|| self.compiler.pieces(program));
+        made.as_deref().map_err(|reason| self.failed(reason.clone()))
     }
 
     /// The entry points of the kernels that ran, and how many workgroups a dispatch of each may have.
     pub(crate) fn dispatch_groups(&self) -> Vec<(&'static str, u32)> {
-        let compiled = Kernel::ALL.iter().zip(&self.pipelines);
-        let of = |(kernel, cell): (&Kernel, &OnceLock<Result<Pipeline, String>>)| {
+        let of = |(kernel, cell): (&Kernel, &OnceLock<Compiled<Pipeline>>)| {
             let made = cell.get()?.as_ref().ok()?;
             Some((kernel.spec().params.entry, made.pace.most()))
         };
-        compiled.filter_map(of).collect()
+        Kernel::ALL.iter().zip(&self.pipelines).filter_map(of).collect()
     }
 
     /// The first bytes of each region, after all work queued before.

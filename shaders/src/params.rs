@@ -347,6 +347,13 @@ params! {
         /// Points at the start of a window that are left out, for `BUCKETS` and `RUNS`.
         skip: u32,
     }
+
+    "row_program": RowProgram {
+        /// Cells of a column.
+        stride: u32,
+        /// Instructions of the program.
+        instructions: u32,
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use rollmill_algebra::device::DeviceError;
 
-use crate::gpu::{Gpu, Region};
-use crate::kernel::{Kernel, Pipeline};
-use crate::params::{FIRST_GROUP, PARAMS_BYTES, PARAMS_WORDS, Params};
+use crate::adapter::Rows;
+use crate::gpu::{ELEMENT_BYTES, Gpu, Region};
+use crate::kernel::{Kernel, PIECE_WORKGROUP, Pipeline};
+use crate::params::{self, FIRST_GROUP, PARAMS_BYTES, PARAMS_WORDS, Params};
+use crate::program::Program;
 
 /// Thousandths of the longest dispatches that are submitted together. Some drivers bound the time of a submission and
 /// not only that of a dispatch: this much takes up to 1 s.
@@ -17,12 +19,32 @@ const LOAD_MAX: u32 = 10_000;
 enum Step {
     Launch(Launch),
     Clear(Arc<Region>),
-    Copy { from: Arc<Region>, to: Arc<Region>, bytes: u64 },
+    Copy(Transfer),
+}
+
+/// Bytes to copy, from a place in one region to a place in another.
+#[derive(Debug)]
+struct Transfer {
+    from: Arc<Region>,
+    from_at: u64,
+    to: Arc<Region>,
+    to_at: u64,
+    bytes: u64,
+}
+
+/// What a launch runs.
+#[derive(Debug)]
+enum Code {
+    Kernel(Kernel),
+    /// The interpreter, on one program.
+    Interpreted(Arc<Program>),
+    /// A piece of a program.
+    Piece(Arc<Program>, usize),
 }
 
 #[derive(Debug)]
 struct Launch {
-    kernel: Kernel,
+    code: Code,
     regions: Vec<Arc<Region>>,
     groups: u32,
     params: [u32; PARAMS_WORDS],
@@ -49,7 +71,7 @@ struct Batch<'s> {
 enum Work<'s> {
     Dispatch(Dispatch<'s>),
     Clear(&'s Region),
-    Copy { from: &'s Region, to: &'s Region, bytes: u64 },
+    Copy(&'s Transfer),
 }
 
 /// A part of a launch, or the whole of it.
@@ -107,10 +129,44 @@ impl<'a> Record<'a> {
         if groups == 0 {
             return;
         }
+        self.launch(Code::Kernel(kernel), [count, groups], params, regions);
+    }
+
+    /// Runs a row program on `rows` rows: the interpreter, or the pieces one after another.
+    pub(crate) fn run_program(
+        &mut self,
+        program: &Arc<Program>,
+        rows: Rows,
+        count: usize,
+        params: &params::RowProgram,
+        [out, registers, cells, constants, code]: [&Arc<Region>; 5],
+    ) -> Result<(), DeviceError> {
+        let regions = [out, registers, cells, constants];
+        let groups = count.div_ceil(PIECE_WORKGROUP as usize);
+        if rows == Rows::Generated {
+            for piece in 0..self.gpu.pieces(program)?.len() {
+                let code = Code::Piece(Arc::clone(program), piece);
+                self.launch(code, [count, groups], params, &regions);
+            }
+        } else {
+            let regions = [out, registers, cells, constants, code];
+            let code = Code::Interpreted(Arc::clone(program));
+            self.launch(code, [count, groups], params, &regions);
+        }
+        Ok(())
+    }
+
+    fn launch<P: Params>(
+        &mut self,
+        code: Code,
+        [count, groups]: [usize; 2],
+        params: &P,
+        regions: &[&Arc<Region>],
+    ) {
         let mut params = params.words();
         params[0] = count as u32;
         let regions = regions.iter().map(|region| Arc::clone(region)).collect();
-        self.steps.push(Step::Launch(Launch { kernel, regions, groups: groups as u32, params }));
+        self.steps.push(Step::Launch(Launch { code, regions, groups: groups as u32, params }));
     }
 
     /// Fills with zeros.
@@ -119,7 +175,20 @@ impl<'a> Record<'a> {
     }
 
     pub(crate) fn copy(&mut self, from: &Arc<Region>, to: &Arc<Region>, bytes: u64) {
-        self.steps.push(Step::Copy { from: Arc::clone(from), to: Arc::clone(to), bytes });
+        let (from, to) = (Arc::clone(from), Arc::clone(to));
+        self.steps.push(Step::Copy(Transfer { from, from_at: 0, to, to_at: 0, bytes }));
+    }
+
+    /// Copies field elements between two regions, each with the number of its first element.
+    pub(crate) fn copy_elements(
+        &mut self,
+        (from, from_at): (&Arc<Region>, usize),
+        (to, to_at): (&Arc<Region>, usize),
+        count: usize,
+    ) {
+        let [from_at, to_at, bytes] = [from_at, to_at, count].map(|n| ELEMENT_BYTES * n as u64);
+        let (from, to) = (Arc::clone(from), Arc::clone(to));
+        self.steps.push(Step::Copy(Transfer { from, from_at, to, to_at, bytes }));
     }
 
     /// Queues the steps. Returns before they are done, except where it times a dispatch.
@@ -128,11 +197,9 @@ impl<'a> Record<'a> {
         let mut batch = Batch::default();
         for step in &self.steps {
             match step {
-                Step::Launch(launch) => self.launch(&mut batch, launch)?,
+                Step::Launch(launch) => self.cut(&mut batch, launch)?,
                 Step::Clear(region) => batch.work.push(Work::Clear(region)),
-                Step::Copy { from, to, bytes } => {
-                    batch.work.push(Work::Copy { from, to, bytes: *bytes });
-                }
+                Step::Copy(copy) => batch.work.push(Work::Copy(copy)),
             }
         }
         self.flush(&mut batch)?;
@@ -141,15 +208,26 @@ impl<'a> Record<'a> {
     }
 
     /// Cuts a launch into dispatches, as long as its kernel's may be.
-    fn launch<'s>(&'s self, batch: &mut Batch<'s>, launch: &'s Launch) -> Result<(), DeviceError> {
-        let made = self.gpu.pipeline(launch.kernel)?;
+    fn cut<'s>(&'s self, batch: &mut Batch<'s>, launch: &'s Launch) -> Result<(), DeviceError> {
+        let gpu = self.gpu;
+        let (made, pace) = match &launch.code {
+            Code::Kernel(kernel) => {
+                let made = gpu.pipeline(*kernel)?;
+                (made, &made.pace)
+            }
+            Code::Interpreted(program) => (gpu.pipeline(Kernel::RowProgram)?, &program.pace),
+            Code::Piece(program, piece) => {
+                let made = &gpu.pieces(program)?[*piece];
+                (made, &made.pace)
+            }
+        };
         let mut first = 0;
         while first < launch.groups {
-            let part = made.pace.next(launch.groups - first);
+            let part = pace.next(launch.groups - first);
             if part.timed {
                 self.flush(batch)?;
                 batch.add(launch, made, first, part.groups);
-                made.pace.took(part.groups, self.timed(batch)?);
+                pace.took(part.groups, self.timed(batch)?);
             } else {
                 batch.add(launch, made, first, part.groups);
                 batch.load += part.load;
@@ -201,9 +279,8 @@ impl<'a> Record<'a> {
         while let Some(item) = work.next() {
             match item {
                 Work::Clear(region) => encoder.clear_buffer(&region.buffer, 0, Some(region.end)),
-                Work::Copy { from, to, bytes } => {
-                    encoder.copy_buffer_to_buffer(&from.buffer, 0, &to.buffer, 0, *bytes);
-                }
+                Work::Copy(Transfer { from, from_at, to, to_at, bytes }) => encoder
+                    .copy_buffer_to_buffer(&from.buffer, *from_at, &to.buffer, *to_at, *bytes),
                 Work::Dispatch(dispatch) => {
                     let mut pass = encoder.begin_compute_pass(&Default::default());
                     self.dispatch(&mut pass, dispatch, &uniform, &mut dispatches);

@@ -5,9 +5,10 @@ mod common;
 use ark_ec::{CurveGroup, PrimeGroup};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rollmill_algebra::conformance::{Random, numbers};
 use rollmill_algebra::device::{Memory, Msm, Vector};
-use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, conformance};
-use rollmill_shaders::{Clock, Field, LimbForm, Options};
+use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, conformance, plain};
+use rollmill_shaders::{Clock, Field, LimbForm, Options, Rows};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,6 +92,25 @@ fn slow_dispatches_become_shorter_and_fast_ones_longer() {
             assert!(got == expected, "{milliseconds:?} ms");
         }
         assert_eq!(device.dispatch_groups(), [("product", groups)], "{milliseconds:?} ms");
+    }
+}
+
+/// Goal: row kernels compute the same on the host, by the interpreter and as kernels of their own, also where the rows
+/// of a group end amid a column. Method: a random kernel, whose generated form has several pieces, with the checks on.
+#[test]
+fn row_kernels_compute_the_same_wherever_they_run() {
+    let (n, seed) = (600, 6);
+    let kernel = Random { seed, shape: 2, steps: 40 };
+    let columns: Vec<Vec<Fr>> = (0..4).map(|i| numbers(seed, &format!("column {i}"), n)).collect();
+    let expected = plain::rows(&kernel, &columns);
+    for rows in [Rows::Host, Rows::Interpreted, Rows::Generated] {
+        let options =
+            Options { rows, chunk_elements: Some(256), checks: true, ..common::any_form() };
+        let device = common::open(&options);
+        let buffers: Vec<_> = columns.iter().map(|column| device.upload(column).unwrap()).collect();
+        let out = device.rows(&kernel, &buffers.iter().collect::<Vec<_>>()).unwrap();
+        let got: Vec<Vec<Fr>> = out.iter().map(|column| device.download(column).unwrap()).collect();
+        assert!(got == expected, "{rows:?}, seed {seed}");
     }
 }
 

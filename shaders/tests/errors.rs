@@ -4,7 +4,9 @@ mod common;
 
 use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
 use rollmill_algebra::{Fr, G1Affine};
-use rollmill_shaders::{AdapterChoice, LimbForm, OpenError, Options, Place, WgpuDevice, adapters};
+use rollmill_shaders::{
+    AdapterChoice, LimbForm, OpenError, Options, Place, Rows, WgpuDevice, adapters,
+};
 
 use ark_ec::AffineRepr;
 
@@ -159,16 +161,23 @@ fn a_lost_device_says_so_in_every_operation() {
 fn the_name_and_the_report_say_what_runs_where() {
     for form in common::forms() {
         let limbs = if form == LimbForm::U64 { "u64 limbs" } else { "u32 limbs" };
-        let device = common::open(&common::options(form));
-        assert_eq!(device.limbs(), form);
-        let name = device.name();
-        assert!(name.starts_with("hybrid(wgpu(") && name.contains(limbs), "{name}");
-        assert!(name.contains(&device.adapter().name) && name.contains("+cpu"), "{name}");
-        let on_host: Vec<&str> = device
-            .report()
-            .into_iter()
-            .filter_map(|(operation, place)| (place == Place::Host).then_some(operation))
-            .collect();
-        assert_eq!(on_host, ["rows"]);
+        for rows in [Rows::Host, Rows::Interpreted, Rows::Generated] {
+            let device = common::open(&Options { rows, ..common::options(form) });
+            assert_eq!((device.limbs(), device.row_kernels()), (form, rows));
+            let name = device.name();
+            assert!(name.contains(limbs) && name.contains(&device.adapter().name), "{name}");
+            let on_host: Vec<&str> = device
+                .report()
+                .into_iter()
+                .filter_map(|(operation, place)| (place == Place::Host).then_some(operation))
+                .collect();
+            if rows == Rows::Host {
+                assert!(name.starts_with("hybrid(wgpu(") && name.contains("+cpu"), "{name}");
+                assert_eq!(on_host, ["rows"]);
+            } else {
+                assert!(name.starts_with("wgpu("), "{name}");
+                assert!(on_host.is_empty(), "{on_host:?}");
+            }
+        }
     }
 }

@@ -87,9 +87,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
         "the message of `Error::Setting`, and a help text to print",
     ),
     ("service/src/values.rs", 2, PARSER),
-    ("shaders/src/gpu.rs", 1, "the reason in `OpenError`, kept for each pipeline"),
-    ("shaders/src/kernel.rs", 1, "the reason in `OpenError`"),
-    ("shaders/src/source.rs", 2, "the reason in `OpenError`"),
+    ("shaders/src/kernel.rs", 1, "the reason in `DeviceError::Failed`, kept for each pipeline"),
 ];
 
 /// Why a value parser of an option returns a text.
