@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rollmill_broker_client::{AgentId, SizeClass};
 use rollmill_service::{Common, Conflict, Fact, Secret, Settings, TraceSettings, values};
 
-use crate::devices::{Choice, Fallback};
+use crate::devices::{AdapterRows, Choice, Fallback};
 use crate::reclaim;
 
 /// Default limit of host memory for keys: all cosets of one key of 2^17 rows.
@@ -108,6 +108,17 @@ pub struct Config {
     /// CUDA image (fatbin) of kernels/cuda/kernels.cu [default: the built-in one]
     #[arg(long, value_name = "FILE", help_heading = "Proving")]
     pub cuda_image: Option<PathBuf>,
+
+    /// Where a graphics adapter (`wgpu:N`) runs row kernels [default: interpreted]
+    #[arg(long, value_name = "WHERE", value_enum, help_heading = "Proving")]
+    pub adapter_rows: Option<AdapterRows>,
+
+    /// Memory of a graphics adapter (`wgpu:N`) to use [default: nine tenths of its own, where that is known]
+    ///
+    /// A proof that needs more fails with DEV-002 instead of being slowed down by a driver that moves memory to the host.
+    #[arg(long, value_name = "MIB", help_heading = "Proving")]
+    #[arg(value_parser = values::whole(64..=1_u64 << 24))]
+    pub adapter_memory_mib: Option<u64>,
 
     /// Directory of the ICICLE libraries [default: $ROLLMILL_ICICLE_DIR or the loader's search path]
     ///

@@ -8,8 +8,17 @@ use rollmill_bench::{BenchError, Plan};
 use rollmill_service::{Outcome, Process, Service};
 
 /// The settings that a measurement uses.
-const USED: &[&str] =
-    &["device", "fallback", "threads", "cuda_image", "icicle_dir", "keys_dir", "chain_id"];
+const USED: &[&str] = &[
+    "device",
+    "fallback",
+    "threads",
+    "cuda_image",
+    "adapter_rows",
+    "adapter_memory_mib",
+    "icicle_dir",
+    "keys_dir",
+    "chain_id",
+];
 
 #[derive(Debug)]
 enum Commands {

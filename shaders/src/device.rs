@@ -10,6 +10,7 @@ use crate::gpu::{ELEMENT_BYTES, FEWER_RESULTS, Gpu, limbs_of};
 use crate::kernel::Kernel;
 use crate::ntt::Tables;
 use crate::params::{self, Params};
+use crate::pipelines::Pipelines;
 use crate::program::Programs;
 use crate::record::Record;
 
@@ -69,6 +70,11 @@ impl WgpuDevice {
     /// Where and how row kernels run.
     pub fn row_kernels(&self) -> Rows {
         self.rows
+    }
+
+    /// What became of the file of compiled pipelines when the device was opened.
+    pub fn pipelines(&self) -> &Pipelines {
+        &self.gpu.kept_pipelines
     }
 
     /// Bytes of the adapter's memory that are allocated now.
@@ -196,6 +202,15 @@ impl Memory for WgpuDevice {
             Rows::Host => format!("hybrid({adapter}+{})", self.cpu.name()),
             Rows::Interpreted | Rows::Generated => adapter,
         }
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.gpu.memory_bytes_max
+    }
+
+    /// Half of the memory is left to proofs.
+    fn keep(&self, _: &[&WgpuBuffer]) -> bool {
+        self.gpu.memory_bytes_max.is_none_or(|most| self.gpu.used_bytes() <= most / 2)
     }
 
     fn upload(&self, values: &[Fr]) -> Result<WgpuBuffer, DeviceError> {

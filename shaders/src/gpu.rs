@@ -18,6 +18,7 @@ use crate::adapter::{Adapter, LimbForm, Opened, Options, one_line, open};
 use crate::error::OpenError;
 use crate::kernel::{Compiled, Compiler, Kernel, Pipeline};
 use crate::pace::{Clock, SystemClock};
+use crate::pipelines::{Compilation, PipelineFile, Pipelines};
 use crate::program::Program;
 
 /// Bytes of a field element.
@@ -55,7 +56,9 @@ pub(crate) struct Gpu {
     /// Held alone while a dispatch is timed, so that the time is its own.
     pub(crate) submissions: RwLock<()>,
     checks: bool,
-    memory_bytes_max: u64,
+    /// Most bytes to allocate; `None` leaves it to the driver.
+    pub(crate) memory_bytes_max: Option<u64>,
+    pub(crate) kept_pipelines: Pipelines,
     used_bytes: Arc<AtomicU64>,
     downloaded_elements: AtomicU64,
     faults: Arc<Mutex<Faults>>,
@@ -93,7 +96,9 @@ impl Gpu {
                 got: elements.to_string(),
             });
         }
-        let Opened { adapter, limbs, limits, device, queue } = open(options)?;
+        let opened = open(options)?;
+        let (kept, kept_state) = kept_pipelines(&opened, options);
+        let Opened { adapter, limbs, limits, memory_bytes, device, queue, .. } = opened;
         let faults = Arc::new(Mutex::new(Faults::default()));
         let held = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -118,6 +123,7 @@ impl Gpu {
             form: limbs,
             checks: options.checks,
             groups_max: limits.max_compute_workgroups_per_dimension,
+            kept,
         };
         Ok(Self {
             device,
@@ -129,7 +135,8 @@ impl Gpu {
             clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new())),
             submissions: RwLock::new(()),
             checks: options.checks,
-            memory_bytes_max: options.memory_bytes_max.unwrap_or(u64::MAX),
+            memory_bytes_max: options.memory_bytes_max.or(memory_bytes.map(part_of_memory)),
+            kept_pipelines: kept_state,
             used_bytes: Arc::default(),
             downloaded_elements: AtomicU64::new(0),
             faults,
@@ -186,9 +193,9 @@ impl Gpu {
     }
 
     fn out_of_memory(&self, operation: &'static str, needed_bytes: u64) -> DeviceError {
-        let free_bytes = self.memory_bytes_max.saturating_sub(self.used_bytes());
         // Without a limit of our own only the driver knows the free memory, and it does not report it.
-        let free_bytes = if self.memory_bytes_max == u64::MAX { 0 } else { free_bytes };
+        let free_bytes =
+            self.memory_bytes_max.map_or(0, |most| most.saturating_sub(self.used_bytes()));
         DeviceError::Memory { operation, needed_bytes, free_bytes }
     }
 
@@ -235,7 +242,7 @@ impl Gpu {
         // From here on dropping the region subtracts the bytes again.
         let used_bytes = Arc::clone(&self.used_bytes);
         let region = |buffer| Region { buffer, end, guard, bytes, used_bytes };
-        if before.saturating_add(bytes) > self.memory_bytes_max {
+        if self.memory_bytes_max.is_some_and(|most| before.saturating_add(bytes) > most) {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(self.out_of_memory(operation, bytes));
         }
@@ -392,6 +399,26 @@ impl Gpu {
     }
 }
 
+/// The budget on an adapter with so much memory of its own: the rest is left to the driver and to other programs.
+fn part_of_memory(bytes: u64) -> u64 {
+    bytes / 10 * 9
+}
+
+/// The file of compiled pipelines, where the options want one and the driver has what belongs into it.
+fn kept_pipelines(opened: &Opened, options: &Options) -> (Option<PipelineFile>, Pipelines) {
+    let Some(dir) = &options.pipelines_dir else { return (None, Pipelines::Off) };
+    if !opened.keeps_pipelines {
+        return (None, Pipelines::Unsupported);
+    }
+    let compilation = Compilation {
+        adapter: &opened.identity,
+        driver: &opened.adapter.driver,
+        form: opened.limbs,
+        checks: options.checks,
+    };
+    PipelineFile::open(&opened.device, dir, &compilation)
+}
+
 /// Four limbs out of 32 bytes.
 pub(crate) fn limbs_of(bytes: &[u8]) -> BigInt<4> {
     let mut limbs = [0; 4];
@@ -486,6 +513,14 @@ mod tests {
         gpu.faults.lock().out_of_memory = true;
         let error = gpu.check("commit").unwrap_err();
         assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_tenth_of_a_gpus_memory_is_left_to_others() {
+        assert_eq!(part_of_memory(24 << 30), 23_192_823_393);
+        assert_eq!(part_of_memory(0), 0);
+        // A software adapter shares the host's, which is not divided here.
+        assert_eq!(gpu().memory_bytes_max, None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use pollster::block_on;
 use crate::adapter::{LimbForm, one_line};
 use crate::pace::Pace;
 use crate::params::{self, Declared, PARAMS_BYTES, Params};
+use crate::pipelines::PipelineFile;
 use crate::program::{PIECE, Program};
 use crate::source::{assemble, assemble_piece};
 
@@ -116,19 +117,30 @@ pub(crate) struct Compiler {
     pub(crate) checks: bool,
     /// Most workgroups of a dispatch.
     pub(crate) groups_max: u32,
+    pub(crate) kept: Option<PipelineFile>,
 }
 
 impl Compiler {
     pub(crate) fn kernel(&self, kernel: Kernel) -> Compiled<Pipeline> {
         let spec = kernel.spec();
-        self.compile(spec.params.entry, assemble(&spec, self.form)?, spec.bindings)
+        let made = self.compile(spec.params.entry, assemble(&spec, self.form)?, spec.bindings)?;
+        self.save();
+        Ok(made)
+    }
+
+    fn save(&self) {
+        if let Some(file) = &self.kept {
+            file.save();
+        }
     }
 
     /// The pieces of a row program.
     pub(crate) fn pieces(&self, program: &Program) -> Compiled<Vec<Pipeline>> {
         let compile =
             |piece: String| self.compile(PIECE, assemble_piece(&piece, self.form)?, PIECE_BINDINGS);
-        program.wgsl().into_iter().map(compile).collect()
+        let made = program.wgsl().into_iter().map(compile).collect();
+        self.save();
+        made
     }
 
     fn compile(&self, entry_point: &str, text: String, bindings: &[Access]) -> Compiled<Pipeline> {
@@ -167,7 +179,7 @@ impl Compiler {
                 zero_initialize_workgroup_memory: self.checks,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.kept.as_ref().map(|file| &file.cache),
         });
         match block_on(scope.pop()) {
             None => Ok(Pipeline { pipeline, layout, pace: Pace::new(self.groups_max) }),

@@ -5,7 +5,8 @@ mod common;
 use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_shaders::{
-    AdapterChoice, LimbForm, OpenError, Options, Place, Rows, WgpuDevice, adapters,
+    AdapterChoice, Field, LimbForm, OpenError, Options, Pipelines, Place, Rows, WgpuDevice,
+    adapters,
 };
 
 use ark_ec::AffineRepr;
@@ -96,6 +97,69 @@ fn more_memory_than_allowed_is_rejected_with_the_number_and_the_device_goes_on()
     let small = Column::<_, Coeff>::new(device.upload(&[Fr::from(3u64); 4]).unwrap());
     let out = device.to_lagrange(&[&small]).unwrap();
     assert_eq!(device.download(&out[0].buffer).unwrap()[0], Fr::from(12u64));
+}
+
+/// Goal: a start reads the pipelines of the one before, and a file of no use costs only the time to compile. Method: the
+/// file is damaged, cut off, and given the sources of another version.
+#[test]
+fn compiled_pipelines_are_kept_and_a_file_of_no_use_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("pipelines");
+    let run = || {
+        let options = Options { pipelines_dir: Some(dir.clone()), ..common::any_form() };
+        let device = common::open(&options);
+        let two = [[2, 0, 0, 0]; 5];
+        let sums = device.field_sums(Field::Fr, &two, &two).unwrap();
+        assert_eq!((sums[0], sums[1]), ([4, 0, 0, 0], [0; 4]));
+        device.pipelines().clone()
+    };
+    match run() {
+        Pipelines::Unsupported => {
+            println!("left out: the adapter has no pipelines to keep");
+            return;
+        }
+        state => assert_eq!(state, Pipelines::New),
+    }
+    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|it| it.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    assert_eq!(run(), Pipelines::Loaded);
+    let whole = std::fs::read(file).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let mut foreign = whole.clone();
+    // The first byte after the head is of adapter, driver and sources.
+    foreign[whole.iter().position(|byte| *byte == b'\n').unwrap() + 1] ^= 1;
+    let cut_off = whole[..whole.len() / 2].to_vec();
+    for (bytes, expected) in [
+        (damaged, "damaged"),
+        (foreign, "another driver"),
+        (cut_off, ""),
+        (b"a".to_vec(), "no file"),
+    ] {
+        std::fs::write(file, bytes).unwrap();
+        let Pipelines::Ignored { path, reason } = run() else { panic!("{expected}: not ignored") };
+        assert!(path == *file && reason.contains(expected), "{reason}");
+        assert_eq!(run(), Pipelines::Loaded, "it is written again");
+    }
+    assert_eq!(*common::open(&common::any_form()).pipelines(), Pipelines::Off);
+}
+
+/// Goal: a budget on the adapter's memory reaches the agent, which plans with it, and half of it is left to proofs.
+#[test]
+fn a_budget_is_reported_and_keys_keep_half_of_it() {
+    let options = Options { memory_bytes_max: Some(1 << 20), ..common::any_form() };
+    let device = common::open(&options);
+    assert_eq!(device.memory_bytes(), Some(1 << 20));
+    let held = |n: usize| {
+        let column = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); n]).unwrap());
+        let on_h = device.to_lagrange(&[&column]).unwrap().remove(0);
+        (column, on_h)
+    };
+    let small = held(1 << 10);
+    assert!(device.keep(&[&small.0.buffer, &small.1.buffer]));
+    let large = held(1 << 13);
+    assert!(device.used_bytes() > 1 << 19);
+    assert!(!device.keep(&[&large.0.buffer, &large.1.buffer]));
 }
 
 #[test]

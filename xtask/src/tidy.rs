@@ -38,6 +38,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("kernels/src/cuda.rs", "the CUDA driver is a C library"),
     ("kernels/src/emulated.rs", "emulated kernels work on raw memory"),
     ("shaders/src/kernel.rs", "shader modules without run-time checks"),
+    ("shaders/src/native.rs", "memory and pipelines that wgpu has no safe function for"),
 ];
 
 /// What must not be left behind in code.
