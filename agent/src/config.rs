@@ -115,7 +115,7 @@ pub struct Config {
 
     /// Memory of a graphics adapter (`wgpu:N`) to use [default: nine tenths of its own, where that is known]
     ///
-    /// A proof that needs more fails with DEV-002 instead of being slowed down by a driver that moves memory to the host.
+    /// A proof that needs more fails with DEV-002. Without a budget a driver may move memory to the host, which is slow.
     #[arg(long, value_name = "MIB", help_heading = "Proving")]
     #[arg(value_parser = values::whole(64..=1_u64 << 24))]
     pub adapter_memory_mib: Option<u64>,

@@ -72,7 +72,7 @@ impl WgpuDevice {
         self.rows
     }
 
-    /// What became of the file of compiled pipelines when the device was opened.
+    /// The status of the file of compiled pipelines when the device was opened.
     pub fn pipelines(&self) -> &Pipelines {
         &self.gpu.kept_pipelines
     }

@@ -1,7 +1,7 @@
 //! Compiled pipelines in a file, so that a start does not compile them again: drivers take seconds for them.
 //!
-//! There is a file for each adapter and each way to compile. It contains which adapter, driver and sources its pipelines
-//! are of, and a digest: one that is damaged, or of something else, is ignored and written again.
+//! There is a file for each adapter and each way to compile. It says of which adapter, driver and sources its pipelines
+//! are, and has a digest: a file that is damaged, or of something else, is ignored and written again.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ const MAGIC: &[u8] = b"rollmill pipelines 1\n";
 /// Maximum bytes of a file: about twenty times what a GPU's driver keeps.
 const BYTES_MAX: u64 = 256 << 20;
 
-/// What became of the file of compiled pipelines.
+/// The status of the file of compiled pipelines when a device was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pipelines {
     /// No directory is set.

@@ -1,4 +1,5 @@
-//! Row kernels as straight-line programs for the adapter, made of the graphs and in the order that the CUDA device uses.
+//! Row kernels as straight-line programs for the adapter: of the same graphs, and in the same order, as on the CUDA
+//! device.
 //!
 //! A program runs in one of two ways. The interpreter, one kernel for all programs, reads its instructions. Or it is
 //! written as WGSL, in pieces of few products, since drivers take minutes for a kernel of hundreds.

@@ -99,8 +99,8 @@ fn more_memory_than_allowed_is_rejected_with_the_number_and_the_device_goes_on()
     assert_eq!(device.download(&out[0].buffer).unwrap()[0], Fr::from(12u64));
 }
 
-/// Goal: a start reads the pipelines of the one before, and a file of no use costs only the time to compile. Method: the
-/// file is damaged, cut off, and given the sources of another version.
+/// Goal: a start reads the pipelines of the one before, and a file of no use costs only the time to compile. Method:
+/// the file is damaged, cut off, and marked as one of another version.
 #[test]
 fn compiled_pipelines_are_kept_and_a_file_of_no_use_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
