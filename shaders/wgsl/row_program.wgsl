@@ -1,7 +1,7 @@
 #import rows
 
-/// Instructions: the operation, the target, and two operands of two bits of kind and an index. A cell has its rotation
-/// above its column.
+// Instructions: the operation, the target, and two operands of two bits of kind and an index. A cell has its rotation
+// above its column.
 @group(0) @binding(5) var<storage, read> code: array<vec4<u32>>;
 
 fn operand(word: u32, row: u32, last: Element) -> Element {
