@@ -132,7 +132,7 @@ impl<'a> Record<'a> {
         self.launch(Code::Kernel(kernel), [count, groups], params, regions);
     }
 
-    /// Runs a row program on `rows` rows: the interpreter, or the pieces one after another.
+    /// Runs a row program on `count` rows: by the interpreter, or its pieces one after another.
     pub(crate) fn run_program(
         &mut self,
         program: &Arc<Program>,
