@@ -4,11 +4,15 @@
 //! build of the kernels, when it is opened; and what the compiler reported about the image (`kernels.json`),
 //! when that image is opened on a card.
 
+use rollmill_algebra::device::DeviceError;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::arena::At;
+use crate::device::CudaDevice;
 use crate::driver::Launch;
 use crate::error::CudaError;
+use crate::launch::{Argument, List};
 
 /// What the compiler reported about [`crate::COMPILED`], by kernel and architecture.
 const REPORT: &str = include_str!("../kernels.json");
@@ -68,7 +72,89 @@ const N32: Kind = Kind::U32;
 const N64: Kind = Kind::U64;
 const X: Kind = Kind::Element;
 
-/// Kernels by name.
+/// What the host passes for a parameter: `In` is read by the kernel, `Out` is written and perhaps read.
+macro_rules! host {
+    ($a:lifetime In) => { At<$a> };
+    ($a:lifetime Out) => { At<$a> };
+    ($a:lifetime Through) => { &$a List<$a> };
+    ($a:lifetime U32) => { u32 };
+    ($a:lifetime U64) => { u64 };
+}
+
+/// What the kernel takes for it.
+macro_rules! kind {
+    (U32) => {
+        Kind::U32
+    };
+    (U64) => {
+        Kind::U64
+    };
+    ($pointer:ident) => {
+        Kind::Pointer
+    };
+}
+
+/// Rows of the table, each with its block size and its most registers, and a function for each that returns the
+/// kernel with its arguments.
+macro_rules! kernels {
+    ($($name:ident($block:literal, $registers:literal)($($value:ident: $kind:ident),*);)*) => {
+        const TYPED: &[Kernel] = &[
+            $(row(stringify!($name), $block, $registers, &[$(kind!($kind)),*]),)*
+        ];
+        $(
+            #[allow(clippy::too_many_arguments, reason = "as many as the kernel has")]
+            pub(crate) fn $name<'a>($($value: host!('a $kind)),*) -> Call<'a> {
+                let arguments = vec![$(Argument::$kind($value)),*];
+                Call { kernel: stringify!($name), block: $block, arguments }
+            }
+        )*
+    };
+}
+
+kernels! {
+    msm_classify(256, 64)(columns: Through, lengths: Out);
+    msm_count(256, 64)(columns: Through, counts: Out);
+    msm_fold_counts(256, 64)(out: Out, counts: In, n: U64);
+    msm_scan_folds(256, 64)(values: Out, n: U32);
+    msm_scan_counts(256, 64)(offsets: Out, cursors: Out, counts: In, folds: In, n: U64);
+    msm_sizes(256, 64)(offsets: In, keys: U32, length: U32, bins: Out);
+    msm_order(256, 64)(
+        offsets: In, keys: U32, length: U32, bins: Out, found: Out, pieces: Out, cuts: Out
+    );
+    msm_scatter(256, 64)(columns: Through, cursors: Out, entries: Out);
+    msm_accumulate(128, 128)(pieces: In, total: In, entries: In, bases: In, sums: Out);
+    msm_merge(128, 255)(cuts: In, found: In, sums: Out);
+    msm_reduce(128, 255)(
+        sums: In, offsets: In, windows: Through, count: U32, log_segment: U32, groups: U32,
+        totals: Out, weighted: Out
+    );
+    msm_finish(128, 255)(
+        totals: In, weighted: In, windows: Through, count: U32, log_segment: U32, out: Out
+    );
+    msm_multiples(128, 255)(bases: In, n: U64, bits: U32, out: Out);
+}
+
+/// A kernel with its arguments.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    kernel: &'static str,
+    block: u32,
+    arguments: Vec<Argument<'a>>,
+}
+
+impl CudaDevice {
+    /// Runs a kernel in a grid of blocks of its own size.
+    pub(crate) fn run(
+        &self,
+        operation: &'static str,
+        call: Call<'_>,
+        [x, y]: [u32; 2],
+    ) -> Result<(), DeviceError> {
+        self.launch_grid(operation, call.kernel, [x, y, 1], call.block, 0, call.arguments)
+    }
+}
+
+/// The other kernels, by name.
 const KERNELS: &[Kernel] = &[
     row("measure_product_fq", 256, 255, &[P, P, P, N64]),
     row("measure_product_fr", 256, 255, &[P, P, P, N64]),
@@ -77,18 +163,6 @@ const KERNELS: &[Kernel] = &[
     row("measure_square_fr", 256, 255, &[P, P, N64]),
     row("measure_sum_fq", 256, 255, &[P, P, P, N64]),
     row("measure_wide", 256, 255, &[P, P, N64, N32]),
-    row("msm_accumulate", 128, 128, &[P, N32, P, P, P]),
-    row("msm_classify", 256, 64, &[P, N64, P]),
-    row("msm_count", 256, 64, &[P, N64, N32, N32, P]),
-    row("msm_fold_counts", 256, 64, &[P, P, N64]),
-    row("msm_merge", 128, 255, &[P, P, P, N64, N32, P]),
-    row("msm_order", 256, 64, &[P, P, N64, N32, N32, P, P]),
-    row("msm_pieces", 256, 64, &[P, N64, N32, P, P]),
-    row("msm_reduce", 128, 255, &[P, P, N32, N32, N32, P]),
-    row("msm_scan_counts", 256, 64, &[P, P, P, N64]),
-    row("msm_scatter", 256, 64, &[P, N64, N32, N32, P, P]),
-    row("msm_sizes", 256, 64, &[P, P, N64, N32, N32, P]),
-    row("msm_sum", 128, 255, &[P, N32, N32, P]),
     Kernel {
         shared_bytes_max: 32 << 10,
         ..row("ntt_pass", 256, 255, &[Kind::Places(32), N32, N32, N32, N32, P, P, P, N32])
@@ -109,7 +183,7 @@ const ROWS: Kernel = row("rows_", 128, 255, &[P, P, P, N64]);
 
 /// Every kernel with a name of its own.
 pub(crate) fn all() -> impl Iterator<Item = &'static Kernel> {
-    KERNELS.iter()
+    TYPED.iter().chain(KERNELS)
 }
 
 /// The row of a kernel.

@@ -15,10 +15,10 @@ use crate::driver::{Driver, Launch, Stream};
 use crate::emulated::{EmulatedDriver, Emulation};
 use crate::error::CudaError;
 use crate::launch::{Argument, List, Word};
-use crate::msm::commit_bytes;
 use crate::ntt::Tables;
 use crate::order::{Access, Order};
 use crate::program::Programs;
+use crate::sizes::commit_bytes;
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT: u64 = 32;

@@ -17,10 +17,13 @@ mod launch;
 mod msm;
 mod ntt;
 mod order;
+mod passes;
+mod plan;
 mod program;
 mod rates;
 mod rows;
 mod schedule;
+mod sizes;
 #[cfg(test)]
 mod twins;
 mod vector;

@@ -16,7 +16,8 @@ use crate::error::CudaError;
 /// The one that these tests use.
 const STREAM: Stream = 0;
 
-fn library() -> PathBuf {
+/// The kernels, compiled for the emulator.
+pub(crate) fn library() -> PathBuf {
     let program = std::env::current_exe().expect("the test program");
     let folder = program.parent().expect("its folder").join("emulator");
     compile_emulator(Path::new(env!("CARGO_MANIFEST_DIR")), &folder).expect("the kernels compile")

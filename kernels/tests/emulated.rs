@@ -27,6 +27,31 @@ fn the_device_obeys_every_law_with_threads_in_reverse_and_arithmetic_by_the_card
 }
 
 #[test]
+fn every_pass_of_an_msm_is_its_twin() {
+    let late = common::device(|card| card.late = true);
+    assert_eq!(late.wrong_msm_passes(1), Ok(Vec::new()));
+    let other = common::device(|card| {
+        card.late = false;
+        card.reverse = true;
+        card.exact = true;
+    });
+    assert_eq!(other.wrong_msm_passes(2), Ok(Vec::new()));
+}
+
+/// The comparison of the passes is worth something: results that are wrong are of every pass.
+#[test]
+fn wrong_passes_are_named() {
+    let device = common::device(|card| card.fault = Some(Fault::WrongDownloads));
+    let wrong = device.wrong_msm_passes(1).unwrap();
+    for pass in ["classify", "count", "scatter", "order", "accumulate", "merge", "reduce", "finish"]
+    {
+        let named = format!("msm_{pass}: uniform");
+        assert!(wrong.contains(&named), "{named} is not in {wrong:?}");
+    }
+    assert!(!wrong.iter().any(|pass| pass.contains("not compared")), "{wrong:?}");
+}
+
+#[test]
 fn buffers_dropped_under_a_running_stream_do_not_change_what_was_queued() {
     let device = common::device(|card| card.late = true);
     let values = numbers(1000);
@@ -140,7 +165,7 @@ fn a_large_transform_of_three_passes_matches_its_definition_at_single_points() {
 }
 
 #[test]
-fn one_bucket_that_holds_everything_is_cut_and_merged_over_several_levels() {
+fn one_bucket_that_holds_everything_is_cut_and_merged() {
     let device = common::device(|card| card.late = false);
     let n = 6000;
     let base: G1Affine = ark_ec::AffineRepr::generator();

@@ -32,6 +32,16 @@ fn a_card_obeys_every_law() {
     }
 }
 
+/// Before anything that uses them: a wrong sum is traced to its pass.
+#[test]
+fn every_pass_of_an_msm_on_a_card_is_its_twin() {
+    let Some(device) = card() else { return };
+    for seed in 0..4 {
+        println!("seed {seed}");
+        assert_eq!(device.wrong_msm_passes(seed), Ok(Vec::new()));
+    }
+}
+
 #[test]
 fn a_card_gives_the_cpus_proofs_byte_for_byte() {
     let Some(device) = card() else { return };
