@@ -35,6 +35,9 @@ pub struct CudaOptions {
     pub interpret_rows: bool,
     /// Keep every row program that runs, for [`CudaDevice::generated_rows`].
     pub record_rows: bool,
+    /// Slices of the tables of multiples that are made of registered bases, 1 for none. By default what makes a
+    /// commitment cheapest and fits in a sixteenth of the free memory; none on the emulator.
+    pub table_slices: Option<u32>,
 }
 
 /// From this size on an upload has its own stream: the driver stages smaller ones immediately, but

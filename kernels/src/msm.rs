@@ -16,9 +16,14 @@ pub(crate) const OP: &str = "commit";
 /// Counters that a thread scans, as in the kernels.
 const COUNTERS: u64 = 16;
 
-/// Bases in device memory.
+/// A table of multiples takes at most this part of the free memory.
+const TABLE_PART: u64 = 16;
+
+/// Bases in device memory, with a table of their multiples. They are registered once for an SRS, whose owner
+/// keeps them under its id.
 #[derive(Debug)]
 pub struct CudaBases {
+    /// Slice after slice.
     block: Option<Block>,
     len: usize,
     slices: Slices,
@@ -297,6 +302,39 @@ impl CudaDevice {
         numbers.chunks_exact(4).map(point).collect()
     }
 
+    /// The slices to keep of `n` bases.
+    fn slices(&self, n: usize) -> Slices {
+        // An entry has 31 bits for the number of a base.
+        let indexed = u32::try_from((1u64 << 31) / n as u64).unwrap_or(u32::MAX);
+        if let Some(count) = self.card.options.table_slices {
+            return Slices::at_most(count.min(indexed));
+        }
+        if self.card.driver.is_emulated() {
+            return Slices::ONE;
+        }
+        let fits = |count: &u32| {
+            let bytes = TABLE_PART * AFFINE * n as u64 * u64::from(*count);
+            *count == 1 || self.require_memory("register_bases", bytes).is_ok()
+        };
+        let most = (1..=Slices::COUNT_MAX.min(indexed)).take_while(fits).last().unwrap_or(1);
+        Slices::cheapest(n as u64, most)
+    }
+
+    /// Slices of multiples of `n` bases, each computed from the one before.
+    fn table(&self, bases: &Block, n: usize, slices: Slices) -> Result<Block, DeviceError> {
+        const OP: &str = "register_bases";
+        let table = self.take(OP, n * slices.count as usize, AFFINE)?;
+        let bytes = AFFINE * n as u64;
+        self.copy(OP, table.start(), bases.start(), bytes)?;
+        for slice in 1..u64::from(slices.count) {
+            let to = table.start().plus(slice * bytes);
+            let from = table.start().plus((slice - 1) * bytes);
+            let call = declared::msm_multiples(from, n as u64, slices.span, to);
+            self.run(OP, call, grid(n as u64, 128))?;
+        }
+        Ok(table)
+    }
+
     /// The columns that are not zero, each with the cheapest plan that fits in its share of memory.
     fn jobs<'a>(
         &self,
@@ -347,7 +385,10 @@ impl Msm for CudaDevice {
             return Ok(CudaBases { block: None, len: 0, slices: Slices::ONE });
         }
         let block = self.upload_bytes(OP, &base_bytes(bases))?;
-        Ok(CudaBases { block: Some(block), len: bases.len(), slices: Slices::ONE })
+        let slices = self.slices(bases.len());
+        let block =
+            if slices.count == 1 { block } else { self.table(&block, bases.len(), slices)? };
+        Ok(CudaBases { block: Some(block), len: bases.len(), slices })
     }
 
     fn commit(
@@ -436,8 +477,37 @@ mod tests {
     use crate::twins::library;
 
     fn device() -> CudaDevice {
+        with_slices(None)
+    }
+
+    fn with_slices(table_slices: Option<u32>) -> CudaDevice {
         let emulation = Emulation { late: false, ..Emulation::new(library()) };
-        CudaDevice::emulated(&emulation, &CudaOptions::default()).expect("the emulator opens")
+        let options = CudaOptions { table_slices, ..CudaOptions::default() };
+        CudaDevice::emulated(&emulation, &options).expect("the emulator opens")
+    }
+
+    #[test]
+    fn a_wrong_slice_of_a_table_makes_a_wrong_sum() {
+        let n = 40;
+        let base = G1Affine::generator();
+        let [scalars, ..] = columns(n);
+        let expected = base * scalars.iter().sum::<Fr>();
+        for (count, kept) in [(2, 2), (26, 26)] {
+            let device = with_slices(Some(count));
+            let bases = device.register_bases(&vec![base; n]).unwrap();
+            assert_eq!(bases.slices.count, kept);
+            let column = device.upload(&scalars).unwrap();
+            assert_eq!(device.commit(&bases, &[&column]).unwrap()[0], expected);
+            let table = bases.block.as_ref().unwrap();
+            let bytes = AFFINE * n as u64;
+            for slice in [1, u64::from(kept) - 1] {
+                let wrong = device.register_bases(&vec![base; n]).unwrap();
+                let to = wrong.block.as_ref().unwrap().start().plus(slice * bytes);
+                // The slice before it in its place.
+                device.copy(OP, to, table.start().plus((slice - 1) * bytes), bytes).unwrap();
+                assert_ne!(device.commit(&wrong, &[&column]).unwrap()[0], expected, "{slice}");
+            }
+        }
     }
 
     /// Columns of `n` scalars: uniform, all equal, and bits.

@@ -27,6 +27,24 @@ pub(crate) struct Slices {
 impl Slices {
     /// Bases without multiples.
     pub(crate) const ONE: Self = Self { span: SPAN, count: 1 };
+    /// More do not make a commitment cheaper.
+    pub(crate) const COUNT_MAX: u32 = 32;
+
+    /// Slices for all digits, at most `count` and at least one.
+    pub(crate) const fn at_most(count: u32) -> Self {
+        let count = if count == 0 { 1 } else { count };
+        let span = SPAN.div_ceil(count);
+        Self { span, count: SPAN.div_ceil(span) }
+    }
+
+    /// The slices with which a commitment to `n` full scalars is cheapest, at most `count_max`.
+    pub(crate) fn cheapest(n: u64, count_max: u32) -> Self {
+        let reach = Reach::of_all(n, SPAN - 1);
+        let cost = |slices: &Self| plan(&reach, *slices, |_| 0, 0).map(|plan| plan.cost(&reach));
+        let all = (1..=count_max.clamp(1, Self::COUNT_MAX)).map(Self::at_most);
+        // The first of equals has the fewest slices.
+        all.min_by_key(cost).unwrap_or(Self::ONE)
+    }
 }
 
 /// The digits of a column.
@@ -264,6 +282,24 @@ mod tests {
         let plan = Plan { slices: 1, span: SPAN, windows: 20 };
         assert_eq!(plan.digits(&reach), 1003 + 19 * 3);
         assert_eq!(reach.bits(), 253);
+    }
+
+    #[test]
+    fn slices_cover_every_digit_and_make_a_commitment_cheaper() {
+        for count in 0..300 {
+            let slices = Slices::at_most(count);
+            assert!(slices.count * slices.span >= SPAN && slices.count <= count.max(1));
+            assert!((slices.count - 1) * slices.span < SPAN, "every slice has digits");
+        }
+        assert_eq!(Slices::at_most(1), Slices::ONE);
+        for log_n in [10, 17, 22] {
+            let (n, reach) = (1 << log_n, Reach::of_all(1 << log_n, 253));
+            let cost = |slices| plan(&reach, slices, |_| 0, 0).unwrap().cost(&reach);
+            let costs: Vec<u64> =
+                [1, 2, 4, 8, 32].map(|most| cost(Slices::cheapest(n, most))).into();
+            assert!(costs.is_sorted_by(|more, less| more >= less), "2^{log_n}: {costs:?}");
+            assert!(10 * costs[4] < 9 * costs[0], "2^{log_n}: {costs:?}");
+        }
     }
 
     #[test]

@@ -13,9 +13,13 @@ use rollmill_plonk::conformance::Ready;
 
 /// The card to test, if there is one.
 fn card() -> Option<CudaDevice> {
+    card_with(&CudaOptions::default())
+}
+
+fn card_with(options: &CudaOptions) -> Option<CudaDevice> {
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1");
     let index = std::env::var("GPU").unwrap_or_else(|_| "0".to_owned());
-    match CudaDevice::open(&index, COMPILED, &CudaOptions::default()) {
+    match CudaDevice::open(&index, COMPILED, options) {
         Ok(device) => Some(device),
         Err(error) if required => panic!("REQUIRE_GPU=1, but: {error}"),
         Err(error) => {
@@ -39,6 +43,16 @@ fn every_pass_of_an_msm_on_a_card_is_its_twin() {
     for seed in 0..4 {
         println!("seed {seed}");
         assert_eq!(device.wrong_msm_passes(seed), Ok(Vec::new()));
+    }
+}
+
+/// The laws by default are over the table that is cheapest.
+#[test]
+fn a_card_obeys_every_law_with_and_without_multiples_of_the_bases() {
+    for slices in [1, 2] {
+        let options = CudaOptions { table_slices: Some(slices), ..CudaOptions::default() };
+        let Some(device) = card_with(&options) else { return };
+        conformance::run_all(&device, 1);
     }
 }
 
