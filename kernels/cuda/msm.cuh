@@ -110,11 +110,11 @@ RM_KERNEL(256) msm_classify(const MsmColumn* columns, u32* lengths) {
 }
 
 // The signed digits of one scalar, window after window, lowest first.
-struct Digits {
+struct MsmDigits {
   Fr s;
   bool negative;
   u32 carry;
-  RM_DEV Digits(const MsmColumn& column, u64 i) {
+  RM_DEV MsmDigits(const MsmColumn& column, u64 i) {
     negative = false;
     carry = 0;
     s = i < column.n ? fold_scalar(column.scalars[i], negative) : Fr::zero();
@@ -139,7 +139,7 @@ struct Digits {
 RM_KERNEL(256) msm_count(const MsmColumn* columns, u32* counts) {
   const MsmColumn column = columns[blockIdx.y];
   if ((u64)blockIdx.x * blockDim.x >= column.n) return;
-  Digits digits(column, global_index());
+  MsmDigits digits(column, global_index());
 #pragma unroll 1
   for (u32 slice = 0; slice < column.slices; slice++) {
     u32 key = column.first_key;
@@ -164,7 +164,7 @@ RM_KERNEL(256) msm_scatter(const MsmColumn* columns, u32* cursors, u32* entries)
   const MsmColumn column = columns[blockIdx.y];
   if ((u64)blockIdx.x * blockDim.x >= column.n) return;
   const u64 i = global_index();
-  Digits digits(column, i);
+  MsmDigits digits(column, i);
 #pragma unroll 1
   for (u32 slice = 0; slice < column.slices; slice++) {
     u32 key = column.first_key;
@@ -181,16 +181,16 @@ RM_KERNEL(256) msm_scatter(const MsmColumn* columns, u32* cursors, u32* entries)
 }
 
 // Where the counters of this thread start and end.
-struct Counters {
+struct MsmCounters {
   u64 from, to;
-  RM_DEV Counters(u64 n) {
+  RM_DEV MsmCounters(u64 n) {
     from = global_index() * RM_COUNTERS;
     to = from + RM_COUNTERS < n ? from + RM_COUNTERS : n;
   }
 };
 
 // The sum of what the threads before this one have. All 256 threads of a block must call it.
-RM_DEV u32 block_scan(u32* held, u32 mine) {
+RM_DEV u32 msm_scan_block(u32* held, u32 mine) {
   held[threadIdx.x] = mine;
   __syncthreads();
 #pragma unroll 1
@@ -211,7 +211,7 @@ RM_KERNEL(256) msm_fold_counts(u32* out, const u32* in, u64 n) {
   __shared__ u32 sum;
   if (threadIdx.x == 0) sum = 0;
   __syncthreads();
-  const Counters mine(n);
+  const MsmCounters mine(n);
   u32 part = 0;
   for (u64 i = mine.from; i < mine.to; i++) part += in[i];
   if (part != 0) atomicAdd(&sum, part);
@@ -230,7 +230,7 @@ RM_KERNEL(256) msm_scan_folds(u32* values, u32 n) {
   const u32 to = from + each < n ? from + each : n;
   u32 part = 0;
   for (u32 i = from; i < to; i++) part += values[i];
-  u32 sum = block_scan(held, part);
+  u32 sum = msm_scan_block(held, part);
   for (u32 i = from; i < to; i++) {
     const u32 x = values[i];
     values[i] = sum;
@@ -244,10 +244,10 @@ RM_KERNEL(256) msm_scan_folds(u32* values, u32 n) {
 // Twin: `msm_scan_counts` of `kernels/src/passes/twins.rs`.
 RM_KERNEL(256) msm_scan_counts(u32* offsets, u32* cursors, const u32* counts, const u32* folds, u64 n) {
   __shared__ u32 held[256];
-  const Counters mine(n);
+  const MsmCounters mine(n);
   u32 part = 0;
   for (u64 i = mine.from; i < mine.to; i++) part += counts[i];
-  u32 sum = folds[blockIdx.x] + block_scan(held, part);
+  u32 sum = folds[blockIdx.x] + msm_scan_block(held, part);
   for (u64 i = mine.from; i < mine.to; i++) {
     const u32 x = counts[i];
     offsets[i] = sum;
@@ -257,9 +257,9 @@ RM_KERNEL(256) msm_scan_counts(u32* offsets, u32* cursors, const u32* counts, co
 }
 
 // A bucket's entries as pieces: so many of the full length, and the rest.
-struct Pieces {
+struct MsmPieces {
   u32 start, full, rest;
-  RM_DEV Pieces(const u32* offsets, u32 keys, u32 length, u64 key) {
+  RM_DEV MsmPieces(const u32* offsets, u32 keys, u32 length, u64 key) {
     start = key < keys ? offsets[key] : 0;
     const u32 count = key < keys ? offsets[key + 1] - start : 0;
     full = count / length;
@@ -273,7 +273,7 @@ struct Pieces {
 // Launched by `cut_pieces`, one thread per bucket.
 // Twin: `msm_sizes` of `kernels/src/passes/twins.rs`.
 RM_KERNEL(256) msm_sizes(const u32* offsets, u32 keys, u32 length, u32* bins) {
-  const Pieces pieces(offsets, keys, length, global_index());
+  const MsmPieces pieces(offsets, keys, length, global_index());
   warp_count(bins, pieces.rest != 0 ? length - pieces.rest : RM_NO_KEY);
   if (pieces.full != 0) atomicAdd(&bins[0], pieces.full);
 }
@@ -288,7 +288,7 @@ RM_KERNEL(256) msm_sizes(const u32* offsets, u32 keys, u32 length, u32* bins) {
 RM_KERNEL(256) msm_order(const u32* offsets, u32 keys, u32 length, u32* bins, u32* found, MsmPiece* pieces,
                          MsmCut* cuts) {
   const u64 key = global_index();
-  const Pieces mine(offsets, keys, length, key);
+  const MsmPieces mine(offsets, keys, length, key);
   const u32 last = warp_count(bins, mine.rest != 0 ? length - mine.rest : RM_NO_KEY);
   u32 slot = (u32)key;
   if (mine.count() > 1) {
@@ -347,14 +347,14 @@ RM_KERNEL(128) msm_merge(const MsmCut* cuts, const u32* count, Xyzz* sums) {
 }
 
 // 2^bits * p.
-RM_NOINLINE Xyzz times_power(Xyzz p, u32 bits) {
+RM_NOINLINE Xyzz msm_times_power(Xyzz p, u32 bits) {
 #pragma unroll 1
   for (u32 i = 0; i < bits; i++) p = dbl(p);
   return p;
 }
 
 // The sum of what this lane and those above it in its warp have. All lanes must call it.
-RM_DEV Xyzz warp_suffix(Xyzz* held, Xyzz mine) {
+RM_DEV Xyzz msm_sum_above(Xyzz* held, Xyzz mine) {
   const u32 lane = threadIdx.x & 31;
 #pragma unroll 1
   for (u32 step = 1; step < 32; step *= 2) {
@@ -367,7 +367,7 @@ RM_DEV Xyzz warp_suffix(Xyzz* held, Xyzz mine) {
 }
 
 // In lane 0: the sum of what all lanes of the warp have. All lanes must call it.
-RM_DEV Xyzz warp_sum(Xyzz* held, Xyzz mine) {
+RM_DEV Xyzz msm_sum_of_warp(Xyzz* held, Xyzz mine) {
   const u32 lane = threadIdx.x & 31;
 #pragma unroll 1
   for (u32 step = 16; step > 0; step /= 2) {
@@ -380,7 +380,7 @@ RM_DEV Xyzz warp_sum(Xyzz* held, Xyzz mine) {
 }
 
 // The window that has this group.
-RM_DEV u32 window_of(const MsmWindow* windows, u32 count, u32 group) {
+RM_DEV u32 msm_window_of(const MsmWindow* windows, u32 count, u32 group) {
   u32 low = 0, high = count;  // windows[low].first_group <= group < windows[high].first_group
   while (high - low > 1) {
     const u32 middle = (low + high) / 2;
@@ -405,7 +405,7 @@ RM_KERNEL(128) msm_reduce(const Xyzz* sums, const u32* offsets, const MsmWindow*
   const u32 group = (u32)(global_index() >> 5), lane = threadIdx.x & 31;
   // A whole warp leaves, or none of its lanes.
   if (group >= groups) return;
-  const MsmWindow window = windows[window_of(windows, count, group)];
+  const MsmWindow window = windows[msm_window_of(windows, count, group)];
   const u32 buckets = 1u << window.log_buckets;
   const u32 from = ((group - window.first_group) << 5 | lane) << log_segment;
   const u32 to = from + (1u << log_segment) < buckets ? from + (1u << log_segment) : buckets;
@@ -417,10 +417,10 @@ RM_KERNEL(128) msm_reduce(const Xyzz* sums, const u32* offsets, const MsmWindow*
     sum = sum_of(sum, running);
   }
   // The sum over the lanes of lane * running is that over the lanes but the first of what they and those above have.
-  running = warp_suffix(held, running);
+  running = msm_sum_above(held, running);
   if (lane == 0) totals[group] = running;
-  if (lane != 0) sum = sum_of(sum, times_power(running, log_segment));
-  sum = warp_sum(held, sum);
+  if (lane != 0) sum = sum_of(sum, msm_times_power(running, log_segment));
+  sum = msm_sum_of_warp(held, sum);
   if (lane == 0) weighted[group] = sum;
 }
 
@@ -446,12 +446,12 @@ RM_KERNEL(128) msm_finish(const Xyzz* totals, const Xyzz* weighted, const MsmWin
     sum = sum_of(sum, running);
     running = sum_of(running, totals[first + g - 1]);
   }
-  running = warp_suffix(held, running);
-  if (lane != 0) sum = sum_of(sum, times_power(running, log_each));
-  sum = times_power(sum, log_segment + 5);
+  running = msm_sum_above(held, running);
+  if (lane != 0) sum = sum_of(sum, msm_times_power(running, log_each));
+  sum = msm_times_power(sum, log_segment + 5);
 #pragma unroll 1
   for (u32 g = from; g < to; g++) sum = sum_of(sum, weighted[first + g]);
-  sum = warp_sum(held, sum);
+  sum = msm_sum_of_warp(held, sum);
   if (lane == 0) out[w] = sum;
 }
 
@@ -461,7 +461,7 @@ RM_KERNEL(128) msm_finish(const Xyzz* totals, const Xyzz* weighted, const MsmWin
 RM_KERNEL(128) msm_multiples(const Affine* in, u64 n, u32 bits, Affine* out) {
   const u64 i = global_index();
   if (i >= n) return;
-  const Xyzz p = times_power(Xyzz::from(in[i]), bits);
+  const Xyzz p = msm_times_power(Xyzz::from(in[i]), bits);
   // ZZ^3 = ZZZ^2, so that 1 / ZZ = (ZZ / ZZZ)^2. The inverse of zero is zero.
   const Fq inverse = inv(p.zzz);
   out[i] = {mul(p.x, sqr(mul(p.zz, inverse))), mul(p.y, inverse)};

@@ -168,7 +168,7 @@ impl CudaDevice {
         self.card.order.waits()
     }
 
-    /// Peak bytes of work on `columns` columns of `n` elements, during a commitment to one of them.
+    /// Peak bytes of work on `columns` columns of `n` elements, during a commitment to some of them.
     pub fn peak_bytes(n: usize, columns: usize) -> u64 {
         // Tables of powers: the roots', and those of the cosets of a proof.
         let tables = (2 << 14) * ELEMENT + 16 * ELEMENT * (n as u64).min(1 << 15);

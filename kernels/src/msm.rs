@@ -342,10 +342,15 @@ impl CudaDevice {
         columns: &[&'a CudaBuffer],
     ) -> Result<Vec<Option<Job<'a>>>, DeviceError> {
         let reaches = self.classify(columns)?;
+        // Most columns have one length.
+        let mut known = (0, 0);
         let job = |(column, reach): (&&'a CudaBuffer, &Reach)| {
             let (scalars, n) = (column.start()?, column.len());
             let load = |plan| Load::of(plan, reach, n as u64);
-            let bytes_max = column_bytes_max(n as u64);
+            if known.0 != n {
+                known = (n, column_bytes_max(n as u64));
+            }
+            let (_, bytes_max) = known;
             let plan = plan(reach, bases.slices, |plan| load(plan).bytes_max(), bytes_max)?;
             Some(Job { scalars, n, plan, load: load(plan) })
         };
@@ -472,7 +477,7 @@ mod tests {
 
     use super::*;
     use crate::device::CudaOptions;
-    use crate::emulated::Emulation;
+    use crate::emulated::{Emulation, Fault};
     use crate::sizes::commit_bytes;
     use crate::twins::library;
 
@@ -543,6 +548,24 @@ mod tests {
             let (_, peak, _) = device.memory_usage();
             let (took, planned) = (peak - before, commit_bytes(1 << log_n));
             assert!(took <= planned, "2^{log_n}, {kinds:?}: {took} of {planned} B");
+        }
+    }
+
+    /// The card is lost at the launch after so many: one more than there are does not happen.
+    #[test]
+    fn a_commitment_to_many_columns_takes_as_many_launches_as_one_to_one_column() {
+        let scalars = columns(300);
+        for kinds in [&[0][..], &[0, 1, 2, 2, 2, 2, 2, 2, 2, 0, 2, 2, 1]] {
+            for (launches, fits) in [(13, true), (12, false)] {
+                let fault = Some(Fault::LostAfter(launches));
+                let emulation = Emulation { fault, ..Emulation::new(library()) };
+                let device = CudaDevice::emulated(&emulation, &CudaOptions::default()).unwrap();
+                let bases = device.register_bases(&vec![G1Affine::generator(); 300]).unwrap();
+                let buffers = scalars.each_ref().map(|column| device.upload(column).unwrap());
+                let columns: Vec<&CudaBuffer> = kinds.iter().map(|kind| &buffers[*kind]).collect();
+                let sums = device.commit(&bases, &columns);
+                assert_eq!(sums.is_ok(), fits, "{kinds:?}, {launches} launches");
+            }
         }
     }
 

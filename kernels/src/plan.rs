@@ -74,9 +74,22 @@ impl Plan {
         self.bits() - (window >= self.tall()) as u32
     }
 
+    /// A number for each window, added up: `of` maps the bits of a window to it.
+    fn sum_of_windows(self, of: impl Fn(u32) -> u64) -> u64 {
+        let tall = u64::from(self.tall());
+        let low = u64::from(self.windows) - tall;
+        let of_low = if low == 0 { 0 } else { of(self.bits() - 1) };
+        tall * of(self.bits()) + low * of_low
+    }
+
     /// Buckets of all windows: one for each magnitude of a signed digit.
     pub(crate) fn buckets(self) -> u64 {
-        (0..self.windows).map(|window| 1u64 << (self.width(window) - 1)).sum()
+        self.sum_of_windows(|bits| 1 << (bits - 1))
+    }
+
+    /// Groups of `buckets` neighbours in all windows, the last of a window with fewer.
+    pub(crate) fn groups(self, buckets: u64) -> u64 {
+        self.sum_of_windows(|bits| (1u64 << (bits - 1)).div_ceil(buckets))
     }
 
     /// Most digits that are not zero, for scalars of which `reach[b]` have at least `b` bits: a scalar below
@@ -95,10 +108,7 @@ impl Plan {
 
     /// Multiply-adds of the passes that add points.
     fn cost(self, reach: &Reach) -> u64 {
-        let tall = u64::from(self.tall());
-        let low = u64::from(self.windows) - tall;
-        let below = if low == 0 { 0 } else { low * reduction_cost(self.bits() - 1) };
-        self.digits(reach) * MIXED + tall * reduction_cost(self.bits()) + below
+        self.digits(reach) * MIXED + self.sum_of_windows(reduction_cost)
     }
 }
 
@@ -167,12 +177,19 @@ pub(crate) fn plan(
     if bits == 0 {
         return None;
     }
-    let modest = |plan: &Plan| plan.buckets() <= BUCKETS_PER_DIGIT * plan.digits(reach);
-    let cheapest = candidates(bits, slices)
-        .filter(|plan| modest(plan) && bytes(*plan) <= bytes_max)
-        .min_by_key(|plan| plan.cost(reach));
+    let fits = |plan: Plan| {
+        plan.buckets() <= BUCKETS_PER_DIGIT * plan.digits(reach) && bytes(plan) <= bytes_max
+    };
+    let mut cheapest: Option<(u64, Plan)> = None;
+    for plan in candidates(bits, slices) {
+        let cost = plan.cost(reach);
+        if cheapest.is_none_or(|(least, _)| cost < least) && fits(plan) {
+            cheapest = Some((cost, plan));
+        }
+    }
     // Where nothing fits, the one that takes the least memory.
-    cheapest.or_else(|| candidates(bits, slices).min_by_key(|plan| bytes(*plan)))
+    let smallest = || candidates(bits, slices).min_by_key(|plan| bytes(*plan));
+    cheapest.map(|(_, plan)| plan).or_else(smallest)
 }
 
 /// The plan for `n` of the longest scalars over bases without multiples.

@@ -49,7 +49,7 @@ impl Load {
             keys: plan.buckets(),
             digits: plan.digits(reach),
             windows: u64::from(plan.windows),
-            groups: groups(plan, SEGMENT_MIN),
+            groups: plan.groups(32 << SEGMENT_MIN),
             run: n * u64::from(plan.slices),
         }
     }
@@ -78,12 +78,6 @@ impl Load {
     fn length_max(self) -> u64 {
         (self.digits / 128).clamp(LENGTH_MIN, 1 << 16)
     }
-}
-
-/// Groups of 32 segments that the windows of a column have.
-fn groups(plan: Plan, log_segment: u32) -> u64 {
-    let of_window = |window| (1u64 << (plan.width(window) - 1)).div_ceil(32 << log_segment);
-    (0..plan.windows).map(of_window).sum()
 }
 
 /// Bytes of each block of a batch: counters, offsets, cursors, folds, entries, pieces, cuts, sums, sums of groups,
@@ -131,7 +125,7 @@ impl Sizes {
         // Two warps for each of the four schedulers of a multiprocessor, where there are buckets for them.
         let each = load.keys / (256 * u64::from(multiprocessors));
         let log_segment = each.max(1).ilog2().clamp(SEGMENT_MIN, SEGMENT_MAX);
-        let groups = plans.iter().map(|plan| groups(*plan, log_segment)).sum();
+        let groups = plans.iter().map(|plan| plan.groups(32 << log_segment)).sum();
         Self { load, longest, length, log_segment, groups }
     }
 

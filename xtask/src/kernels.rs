@@ -20,13 +20,6 @@ const PARTS: [&str; 2] = ["Launched by `", "Twin: "];
 /// Kernels without such a comment. A comment of a CUDA source changes the digest under which the compiled
 /// kernels are kept, so that it comes with the next change of the kernel itself.
 const EXCUSED: &[&str] = &[
-    "measure_product_fq",
-    "measure_product_fr",
-    "measure_products",
-    "measure_square_fq",
-    "measure_square_fr",
-    "measure_sum_fq",
-    "measure_wide",
     "ntt_pass",
     "rows_run",
     "vector_combine",
