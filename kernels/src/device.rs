@@ -36,7 +36,8 @@ pub struct CudaOptions {
     /// Keep every row program that runs, for [`CudaDevice::generated_rows`].
     pub record_rows: bool,
     /// Slices of the tables of multiples that are made of registered bases, 1 for none. By default what makes a
-    /// commitment cheapest and fits in a sixteenth of the free memory; none on the emulator.
+    /// commitment cheapest and fits in a sixteenth of the free memory; none for fewer than 4096 bases, and none
+    /// on the emulator.
     pub table_slices: Option<u32>,
 }
 

@@ -26,34 +26,12 @@ fn the_device_obeys_every_law_with_threads_in_reverse_and_arithmetic_by_the_card
     conformance::run_all(&common::device(card), 2);
 }
 
-/// Sums over bases with 1, 2 and all slices of multiples, of columns of every kind.
 #[test]
 fn commitments_over_tables_of_multiples_are_the_sums_of_products() {
-    let bases: Vec<G1Affine> = (1..=300u64)
-        .map(|i| (<G1Affine as ark_ec::AffineRepr>::generator() * Fr::from(i * i)).into())
-        .collect();
-    let factor = Fr::from(7u64);
-    let full: Vec<Fr> = (0..300u64).map(|i| ark_ff::Field::pow(&factor, [i + 100])).collect();
-    let opposite: Vec<Fr> = full.iter().map(|scalar| -*scalar).collect();
-    let columns = [
-        full.clone(),
-        opposite,
-        vec![full[150]; 300],
-        (0..200u64).map(|i| Fr::from(i & 1)).collect(),
-        (0..17u64).map(|i| Fr::from(i * 1000)).collect(),
-        vec![Fr::from(0u64); 20],
-        Vec::new(),
-    ];
-    for slices in [1, 2, 3, 16, 26, 254] {
+    for slices in common::SLICES {
         let options = CudaOptions { table_slices: Some(slices), ..CudaOptions::default() };
         let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
-        let registered = device.register_bases(&bases).unwrap();
-        let buffers: Vec<_> = columns.iter().map(|column| device.upload(column).unwrap()).collect();
-        let sums = device.commit(&registered, &buffers.iter().collect::<Vec<_>>()).unwrap();
-        for (column, sum) in columns.iter().zip(sums) {
-            let own = &bases[..column.len()];
-            assert_eq!(sum, plain::msm(own, column), "{slices} slices, {} scalars", column.len());
-        }
+        common::check_commitments(&device, &format!("{slices} slices"));
     }
 }
 
