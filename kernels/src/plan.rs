@@ -240,7 +240,7 @@ mod tests {
         let powers = (10..=24).flat_map(|log| [(1 << log) - 1, 1 << log, (1 << log) + 1]);
         let mut lengths: Vec<u64> = powers.filter(|n| (1 << 10..=1 << 24).contains(n)).collect();
         for log in 10..24 {
-            lengths.extend((0..40).map(|_| rng.gen_range(1 << log..2u64 << log)));
+            lengths.extend((0..8).map(|_| rng.gen_range(1 << log..2u64 << log)));
         }
         lengths
     }
