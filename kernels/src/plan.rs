@@ -209,9 +209,9 @@ mod tests {
     /// The count by its definition: digit by digit, and addition by addition of the reduction.
     fn counted(plan: Plan, n: u64, bits: u32) -> u64 {
         let widths: Vec<u32> = (0..plan.windows).map(|window| plan.width(window)).collect();
-        let starts = (0..plan.slices).flat_map(|_| widths.iter()).scan(0, |at, width| {
+        let starts = (0..plan.slices).flat_map(|_| widths.iter()).scan(0u32, |at, width| {
             let start = *at;
-            *at += width;
+            *at += *width;
             Some(start)
         });
         let digits = starts.filter(|start| *start <= bits).count() as u64 * n;
