@@ -62,7 +62,7 @@ pub(super) fn digits(scalar: Fr, plan: Plan) -> Vec<i64> {
     digits
 }
 
-/// Calls `each` with the column, the index of the scalar, the slice, the key and the sign of every digit but zero.
+/// Calls `each` with the index of the scalar, the slice, the key and the sign of every digit but zero.
 fn for_each_digit(columns: &[Column<'_>], mut each: impl FnMut(usize, u32, usize, bool)) {
     let mut first_key = 0;
     for (scalars, plan) in columns {
