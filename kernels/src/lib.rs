@@ -33,4 +33,5 @@ pub use device::{CudaBuffer, CudaDevice, CudaOptions};
 pub use emulated::{Emulation, Fault, compile_emulated_driver, compile_emulator};
 pub use error::CudaError;
 pub use msm::CudaBases;
+pub use ntt::WrongPass;
 pub use rates::Rates;

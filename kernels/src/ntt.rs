@@ -1,5 +1,7 @@
 //! Number-theoretic transforms; see `cuda/ntt.cuh`.
 
+mod twin;
+
 use std::sync::Arc;
 
 use ark_ff::Field;
@@ -10,6 +12,8 @@ use rollmill_algebra::field::{TWO_ADICITY, omega, powers};
 use crate::arena::{At, Block};
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
 use crate::launch::Argument::{In, Null, Out, Places, U32};
+
+pub use twin::WrongPass;
 
 /// Columns of one launch, as in the kernel.
 const BATCH: usize = 16;
@@ -47,10 +51,30 @@ fn two_tables(base: Fr, factor: Fr, low: usize, high: usize) -> Vec<Fr> {
     table
 }
 
-/// Bits of each pass, as even as possible.
-fn passes(log_n: u32) -> Vec<u32> {
+/// One pass of a transform, as the kernel takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pass {
+    log_n: u32,
+    /// Bits of the passes before.
+    log_done: u32,
+    log_radix: u32,
+    /// Neighbouring transforms of one block.
+    log_tile: u32,
+}
+
+/// The passes of a transform, with bits as even as possible.
+fn passes(log_n: u32) -> Vec<Pass> {
     let count = log_n.div_ceil(LOG_RADIX).max(1);
-    (0..count).map(|i| (log_n + count - 1 - i) / count).collect()
+    let mut log_done = 0;
+    (0..count)
+        .map(|i| {
+            let log_radix = (log_n + count - 1 - i) / count;
+            let log_tile = (LOG_BLOCK - log_radix).min(log_n - log_radix).min(3);
+            let pass = Pass { log_n, log_done, log_radix, log_tile };
+            log_done += log_radix;
+            pass
+        })
+        .collect()
 }
 
 impl CudaDevice {
@@ -99,7 +123,6 @@ impl CudaDevice {
         direction: Direction,
     ) -> Result<Vec<CudaBuffer>, DeviceError> {
         let n = 1usize << log_n;
-        let roots = self.roots(op)?;
         let (scale_in, scale_out) = match direction {
             Direction::Forward { shift } if shift == Fr::ONE => (None, None),
             Direction::Forward { shift } => (Some(self.scale(op, shift, Fr::ONE, log_n)?), None),
@@ -117,43 +140,54 @@ impl CudaDevice {
             Vec::new()
         };
 
-        let mut log_done = 0;
         let mut sources: Vec<At<'_>> = columns.iter().filter_map(|column| column.start()).collect();
-        for (i, log_radix) in passes.iter().enumerate() {
+        for (i, pass) in passes.iter().enumerate() {
             let last = i + 1 == passes.len();
             let targets: Vec<At<'_>> = if (passes.len() - 1 - i).is_multiple_of(2) {
                 outputs.iter().filter_map(CudaBuffer::start).collect()
             } else {
                 between.iter().map(Block::start).collect()
             };
-            let log_tile = (LOG_BLOCK - log_radix).min(log_n - log_radix).min(3);
-            let mut places: Vec<_> = sources.iter().map(|at| In(*at)).collect();
-            places.resize(BATCH, Null);
-            places.extend(targets.iter().map(|at| Out(*at)));
-            places.resize(2 * BATCH, Null);
-            let first = scale_in.as_ref().filter(|_| i == 0);
-            let first = first.map_or(Null, |block| In(block.start()));
-            let after = scale_out.as_ref().filter(|_| last);
-            let after = after.map_or(Null, |block| In(block.start()));
-            let arguments = vec![
-                Places(places),
-                U32(log_n),
-                U32(log_done),
-                U32(*log_radix),
-                U32(log_tile),
-                In(roots.start()),
-                first,
-                after,
-                U32(1 << log_n.min(LOG_LOW)),
-            ];
-            let grid = [1 << (log_n - log_radix - log_tile), columns.len() as u32, 1];
-            let shared = (ELEMENT as u32) << (log_radix + log_tile);
-            let threads = (1u32 << (log_radix + log_tile) >> 1).clamp(32, 256);
-            self.launch_grid(op, "ntt_pass", grid, threads, shared, arguments)?;
+            let scales =
+                [scale_in.as_ref().filter(|_| i == 0), scale_out.as_ref().filter(|_| last)];
+            let scales = scales.map(|block| block.map(|block| block.start()));
+            self.run_pass(op, *pass, &sources, &targets, scales)?;
             sources = targets;
-            log_done += log_radix;
         }
         Ok(outputs)
+    }
+
+    /// One pass over a batch of columns. `scales` are tables of the powers that inputs and outputs are multiplied
+    /// with; the second makes the inverse transform.
+    fn run_pass(
+        &self,
+        op: &'static str,
+        pass: Pass,
+        from: &[At<'_>],
+        to: &[At<'_>],
+        [scale_in, scale_out]: [Option<At<'_>>; 2],
+    ) -> Result<(), DeviceError> {
+        let Pass { log_n, log_done, log_radix, log_tile } = pass;
+        let roots = self.roots(op)?;
+        let mut places: Vec<_> = from.iter().map(|at| In(*at)).collect();
+        places.resize(BATCH, Null);
+        places.extend(to.iter().map(|at| Out(*at)));
+        places.resize(2 * BATCH, Null);
+        let arguments = vec![
+            Places(places),
+            U32(log_n),
+            U32(log_done),
+            U32(log_radix),
+            U32(log_tile),
+            In(roots.start()),
+            scale_in.map_or(Null, In),
+            scale_out.map_or(Null, In),
+            U32(1 << log_n.min(LOG_LOW)),
+        ];
+        let grid = [1 << (log_n - log_radix - log_tile), from.len() as u32, 1];
+        let shared = (ELEMENT as u32) << (log_radix + log_tile);
+        let threads = (1u32 << (log_radix + log_tile) >> 1).clamp(32, 256);
+        self.launch_grid(op, "ntt_pass", grid, threads, shared, arguments)
     }
 
     fn transform_all<S: Basis, T: Basis>(
@@ -225,8 +259,13 @@ mod tests {
     fn passes_cover_every_size_and_fit_a_block() {
         for log_n in 0..=TWO_ADICITY {
             let passes = passes(log_n);
-            assert_eq!(passes.iter().sum::<u32>(), log_n);
-            assert!(passes.iter().all(|bits| *bits <= LOG_RADIX), "{log_n}: {passes:?}");
+            assert_eq!(passes.iter().map(|pass| pass.log_radix).sum::<u32>(), log_n);
+            for (i, pass) in passes.iter().enumerate() {
+                let before: u32 = passes[..i].iter().map(|pass| pass.log_radix).sum();
+                assert_eq!(pass.log_done, before);
+                assert!(pass.log_radix <= LOG_RADIX, "{log_n}: {passes:?}");
+                assert!(pass.log_radix + pass.log_tile <= LOG_BLOCK.min(log_n), "{passes:?}");
+            }
         }
     }
 }

@@ -26,6 +26,23 @@ fn the_device_obeys_every_law_with_threads_in_reverse_and_arithmetic_by_the_card
     conformance::run_all(&common::device(card), 2);
 }
 
+/// Every split into passes that sizes up to three of them have, in both orders of threads.
+#[test]
+fn every_pass_of_a_transform_is_that_of_its_twin() {
+    for (reverse, exact, log_ns) in [(false, false, 0..=12), (true, true, 0..=9)] {
+        let device = common::device(|card| {
+            (card.late, card.reverse, card.exact) = (false, reverse, exact);
+        });
+        for log_n in log_ns {
+            assert_eq!(device.wrong_passes_of_transforms(log_n, 1), Ok(vec![]), "2^{log_n}");
+        }
+    }
+    let device = common::device(|card| card.late = false);
+    for log_n in [15, 16, 17] {
+        assert_eq!(device.wrong_passes_of_transforms(log_n, 2), Ok(vec![]), "2^{log_n}");
+    }
+}
+
 #[test]
 fn buffers_dropped_under_a_running_stream_do_not_change_what_was_queued() {
     let device = common::device(|card| card.late = true);
