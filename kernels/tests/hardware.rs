@@ -36,7 +36,7 @@ fn a_card_obeys_every_law() {
 #[test]
 fn a_card_computes_every_pass_of_a_transform_as_its_twin_does() {
     let Some(device) = card() else { return };
-    for log_n in (0..=13).chain([16, 17, 20]) {
+    for log_n in (0..=13).chain([16, 17, 18]) {
         assert_eq!(device.wrong_passes_of_transforms(log_n, 3), Ok(vec![]), "2^{log_n}");
     }
 }

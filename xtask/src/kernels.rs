@@ -39,7 +39,6 @@ const EXCUSED: &[&str] = &[
     "msm_scatter",
     "msm_sizes",
     "msm_sum",
-    "ntt_pass",
     "rows_run",
     "vector_combine",
     "vector_divide",

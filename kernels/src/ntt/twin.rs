@@ -9,11 +9,12 @@ use rollmill_algebra::device::{DeviceError, Memory};
 use rollmill_algebra::field::horner;
 use rollmill_algebra::{Fr, omega};
 
-use super::{Pass, passes};
+use super::{Factors, Pass, Table, passes};
 use crate::device::CudaDevice;
 
 /// Up to this length every output of a pass is compared, above it some.
 const COMPARED: usize = 1 << 12;
+const OP: &str = "compare_passes";
 
 /// A pass of a kernel whose output is not that of its twin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,35 +33,44 @@ impl fmt::Display for WrongPass {
     }
 }
 
-/// Factors of a pass besides the roots, each with a base: inputs times powers of it, and, for the inverse transform,
-/// outputs times a factor and powers.
-#[derive(Debug, Clone, Copy, Default)]
-struct Scales {
-    input: Option<Fr>,
-    output: Option<(Fr, Fr)>,
-}
-
 /// Output `i` of a pass. The transform so far has left, in each residue class of indices modulo `n / done`, the
 /// `done` values of a polynomial; the pass joins R of these classes, and the result at a root of order `done · R`
 /// is Horner's rule over them.
-fn output(pass: Pass, scales: Scales, input: &[Fr], i: usize) -> Fr {
+fn output(pass: Pass, factors: Factors, input: &[Fr], i: usize) -> Fr {
     let Pass { log_n, log_done, log_radix, .. } = pass;
     let n = 1usize << log_n;
-    // The inverse transform writes in the reverse order.
-    let from = if scales.output.is_some() { (n - i) % n } else { i };
+    let from = if factors.backwards { (n - i) % n } else { i };
     let size = log_done + log_radix;
     let j = (from >> size) << log_done | from & ((1 << log_done) - 1);
-    let joined: Vec<Fr> = (0..1usize << log_radix)
-        .map(|r| j + (r << (log_n - log_radix)))
-        .map(|at| input[at] * scales.input.map_or(Fr::ONE, |base| base.pow([at as u64])))
-        .collect();
-    let value = horner(&joined, omega(size).pow([(from & ((1 << size) - 1)) as u64]));
-    scales.output.map_or(value, |(base, factor)| value * factor * base.pow([i as u64]))
+    let joined: Vec<Fr> =
+        (0..1usize << log_radix).map(|r| input[j + (r << (log_n - log_radix))]).collect();
+    let point = factors.base * omega(size).pow([(from & ((1 << size) - 1)) as u64]);
+    let value = horner(&joined, point) * factors.factor;
+    factors.scale.map_or(value, |(base, factor)| value * factor * base.pow([i as u64]))
+}
+
+/// Entry `i` of a table.
+fn factor_at(table: Table, i: usize) -> Fr {
+    match table {
+        Table::Twist { log_done, log_radix, base, factor } => {
+            let (k, r) = (i & ((1 << log_done) - 1), i >> log_done);
+            factor * base.pow([r as u64]) * omega(log_done + log_radix).pow([(k * r) as u64])
+        }
+        Table::Powers { base, factor, .. } => factor * base.pow([i as u64]),
+    }
+}
+
+/// The first of `got` that differs, of all or of some.
+fn first_difference(got: &[Fr], expected: impl Fn(usize) -> Fr) -> Option<usize> {
+    // An odd distance, so that outputs of every row and column are among them.
+    let step = (got.len() / COMPARED).max(1) | 1;
+    (0..got.len()).step_by(step).find(|at| got[*at] != expected(*at))
 }
 
 impl CudaDevice {
-    /// Runs each pass of transforms of `2^log_n` random elements by itself, with and without the factors of a coset,
-    /// and returns those that differ from their twins. The lengths are those of [`rollmill_algebra::device::Ntt`].
+    /// Runs each pass of transforms of `2^log_n` random elements by itself, with and without the factors of a coset
+    /// and forwards and backwards, and makes each table of factors. Returns what differs from its twin. The lengths
+    /// are those of [`rollmill_algebra::device::Ntt`].
     ///
     /// # Errors
     /// As of any operation of the device.
@@ -69,51 +79,52 @@ impl CudaDevice {
         log_n: u32,
         seed: u64,
     ) -> Result<Vec<WrongPass>, DeviceError> {
-        let drawn = numbers(seed, "scales of passes", 3);
-        let (base, factor) = (drawn[0], drawn[1]);
+        let drawn = numbers(seed, "factors of passes", 4);
+        let coset = Factors { base: drawn[0], factor: drawn[1], ..Factors::NONE };
+        let back = Factors { scale: Some((drawn[2], drawn[3])), backwards: true, ..Factors::NONE };
+        let mut variants = vec![Factors::NONE, coset];
         let all = passes(log_n);
         let mut wrong = Vec::new();
         for (i, pass) in all.iter().enumerate() {
-            let mut variants = vec![Scales::default()];
-            if i == 0 {
-                variants.push(Scales { input: Some(base), output: None });
-            }
             if i + 1 == all.len() {
-                variants.push(Scales { input: None, output: Some((base, factor)) });
+                variants.push(Factors { backwards: true, ..coset });
+                variants.push(back);
             }
-            for scales in variants {
-                let (input, got) = self.run_alone(*pass, scales, seed)?;
-                let step = (got.len() / COMPARED).max(1);
-                // An odd distance, so that outputs of every row and column are among them.
-                let mut compared = (0..got.len()).step_by(step | 1);
-                let differs = |at: &usize| got[*at] != output(*pass, scales, &input, *at);
-                if let Some(at) = compared.find(differs) {
-                    let pass = format!("pass {} of {} of 2^{log_n}, {scales:?}", i + 1, all.len());
-                    wrong.push(WrongPass { kernel: "ntt_pass", pass, at });
+            for factors in &variants {
+                let described =
+                    format!("pass {} of {} of 2^{log_n}, {factors:?}", i + 1, all.len());
+                for table in factors.tables(*pass).into_iter().flatten() {
+                    let block = self.factor_table(OP, table)?;
+                    let got = self.download_elements(OP, block.start(), 1 << table.log_len())?;
+                    if let Some(at) = first_difference(&got, |at| factor_at(table, at)) {
+                        let pass = format!("the table of {described}");
+                        wrong.push(WrongPass { kernel: "ntt_table", pass, at });
+                    }
+                }
+                let (input, got) = self.run_alone(*pass, *factors, seed)?;
+                let differs = first_difference(&got, |at| output(*pass, *factors, &input, at));
+                if let Some(at) = differs {
+                    wrong.push(WrongPass { kernel: "ntt_pass", pass: described, at });
                 }
             }
         }
         Ok(wrong)
     }
 
-    /// The input of a pass, drawn by `seed`, and what the device makes of it.
+    /// The input of a pass, drawn by `seed`, and what the device makes of it as one of several columns.
     fn run_alone(
         &self,
         pass: Pass,
-        scales: Scales,
+        factors: Factors,
         seed: u64,
     ) -> Result<(Vec<Fr>, Vec<Fr>), DeviceError> {
-        const OP: &str = "compare_passes";
         let input = numbers(seed, &format!("input of {pass:?}"), 1 << pass.log_n);
         let from = self.upload(&input)?;
-        let to = self.new_buffer(OP, input.len())?;
-        let table = |base, factor| self.scale(OP, base, factor, pass.log_n);
-        let before = scales.input.map(|base| table(base, Fr::ONE)).transpose()?;
-        let after = scales.output.map(|(base, factor)| table(base, factor)).transpose()?;
-        if let (Some(from), Some(to)) = (from.start(), to.start()) {
-            let tables = [&before, &after].map(|table| table.as_ref().map(|block| block.start()));
-            self.run_pass(OP, pass, &[from], &[to], tables)?;
-        }
-        Ok((input, self.download(&to)?))
+        let other = self.upload(&vec![Fr::ONE; input.len()])?;
+        let to = [self.new_buffer(OP, input.len())?, self.new_buffer(OP, input.len())?];
+        let places = [other.start(), from.start()].into_iter().flatten().collect::<Vec<_>>();
+        let targets = to.iter().filter_map(|buffer| buffer.start()).collect::<Vec<_>>();
+        self.run_pass(OP, pass, factors, &places, &targets)?;
+        Ok((input, self.download(&to[1])?))
     }
 }
