@@ -318,18 +318,22 @@ RM_NOINLINE Fe<M> mul_sub_exact(const Fe<M>& a, const Fe<M>& b, const Fe<M>& c, 
   return mul_sub_columns(a, b, c, d);
 }
 
+// Each notes how many products of limbs it takes on a card.
 template <class M>
 RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
+  rm_emulator::limb_products += 128;
   return rm_emulator::exact ? mul_exact(a, b) : mul_wide(a, b);
 }
 
 template <class M>
 RM_DEV Fe<M> sqr(Fe<M> a) {
+  rm_emulator::limb_products += 100;
   return rm_emulator::exact ? sqr_exact(a) : mul_wide(a, a);
 }
 
 template <class M>
 RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  rm_emulator::limb_products += 192;
   return rm_emulator::exact ? mul_sub_exact(a, b, c, d) : sub(mul_wide(a, b), mul_wide(c, d));
 }
 #endif

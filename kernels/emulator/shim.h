@@ -34,6 +34,8 @@ extern Place place;
 extern u32 carry;
 // Whether arithmetic runs by emulated PTX instructions, as on a card, or by what gives the same faster.
 extern bool exact;
+// Products of two limbs that field products have taken so far: how much work kernels do, whatever runs it.
+extern u64 limb_products;
 unsigned char* shared_memory();
 void block_barrier();
 // Each live lane of the warp gives `mine`; afterwards all can read all. Lanes that left count as

@@ -100,6 +100,10 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn is_emulated(&self) -> bool;
     /// Number of multiprocessors.
     fn multiprocessors(&self) -> u32;
+    /// Products of limbs that kernels have computed in this process; `None` where nothing counts them.
+    fn limb_products(&self) -> Option<u64> {
+        None
+    }
     /// Free bytes and total bytes.
     fn memory(&self) -> Result<(u64, u64), CudaError>;
     /// Allocates memory with unspecified contents.

@@ -17,6 +17,10 @@ const NO_SPILLS: &[&str] = &["msm_", "ntt_", "rows_", "vector_", "measure_"];
 /// for a square; a tenth more is allowed.
 const ARITHMETIC_MAX: &[(&str, u32)] = &[("measure_product_", 195), ("measure_square_", 199)];
 
+/// Wide multiply-adds of kernels whose products are written out: a product has 121 to 128. A transform's pass has
+/// eight products by factors and five within its layers.
+const WIDE_MAX: &[(&str, u32)] = &[("ntt_pass", 13 * 128)];
+
 /// What was compiled from what, with what, into what.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Table {
@@ -153,7 +157,8 @@ impl Table {
             kernels
                 .flat_map(|(name, costs)| costs.iter().map(move |(arch, cost)| (name, arch, cost)))
         };
-        for prefix in NO_SPILLS.iter().chain(ARITHMETIC_MAX.iter().map(|(prefix, _)| prefix)) {
+        let limits = ARITHMETIC_MAX.iter().chain(WIDE_MAX).map(|(prefix, _)| prefix);
+        for prefix in NO_SPILLS.iter().chain(limits) {
             if of(prefix).next().is_none() {
                 findings
                     .push(format!("{TABLE}: no kernel {prefix}*, whose limits are checked here"));
@@ -175,6 +180,17 @@ impl Table {
                         "{TABLE}: {kernel} takes {} multiply-adds and additions on {arch}, at most \
                          {most}; look for pairs that are no longer one wide multiply-add",
                         cost.arithmetic()
+                    ));
+                }
+            }
+        }
+        for (prefix, most) in WIDE_MAX {
+            for (kernel, arch, cost) in of(prefix) {
+                if cost.wide > *most {
+                    findings.push(format!(
+                        "{TABLE}: {kernel} has {} wide multiply-adds on {arch}, at most {most}; look for \
+                         products that were compiled more than once",
+                        cost.wide
                     ));
                 }
             }
@@ -248,6 +264,7 @@ mod tests {
             (4, Cost { spill_bytes: 8, ..Cost::default() }, "rows_run spills"),
             (0, Cost { narrow: 196, ..Cost::default() }, "measure_product_fr takes 196"),
             (1, Cost { wide: 100, additions: 100, ..Cost::default() }, "measure_square_fr takes"),
+            (3, Cost { wide: 1665, ..Cost::default() }, "ntt_pass has 1665 wide"),
         ] {
             let mut costs = good();
             costs[index].1 = spoil;
