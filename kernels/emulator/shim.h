@@ -16,6 +16,7 @@ typedef unsigned long long u64;
 #define RM_DEV inline
 #define RM_NOINLINE __attribute__((noinline)) inline
 #define RM_KERNEL(threads) extern "C" void
+#define RM_KERNEL_BLOCKS(threads, blocks) extern "C" void
 // One block runs at a time, so that its shared memory is one array of the process.
 #define __shared__ static
 #define RM_SHARED(T, name) T* name = reinterpret_cast<T*>(rm_emulator::shared_memory())

@@ -9,6 +9,7 @@ mod arena;
 mod cuda;
 mod device;
 mod driver;
+mod emit;
 mod emulated;
 mod error;
 mod generated;
