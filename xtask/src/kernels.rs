@@ -41,12 +41,8 @@ const EXCUSED: &[&str] = &[
     "msm_sum",
     "rows_run",
     "vector_combine",
-    "vector_divide",
     "vector_fold",
     "vector_from_u16",
-    "vector_horner",
-    "vector_invert_chunks",
-    "vector_invert_each",
     "vector_scan",
 ];
 
