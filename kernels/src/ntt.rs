@@ -196,6 +196,10 @@ impl CudaDevice {
         let block = Arc::new(self.new_factor_table(op, table)?);
         let most = self.memory_usage().2 / TABLES_SHARE;
         let mut tables = self.card.tables.lock();
+        // Another session may have made it meanwhile.
+        if let Some((_, held)) = tables.factors.iter().find(|(held, _)| *held == table) {
+            return Ok(held.clone());
+        }
         tables.factors.push((table, block.clone()));
         let mut bytes: u64 = tables.factors.iter().map(|(table, _)| table.bytes()).sum();
         while tables.factors.len() > 1 && (tables.factors.len() > TABLES_KEPT || bytes > most) {

@@ -13,9 +13,13 @@ use rollmill_plonk::conformance::Ready;
 
 /// The card to test, if there is one.
 fn card() -> Option<CudaDevice> {
+    card_with(&CudaOptions::default())
+}
+
+fn card_with(options: &CudaOptions) -> Option<CudaDevice> {
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1");
     let index = std::env::var("GPU").unwrap_or_else(|_| "0".to_owned());
-    match CudaDevice::open(&index, COMPILED, &CudaOptions::default()) {
+    match CudaDevice::open(&index, COMPILED, options) {
         Ok(device) => Some(device),
         Err(error) if required => panic!("REQUIRE_GPU=1, but: {error}"),
         Err(error) => {
@@ -49,6 +53,16 @@ fn a_card_gives_the_cpus_proofs_byte_for_byte() {
         let got = proof_of(&device, circuit(cell_bits, log_n));
         assert!(got.to_bytes() == expected.to_bytes(), "{cell_bits} bits, rows 2^{log_n:?}");
     }
+}
+
+/// A proof that is right only here was spoilt by a generated row kernel.
+#[test]
+fn a_card_that_interprets_row_programs_gives_the_cpus_proof() {
+    let options = CudaOptions { interpret_rows: true, ..CudaOptions::default() };
+    let Some(device) = card_with(&options) else { return };
+    let expected = proof_of(&CpuDevice::scalar(4), circuit(8, Some(10)));
+    let got = proof_of(&device, circuit(8, Some(10)));
+    assert!(got.to_bytes() == expected.to_bytes());
 }
 
 #[test]
