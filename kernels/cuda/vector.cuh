@@ -1,10 +1,11 @@
-// Element-wise work, scans and evaluations over Fr. Scans run by levels: each thread folds CHUNK
-// neighbours, the folds are scanned in the same way, and each thread then walks its chunk again from
-// where the level above says. One element is one 32-byte sector, so that a thread that walks its own
-// chunk wastes no bandwidth.
-// Evaluations and divisions have a level of SEGMENT elements, those of one block, whose threads join
-// what they fold by shuffles; and, like inversions, they take many vectors in one launch: a block's
-// second index says which.
+// Element-wise work, scans, evaluations and divisions over Fr. What joins neighbours runs by levels of
+// SEGMENT elements, those of one block: each thread folds a chunk of CHUNK, the threads join what they
+// fold by shuffles, and one value for each segment is left for the next level. Where each element needs
+// what comes before it, each thread then walks its chunk again from where its warp, its block and the
+// level above say. One element is one 32-byte sector, so that a thread that walks its own chunk wastes
+// no bandwidth.
+// Evaluations, divisions and inversions take many vectors in one launch: a block's second index says
+// which.
 #pragma once
 
 #include "field.cuh"
@@ -34,25 +35,64 @@ RM_DEV Fr scan_step(u32 kind, const Fr& a, const Fr& b) {
   return kind == SCAN_SUM ? add(a, b) : mul(a, b);
 }
 
-// out[j] = the fold of chunk j.
-RM_KERNEL(256) vector_fold(Fr* out, const Fr* in, u64 n, u32 kind) {
-  const u64 j = global_index();
-  const u64 from = j * RM_CHUNK;
-  if (from >= n) return;
+RM_DEV Fr chunk_fold(u32 kind, const Fr* in, u64 from, u64 n) {
   const u64 to = from + RM_CHUNK < n ? from + RM_CHUNK : n;
   Fr sum = scan_start(kind);
   for (u64 i = from; i < to; i++) sum = scan_step(kind, sum, in[i]);
-  out[j] = sum;
+  return sum;
 }
 
-// out[i] = before[chunk of i] folded with the elements of its chunk before i. Without `before`, the
-// one chunk there is begins at the start.
+RM_DEV Fr shuffle(const Fr& x, u32 lane) {
+  Fr out;
+#pragma unroll
+  for (int i = 0; i < 8; i++) out.l[i] = __shfl_sync(0xffffffffu, x.l[i], lane);
+  return out;
+}
+
+// The fold of the values of all lanes up to this one. All lanes of the warp take part.
+RM_DEV Fr fold_of_lanes(u32 kind, Fr value) {
+  const u32 lane = threadIdx.x & 31;
+#pragma unroll 1
+  for (u32 d = 1; d < 32; d *= 2) {
+    const Fr other = shuffle(value, (lane - d) & 31);
+    if (lane >= d) value = scan_step(kind, other, value);
+  }
+  return value;
+}
+
+// out[b] = the fold of segment b.
+// Launched by `fold`, a block for each segment.
+// Twin: `prefix_sum` and `prefix_product` in `algebra/src/plain.rs`, for all launches of a scan.
+RM_KERNEL(256) vector_fold(Fr* out, const Fr* in, u64 n, u32 kind) {
+  __shared__ Fr totals[RM_WARPS];
+  const u64 from = (u64)blockIdx.x * RM_SEGMENT + threadIdx.x * RM_CHUNK;
+  const Fr sum = fold_of_lanes(kind, chunk_fold(kind, in, from, n));
+  if ((threadIdx.x & 31) == 31) totals[threadIdx.x >> 5] = sum;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  Fr all = totals[0];
+#pragma unroll 1
+  for (u32 w = 1; w < RM_WARPS; w++) all = scan_step(kind, all, totals[w]);
+  out[blockIdx.x] = all;
+}
+
+// out[i] = before[segment of i] folded with the elements of its segment before i. Without `before`, the
+// one segment there is begins at the start.
+// Launched by `scan_into`, a block for each segment.
+// Twin: `prefix_sum` and `prefix_product` in `algebra/src/plain.rs`, for all launches of a scan.
 RM_KERNEL(256) vector_scan(Fr* out, const Fr* in, const Fr* before, u64 n, u32 kind) {
-  const u64 j = global_index();
-  const u64 from = j * RM_CHUNK;
-  if (from >= n) return;
+  __shared__ Fr totals[RM_WARPS];
+  const u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const u64 from = (u64)blockIdx.x * RM_SEGMENT + threadIdx.x * RM_CHUNK;
+  const Fr through = fold_of_lanes(kind, chunk_fold(kind, in, from, n));
+  if (lane == 31) totals[warp] = through;
+  __syncthreads();
+  Fr sum = before ? before[blockIdx.x] : scan_start(kind);
+#pragma unroll 1
+  for (u32 w = 0; w < warp; w++) sum = scan_step(kind, sum, totals[w]);
+  const Fr below = shuffle(through, (lane - 1) & 31);
+  if (lane > 0) sum = scan_step(kind, sum, below);
   const u64 to = from + RM_CHUNK < n ? from + RM_CHUNK : n;
-  Fr sum = before ? before[j] : scan_start(kind);
   for (u64 i = from; i < to; i++) {
     const Fr x = in[i];
     out[i] = sum;
@@ -219,6 +259,8 @@ struct Term {
 RM_DEV Fr term_value(const Term& term, u64 i) { return i < term.n ? term.values[i] : Fr::zero(); }
 
 // out[i] = sum of factor * values[i]; terms that are too short count as zero there.
+// Launched by `linear_combination`, a thread for each element.
+// Twin: none; `linear_combinations_match` in `algebra/src/conformance/vector.rs` holds it to the sum.
 RM_KERNEL(256) vector_combine(Fr* out, const Term* terms, u32 count, u64 n) {
   const u64 i = global_index();
   if (i >= n) return;

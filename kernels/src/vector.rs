@@ -14,6 +14,10 @@ use crate::vector::batch::Polynomial;
 
 /// Elements that a thread walks, as in the kernels.
 pub(crate) const CHUNK: usize = 16;
+/// Threads of a block that joins neighbours, as in the kernels.
+const THREADS: u32 = 256;
+/// Elements of such a block.
+const SEGMENT: usize = THREADS as usize * CHUNK;
 
 /// What a scan does, as the kernels number it.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +34,11 @@ impl CudaDevice {
         n: usize,
         scan: Scan,
     ) -> Result<Block, DeviceError> {
-        let folds = n.div_ceil(CHUNK);
-        let out = self.take(op, folds, ELEMENT)?;
+        let segments = n.div_ceil(SEGMENT);
+        let out = self.take(op, segments, ELEMENT)?;
         let arguments = vec![Out(out.start()), In(from), U64(n as u64), U32(scan as u32)];
-        self.launch(op, "vector_fold", 256, folds, arguments)?;
+        let grid = [segments as u32, 1, 1];
+        self.launch_grid(op, "vector_fold", grid, THREADS, 0, arguments)?;
         Ok(out)
     }
 
@@ -45,16 +50,18 @@ impl CudaDevice {
         n: usize,
         scan: Scan,
     ) -> Result<(), DeviceError> {
+        let segments = n.div_ceil(SEGMENT);
         let mut before = None;
-        if n > CHUNK {
+        if segments > 1 {
             let folds = self.fold(op, from, n, scan)?;
-            let scanned = self.take(op, n.div_ceil(CHUNK), ELEMENT)?;
-            self.scan_into(op, scanned.start(), folds.start(), n.div_ceil(CHUNK), scan)?;
+            let scanned = self.take(op, segments, ELEMENT)?;
+            self.scan_into(op, scanned.start(), folds.start(), segments, scan)?;
             before = Some(scanned);
         }
         let before = before.as_ref().map_or(Null, |block| In(block.start()));
         let arguments = vec![Out(to), In(from), before, U64(n as u64), U32(scan as u32)];
-        self.launch(op, "vector_scan", 256, n.div_ceil(CHUNK), arguments)
+        let grid = [segments as u32, 1, 1];
+        self.launch_grid(op, "vector_scan", grid, THREADS, 0, arguments)
     }
 
     fn scan(

@@ -103,7 +103,7 @@ fn a_card_that_refuses_memory_within_the_budget_is_out_of_memory_too() {
 
 #[test]
 fn a_lost_card_is_said_to_be_lost_and_stays_so() {
-    let device = common::device(|card| card.fault = Some(Fault::LostAfter(2)));
+    let device = common::device(|card| card.fault = Some(Fault::LostAfter(0)));
     let buffer = device.upload(&numbers(40)).unwrap();
     let sum = device.prefix_sum(&buffer).unwrap();
     for _ in 0..2 {
@@ -154,6 +154,28 @@ fn a_large_transform_of_three_passes_matches_its_definition_at_single_points() {
     }
     let back = device.from_coset(&[&coset[0]], shift).unwrap();
     assert_eq!(device.download(&back[0].buffer).unwrap(), values);
+}
+
+#[test]
+fn scans_and_quotients_are_right_at_the_ends_of_segments() {
+    let device = common::device(|card| card.late = false);
+    let point = Fr::from(5u64);
+    for n in [4095usize, 4096, 4097, 8192, 8193] {
+        let values = numbers(n as u64);
+        let buffer = device.upload(&values).unwrap();
+        let sums = device.download(&device.prefix_sum(&buffer).unwrap()).unwrap();
+        let products = device.download(&device.prefix_product(&buffer).unwrap()).unwrap();
+        assert_eq!([sums[0], products[0]], [0u64, 1].map(Fr::from), "{n}");
+        let column: Column<_, Coeff> = Column::new(buffer);
+        let quotient = device.divide_by_linear(&column, point).unwrap().buffer;
+        let quotient = device.download(&quotient).unwrap();
+        assert_eq!(quotient[n - 1], Fr::from(0u64));
+        for i in 1..n {
+            assert_eq!(sums[i], sums[i - 1] + values[i - 1], "{i} of {n}");
+            assert_eq!(products[i], products[i - 1] * values[i - 1], "{i} of {n}");
+            assert_eq!(quotient[i - 1], values[i] + point * quotient[i], "{i} of {n}");
+        }
+    }
 }
 
 #[test]

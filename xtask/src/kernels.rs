@@ -40,10 +40,7 @@ const EXCUSED: &[&str] = &[
     "msm_sizes",
     "msm_sum",
     "rows_run",
-    "vector_combine",
-    "vector_fold",
     "vector_from_u16",
-    "vector_scan",
 ];
 
 /// Kernels whose comment lacks a part or names a function that is not there, and excuses without need.

@@ -5,7 +5,7 @@ use ark_ff::Field;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
 
-use super::CHUNK;
+use super::{CHUNK, SEGMENT, THREADS};
 use crate::arena::{At, Block};
 use crate::device::{CudaDevice, ELEMENT};
 use crate::launch::Argument::{Through, U32};
@@ -13,8 +13,6 @@ use crate::launch::Word;
 
 /// Up to here each element is inverted by itself.
 const INVERT_EACH: usize = 1024;
-/// Elements of a block in evaluations and divisions, as in the kernels: its 256 threads have a chunk each.
-const SEGMENT: usize = 256 * CHUNK;
 /// Powers of a point in an item of the kernels, the point to the powers `CHUNK · 2^d`.
 const STEPS: usize = 8;
 /// Threads of a block of the kernels for inversions.
@@ -238,7 +236,7 @@ impl CudaDevice {
                     *item = Polynomial { from, n, point, to: item.to };
                 }
             }
-            batch.add("vector_evaluate", 256, launched);
+            batch.add("vector_evaluate", THREADS, launched);
         }
         self.run_batch(op, batch)
     }
@@ -268,7 +266,7 @@ impl CudaDevice {
                 let (n, point) = (levels.lengths[i][level + 1], powers.of_segments(item.point));
                 all.push(Polynomial { from: above, to, n, point });
             }
-            batch.add("vector_evaluate", 256, launched);
+            batch.add("vector_evaluate", THREADS, launched);
         }
         for level in (0..levels.depth()).rev() {
             let mut launched = Vec::new();
@@ -277,7 +275,7 @@ impl CudaDevice {
                 let carry = all.get(level + 1).map(|above| above.to);
                 launched.push(powers.item(*item, carry));
             }
-            batch.add("vector_divide", 256, launched);
+            batch.add("vector_divide", THREADS, launched);
         }
         self.run_batch(op, batch)
     }
