@@ -341,7 +341,12 @@ pub trait Vector: Memory {
             points.push(*point);
             let here: Vec<usize> = (0..claims.len()).filter(|i| claims[*i].1 == *point).collect();
             let columns: Vec<_> = here.iter().map(|i| claims[*i].0).collect();
-            for (i, value) in here.into_iter().zip(self.evaluate(&columns, *point)?) {
+            let got = self.evaluate(&columns, *point)?;
+            if got.len() != here.len() {
+                let reason = format!("{} values of {} polynomials", got.len(), here.len());
+                return Err(DeviceError::Failed { device: self.name(), reason });
+            }
+            for (i, value) in here.into_iter().zip(got) {
                 values[i] = value;
             }
         }

@@ -242,11 +242,15 @@ RM_KERNEL(256) vector_divide(const Polynomial* items, u32 first) {
   if (lane == 31) value = add(value, mul(above, item.steps[0]));
   const Fr next = shuffle_down(sum_of_lanes_above(value, item.steps, 5), 1);
   Fr rest = lane == 31 ? above : next;
+  // Read once, since for all that the compiler knows each store may change the item.
+  const Fr* in = item.in;
+  Fr* out = item.out;
+  const Fr point = item.point;
   const u64 to = from + RM_CHUNK < item.n ? from + RM_CHUNK : item.n;
   for (u64 i = to; i > from; i--) {
-    const Fr x = item.in[i - 1];
-    item.out[i - 1] = rest;
-    rest = add(mul(rest, item.point), x);
+    const Fr x = in[i - 1];
+    out[i - 1] = rest;
+    rest = add(mul(rest, point), x);
   }
 }
 
