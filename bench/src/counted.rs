@@ -201,6 +201,10 @@ impl<D: Vector> Vector for Counted<D> {
         let n = buffer.len();
         self.count("invert", || per_element(n, 3), || self.inner.invert(buffer))
     }
+    fn invert_all(&self, buffers: &mut [&mut D::Buffer]) -> Result<(), DeviceError> {
+        let n: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.count("invert", || per_element(n, 3), || self.inner.invert_all(buffers))
+    }
     fn prefix_product(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
         self.count("prefix", || per_element(buffer.len(), 1), || self.inner.prefix_product(buffer))
     }
@@ -215,6 +219,13 @@ impl<D: Vector> Vector for Counted<D> {
         let work = || per_term(columns.iter().map(|column| column.buffer.len()).sum());
         self.count("evaluate", work, || self.inner.evaluate(columns, point))
     }
+    fn evaluate_all(
+        &self,
+        claims: &[(&Column<D::Buffer, Coeff>, Fr)],
+    ) -> Result<Vec<Fr>, DeviceError> {
+        let work = || per_term(claims.iter().map(|(column, _)| column.buffer.len()).sum());
+        self.count("evaluate", work, || self.inner.evaluate_all(claims))
+    }
     fn divide_by_linear(
         &self,
         column: &Column<D::Buffer, Coeff>,
@@ -222,6 +233,13 @@ impl<D: Vector> Vector for Counted<D> {
     ) -> Result<Column<D::Buffer, Coeff>, DeviceError> {
         let work = || per_element(column.buffer.len(), 1);
         self.count("divide", work, || self.inner.divide_by_linear(column, point))
+    }
+    fn divide_all(
+        &self,
+        claims: &[(&Column<D::Buffer, Coeff>, Fr)],
+    ) -> Result<Vec<Column<D::Buffer, Coeff>>, DeviceError> {
+        let n: usize = claims.iter().map(|(column, _)| column.buffer.len()).sum();
+        self.count("divide", || per_element(n, 1), || self.inner.divide_all(claims))
     }
     fn linear_combination(&self, terms: &[(&D::Buffer, Fr)]) -> Result<D::Buffer, DeviceError> {
         let work = || per_term(terms.iter().map(|(buffer, _)| buffer.len()).sum());

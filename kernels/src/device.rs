@@ -171,9 +171,8 @@ impl CudaDevice {
 
     /// Peak bytes of work on `columns` columns of `n` elements, during a commitment to some of them.
     pub fn peak_bytes(n: usize, columns: usize) -> u64 {
-        // Tables of powers: the roots', and those of the cosets of a proof.
-        let tables = (2 << 14) * ELEMENT + 16 * ELEMENT * (n as u64).min(1 << 15);
-        columns as u64 * crate::arena::rounded(n as u64 * ELEMENT) + commit_bytes(n) + tables
+        let columns = columns as u64 * crate::arena::rounded(n as u64 * ELEMENT);
+        columns + commit_bytes(n) + crate::ntt::table_bytes(n)
     }
 
     /// Rejects work that would need more than the free memory, `bytes`, before it starts.

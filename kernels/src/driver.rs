@@ -2,8 +2,6 @@
 
 use std::fmt::Debug;
 
-use rollmill_algebra::Fr;
-
 use crate::error::CudaError;
 
 /// An argument of a kernel, by value.
@@ -13,7 +11,6 @@ pub(crate) enum Argument {
     Pointer(u64),
     U32(u32),
     U64(u64),
-    Element(Fr),
     /// A structure of 64-bit words.
     Words(Vec<u64>),
 }
@@ -30,7 +27,6 @@ impl Argument {
         match self {
             Self::Pointer(word) | Self::U64(word) => vec![u128::from(*word)],
             Self::U32(word) => vec![u128::from(*word)],
-            Self::Element(value) => pack(&value.0.0),
             Self::Words(words) => pack(words),
         }
     }
@@ -40,7 +36,6 @@ impl Argument {
         match self {
             Self::U32(_) => 4,
             Self::Pointer(_) | Self::U64(_) => 8,
-            Self::Element(_) => 32,
             Self::Words(words) => 8 * words.len(),
         }
     }
@@ -100,6 +95,10 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn is_emulated(&self) -> bool;
     /// Number of multiprocessors.
     fn multiprocessors(&self) -> u32;
+    /// Products of limbs that kernels have computed in this process; `None` where nothing counts them.
+    fn limb_products(&self) -> Option<u64> {
+        None
+    }
     /// Free bytes and total bytes.
     fn memory(&self) -> Result<(u64, u64), CudaError>;
     /// Allocates memory with unspecified contents.

@@ -85,6 +85,8 @@ type LaunchFn = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 
+type CountFn = unsafe extern "C" fn() -> u64;
+
 type SizesFn = unsafe extern "C" fn(*const c_char, *mut *const usize, *mut usize) -> c_int;
 
 /// Rejects a library in which a kernel does not take what the table of kernels declares.
@@ -176,7 +178,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct EmulatedDriver {
     launch: LaunchFn,
-    // Keeps `launch` valid.
+    limb_products: CountFn,
+    // Keeps both valid.
     _library: libloading::Library,
     emulation: Emulation,
     state: Mutex<State>,
@@ -192,11 +195,14 @@ impl EmulatedDriver {
         let library = unsafe { libloading::Library::new(&emulation.library) }.map_err(image)?;
         // SAFETY: the type is that of `rm_launch` in emulator/emulator.cpp.
         let launch = *unsafe { library.get::<LaunchFn>(b"rm_launch\0") }.map_err(image)?;
+        // SAFETY: the type is that of `rm_limb_products` in the same file.
+        let limb_products =
+            *unsafe { library.get::<CountFn>(b"rm_limb_products\0") }.map_err(image)?;
         check_declared(&library)?;
         let emulation = emulation.clone();
         let random = emulation.shuffle.unwrap_or(0);
         let state = Mutex::new(State { random, ..State::default() });
-        Ok(Self { launch, _library: library, emulation, state })
+        Ok(Self { launch, limb_products, _library: library, emulation, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -411,6 +417,11 @@ impl Driver for EmulatedDriver {
 
     fn multiprocessors(&self) -> u32 {
         2
+    }
+
+    fn limb_products(&self) -> Option<u64> {
+        // SAFETY: it reads a counter.
+        Some(unsafe { (self.limb_products)() })
     }
 
     fn memory(&self) -> Result<(u64, u64), CudaError> {

@@ -200,49 +200,6 @@ impl Program {
         let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         format!("rows_{hex}")
     }
-
-    /// The program as a CUDA kernel with parameters (columns, outputs, constants, n).
-    pub(crate) fn to_cuda(&self) -> String {
-        let mut rotations: Vec<u32> = self
-            .instructions
-            .iter()
-            .flat_map(|step| [step.a, step.b])
-            .filter_map(|operand| match operand {
-                Operand::Cell { rotation, .. } => Some(rotation),
-                _ => None,
-            })
-            .collect();
-        rotations.sort_unstable();
-        rotations.dedup();
-        let mut text = format!(
-            "RM_KERNEL(128) {}(const Fr* const* columns, Fr* const* outputs, const Fr* constants, u64 n) {{\n  \
-             const u64 row = global_index();\n  if (row >= n) return;\n",
-            self.name()
-        );
-        for rotation in rotations {
-            text += &format!("  const u64 at{rotation} = (row + {rotation}) % n;\n");
-        }
-        if self.registers > 0 {
-            let names: Vec<String> = (0..self.registers).map(|i| format!("r{i}")).collect();
-            text += &format!("  Fr {};\n", names.join(", "));
-        }
-        let operand = |operand: Operand| match operand {
-            Operand::Register(index) => format!("r{index}"),
-            Operand::Constant(index) => format!("constants[{index}]"),
-            Operand::Cell { column, rotation } => format!("columns[{column}][at{rotation}]"),
-        };
-        for step in &self.instructions {
-            let (target, a, b) = (step.target, operand(step.a), operand(step.b));
-            text += &match step.operation {
-                Operation::Add => format!("  r{target} = add({a}, {b});\n"),
-                Operation::Sub => format!("  r{target} = sub({a}, {b});\n"),
-                Operation::Mul => format!("  r{target} = row_mul({a}, {b});\n"),
-                Operation::Square => format!("  r{target} = row_mul({a}, {a});\n"),
-                Operation::Output => format!("  outputs[{target}][row] = {a};\n"),
-            };
-        }
-        text + "}\n"
-    }
 }
 
 #[cfg(test)]
@@ -312,7 +269,7 @@ mod tests {
         let (program, constants) = programs.record(&Scaled(5, true)).unwrap();
         assert_eq!(constants, [Fr::from(5u64)], "of this kernel, not of the first like it");
         let text = program.to_cuda();
-        assert!(text.contains("r0 = row_mul(columns[0][at1], constants[0]);"), "{text}");
+        assert!(text.contains("r0 = row_mul(r0, constants[0]);"), "{text}");
         assert!(text.contains("r0 = sub(r0, columns[0][at1]);"), "{text}");
     }
 

@@ -3,6 +3,7 @@
 use rollmill_algebra::device::{DeviceError, RowKernel};
 
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
+use crate::emit::FUNCTIONS;
 use crate::generated::KNOWN;
 use crate::launch::Argument::{In, Out, Through, U32, U64};
 use crate::launch::Word;
@@ -78,12 +79,10 @@ impl CudaDevice {
     /// `cuda/generated.cuh` and `src/generated.rs`. Empty unless the options ask for recording.
     pub fn generated_rows(&self) -> (String, String) {
         let recorded = self.card.recorded.lock();
-        let mut cuda = String::from(
+        let mut cuda = format!(
             "// Generated from the row programs of the prover; the tests hold it to them. The\n\
              // interpreter in rows.cuh is the twin of every kernel here.\n#pragma once\n\n\
-             #include \"vector.cuh\"\n\n\
-             // One copy for all products: hundreds of them would not fit into an instruction cache.\n\
-             RM_NOINLINE Fr row_mul(Fr a, Fr b) { return mul(a, b); }\n",
+             #include \"vector.cuh\"\n\n{FUNCTIONS}"
         );
         recorded.values().for_each(|text| cuda += &format!("\n{text}"));
         let mut rust = String::from(

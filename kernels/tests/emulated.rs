@@ -26,6 +26,23 @@ fn the_device_obeys_every_law_with_threads_in_reverse_and_arithmetic_by_the_card
     conformance::run_all(&common::device(card), 2);
 }
 
+/// Every split into passes that sizes up to three of them have, in both orders of threads.
+#[test]
+fn every_pass_of_a_transform_is_that_of_its_twin() {
+    for (reverse, exact, log_ns) in [(false, false, 0..=12), (true, true, 0..=9)] {
+        let device = common::device(|card| {
+            (card.late, card.reverse, card.exact) = (false, reverse, exact);
+        });
+        for log_n in log_ns {
+            assert_eq!(device.wrong_passes_of_transforms(log_n, 1), Ok(vec![]), "2^{log_n}");
+        }
+    }
+    let device = common::device(|card| card.late = false);
+    for log_n in [15, 17] {
+        assert_eq!(device.wrong_passes_of_transforms(log_n, 2), Ok(vec![]), "2^{log_n}");
+    }
+}
+
 #[test]
 fn commitments_over_tables_of_multiples_are_the_sums_of_products() {
     for slices in common::SLICES {
@@ -120,7 +137,7 @@ fn a_card_that_refuses_memory_within_the_budget_is_out_of_memory_too() {
 
 #[test]
 fn a_lost_card_is_said_to_be_lost_and_stays_so() {
-    let device = common::device(|card| card.fault = Some(Fault::LostAfter(2)));
+    let device = common::device(|card| card.fault = Some(Fault::LostAfter(0)));
     let buffer = device.upload(&numbers(40)).unwrap();
     let sum = device.prefix_sum(&buffer).unwrap();
     for _ in 0..2 {
@@ -171,6 +188,28 @@ fn a_large_transform_of_three_passes_matches_its_definition_at_single_points() {
     }
     let back = device.from_coset(&[&coset[0]], shift).unwrap();
     assert_eq!(device.download(&back[0].buffer).unwrap(), values);
+}
+
+#[test]
+fn scans_and_quotients_are_right_at_the_ends_of_segments() {
+    let device = common::device(|card| card.late = false);
+    let point = Fr::from(5u64);
+    for n in [4095usize, 4096, 4097, 8192, 8193] {
+        let values = numbers(n as u64);
+        let buffer = device.upload(&values).unwrap();
+        let sums = device.download(&device.prefix_sum(&buffer).unwrap()).unwrap();
+        let products = device.download(&device.prefix_product(&buffer).unwrap()).unwrap();
+        assert_eq!([sums[0], products[0]], [0u64, 1].map(Fr::from), "{n}");
+        let column: Column<_, Coeff> = Column::new(buffer);
+        let quotient = device.divide_by_linear(&column, point).unwrap().buffer;
+        let quotient = device.download(&quotient).unwrap();
+        assert_eq!(quotient[n - 1], Fr::from(0u64));
+        for i in 1..n {
+            assert_eq!(sums[i], sums[i - 1] + values[i - 1], "{i} of {n}");
+            assert_eq!(products[i], products[i - 1] * values[i - 1], "{i} of {n}");
+            assert_eq!(quotient[i - 1], values[i] + point * quotient[i], "{i} of {n}");
+        }
+    }
 }
 
 #[test]

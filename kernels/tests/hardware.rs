@@ -59,6 +59,15 @@ fn a_card_obeys_every_law_with_multiples_of_the_bases() {
     }
 }
 
+/// Where a transform is wrong, this says in which pass.
+#[test]
+fn a_card_computes_every_pass_of_a_transform_as_its_twin_does() {
+    let Some(device) = card() else { return };
+    for log_n in (0..=13).chain([16, 17, 18]) {
+        assert_eq!(device.wrong_passes_of_transforms(log_n, 3), Ok(vec![]), "2^{log_n}");
+    }
+}
+
 #[test]
 fn a_card_gives_the_cpus_proofs_byte_for_byte() {
     let Some(device) = card() else { return };
@@ -67,6 +76,16 @@ fn a_card_gives_the_cpus_proofs_byte_for_byte() {
         let got = proof_of(&device, circuit(cell_bits, log_n));
         assert!(got.to_bytes() == expected.to_bytes(), "{cell_bits} bits, rows 2^{log_n:?}");
     }
+}
+
+/// A proof that is right only here was spoilt by a generated row kernel.
+#[test]
+fn a_card_that_interprets_row_programs_gives_the_cpus_proof() {
+    let options = CudaOptions { interpret_rows: true, ..CudaOptions::default() };
+    let Some(device) = card_with(&options) else { return };
+    let expected = proof_of(&CpuDevice::scalar(4), circuit(8, Some(10)));
+    let got = proof_of(&device, circuit(8, Some(10)));
+    assert!(got.to_bytes() == expected.to_bytes());
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn leaving_out_any_one_wait_is_seen() {
 /// A block is dropped while a session is still to read it, and memory is so short that another session
 /// is given it at once.
 fn handed_on(emulation: &Emulation) -> (Result<bool, DeviceError>, u64) {
-    let options = CudaOptions { budget_bytes: Some(6250 << 10), ..CudaOptions::default() };
+    let options = CudaOptions { budget_bytes: Some(6000 << 10), ..CudaOptions::default() };
     let device = CudaDevice::emulated(emulation, &options).expect("opens");
     let run = || {
         let (a, b) = (session(&device), session(&device));
