@@ -9,6 +9,11 @@ use rollmill_service::values;
 use crate::BenchError;
 use crate::peers::PEERS;
 
+/// The most proofs at a time.
+const IN_FLIGHT_MAX: u16 = 64;
+/// What is measured on a GPU unless the command line says otherwise.
+const IN_FLIGHT: [usize; 4] = [1, 2, 4, 8];
+
 /// The groups of measurements, in the order in which they run.
 const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
 /// Distributions of scalars.
@@ -29,6 +34,8 @@ pub struct Plan {
     pub runs: usize,
     /// Runs of measurements that take seconds, such as whole proofs.
     pub proof_runs: usize,
+    /// Numbers of proofs at a time; `None` if the command line does not say.
+    in_flight: Option<Vec<usize>>,
     pub json: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
 }
@@ -79,7 +86,21 @@ pub fn command() -> Command {
                 .value_parser(values::whole(1..=1000_u16))
                 .help("Runs per whole proof; the median counts"),
         )
-        .arg(file("json", "Write the results as JSON to this file [default: none]"))
+        .arg(
+            Arg::new("in-flight")
+                .long("in-flight")
+                .value_name("LIST")
+                .value_delimiter(',')
+                .value_parser(values::whole(1..=IN_FLIGHT_MAX))
+                .help(
+                    "Proofs at a time for which `proof` measures proofs per second [default: 1,2,4,8 on an NVIDIA \
+                     GPU, else none]",
+                ),
+        )
+        .arg(file(
+            "json",
+            "Write the results as JSON to this file, again after each figure [default: none]",
+        ))
         .arg(file("markdown", "Write the printed table to this file [default: none]"))
 }
 
@@ -108,6 +129,9 @@ impl Plan {
             sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
             runs: count("runs"),
             proof_runs: count("proof-runs"),
+            in_flight: matches
+                .get_many::<u16>("in-flight")
+                .map(|counts| counts.copied().map(usize::from).collect()),
             json: matches.get_one("json").cloned(),
             markdown: matches.get_one("markdown").cloned(),
         })
@@ -132,6 +156,15 @@ impl Plan {
             })?;
         }
         Ok(())
+    }
+
+    /// Numbers of proofs at a time to measure, on an NVIDIA GPU or on another device.
+    pub fn in_flight(&self, is_card: bool) -> Vec<usize> {
+        match &self.in_flight {
+            Some(counts) => counts.clone(),
+            None if is_card => IN_FLIGHT.to_vec(),
+            None => Vec::new(),
+        }
     }
 
     /// Whether a group was requested.
@@ -181,6 +214,9 @@ mod tests {
         let all = plan(&[]).unwrap();
         assert!(GROUPS.iter().all(|group| all.wants(group)));
         assert!(PEERS.iter().all(|peer| all.wants_peer(peer) && !all.names_peer(peer)));
+        assert_eq!((all.in_flight(true), all.in_flight(false)), (vec![1, 2, 4, 8], vec![]));
+        let few = plan(&["--in-flight", "3,64"]).unwrap();
+        assert_eq!((few.in_flight(true), few.in_flight(false)), (vec![3, 64], vec![3, 64]));
         assert_eq!((all.sizes, all.runs), (14..=18, 11));
         let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
         assert!(some.wants("msm") && !some.wants("proof"));

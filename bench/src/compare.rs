@@ -169,6 +169,9 @@ fn table(columns: &[Column]) -> Result<String, BenchError> {
             "{name}: {} on {} ({} cores){price}",
             results.device, results.machine.cpu, results.machine.cores
         );
+        if let Some(reason) = &results.unfinished {
+            let _ = writeln!(text, "{name} is not whole: {reason}");
+        }
     }
     let _ = write!(text, "\n| operation |");
     columns.iter().for_each(|column| {

@@ -32,6 +32,9 @@ pub struct Results {
     /// Peers that are missing and were not requested by name.
     #[serde(default)]
     pub absent_peers: Vec<AbsentPeer>,
+    /// Why figures are missing: what ended the run before its end. None of a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     pub entries: Vec<Entry>,
 }
 
@@ -156,14 +159,23 @@ impl Results {
         self.entries.iter().filter(|entry| entry.implementation == "rollmill")
     }
 
-    /// Writes the file.
+    /// Writes the file. Whoever reads it meanwhile, or after a kill, finds a whole one: the old or the new.
     pub fn write(&self, path: &Path) -> Result<(), BenchError> {
         let failed =
             |reason: String| BenchError::Write { path: path.display().to_string(), reason };
         let mut text = serde_json::to_string_pretty(self).map_err(|e| failed(e.to_string()))?;
         text.push('\n');
-        std::fs::write(path, text)
-            .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
+        // A link stays a link, and what is no file (`/dev/stdout`) is not replaced by one.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let outcome = match std::fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => std::fs::write(&path, text),
+            _ => {
+                let mut new = path.clone().into_os_string();
+                new.push(".new");
+                std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path))
+            }
+        };
+        outcome.map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
     }
 
     /// Reads a file of results.
@@ -291,6 +303,7 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         },
         card: None,
         absent_peers: vec![AbsentPeer { name: "halo2curves".into(), reason: "not built".into() }],
+        unfinished: None,
         entries,
     }
 }
