@@ -10,6 +10,7 @@ use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Work, check_st
 
 use crate::arena::{Account, Arena, At, Block, COMMON};
 use crate::cuda::RealDriver;
+use crate::declared;
 use crate::driver::{Driver, Launch, Stream};
 use crate::emulated::{EmulatedDriver, Emulation};
 use crate::error::CudaError;
@@ -102,7 +103,9 @@ impl CudaDevice {
     /// # Errors
     /// One each for no driver, a driver too old, an unknown device and kernels that do not load.
     pub fn open(device: &str, image: &[u8], options: &CudaOptions) -> Result<Self, CudaError> {
-        Self::with_driver(Arc::new(RealDriver::open(device, image)?), options)
+        let driver = RealDriver::open(device, image)?;
+        declared::check_image(image)?;
+        Self::with_driver(Arc::new(driver), options)
     }
 
     /// Opens the emulator.
@@ -247,6 +250,7 @@ impl CudaDevice {
         let arguments = arguments.iter().map(|argument| argument.resolve(&mut uses)).collect();
         let launch = Launch { kernel, grid, block, shared_bytes, arguments };
         self.done(operation, launch.check(self.card.driver.device()))?;
+        self.done(operation, declared::check(&launch, self.card.driver.device()))?;
         let launched = self
             .card
             .order

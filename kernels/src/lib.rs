@@ -7,6 +7,7 @@
 
 mod arena;
 mod cuda;
+mod declared;
 mod device;
 mod driver;
 mod emulated;

@@ -80,6 +80,16 @@ impl Table {
         Ok(())
     }
 
+    /// Adds the launch bounds, which are the same on all architectures.
+    pub(crate) fn bound(&mut self, ptx: &str) -> anyhow::Result<()> {
+        let bounds = report::launch_bounds(ptx);
+        for (kernel, costs) in &mut self.kernels {
+            let threads = bounds.get(kernel).with_context(|| format!("{kernel} has no bound"))?;
+            costs.values_mut().for_each(|cost| cost.threads = *threads);
+        }
+        Ok(())
+    }
+
     /// Notes the image that all of it went into, and the kernels that are run by a test.
     pub(crate) fn seal(&mut self, image: &[u8], arithmetic: &[u8]) {
         self.arithmetic_sha256 = digest(arithmetic);
