@@ -21,6 +21,7 @@ use crate::msm::commit_bytes;
 use crate::ntt::Tables;
 use crate::order::{Access, Order};
 use crate::program::Programs;
+use crate::replay::Replay;
 use crate::watch::{Calls, Watched};
 
 /// Bytes of a field element.
@@ -124,6 +125,19 @@ impl CudaDevice {
     /// [`CudaError::Image`] when the library of kernels does not load.
     pub fn emulated(emulation: &Emulation, options: &CudaOptions) -> Result<Self, CudaError> {
         Self::with_driver(Arc::new(EmulatedDriver::open(emulation)?), None, options)
+    }
+
+    /// The emulator with a driver that can record a proof and then repeat it without computing anything, which leaves
+    /// the time of the host.
+    ///
+    /// # Errors
+    /// As [`Self::emulated`].
+    pub fn replayed(
+        emulation: &Emulation,
+        options: &CudaOptions,
+    ) -> Result<(Self, Replay), CudaError> {
+        let (driver, replay) = Replay::of(Arc::new(EmulatedDriver::open(emulation)?));
+        Ok((Self::with_driver(driver, None, options)?, replay))
     }
 
     fn with_driver(

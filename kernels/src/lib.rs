@@ -20,6 +20,7 @@ mod ntt;
 mod order;
 mod program;
 mod rates;
+mod replay;
 mod rows;
 mod schedule;
 #[cfg(test)]
@@ -37,4 +38,5 @@ pub use emulated::{Emulation, Fault, compile_emulated_driver, compile_emulator};
 pub use error::CudaError;
 pub use msm::CudaBases;
 pub use rates::Rates;
+pub use replay::Replay;
 pub use watch::Calls;

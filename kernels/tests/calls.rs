@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rollmill_algebra::CpuDevice;
-use rollmill_kernels::{Calls, CudaDevice, CudaOptions, Emulation};
+use rollmill_kernels::{Calls, CudaDevice, CudaOptions, Emulation, Fault};
 use rollmill_plonk::conformance::Ready;
 use serde_json::{Value, json};
 
@@ -78,6 +78,41 @@ fn a_proof_makes_no_more_calls_than_its_ceilings_and_takes_no_memory_from_the_dr
         above.is_empty(),
         "{above:#?}\nlower counts, or raise calls.json with ROLLMILL_BLESS=1 and say why"
     );
+}
+
+fn small(device: &CudaDevice) -> Ready<'_, CudaDevice> {
+    Ready::new(device, circuit(8, None), 1 << 30)
+}
+
+/// Goal: the program `host_time` measures a proof and nothing else. Method: the repeated proof has the recorded bytes,
+/// makes the same calls, and runs no kernel, which a card that is lost after so many kernels shows.
+#[test]
+fn a_repeated_proof_is_the_recorded_one_and_computes_nothing() {
+    let count = {
+        let emulation = Emulation { late: false, ..Emulation::new(common::library()) };
+        let device = CudaDevice::emulated(&emulation, &CudaOptions::default()).expect("opens");
+        let ready = small(&device);
+        (0..3).for_each(|_| drop(ready.prove().expect("a proof")));
+        device.calls().launches
+    };
+    let fault = Some(Fault::LostAfter(count));
+    let emulation = Emulation { late: false, fault, ..Emulation::new(common::library()) };
+    let options = CudaOptions::default();
+    let (device, replay) = CudaDevice::replayed(&emulation, &options).expect("opens");
+    let ready = small(&device);
+    // What is kept and allocated is there after two.
+    (0..2).for_each(|_| drop(ready.prove().expect("a proof")));
+    replay.record();
+    let calls = |run: &dyn Fn() -> Vec<u8>| {
+        let before = device.calls();
+        (run(), device.calls().since(&before))
+    };
+    let prove = || ready.prove().expect("a proof").to_bytes();
+    let recorded = calls(&prove);
+    for _ in 0..2 {
+        replay.repeat();
+        assert!(calls(&prove) == recorded);
+    }
 }
 
 /// A column of the table of times, by call.

@@ -340,9 +340,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     drop(wires);
     drop(second);
     probe.polynomials(device, &polys)?;
-    let mut public = witness.public.clone();
-    public.resize(n, Fr::zero());
-    let public: Values<D> = Column::new(device.upload_vec(public)?);
+    let public = public_values(device, &witness.public, &polys)?;
     let public = device.to_coeff(&[&public])?;
     let all: Vec<&Poly<D>> = polys.iter().chain(&public).collect();
     let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder, probe)?;
@@ -363,6 +361,20 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
 
     open(device, bases, &claims, &opening_points, &mut rounds, probe)?;
     Ok(Proof::from_parts(&rounds.points(), evaluations))
+}
+
+/// The column of public inputs. Only they travel: the zeros after them are made on the device, as those that a shorter
+/// term of a sum is padded with.
+fn public_values<D: Device>(
+    device: &D,
+    public: &[Fr],
+    polys: &[Poly<D>],
+) -> Result<Values<D>, DeviceError> {
+    let values = device.upload(public)?;
+    let long = polys.first().map(|poly| (&poly.buffer, Fr::zero()));
+    let short = (!public.is_empty()).then_some((&values, Fr::ONE));
+    let terms: Vec<_> = long.into_iter().chain(short).collect();
+    Ok(Column::new(device.linear_combination(&terms)?))
 }
 
 fn require_shape(shape: &Shape, witness: &Witness) -> Result<(), ProveError> {
