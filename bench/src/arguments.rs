@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use rollmill_service::values;
 
 use crate::BenchError;
+use crate::epoch::{self, Epoch, Fleet, LOG_ROWS};
 use crate::peers::PEERS;
 
 /// The most proofs at a time.
@@ -20,7 +21,7 @@ const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit
 const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
 
 /// What to measure and where to write the results.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     groups: Vec<String>,
     pub distributions: Vec<String>,
@@ -38,6 +39,8 @@ pub struct Plan {
     in_flight: Option<Vec<usize>>,
     pub json: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
+    /// An epoch to state the time and the cost of, and the devices for it.
+    pub epoch: Option<(Epoch, Fleet)>,
 }
 
 /// The subcommand `run` as clap knows it.
@@ -102,6 +105,15 @@ pub fn command() -> Command {
             "Write the results as JSON to this file, again after each figure [default: none]",
         ))
         .arg(file("markdown", "Write the printed table to this file [default: none]"))
+        .args(epoch::arguments())
+        .arg(
+            Arg::new("price-per-hour")
+                .long("price-per-hour")
+                .value_name("USD")
+                .value_parser(value_parser!(f64))
+                .requires("epoch")
+                .help("Price of a device for the cost of the epoch [above 0] [default: none]"),
+        )
 }
 
 impl Plan {
@@ -119,8 +131,13 @@ impl Plan {
             }
             Ok(given.filter(|word| *word != "none").cloned().collect())
         };
+        let price = matches.get_one::<f64>("price-per-hour").copied();
+        if let Some(got) = price.filter(|usd| !(usd.is_finite() && *usd > 0.0)) {
+            let (expected, got) = ("dollars above 0".to_owned(), got.to_string());
+            return Err(BenchError::Argument { what: "price-per-hour", expected, got });
+        }
         let count = |name| usize::from(matches.get_one::<u16>(name).copied().unwrap_or(1));
-        Ok(Self {
+        let plan = Self {
             groups: list("only", &GROUPS)?,
             distributions: list("distributions", &DISTRIBUTIONS)?,
             peers: list("peers", &PEERS)?,
@@ -134,7 +151,15 @@ impl Plan {
                 .map(|counts| counts.copied().map(usize::from).collect()),
             json: matches.get_one("json").cloned(),
             markdown: matches.get_one("markdown").cloned(),
-        })
+            epoch: epoch::asked(matches)?.map(|(epoch, fleet)| (epoch, Fleet { price, ..fleet })),
+        };
+        // Found out now, and not after minutes.
+        if plan.epoch.is_some() && !(plan.wants("proof") && plan.sizes.contains(&LOG_ROWS)) {
+            let expected = format!("proof among --only and {LOG_ROWS} among --sizes");
+            let got = format!("--sizes {}..{}", plan.sizes.start(), plan.sizes.end());
+            return Err(BenchError::Argument { what: "epoch", expected, got });
+        }
+        Ok(plan)
     }
 
     /// Requires that the files of results can be written, before minutes are spent on measuring. Leaves
@@ -215,6 +240,10 @@ mod tests {
         assert!(GROUPS.iter().all(|group| all.wants(group)));
         assert!(PEERS.iter().all(|peer| all.wants_peer(peer) && !all.names_peer(peer)));
         assert_eq!((all.in_flight(true), all.in_flight(false)), (vec![1, 2, 4, 8], vec![]));
+        let epoch =
+            plan(&["--epoch", "4x16", "--price-per-hour", "2.5", "--devices", "3"]).unwrap();
+        let fleet = Fleet { devices: 3, price: Some(2.5), utilization: 1.0 };
+        assert_eq!(epoch.epoch, Some(("4x16".parse().unwrap(), fleet)));
         let few = plan(&["--in-flight", "3,64"]).unwrap();
         assert_eq!((few.in_flight(true), few.in_flight(false)), (vec![3, 64], vec![3, 64]));
         assert_eq!((all.sizes, all.runs), (14..=18, 11));
@@ -250,6 +279,11 @@ mod tests {
             (&["--sizes", "18..14"], "FROM..TO"),
             (&["--sizes", "27"], "to 26"),
             (&["--sizes", "many"], "FROM..TO"),
+            (&["--epoch", "4"], "BLOCKSxTXS"),
+            (&["--epoch", "4x4", "--sizes", "16"], "17 among --sizes"),
+            (&["--epoch", "4x4", "--only", "msm"], "proof among --only"),
+            (&["--epoch", "4x4", "--utilization", "1.5"], "up to 1"),
+            (&["--epoch", "4x4", "--price-per-hour", "0"], "above 0"),
         ] {
             let error = plan(arguments).unwrap_err();
             assert_eq!(error.code(), "BEN-001");

@@ -8,6 +8,7 @@ mod arguments;
 mod cases;
 mod compare;
 mod counted;
+pub mod epoch;
 pub mod floor;
 pub(crate) mod machine;
 mod measure;

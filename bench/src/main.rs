@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 async fn measure(config: Config, matches: &ArgMatches, shutdown: Shutdown) -> Outcome {
     let plan = Plan::of(matches)?;
     plan.require_writable()?;
-    let markdown = plan.markdown.clone();
+    let (markdown, epoch) = (plan.markdown.clone(), plan.epoch);
     let asked = shutdown.clone();
     let running = tokio::task::spawn_blocking(move || {
         rollmill_bench::run(&config, &plan, &|| !asked.is_started())
@@ -102,7 +102,11 @@ async fn measure(config: Config, matches: &ArgMatches, shutdown: Shutdown) -> Ou
         results = running => results??,
         () = cut_off => return Err(BenchError::Stopped.into()),
     };
-    let text = rollmill_bench::summary(&results);
+    let mut text = rollmill_bench::summary(&results);
+    if let Some(estimate) = epoch.and_then(|epoch| rollmill_bench::epoch::estimate(&results, epoch))
+    {
+        text += &format!("\n{estimate}");
+    }
     print!("{text}");
     if let Some(path) = markdown {
         std::fs::write(&path, text).map_err(|error| BenchError::Write {

@@ -247,6 +247,7 @@ impl<'a> Bench<'a> {
             median_seconds: seconds[seconds.len() / 2],
             min_seconds: seconds[0],
             max_seconds: seconds[seconds.len() - 1],
+            in_flight: None,
             floor_seconds: (own && floor > 0.0).then_some(floor),
             memory_bytes_peak: memory,
             // A peer's work is not on the card.
@@ -265,6 +266,14 @@ impl<'a> Bench<'a> {
             entry.median_seconds * 1e3
         );
         self.results.entries.push(entry);
+        self.save();
+    }
+
+    /// Notes that the last figure is of so many proofs at a time.
+    pub(crate) fn was_in_flight(&mut self, count: usize) {
+        if let Some(entry) = self.results.entries.last_mut() {
+            entry.in_flight = u32::try_from(count).ok();
+        }
         self.save();
     }
 

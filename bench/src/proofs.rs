@@ -177,6 +177,7 @@ fn several(
     eprintln!("bench:   of {name}: {per_second:.2} proofs a second at best");
     let case = Case { group: "proof", name, n: of.n, work: of.work };
     bench.record(&case, "rollmill", taken, None);
+    bench.was_in_flight(count);
     Ok(())
 }
 
