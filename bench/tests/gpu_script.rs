@@ -104,10 +104,8 @@ fn every_test_and_every_size_is_a_step_and_every_figure_is_in_the_result() {
         assert_eq!(result[bench]["entries"][0], 1, "{bench}");
     }
     assert_eq!(result["rates"]["products_per_second"], 5e10);
-    assert_eq!(
-        (&result["card"], &result["commit"]),
-        (&"stub \"card\" GPU-0".into(), &"0123abc".into())
-    );
+    assert_eq!(result["card"].as_str(), Some("stub \"card\" GPU-0"));
+    assert_eq!(result["commit"].as_str(), Some("0123abc"));
     let packed = bundle.path().join("out/logs.tar.gz");
     let packed = Command::new("tar").arg("-tzf").arg(packed).output().unwrap().stdout;
     let packed = String::from_utf8(packed).unwrap();
