@@ -2,7 +2,7 @@
 # Rehearses the first minutes on a card without one: unpacks the bundle of benches/gpu-bundle.sh into an empty folder, and
 # runs its script in small mode on the emulated driver with an empty environment; then again with a step that hangs, a
 # step that fails, and a kill in the middle. Each time the output folder must hold what was measured before. Takes about
-# five minutes, besides the builds.
+# ten minutes, besides the builds.
 #
 # usage: benches/gpu-rehearsal.sh [BUNDLE]       BUNDLE: made unless given
 set -euo pipefail
@@ -61,7 +61,7 @@ steps() { # name, pattern, what it means
 
 unpack whole
 (rehearse whole) || fail "the script failed: $(tail -n 20 "$folder/whole/printed")"
-holds whole proof_10 trace msm_ntt large proof_11 huge
+holds whole proof_10 trace msm_ntt large proof_11 huge proof_12
 ! grep -Ev ' (passed|not installed)$' "$folder/whole/out/steps.txt" || fail "a step did not pass"
 grep -q '^| msm_accumulate' "$folder/whole/out/log/trace.md" || fail "the trace has no kernels"
 echo "whole: $(wc -l <"$folder/whole/out/steps.txt") steps"
@@ -72,9 +72,9 @@ unpack hang hardware <<'END'
 exec "$0.whole" "$@"
 END
 status=0
-(rehearse hang --budget 120) || status=$?
+(rehearse hang --budget 240) || status=$?
 [ "$status" -eq 1 ] || fail "hang: status $status"
-steps hang '^rates .* cut off after 30 s' "the step was not cut off"
+steps hang '^rates .* cut off after 60 s' "the step was not cut off"
 steps hang '^proof_10 .* passed' "the steps after it were not run"
 holds hang proof_10
 echo "a step that hangs: passed"
@@ -85,7 +85,7 @@ unpack fail hardware <<'END'
 exec "$0.whole" "$@"
 END
 status=0
-(rehearse fail --budget 120) || status=$?
+(rehearse fail --budget 240) || status=$?
 [ "$status" -eq 1 ] || fail "fail: status $status"
 steps fail '^proofs .* failed \(101\)' "the step did not fail"
 holds fail proof_10

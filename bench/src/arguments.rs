@@ -94,10 +94,10 @@ pub fn command() -> Command {
                 .long("in-flight")
                 .value_name("LIST")
                 .value_delimiter(',')
-                .value_parser(values::whole(1..=IN_FLIGHT_MAX))
+                .value_parser(values::whole(0..=IN_FLIGHT_MAX))
                 .help(
-                    "Proofs at a time for which `proof` measures proofs per second [default: 1,2,4,8 on an NVIDIA \
-                     GPU, else none]",
+                    "Proofs at a time for which `proof` measures proofs per second, or 0 for none [default: 1,2,4,8 on \
+                     an NVIDIA GPU, else none]",
                 ),
         )
         .arg(file(
@@ -146,9 +146,9 @@ impl Plan {
             sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
             runs: count("runs"),
             proof_runs: count("proof-runs"),
-            in_flight: matches
-                .get_many::<u16>("in-flight")
-                .map(|counts| counts.copied().map(usize::from).collect()),
+            in_flight: matches.get_many::<u16>("in-flight").map(|counts| {
+                counts.copied().map(usize::from).filter(|count| *count > 0).collect()
+            }),
             json: matches.get_one("json").cloned(),
             markdown: matches.get_one("markdown").cloned(),
             epoch: epoch::asked(matches)?.map(|(epoch, fleet)| (epoch, Fleet { price, ..fleet })),
@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(epoch.epoch, Some(("4x16".parse().unwrap(), fleet)));
         let few = plan(&["--in-flight", "3,64"]).unwrap();
         assert_eq!((few.in_flight(true), few.in_flight(false)), (vec![3, 64], vec![3, 64]));
+        assert_eq!(plan(&["--in-flight", "0"]).unwrap().in_flight(true), vec![]);
         assert_eq!((all.sizes, all.runs), (14..=18, 11));
         let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
         assert!(some.wants("msm") && !some.wants("proof"));
