@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(epoch.epoch, Some(("4x16".parse().unwrap(), fleet)));
         let few = plan(&["--in-flight", "3,64"]).unwrap();
         assert_eq!((few.in_flight(true), few.in_flight(false)), (vec![3, 64], vec![3, 64]));
-        assert_eq!(plan(&["--in-flight", "0"]).unwrap().in_flight(true), vec![]);
+        assert!(plan(&["--in-flight", "0"]).unwrap().in_flight(true).is_empty());
         assert_eq!((all.sizes, all.runs), (14..=18, 11));
         let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
         assert!(some.wants("msm") && !some.wants("proof"));
