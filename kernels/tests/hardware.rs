@@ -24,10 +24,14 @@ fn is_small() -> bool {
 }
 
 /// The card to test, if there is one.
-fn card(options: CudaOptions) -> Option<CudaDevice> {
+fn card() -> Option<CudaDevice> {
+    card_with(&CudaOptions::default())
+}
+
+fn card_with(options: &CudaOptions) -> Option<CudaDevice> {
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1");
     let index = std::env::var("GPU").unwrap_or_else(|_| "0".to_owned());
-    match CudaDevice::open(&index, COMPILED, &options) {
+    match CudaDevice::open(&index, COMPILED, options) {
         Ok(device) => Some(device),
         Err(error) if required => panic!("REQUIRE_GPU=1, but: {error}"),
         Err(error) => {
@@ -39,14 +43,14 @@ fn card(options: CudaOptions) -> Option<CudaDevice> {
 
 #[test]
 fn a_card_obeys_every_law() {
-    if let Some(device) = card(CudaOptions::default()) {
+    if let Some(device) = card() {
         conformance::run_all(&device, 1);
     }
 }
 
 #[test]
 fn a_card_gives_the_cpus_proofs_byte_for_byte() {
-    let Some(device) = card(CudaOptions::default()) else { return };
+    let Some(device) = card() else { return };
     let sizes = [(8, None), (9, Some(11)), (8, Some(14)), (16, Some(17))];
     let count = if is_small() { 1 } else { sizes.len() };
     for (cell_bits, log_n) in sizes.into_iter().take(count) {
@@ -61,7 +65,7 @@ fn a_card_gives_the_cpus_proofs_byte_for_byte() {
 /// as kernels and by the interpreter.
 #[test]
 fn a_card_runs_every_kernel_on_little() {
-    let Some(device) = card(CudaOptions::default()) else { return };
+    let Some(device) = card() else { return };
     let expected = proof_of(&CpuDevice::scalar(0), circuit(8, None)).to_bytes();
     assert!(proof_of(&device, circuit(8, None)).to_bytes() == expected, "generated rows");
     let small: Vec<u16> = (0..700).collect();
@@ -73,13 +77,13 @@ fn a_card_runs_every_kernel_on_little() {
     assert_eq!(sum, (bases[0] * Fr::from(699u64 * 700 / 2)).into_affine());
     drop((device, registered, column));
     let options = CudaOptions { interpret_rows: true, ..CudaOptions::default() };
-    let Some(device) = card(options) else { return };
+    let Some(device) = card_with(&options) else { return };
     assert!(proof_of(&device, circuit(8, None)).to_bytes() == expected, "interpreted rows");
 }
 
 #[test]
 fn a_card_makes_several_proofs_at_once_byte_for_byte() {
-    let Some(device) = card(CudaOptions::default()) else { return };
+    let Some(device) = card() else { return };
     // Rows of the rollup's proofs in most rounds: what goes wrong between streams is rare.
     let sizes = [(8, 10, 10), (8, 14, 10), (16, 17, 50)];
     let few = [(8, 10, 1)];
@@ -100,7 +104,7 @@ fn a_card_makes_several_proofs_at_once_byte_for_byte() {
 /// Prints the ceilings of the card on one line of JSON.
 #[test]
 fn a_card_says_how_fast_it_is() {
-    let Some(device) = card(CudaOptions::default()) else { return };
+    let Some(device) = card() else { return };
     let rates = device.measure_rates().expect("measured");
     assert!(rates.wide > rates.products && rates.products > 0.0, "{rates:?}");
     println!(
