@@ -350,6 +350,17 @@ else
 fi
 
 measure "proof_${rows[2]}" 90 --only proof --sizes "${rows[2]}" --proof-runs "${proof_runs[2]}" --in-flight 0
+# The same card as a graphics adapter. A machine for computing need not offer it.
+if [ "$small" = no ] && [ -x "$programs/adapter" ]; then
+    if [ ! -e /etc/vulkan/icd.d/nvidia_icd.json ] && [ ! -e /usr/share/vulkan/icd.d/nvidia_icd.json ]; then
+        echo '{"file_format_version": "1.0.1", "ICD": {"library_path": "libGLX_nvidia.so.0", "api_version": "1.3.0"}}' \
+            >"$work/nvidia_icd.json"
+        export VK_DRIVER_FILES=$work/nvidia_icd.json
+    fi
+    step adapter 60 env ROLLMILL_ADAPTER=nvidia \
+        LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$programs/vulkan" "$programs/adapter" --test-threads 1 ||
+        ! grep -qE 'breaks [0-9]+ of the laws|assertion' "$log/adapter.txt" 2>/dev/null || failed=1
+fi
 step environment_after 10 bash -c "$environment; true" "$bench"
 say "results are in $out"
 exit "$failed"

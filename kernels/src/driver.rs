@@ -132,7 +132,7 @@ pub(crate) type Stream = usize;
 /// A place in a stream's queue, whose time is known once the stream has reached it.
 pub(crate) type Mark = usize;
 
-/// One card with its streams. Only [`Self::copy_out`] and [`Self::synchronize`] wait. Addresses come
+/// One card with its streams. Only [`Self::copy_out`] and [`Self::synchronize`] wait for a stream. Addresses come
 /// from [`Self::allocate`]; [`crate::arena`] ensures that no other reaches a driver, and
 /// [`crate::order`] that no stream uses memory too early.
 pub(crate) trait Driver: Debug + Send + Sync {
