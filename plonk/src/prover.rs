@@ -13,7 +13,7 @@ use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
 
 use self::arguments::arguments;
-use self::quotient::quotient;
+use self::quotient::{public_values, quotient};
 use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
@@ -361,20 +361,6 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
 
     open(device, bases, &claims, &opening_points, &mut rounds, probe)?;
     Ok(Proof::from_parts(&rounds.points(), evaluations))
-}
-
-/// The column of public inputs. Only they travel: the zeros after them are made on the device, as those that a shorter
-/// term of a sum is padded with.
-fn public_values<D: Device>(
-    device: &D,
-    public: &[Fr],
-    polys: &[Poly<D>],
-) -> Result<Values<D>, DeviceError> {
-    let values = device.upload(public)?;
-    let long = polys.first().map(|poly| (&poly.buffer, Fr::zero()));
-    let short = (!public.is_empty()).then_some((&values, Fr::ONE));
-    let terms: Vec<_> = long.into_iter().chain(short).collect();
-    Ok(Column::new(device.linear_combination(&terms)?))
 }
 
 fn require_shape(shape: &Shape, witness: &Witness) -> Result<(), ProveError> {
