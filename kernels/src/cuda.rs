@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, c_void};
+use std::ops::Range;
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
@@ -16,6 +17,11 @@ use crate::error::CudaError;
 /// Sizes of the pinned chunks that uploads pass through, and how many there may be: of the small ones as many as a
 /// host that is ahead of the card can have queued, of the large ones enough to copy into one while others travel.
 const CHUNKS: [(usize, usize); 2] = [(64 << 10, 256), (1 << 20, 32)];
+
+/// Bytes that are worth a thread of their own: copying them takes far longer than starting it.
+const BYTES_OF_A_THREAD: usize = 2 << 20;
+/// One core of so many copies: the others prove and compute witnesses.
+const CORES_PER_COPY: usize = 4;
 
 /// One card.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub(crate) struct RealDriver {
     functions: Mutex<HashMap<String, Function>>,
     /// One for each row of [`CHUNKS`].
     staging: [Mutex<Staging>; 2],
+    /// Threads that copy one array.
+    copy_threads: usize,
     marks: Mutex<Marks>,
 }
 
@@ -124,6 +132,7 @@ impl RealDriver {
         // SAFETY: as above; released when this is dropped.
         let context = unsafe { result::primary_ctx::retain(ordinal) }
             .map_err(failed("cuDevicePrimaryCtxRetain"))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut opened = Self {
             name: name.clone(),
             uuid,
@@ -134,6 +143,7 @@ impl RealDriver {
             multiprocessors: u32::try_from(multiprocessors).unwrap_or(1).max(1),
             functions: Mutex::default(),
             staging: Default::default(),
+            copy_threads: (cores / CORES_PER_COPY).clamp(2, 4),
             marks: Mutex::default(),
         };
         opened.enter()?;
@@ -217,16 +227,50 @@ impl RealDriver {
         }
     }
 
-    /// Copies to the card without a pinned chunk.
-    fn send_pageable(&self, queue: Queue, to: u64, source: Source<'_>) -> Result<(), CudaError> {
+    /// Copies a part of a source to the card through pinned chunks; false where there are none.
+    fn send_pinned(
+        &self,
+        stream: Stream,
+        to: u64,
+        source: Source<'_>,
+        part: Range<usize>,
+    ) -> Result<bool, CudaError> {
+        let queue = self.stream(stream)?;
+        self.enter()?;
+        let kind = usize::from(source.bytes() > CHUNKS[0].0);
+        for at in part.clone().step_by(CHUNKS[kind].0) {
+            let Some(chunk) = self.chunk(kind)? else { return Ok(false) };
+            let length = CHUNKS[kind].0.min(part.end - at);
+            // SAFETY: the chunk is as long, its last copy has ended, and no other thread has it.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(chunk.memory, length) };
+            source.write(at, bytes);
+            // SAFETY: the arena's block is large enough; the chunk is not written before its event.
+            let copied = unsafe { result::memcpy_htod_async(to + at as u64, bytes, queue.stream) };
+            // SAFETY: stream and event live as long as the driver.
+            let recorded = unsafe { result::event::record(chunk.copied, queue.stream) };
+            self.staging[kind].lock().queued.push_back(chunk);
+            self.checked("cuMemcpyHtoDAsync", copied)?;
+            self.checked("cuEventRecord", recorded)?;
+        }
+        Ok(true)
+    }
+
+    /// Copies to the card without pinned chunks.
+    fn send_pageable(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
         let mut bytes = vec![0; source.bytes()];
         source.write(0, &mut bytes);
         // SAFETY: the arena's block is large enough. `bytes` lives until the stream was waited for: a driver that reads
         // pageable memory itself may not have copied it when the call returns.
-        let copied = unsafe { result::memcpy_htod_async(to, &bytes, queue.stream) };
+        let copied = unsafe { result::memcpy_htod_async(to, &bytes, stream) };
         self.checked("cuMemcpyHtoDAsync", copied)?;
         // SAFETY: the stream is alive.
-        self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(queue.stream) })
+        self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(stream) })
+    }
+
+    fn panicked(&self) -> CudaError {
+        let reason = "a thread that copies panicked".to_owned();
+        CudaError::Call { call: "send", device: self.name.clone(), reason }
     }
 
     fn function(&self, kernel: &str) -> Result<sys::CUfunction, CudaError> {
@@ -335,28 +379,24 @@ impl Driver for RealDriver {
     }
 
     fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
-        let queue = self.stream(stream)?;
-        self.enter()?;
-        let kind = usize::from(source.bytes() > CHUNKS[0].0);
-        let mut at = 0;
-        while at < source.bytes() {
-            let Some(chunk) = self.chunk(kind)? else {
-                return self.send_pageable(queue, to, source);
-            };
-            let length = CHUNKS[kind].0.min(source.bytes() - at);
-            // SAFETY: the chunk is as long, its last copy has ended, and no other thread has it.
-            let part = unsafe { std::slice::from_raw_parts_mut(chunk.memory, length) };
-            source.write(at, part);
-            // SAFETY: the arena's block is large enough; the chunk is not written before its event.
-            let copied = unsafe { result::memcpy_htod_async(to + at as u64, part, queue.stream) };
-            // SAFETY: stream and event live as long as the driver.
-            let recorded = unsafe { result::event::record(chunk.copied, queue.stream) };
-            self.staging[kind].lock().queued.push_back(chunk);
-            self.checked("cuMemcpyHtoDAsync", copied)?;
-            self.checked("cuEventRecord", recorded)?;
-            at += length;
-        }
-        Ok(())
+        let bytes = source.bytes();
+        let threads = (bytes / BYTES_OF_A_THREAD).clamp(1, self.copy_threads);
+        let is_sent = if threads == 1 {
+            self.send_pinned(stream, to, source, 0..bytes)?
+        } else {
+            let part = bytes.div_ceil(threads).next_multiple_of(CHUNKS[1].0);
+            let of = |i: usize| (i * part).min(bytes)..((i + 1) * part).min(bytes);
+            std::thread::scope(|scope| {
+                let send = |i| scope.spawn(move || self.send_pinned(stream, to, source, of(i)));
+                let running: Vec<_> = (0..threads).map(send).collect();
+                let mut all = true;
+                for thread in running {
+                    all &= thread.join().unwrap_or_else(|_| Err(self.panicked()))?;
+                }
+                Ok::<bool, CudaError>(all)
+            })?
+        };
+        if is_sent { Ok(()) } else { self.send_pageable(stream, to, source) }
     }
 
     fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {

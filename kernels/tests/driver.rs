@@ -95,8 +95,12 @@ fn uploads(device: &CudaDevice) -> Result<bool, DeviceError> {
     let values = |k: u64, n: u64| (0..n).map(|i| Fr::from(k * n + i)).collect::<Vec<Fr>>();
     let mut all = Vec::new();
     for k in 0..1200u64 {
-        // Small ones, and now and then one that takes several chunks.
-        let n = if k % 100 == 0 { 70_000 } else { 40 };
+        // Small ones, and now and then one that takes several chunks, or several threads as well.
+        let n = match k % 100 {
+            0 => 70_000,
+            50 => 200_000,
+            _ => 40,
+        };
         let mut source = values(k, n);
         all.push((k, n, device.upload(&source)?));
         source.fill(Fr::from(9u64));
