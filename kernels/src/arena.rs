@@ -1,8 +1,9 @@
 //! Device memory under a budget.
 //!
 //! A dropped block goes to a free list with its uses ([`crate::order`]) and is reused without waiting on the
-//! host: the stream that writes to it first waits for them. Memory returns to the driver only after all
-//! streams have finished.
+//! host: the stream that writes to it first waits for them. Where no block of a size is free, one that is up to a
+//! quarter larger is used. Memory returns to the driver block by block, only where it is needed for another size, after
+//! the uses of that block have ended, and while others go on allocating.
 //!
 //! Every block is charged to an account: that of the session that allocated it, or the common one. Memory
 //! that a session requests is reserved for it, so that neither other sessions nor caches can take it.
@@ -33,10 +34,18 @@ pub(crate) struct Arena {
     freed: Condvar,
 }
 
+/// Memory of the driver that no block has.
+#[derive(Debug)]
+struct Idle {
+    pointer: u64,
+    size: u64,
+    uses: Uses,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// Unused blocks, by size.
-    idle: BTreeMap<u64, Vec<(u64, Uses)>>,
+    /// By size.
+    idle: BTreeMap<u64, Vec<Idle>>,
     /// Taken from the driver, in use or idle.
     held_bytes: u64,
     peak_bytes: u64,
@@ -77,6 +86,22 @@ impl State {
         self.accounts.values().map(|balance| balance.claim()).sum()
     }
 
+    /// Takes memory of this size or up to a quarter more, the least first, whose uses are as they have to be.
+    fn pop_fitting(&mut self, size: u64, is_fit: impl Fn(&Uses) -> bool) -> Option<Idle> {
+        self.idle.range_mut(size..=size + size / 4).find_map(|(_, idle)| {
+            let at = idle.iter().rposition(|idle| is_fit(&idle.uses))?;
+            Some(idle.swap_remove(at))
+        })
+    }
+
+    /// Takes the smallest memory of at least `bytes`, else the largest there is.
+    fn pop_spare(&mut self, bytes: u64) -> Option<Idle> {
+        let found = |(size, idle): (&u64, &Vec<Idle>)| (!idle.is_empty()).then_some(*size);
+        let enough = self.idle.range(bytes..).find_map(found);
+        let size = enough.or_else(|| self.idle.iter().rev().find_map(found))?;
+        self.idle.get_mut(&size)?.pop()
+    }
+
     /// Bytes that `account` may still allocate.
     fn free_bytes(&self, account: Account, budget_bytes: u64) -> u64 {
         let own = self.balance(account);
@@ -89,7 +114,9 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Block {
     pointer: u64,
+    /// Taken from the driver, and of these charged to the account.
     size: u64,
+    charged: u64,
     account: AtomicU64,
     uses: Mutex<Uses>,
     arena: Arc<Arena>,
@@ -129,8 +156,9 @@ impl Drop for Block {
     fn drop(&mut self) {
         let uses = std::mem::take(&mut *self.uses.lock());
         let mut state = self.arena.state();
-        state.balance_mut(*self.account.get_mut()).used_bytes -= self.size;
-        state.idle.entry(self.size).or_default().push((self.pointer, uses));
+        state.balance_mut(*self.account.get_mut()).used_bytes -= self.charged;
+        let idle = Idle { pointer: self.pointer, size: self.size, uses };
+        state.idle.entry(self.size).or_default().push(idle);
         drop(state);
         self.arena.freed.notify_all();
     }
@@ -207,8 +235,8 @@ impl Arena {
         for block in blocks.iter().filter(|block| seen.insert(block.pointer)) {
             let from = block.account.load(Ordering::Relaxed);
             if let Some(balance) = moved.get_mut(&from) {
-                balance.used_bytes -= block.size;
-                moved.entry(COMMON).or_default().used_bytes += block.size;
+                balance.used_bytes -= block.charged;
+                moved.entry(COMMON).or_default().used_bytes += block.charged;
             }
         }
         let claimed: u64 = moved.values().map(|balance| balance.claim()).sum();
@@ -234,55 +262,76 @@ impl Arena {
         if size > free_bytes {
             return Err(DeviceError::Memory { operation, needed_bytes: size, free_bytes });
         }
-        // Prefers a block without a wait, then new memory, then any block.
-        let idle = state.idle.get_mut(&size).filter(|idle| !idle.is_empty());
-        let ready = idle.and_then(|idle| {
-            let at = idle.iter().rposition(|(_, uses)| self.order.is_ready(stream, uses))?;
-            Some(idle.swap_remove(at))
-        });
-        let (pointer, uses) = match ready {
-            Some(found) => found,
-            None => self.take_new(operation, size, &mut state)?,
-        };
+        // Charged first, so that it stays promised to this call while memory is released for it.
         state.balance_mut(account).used_bytes += size;
+        // Prefers a block without a wait, then new memory, then any block.
+        let ready = state.pop_fitting(size, |uses| self.order.is_ready(stream, uses));
+        let found = ready.map_or_else(|| self.take_new(size, &mut state), Ok);
+        let Idle { pointer, size: held, uses } = found.map_err(|error| {
+            state.balance_mut(account).used_bytes -= size;
+            self.freed.notify_all();
+            error.during(operation, self.driver.device())
+        })?;
         state.peak_bytes = state.peak_bytes.max(state.used_bytes());
         let (account, uses) = (AtomicU64::new(account), Mutex::new(uses));
-        Ok(Block { pointer, size, account, uses, arena: self.clone() })
+        Ok(Block { pointer, size: held, charged: size, account, uses, arena: self.clone() })
     }
 
-    fn take_new(
-        &self,
-        operation: &'static str,
-        size: u64,
-        state: &mut State,
-    ) -> Result<(u64, Uses), DeviceError> {
-        let fail = |error: CudaError| error.during(operation, self.driver.device());
-        if state.held_bytes + size > self.budget_bytes {
-            if let Some(found) = state.idle.get_mut(&size).and_then(Vec::pop) {
+    /// New memory of the driver, or where there is none left, any that fits.
+    fn take_new(&self, size: u64, state: &mut MutexGuard<'_, State>) -> Result<Idle, CudaError> {
+        loop {
+            let missing = (state.held_bytes + size).saturating_sub(self.budget_bytes);
+            let refused = if missing > 0 {
+                None
+            } else {
+                match self.driver.allocate(size) {
+                    Err(error @ CudaError::Memory { .. }) => Some(error),
+                    outcome => {
+                        let pointer = outcome?;
+                        state.held_bytes += size;
+                        return Ok(Idle { pointer, size, uses: Uses::default() });
+                    }
+                }
+            };
+            if let Some(found) = state.pop_fitting(size, |_| true) {
                 return Ok(found);
             }
-            self.trim(state).map_err(fail)?;
-        }
-        let pointer = match self.driver.allocate(size) {
-            Err(CudaError::Memory { .. }) if !state.idle.is_empty() => {
-                self.trim(state).map_err(fail)?;
-                self.driver.allocate(size)
+            let needed = if missing > 0 { missing } else { size };
+            if self.release_spare(needed, state)? {
+                continue;
             }
-            outcome => outcome,
-        };
-        let pointer = pointer.map_err(fail)?;
-        state.held_bytes += size;
-        Ok((pointer, Uses::default()))
+            if let Some(error) = refused {
+                return Err(error);
+            }
+            // Within the budget by what is charged: blocks that are larger than what was requested take more.
+            let pointer = self.driver.allocate(size)?;
+            state.held_bytes += size;
+            return Ok(Idle { pointer, size, uses: Uses::default() });
+        }
     }
 
-    /// Returns idle blocks to the driver, once no queued work can use them.
-    fn trim(&self, state: &mut State) -> Result<(), CudaError> {
+    /// Returns idle memory to the driver once no queued work can use it: `bytes` of it if one block has so many, else
+    /// the largest block. Others may allocate meanwhile. False where nothing is idle.
+    fn release_spare(
+        &self,
+        bytes: u64,
+        state: &mut MutexGuard<'_, State>,
+    ) -> Result<bool, CudaError> {
+        let Some(Idle { pointer, size, uses }) = state.pop_spare(bytes) else { return Ok(false) };
+        MutexGuard::unlocked(state, || {
+            self.order.finish(&uses)?;
+            self.driver.release(pointer)
+        })?;
+        state.held_bytes -= size;
+        Ok(true)
+    }
+
+    /// Returns all idle memory to the driver.
+    fn release_all(&self, state: &mut State) -> Result<(), CudaError> {
         self.order.synchronize_all()?;
-        for (size, blocks) in std::mem::take(&mut state.idle) {
-            for (pointer, _) in blocks {
-                state.held_bytes -= size;
-                self.driver.release(pointer)?;
-            }
+        for Idle { pointer, size, .. } in std::mem::take(&mut state.idle).into_values().flatten() {
+            state.held_bytes -= size;
+            self.driver.release(pointer)?;
         }
         Ok(())
     }
@@ -292,6 +341,6 @@ impl Drop for Arena {
     fn drop(&mut self) {
         let mut state = std::mem::take(&mut *self.state());
         // The device is being closed: a failure here cannot be reported to anyone.
-        let _ = self.trim(&mut state);
+        let _ = self.release_all(&mut state);
     }
 }

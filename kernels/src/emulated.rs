@@ -14,11 +14,12 @@ use std::alloc::Layout;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::declared;
-use crate::driver::{Argument, Driver, Launch, Stream};
+use crate::driver::{Argument, Driver, Launch, Mark, Source, Stream};
 use crate::error::CudaError;
 
 pub use compile::{compile_emulated_driver, compile_emulator};
@@ -151,6 +152,7 @@ enum Call {
         before: Stream,
         count: u64,
     },
+    Mark(Mark),
 }
 
 #[derive(Debug, Default)]
@@ -169,6 +171,9 @@ struct State {
     streams: Vec<Queue>,
     launches: u64,
     waits: u64,
+    /// When each mark was reached, and the marks that are not in use.
+    marks: Vec<Option<Instant>>,
+    idle_marks: Vec<Mark>,
     /// Draws the streams to run.
     random: u64,
     /// A card that was lost stays lost.
@@ -336,6 +341,7 @@ impl EmulatedDriver {
                 state.launches += 1;
                 self.run_kernel(&kernel, grid, block, shared_bytes, &arguments)?;
             }
+            Call::Mark(mark) => state.marks[mark] = Some(Instant::now()),
             Call::Wait { .. } => {}
         }
         Ok(())
@@ -495,8 +501,10 @@ impl Driver for EmulatedDriver {
         self.queue(waiter, Call::Wait { before, count })
     }
 
-    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        self.queue(stream, Call::CopyIn { to, bytes: bytes.to_vec() })
+    fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
+        let mut bytes = vec![0; source.bytes()];
+        source.write(0, &mut bytes);
+        self.queue(stream, Call::CopyIn { to, bytes })
     }
 
     fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
@@ -540,6 +548,33 @@ impl Driver for EmulatedDriver {
 
     fn synchronize(&self, stream: Stream) -> Result<(), CudaError> {
         self.finish(&mut self.state(), stream)
+    }
+
+    fn mark(&self, stream: Stream) -> Result<Mark, CudaError> {
+        let mut state = self.state();
+        let mark = state.idle_marks.pop().unwrap_or(state.marks.len());
+        let count = state.marks.len().max(mark + 1);
+        state.marks.resize(count, None);
+        state.marks[mark] = None;
+        drop(state);
+        self.queue(stream, Call::Mark(mark)).map(|()| mark)
+    }
+
+    fn microseconds(&self, from: Mark, to: Mark) -> Result<f64, CudaError> {
+        let state = self.state();
+        let reached = |mark: Mark| state.marks.get(mark).copied().flatten();
+        match (reached(from), reached(to)) {
+            (Some(from), Some(to)) => Ok(to.duration_since(from).as_secs_f64() * 1e6),
+            _ => Err(CudaError::Call {
+                call: "microseconds",
+                device: self.device().to_owned(),
+                reason: format!("the stream has not reached marks {from} and {to}"),
+            }),
+        }
+    }
+
+    fn forget(&self, mark: Mark) {
+        self.state().idle_marks.push(mark);
     }
 }
 

@@ -111,6 +111,47 @@ fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
     assert_eq!(device.download(&other).unwrap(), numbers(1280));
 }
 
+/// An upload of so many KiB.
+fn block(device: &CudaDevice, kib: u64) -> rollmill_kernels::CudaBuffer {
+    device.upload(&numbers(kib << 5)).unwrap()
+}
+
+#[test]
+fn memory_that_is_a_little_larger_is_used_before_new_memory() {
+    let device = common::device(|card| card.late = false);
+    drop(block(&device, 40));
+    let before = device.calls();
+    let used = block(&device, 32);
+    let calls = || device.calls().since(&before).allocations;
+    assert_eq!((calls(), device.memory_usage().0), (0, 32 << 10), "a quarter more, not charged");
+    drop(used);
+    drop(block(&device, 28));
+    assert_eq!(calls(), 1, "more than a quarter");
+}
+
+/// Otherwise each size that is not there would make every proof on the card allocate everything again.
+#[test]
+fn only_what_is_needed_goes_back_to_the_card() {
+    let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+    // 960 KiB, of which all but the first block end up idle.
+    let kept = block(&device, 128);
+    drop([160, 192, 224, 256].map(|kib| block(&device, kib)));
+    let before = device.calls();
+    // 64 KiB are left.
+    let new = block(&device, 96);
+    let calls = device.calls().since(&before);
+    assert_eq!((calls.allocations, calls.releases), (1, 1));
+    assert_eq!(device.download(&new).unwrap(), numbers(96 << 5));
+    assert_eq!(device.download(&kept).unwrap(), numbers(128 << 5));
+    // Several, where one is not enough.
+    let before = device.calls();
+    let large = block(&device, 512);
+    let calls = device.calls().since(&before);
+    assert_eq!((calls.allocations, calls.releases), (1, 2), "256 and 192 KiB");
+    assert_eq!(device.download(&large).unwrap(), numbers(512 << 5));
+}
+
 #[test]
 fn work_that_does_not_fit_is_rejected_with_both_numbers_and_changes_nothing() {
     let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };

@@ -97,6 +97,23 @@ fn proofs_at_once_on_one_card_are_the_cpus_proof_byte_for_byte() {
     }
 }
 
+/// Goal: no order in which a card may run its streams changes a proof. `ROLLMILL_TEST_SCHEDULES` is how many orders are
+/// tried; 1,000 take an hour.
+#[test]
+fn eight_proofs_at_once_are_the_cpus_in_every_order_of_their_streams() {
+    let count = std::env::var("ROLLMILL_TEST_SCHEDULES").ok();
+    let count = count.map_or(2, |count| count.parse::<u64>().expect("a number"));
+    let expected = proof_on(&CpuDevice::scalar(2), 8).to_bytes();
+    for seed in 100..100 + count {
+        println!("seed {seed}");
+        let device = common::device(|card| card.shuffle = Some(seed));
+        let ready = Ready::new(&device, circuit(8, None), 1 << 30);
+        for proof in ready.prove_at_once(8) {
+            assert!(proof.expect("a proof").to_bytes() == expected, "seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_proof_waits_for_another_where_the_card_has_room_for_one() {
     let log_n = 10;

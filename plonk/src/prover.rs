@@ -13,7 +13,7 @@ use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
 
 use self::arguments::arguments;
-use self::quotient::quotient;
+use self::quotient::{public_values, quotient};
 use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
@@ -340,9 +340,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     drop(wires);
     drop(second);
     probe.polynomials(device, &polys)?;
-    let mut public = witness.public.clone();
-    public.resize(n, Fr::zero());
-    let public: Values<D> = Column::new(device.upload_vec(public)?);
+    let public = public_values(device, &witness.public, &polys)?;
     let public = device.to_coeff(&[&public])?;
     let all: Vec<&Poly<D>> = polys.iter().chain(&public).collect();
     let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder, probe)?;
