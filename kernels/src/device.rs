@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Work, check_start};
 
-use crate::arena::{Account, Arena, At, Block, COMMON};
+use crate::arena::{Account, Arena, At, Block, COMMON, Stay};
 use crate::cards::Claim;
 use crate::cuda::RealDriver;
 use crate::declared;
@@ -256,7 +256,19 @@ impl CudaDevice {
         n: usize,
         size: u64,
     ) -> Result<Block, DeviceError> {
-        self.card.arena.take(operation, self.account, self.stream, n as u64 * size)
+        let bytes = n as u64 * size;
+        self.card.arena.take(operation, self.account, self.stream, Stay::Long, bytes)
+    }
+
+    /// [`Self::take`] for an operation that releases it before it returns.
+    pub(crate) fn take_scratch(
+        &self,
+        operation: &'static str,
+        n: usize,
+        size: u64,
+    ) -> Result<Block, DeviceError> {
+        let bytes = n as u64 * size;
+        self.card.arena.take(operation, self.account, self.stream, Stay::Short, bytes)
     }
 
     /// An uninitialised buffer of `n` elements.
@@ -354,7 +366,8 @@ impl CudaDevice {
     ) -> Result<Block, DeviceError> {
         let bytes = source.bytes();
         let stream = if bytes < UPLOAD_BYTES { self.stream } else { self.uploads };
-        let block = self.card.arena.take(operation, self.account, stream, bytes as u64)?;
+        let (account, stay) = (self.account, Stay::Long);
+        let block = self.card.arena.take(operation, account, stream, stay, bytes as u64)?;
         self.send(operation, stream, block.start(), source)?;
         Ok(block)
     }

@@ -102,7 +102,7 @@ impl Sizes {
 
 impl CudaDevice {
     pub(crate) fn zeroed(&self, op: &'static str, bytes: u64) -> Result<Block, DeviceError> {
-        let block = self.take(op, 1, bytes)?;
+        let block = self.take_scratch(op, 1, bytes)?;
         self.clear(op, block.start(), bytes)?;
         Ok(block)
     }
@@ -262,7 +262,7 @@ impl CudaDevice {
         let blocks = sizes.blocks();
         let counters = self.zeroed(OP, blocks[0])?;
         let places = Counters::new(sizes, counters.start());
-        let take = |at: usize| self.take(OP, 1, blocks[at]);
+        let take = |at: usize| self.take_scratch(OP, 1, blocks[at]);
         let (offsets, cursors, folds) = (take(1)?, take(2)?, take(3)?);
         let (entries, pieces, cuts) = (take(4)?, take(5)?, take(6)?);
         let (sums, groups) = (take(7)?, take(8)?);
@@ -427,7 +427,7 @@ impl Msm for CudaDevice {
             self.require_memory(OP, load.bytes_max())?;
         }
         let windows: usize = jobs.iter().map(|job| job.plan.windows as usize).sum();
-        let out = self.take(OP, windows, XYZZ)?;
+        let out = self.take_scratch(OP, windows, XYZZ)?;
         let mut at = out.start();
         for jobs in batches {
             let batch = self.batch(jobs, bases.len)?;

@@ -35,7 +35,7 @@ impl CudaDevice {
         scan: Scan,
     ) -> Result<Block, DeviceError> {
         let segments = n.div_ceil(SEGMENT);
-        let out = self.take(op, segments, ELEMENT)?;
+        let out = self.take_scratch(op, segments, ELEMENT)?;
         let arguments = vec![Out(out.start()), In(from), U64(n as u64), U32(scan as u32)];
         let grid = [segments as u32, 1, 1];
         self.launch_grid(op, "vector_fold", grid, THREADS, 0, arguments)?;
@@ -54,7 +54,7 @@ impl CudaDevice {
         let mut before = None;
         if segments > 1 {
             let folds = self.fold(op, from, n, scan)?;
-            let scanned = self.take(op, segments, ELEMENT)?;
+            let scanned = self.take_scratch(op, segments, ELEMENT)?;
             self.scan_into(op, scanned.start(), folds.start(), segments, scan)?;
             before = Some(scanned);
         }

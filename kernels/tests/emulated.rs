@@ -116,19 +116,6 @@ fn block(device: &CudaDevice, kib: u64) -> rollmill_kernels::CudaBuffer {
     device.upload(&numbers(kib << 5)).unwrap()
 }
 
-#[test]
-fn memory_that_is_a_little_larger_is_used_before_new_memory() {
-    let device = common::device(|card| card.late = false);
-    drop(block(&device, 40));
-    let before = device.calls();
-    let used = block(&device, 32);
-    let calls = || device.calls().since(&before).allocations;
-    assert_eq!((calls(), device.memory_usage().0), (0, 32 << 10), "a quarter more, not charged");
-    drop(used);
-    drop(block(&device, 28));
-    assert_eq!(calls(), 1, "more than a quarter");
-}
-
 /// Otherwise each size that is not there would make every proof on the card allocate everything again.
 #[test]
 fn only_what_is_needed_goes_back_to_the_card() {

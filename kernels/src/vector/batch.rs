@@ -175,7 +175,7 @@ impl CudaDevice {
             .iter()
             .map(|(_, n)| {
                 let levels = lengths(*n, CHUNK, INVERT_EACH).into_iter().skip(1);
-                let blocks = levels.map(|n| self.take(OP, n, ELEMENT));
+                let blocks = levels.map(|n| self.take_scratch(OP, n, ELEMENT));
                 blocks.collect::<Result<Vec<Block>, DeviceError>>()
             })
             .collect::<Result<_, _>>()?;
@@ -212,7 +212,7 @@ impl CudaDevice {
         if elements == 0 {
             return Ok(None);
         }
-        self.take(op, elements, ELEMENT).map(Some)
+        self.take_scratch(op, elements, ELEMENT).map(Some)
     }
 
     /// The value of each polynomial at its point.
