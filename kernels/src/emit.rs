@@ -403,7 +403,7 @@ impl Program {
              {bounds} {}(const Fr* const* columns, Fr* const* outputs, const Fr* constants, u64 n) {{\n  \
              const u64 row = global_index();\n  if (row >= n) return;\n",
             cells.len(),
-            self.name()
+            self.name
         );
         let mut rotations: Vec<u32> = cells.into_iter().map(|(rotation, _)| rotation).collect();
         rotations.dedup();

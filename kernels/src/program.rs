@@ -69,6 +69,8 @@ pub(crate) struct Instruction {
 /// A straight-line program for one row.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// Identifies the program, whatever the values of its constants.
+    pub(crate) name: String,
     pub(crate) instructions: Vec<Instruction>,
     /// The nodes of its constants.
     pub(crate) constants: Vec<usize>,
@@ -129,6 +131,7 @@ impl Program {
         let registers = slots::share(values, &shared);
 
         let mut program = Self {
+            name: String::new(),
             instructions: Vec::with_capacity(steps.len()),
             constants: Vec::new(),
             registers: registers.count as u32,
@@ -163,6 +166,7 @@ impl Program {
             };
             program.instructions.push(instruction);
         }
+        program.name = name_of(&program.instructions);
         Some(program)
     }
 
@@ -188,18 +192,16 @@ impl Program {
     }
 }
 
-impl Program {
-    /// Identifies the program, whatever the values of its constants.
-    pub(crate) fn name(&self) -> String {
-        let mut hasher = Sha256::new();
-        for step in &self.instructions {
-            let words = [step.operation as u32, step.target, step.a.encode(), step.b.encode()];
-            words.iter().for_each(|word| hasher.update(word.to_le_bytes()));
-        }
-        let digest = hasher.finalize();
-        let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("rows_{hex}")
+/// A digest of what a program does, which names its kernel.
+fn name_of(instructions: &[Instruction]) -> String {
+    let mut hasher = Sha256::new();
+    for step in instructions {
+        let words = [step.operation as u32, step.target, step.a.encode(), step.b.encode()];
+        words.iter().for_each(|word| hasher.update(word.to_le_bytes()));
     }
+    let digest = hasher.finalize();
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("rows_{hex}")
 }
 
 #[cfg(test)]
@@ -262,7 +264,7 @@ mod tests {
             }
         }
         let programs = Programs::default();
-        let name = |kernel| programs.record(&kernel).unwrap().0.name();
+        let name = |kernel| programs.record(&kernel).unwrap().0.name.clone();
         assert_eq!(name(Scaled(3, false)), name(Scaled(5, false)));
         assert_ne!(name(Scaled(3, false)), name(Scaled(3, true)));
         assert_ne!(name(Scaled(3, false)), name(Scaled(1, false)), "a factor of 1 is dropped");
