@@ -1,9 +1,9 @@
 //! Device memory under a budget.
 //!
 //! A dropped block goes to a free list with its uses ([`crate::order`]) and is reused without waiting on the
-//! host: the stream that writes to it first waits for them. Where no block of a size is free, scratch memory of a session
-//! may be up to a quarter larger. Memory returns to the driver block by block, only where it is needed for another size,
-//! after the uses of that block have ended, and while others go on allocating.
+//! host: the stream that writes to it first waits for them. Where no block of a size is free, scratch memory of a
+//! session may be up to a quarter larger. Memory returns to the driver block by block, only where it is needed for
+//! another size, after the uses of that block have ended, and while others go on allocating.
 //!
 //! Every block is charged to an account: that of the session that allocated it, or the common one. Memory
 //! that a session requests is reserved for it, so that neither other sessions nor caches can take it. A block that is
@@ -498,8 +498,8 @@ mod tests {
         assert_eq!(kib(&arena)[0], 0);
     }
 
-    /// A call that finds nothing idle while another returns memory to the driver has to wait for it. Method: two threads
-    /// whose blocks fit beside each other, but not beside what lies idle.
+    /// A call that finds nothing idle while another returns memory to the driver has to wait for it. Method: two
+    /// threads whose blocks fit beside each other, but not beside what lies idle.
     #[test]
     fn calls_at_the_same_time_stay_within_the_budget() {
         let arena = arena(100);
