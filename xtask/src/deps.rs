@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &["errors", "algebra"]),
     ("protocol-testing", &["protocol"]),
     ("circuits", &["errors", "algebra", "plonk", "protocol"]),
+    ("acir", &["errors", "algebra", "plonk", "circuits"]),
     ("blob", &["errors", "algebra"]),
     ("net", &["errors"]),
     ("net-testing", &["net"]),
@@ -200,6 +201,7 @@ const HEAVY: &[(&str, &str)] = &[
     ("cudarc", "kernels"),
     ("halo2curves", "bench"),
     ("opentelemetry", "service"),
+    ("acvm", "acir"),
 ];
 
 /// Features of arkworks that only its use as a peer of the bench asks for; xtask names them for the build of
@@ -213,6 +215,7 @@ const PURE: &[&str] = &[
     "plonk",
     "protocol",
     "circuits",
+    "acir",
     "broker-schedule",
     "broker-rules",
     "broker-model",

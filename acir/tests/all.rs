@@ -1,0 +1,4 @@
+//! The tests of the crate. One program, since each links everything that the crate needs.
+
+mod artifact;
+mod support;
