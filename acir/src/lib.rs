@@ -9,4 +9,7 @@
 //! The rows do not depend on the witness, so that a key needs no inputs.
 
 pub mod artifact;
+mod gadgets;
+pub mod lower;
+pub mod plain;
 pub mod solve;

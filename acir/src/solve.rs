@@ -1,7 +1,7 @@
 //! Witnesses: runs a program with Noir's own solver.
 //!
-//! The solver is trusted with nothing: whatever it computes must satisfy the rows. It runs unconstrained functions, asks
-//! the caller's [`Oracles`] for what the program does not know, and stops at the first opcode that cannot hold.
+//! The solver is trusted with nothing: whatever it computes must satisfy the rows. It runs unconstrained functions,
+//! asks the caller's [`Oracles`] for what the program does not know, and stops at the first opcode that cannot hold.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,9 @@
 //! The tests of the crate. One program, since each links everything that the crate needs.
 
 mod artifact;
+mod functions;
+mod opcodes;
+mod proof;
+mod rejections;
+mod solving;
 mod support;

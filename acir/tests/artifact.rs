@@ -24,14 +24,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn deflate(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// The JSON of a program with this bytecode and debug information.
-fn file(bytecode: &[u8], debug: &[u8]) -> Value {
+pub(crate) fn file(bytecode: &[u8], debug: &[u8]) -> Value {
     json!({
         "noir_version": "1.0.0",
         "abi": {"parameters": [], "return_type": null, "error_types": {
