@@ -92,7 +92,10 @@ pub struct Lowered {
 
 /// Number of public inputs of a circuit.
 pub fn public_inputs(circuit: &Circuit<FieldElement>) -> usize {
-    let is_databus = |opcode: &&Opcode<FieldElement>| matches!(opcode, Opcode::MemoryInit { block_type, .. } if block_type.is_databus());
+    let is_databus = |opcode: &&Opcode<FieldElement>| match opcode {
+        Opcode::MemoryInit { block_type, .. } => block_type.is_databus(),
+        _ => false,
+    };
     let databus = circuit.opcodes.iter().filter(is_databus).count();
     circuit.public_parameters.0.len() + circuit.return_values.0.len() + databus
 }
