@@ -1,4 +1,4 @@
-//! AES-128 in CBC mode: the S-box is a ROM table, the rest is bits. About 8,000 rows for each 16 bytes, and 2,500 once.
+//! AES-128 in CBC mode: the S-box is a ROM table, the rest is bits. About 8,000 rows for each 16 bytes, and 1,000 once.
 //!
 //! Source: FIPS 197, and SP 800-38A, section 6.2.
 
