@@ -10,8 +10,8 @@ use acir::circuit::opcodes::{BlackBoxFuncCall, FunctionInput, MemOp, MemOpKind, 
 use acir::native_types::{Expression, Witness, WitnessMap};
 use acir::{AcirField, FieldElement};
 use acvm::blackbox_solver::{
-    BlackBoxFunctionSolver, aes128_encrypt, bit_and, bit_xor, blake2s, blake3, keccakf1600,
-    sha256_compression,
+    BlackBoxFunctionSolver, aes128_encrypt, bit_and, bit_xor, blake2s, blake3,
+    ecdsa_secp256k1_verify, ecdsa_secp256r1_verify, keccakf1600, sha256_compression,
 };
 use bn254_blackbox_solver::Bn254BlackBoxSolver;
 
@@ -179,10 +179,46 @@ impl Reading<'_> {
                 let (x, y) = Bn254BlackBoxSolver.multi_scalar_mul(&points, &low, &high, on).ok()?;
                 self.are(&[outputs.0, outputs.1], [x, y])
             }
-            BlackBoxFuncCall::EcdsaSecp256k1 { .. }
-            | BlackBoxFuncCall::EcdsaSecp256r1 { .. }
-            | BlackBoxFuncCall::RecursiveAggregation { .. } => None,
+            BlackBoxFuncCall::EcdsaSecp256k1 { .. } | BlackBoxFuncCall::EcdsaSecp256r1 { .. } => {
+                self.ecdsa(call)
+            }
+            BlackBoxFuncCall::RecursiveAggregation { .. } => None,
         }
+    }
+
+    fn ecdsa(&self, call: &BlackBoxFuncCall<FieldElement>) -> Option<bool> {
+        let (BlackBoxFuncCall::EcdsaSecp256k1 {
+            public_key_x,
+            public_key_y,
+            signature,
+            hashed_message,
+            predicate,
+            output,
+        }
+        | BlackBoxFuncCall::EcdsaSecp256r1 {
+            public_key_x,
+            public_key_y,
+            signature,
+            hashed_message,
+            predicate,
+            output,
+        }) = call
+        else {
+            return None;
+        };
+        if !self.bit(predicate)? {
+            return self.are_numbers(&[*output], [1]);
+        }
+        let verify = match call {
+            BlackBoxFuncCall::EcdsaSecp256k1 { .. } => ecdsa_secp256k1_verify,
+            _ => ecdsa_secp256r1_verify,
+        };
+        let x: [u8; 32] = self.bytes(&public_key_x[..])?.try_into().ok()?;
+        let y: [u8; 32] = self.bytes(&public_key_y[..])?.try_into().ok()?;
+        let signature: [u8; 64] = self.bytes(&signature[..])?.try_into().ok()?;
+        let hash: [u8; 32] = self.bytes(&hashed_message[..])?.try_into().ok()?;
+        let is_valid = verify(&hash, &x, &y, &signature).ok()?;
+        self.are_numbers(&[*output], [u64::from(is_valid)])
     }
 
     fn bit(&self, predicate: &Input) -> Option<bool> {

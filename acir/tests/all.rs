@@ -1,6 +1,7 @@
 //! The tests of the crate. One program, since each links everything that the crate needs.
 
 mod artifact;
+mod ecdsa;
 mod functions;
 mod opcodes;
 mod proof;

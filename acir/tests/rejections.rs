@@ -112,14 +112,6 @@ fn what_is_not_supported_is_named() {
         proof_type: 0,
         predicate: constant(1),
     });
-    let ecdsa = call(BlackBoxFuncCall::EcdsaSecp256k1 {
-        public_key_x: Box::new([witness(0); 32]),
-        public_key_y: Box::new([witness(0); 32]),
-        signature: Box::new([witness(0); 64]),
-        hashed_message: Box::new([witness(0); 32]),
-        predicate: constant(1),
-        output: Witness(1),
-    });
     let other = Opcode::Call {
         id: AcirFunctionId::new(1),
         inputs: Vec::new(),
@@ -131,7 +123,6 @@ fn what_is_not_supported_is_named() {
         (logic(249), "249 bits"),
         (logic(u32::MAX), "bits"),
         (recursion, "recursive_aggregation"),
-        (ecdsa, "ecdsa_secp256k1"),
         (other, "another circuit"),
     ] {
         let error = error(opcode);

@@ -8,6 +8,8 @@ mod blake;
 pub(crate) mod blake2s;
 pub(crate) mod blake3;
 pub(crate) mod curve;
+pub(crate) mod ecdsa;
+mod foreign;
 pub(crate) mod keccak;
 pub(crate) mod logic;
 pub(crate) mod memory;

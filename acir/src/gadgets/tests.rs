@@ -1,6 +1,7 @@
 //! What a prover may put in: histories, slopes, digits, halves and table rows that are not the honest ones.
 
 mod curve;
+mod foreign;
 mod memory;
 
 use ark_ff::UniformRand;

@@ -4,11 +4,13 @@ use acir::FieldElement;
 use acir::circuit::opcodes::{BlackBoxFuncCall, FunctionInput};
 use acir::native_types::Witness;
 use ark_ff::One;
+use rollmill_algebra::Fr;
 use rollmill_circuits::gadgets::uint::RANGE_BITS_MAX;
 use rollmill_plonk::builder::{Builder, Var};
 
 use super::{Lowering, Problem, constant};
 use crate::gadgets::curve::{self, Point, affine};
+use crate::gadgets::ecdsa::{self, SECP256K1, SECP256R1};
 use crate::gadgets::scalar::{Scalar, multiply};
 use crate::gadgets::{aes, blake2s, blake3, keccak, logic, range, sha256};
 
@@ -70,9 +72,10 @@ impl Lowering<'_> {
                 let sum = self.multi_scalar_mul(points, scalars, predicate)?;
                 self.outputs(&[outputs.0, outputs.1], &[sum.x, sum.y])
             }
-            BlackBoxFuncCall::EcdsaSecp256k1 { .. }
-            | BlackBoxFuncCall::EcdsaSecp256r1 { .. }
-            | BlackBoxFuncCall::RecursiveAggregation { .. } => {
+            BlackBoxFuncCall::EcdsaSecp256k1 { .. } | BlackBoxFuncCall::EcdsaSecp256r1 { .. } => {
+                self.ecdsa(call)
+            }
+            BlackBoxFuncCall::RecursiveAggregation { .. } => {
                 Err(Problem::Unsupported(call.name().to_owned()))
             }
         }
@@ -118,6 +121,56 @@ impl Lowering<'_> {
         let table = self.aes_table();
         let ciphertext = aes::encrypt(&mut self.b, &table, &text, &start, &key);
         self.outputs(outputs, &ciphertext)
+    }
+
+    fn ecdsa(&mut self, call: &BlackBoxFuncCall<FieldElement>) -> Result<(), Problem> {
+        let (BlackBoxFuncCall::EcdsaSecp256k1 {
+            public_key_x,
+            public_key_y,
+            signature,
+            hashed_message,
+            predicate,
+            output,
+        }
+        | BlackBoxFuncCall::EcdsaSecp256r1 {
+            public_key_x,
+            public_key_y,
+            signature,
+            hashed_message,
+            predicate,
+            output,
+        }) = call
+        else {
+            return Err(Problem::Unsupported(call.name().to_owned()));
+        };
+        let curve = match call {
+            BlackBoxFuncCall::EcdsaSecp256k1 { .. } => &SECP256K1,
+            _ => &SECP256R1,
+        };
+        let on = self.predicate(predicate)?;
+        let (r, s) = signature.split_at(32);
+        let [x, y, r, s, hash] = [&public_key_x[..], &public_key_y[..], r, s, &hashed_message[..]]
+            .map(|inputs| self.number(inputs, on));
+        let signed = ecdsa::Signed { key: [&x, &y], r: &r, s: &s, hash: &hash };
+        let is_valid = ecdsa::verify(&mut self.b, curve, &signed);
+        let one = Fr::one();
+        let verdict = match on {
+            // Zeros are no valid signature, so a call that is off has the verdict 0 + 1 − 0.
+            Some(on) => self.b.linear(&[(one, is_valid), (-one, on)], one),
+            None => is_valid,
+        };
+        self.outputs(&[*output], &[verdict])
+    }
+
+    /// The bytes of a number, zeros where the predicate is 0.
+    fn number(&mut self, inputs: &[Input], on: Option<Var>) -> [Var; 32] {
+        std::array::from_fn(|i| match inputs.get(i) {
+            Some(input) => {
+                let byte = self.input(input);
+                on.map_or(byte, |on| self.b.mul(byte, on))
+            }
+            None => Builder::ZERO,
+        })
     }
 
     /// The predicate of a call as a bit; `None` where the call is always on.
