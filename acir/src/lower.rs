@@ -27,7 +27,7 @@ pub const DATABUS_DOMAIN: u64 = 0x6163_6972;
 /// How a circuit is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Bits of the limb cells, 4 to 16. A circuit has at least as many rows as the range table, `2^cell_bits`.
+    /// Bits of the limb cells, 1 to 16. A circuit has at least as many rows as the range table, `2^cell_bits`.
     pub cell_bits: u32,
     /// Most rows that a circuit may have.
     pub rows_max: usize,

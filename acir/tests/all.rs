@@ -2,6 +2,7 @@
 
 mod artifact;
 mod ecdsa;
+mod freedom;
 mod functions;
 mod opcodes;
 mod proof;

@@ -12,7 +12,7 @@ use ark_grumpkin::{Affine, Projective};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::{F, circuit, compare, function};
+use crate::support::{F, circuit, compare, function, holds};
 
 fn random() -> ChaCha8Rng {
     let seed: u64 = rand::random();
@@ -149,6 +149,34 @@ fn sums_of_points_of_every_kind_are_the_librarys() {
         outputs: (Witness(2), Witness(3)),
     };
     compare_call(call, &field(&random_point), 8);
+}
+
+/// Two times nothing is nothing, so that only the range of the predicate rejects it.
+#[test]
+fn a_predicate_that_is_no_bit_is_rejected() {
+    let predicate = FunctionInput::Witness(Witness(4));
+    let outputs = (Witness(5), Witness(6));
+    for call in [
+        BlackBoxFuncCall::EmbeddedCurveAdd {
+            input1: inputs(0),
+            input2: inputs(2),
+            predicate,
+            outputs,
+        },
+        BlackBoxFuncCall::MultiScalarMul {
+            points: inputs::<2>(0).to_vec(),
+            scalars: inputs::<2>(2).to_vec(),
+            predicate,
+            outputs,
+        },
+    ] {
+        let circuit = circuit(5, vec![Opcode::BlackBoxFuncCall(call)]);
+        for (on, good) in [(0u128, true), (1, true), (2, false)] {
+            let mut values = vec![F::zero(); 7];
+            values[4] = F::from(on);
+            assert_eq!(holds(&circuit, &crate::support::inputs(&values)), good, "predicate {on}");
+        }
+    }
 }
 
 /// A call that is switched off constrains none of its inputs.

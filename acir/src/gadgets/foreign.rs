@@ -184,7 +184,8 @@ impl Terms {
 
     /// A fresh element with the residue of the terms. It is below 2^256, and the honest one below M.
     pub(super) fn reduce(self, b: &mut Builder, modulus: &Modulus) -> Element {
-        let out = Element::fresh(b, &self.value(b).mod_floor(&modulus.value));
+        let residue = self.value(b).mod_floor(&modulus.value);
+        let out = Element::fresh(b, &residue);
         self.term(-1, &out).assert_zero(b, modulus);
         out
     }

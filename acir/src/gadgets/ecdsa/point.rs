@@ -64,7 +64,8 @@ fn third(b: &mut Builder, curve: &Curve, slope: &Element, p: &Point, x2: &Elemen
 fn add_distinct(b: &mut Builder, curve: &Curve, p: &Point, q: &Point) -> Point {
     let run = Element::combine(b, &[(1, &q.x), (-1, &p.x)]);
     let rise = q.y.value(b) - p.y.value(b);
-    let slope = Element::fresh(b, &curve.field.ratio(&rise, &run.value(b)));
+    let slope = curve.field.ratio(&rise, &run.value(b));
+    let slope = Element::fresh(b, &slope);
     Terms::default()
         .product(1, &slope, &run)
         .term(-1, &q.y)
@@ -104,7 +105,8 @@ pub(super) fn add(b: &mut Builder, curve: &Curve, p: &Sum, q: &Sum) -> Sum {
     let twice = Element::combine(b, &[(2, &first.y)]);
     let run = Element::combine(b, &[(1, &second.x), (-1, &first.x)]);
     let run = twice.select(b, same, &run);
-    let slope = Element::fresh(b, &field.ratio(&rise.value(b), &run.value(b)));
+    let slope = field.ratio(&rise.value(b), &run.value(b));
+    let slope = Element::fresh(b, &slope);
     Terms::default().product(1, &slope, &run).term(-1, &rise).assert_zero(b, field);
     let point = third(b, curve, &slope, first, &second.x);
     let point = first.select(b, q.is_identity, &point);
