@@ -10,7 +10,10 @@ use acir::FieldElement;
 use acir::brillig::{ForeignCallParam, ForeignCallResult};
 use acir::circuit::OpcodeLocation;
 use acir::native_types::WitnessMap;
-use acvm::pwg::{ACVM, ACVMStatus, OpcodeResolutionError, ResolvedAssertionPayload};
+use acvm::pwg::{
+    ACVM, ACVMStatus, BrilligSolverStatus, OpcodeResolutionError, ResolvedAssertionPayload,
+    StepResult,
+};
 use bn254_blackbox_solver::Bn254BlackBoxSolver;
 
 use crate::artifact::{ArtifactError, Function, SourceLine};
@@ -88,6 +91,11 @@ pub enum SolveError {
     /// Do: Compile the program again. If it panics again, report the program.
     #[error("{code}: the solver panicked: {}", .0, code = self.code())]
     Panicked(Box<Failure>),
+    /// The unconstrained functions of the program take too many steps: they may not end at all.
+    ///
+    /// Do: Correct the loop at that line of the program.
+    #[error("{code}: the program does not end: {}", .0, code = self.code())]
+    Steps(Box<Failure>),
     /// The artifact cannot be executed.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -101,6 +109,7 @@ rollmill_errors::coded! {
         Self::Rejected(_) => "ACR-022" usage,
         Self::Unsolvable(_) => "ACR-023",
         Self::Panicked(_) => "ACR-024",
+        Self::Steps(_) => "ACR-025",
         Self::Artifact(error) => (error),
         Self::Oracle(error) => (error),
     }
@@ -133,6 +142,10 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Most steps of all unconstrained functions of one call together. The largest private functions of Aztec's library take
+/// less than a thousandth of it.
+const STEPS_MAX: u64 = 1 << 28;
+
 /// The values of all witnesses of a function's circuit, from those of its parameters.
 ///
 /// # Errors
@@ -142,34 +155,84 @@ pub fn solve(
     inputs: WitnessMap<FieldElement>,
     oracles: &mut dyn Oracles,
 ) -> Result<WitnessMap<FieldElement>, SolveError> {
+    solve_within(function, inputs, oracles, STEPS_MAX)
+}
+
+/// [`solve`] with a limit of steps.
+pub(crate) fn solve_within(
+    function: &Function,
+    inputs: WitnessMap<FieldElement>,
+    oracles: &mut dyn Oracles,
+    steps_max: u64,
+) -> Result<WitnessMap<FieldElement>, SolveError> {
     let circuit = function.circuit()?;
     let solver = Bn254BlackBoxSolver;
     let unconstrained = &function.program.unconstrained_functions;
     let mut machine =
         ACVM::new(&solver, &circuit.opcodes, inputs, unconstrained, &circuit.assert_messages);
-    let failure = |reason: String, opcode: usize| {
-        Box::new(Failure { reason, opcode, stack: function.debug.opcode(opcode) })
+    let failure = |reason: &str, opcode: usize| {
+        let (reason, stack) = (reason.to_owned(), function.debug.opcode(opcode));
+        Box::new(Failure { reason, opcode, stack })
     };
-    loop {
-        // The solver asserts what Noir's compiler guarantees, and an artifact may come from elsewhere.
-        let Ok(status) = catch_unwind(AssertUnwindSafe(|| machine.solve())) else {
-            let reason = "the artifact is malformed".to_owned();
-            return Err(SolveError::Panicked(failure(reason, machine.instruction_pointer())));
-        };
+    let mut steps = steps_max;
+    while *machine.get_status() == ACVMStatus::InProgress {
         let opcode = machine.instruction_pointer();
-        match status {
-            ACVMStatus::Solved => return Ok(machine.finalize()),
-            ACVMStatus::InProgress => {}
-            ACVMStatus::Failure(error) => return Err(explain(function, opcode, error)),
-            ACVMStatus::RequiresForeignCall(call) => {
-                let answer = oracles.call(&call.function, &call.inputs)?;
-                machine.resolve_pending_foreign_call(answer);
+        // The solver asserts what Noir's compiler guarantees, and an artifact may come from elsewhere.
+        let step = AssertUnwindSafe(|| step(&mut machine, &mut steps, oracles));
+        match catch_unwind(step) {
+            Ok(Ok(())) => {}
+            Ok(Err(Stop::Oracle(error))) => return Err(error.into()),
+            Ok(Err(Stop::Steps)) => {
+                let reason =
+                    format!("its unconstrained functions take more than {steps_max} steps");
+                return Err(SolveError::Steps(failure(&reason, opcode)));
             }
-            ACVMStatus::RequiresAcirCall(_) => {
-                let reason = "it calls another circuit; compile it without #[fold]".to_owned();
+            Ok(Err(Stop::Failed(error))) => return Err(explain(function, opcode, *error)),
+            Ok(Err(Stop::Call)) => {
+                let reason = "it calls another circuit; compile it without #[fold]";
                 return Err(SolveError::Unsolvable(failure(reason, opcode)));
             }
+            Err(_) => {
+                return Err(SolveError::Panicked(failure("the artifact is malformed", opcode)));
+            }
         }
+    }
+    Ok(machine.finalize())
+}
+
+/// Why the solver stops before its end.
+enum Stop {
+    Oracle(OracleError),
+    Steps,
+    Failed(Box<OpcodeResolutionError<FieldElement>>),
+    Call,
+}
+
+type Machine<'a> = ACVM<'a, FieldElement, Bn254BlackBoxSolver>;
+
+/// Solves one opcode. An unconstrained function is executed step by step, so that its steps can be counted.
+fn step(machine: &mut Machine<'_>, steps: &mut u64, oracles: &mut dyn Oracles) -> Result<(), Stop> {
+    let status = match machine.step_into_brillig() {
+        StepResult::Status(status) => status,
+        StepResult::IntoBrillig(mut solver) => loop {
+            *steps = steps.checked_sub(1).ok_or(Stop::Steps)?;
+            match solver.step().map_err(|error| Stop::Failed(Box::new(error)))? {
+                BrilligSolverStatus::InProgress => {}
+                BrilligSolverStatus::Finished => break machine.finish_brillig_with_solver(solver),
+                BrilligSolverStatus::ForeignCallWait(call) => {
+                    let answer =
+                        oracles.call(&call.function, &call.inputs).map_err(Stop::Oracle)?;
+                    solver.resolve_pending_foreign_call(answer);
+                }
+            }
+        },
+    };
+    match status {
+        ACVMStatus::Solved | ACVMStatus::InProgress => Ok(()),
+        ACVMStatus::Failure(error) => Err(Stop::Failed(Box::new(error))),
+        ACVMStatus::RequiresAcirCall(_) => Err(Stop::Call),
+        // Foreign calls are answered above.
+        ACVMStatus::RequiresForeignCall(_) => Err(Stop::Call),
     }
 }
 
@@ -224,5 +287,43 @@ fn message(function: &Function, payload: ResolvedAssertionPayload<FieldElement>)
             let of = function.errors.get(&raw.selector.as_u64())?;
             Some(of.message(&raw.data))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use acir::AcirField;
+    use acir::brillig::Opcode as Brillig;
+    use acir::circuit::brillig::{BrilligBytecode, BrilligFunctionId};
+    use acir::circuit::{Circuit, Opcode, Program};
+    use acir::native_types::Expression;
+
+    use super::*;
+    use crate::artifact::DebugInfo;
+
+    #[test]
+    fn a_function_that_never_ends_is_stopped() {
+        let call = Opcode::BrilligCall {
+            id: BrilligFunctionId::new(0),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            predicate: Expression { q_c: FieldElement::one(), ..Expression::default() },
+        };
+        let bytecode = vec![Brillig::Jump { location: 0 }];
+        let endless = BrilligBytecode { function_name: "endless".to_owned(), bytecode };
+        let function = Function {
+            name: "main".to_owned(),
+            program: Program {
+                functions: vec![Circuit { opcodes: vec![call], ..Circuit::default() }],
+                unconstrained_functions: vec![endless],
+            },
+            errors: BTreeMap::new(),
+            debug: DebugInfo::default(),
+        };
+        let found = solve_within(&function, WitnessMap::new(), &mut NoOracles, 1_000).unwrap_err();
+        assert_eq!(found.code(), "ACR-025", "{found}");
+        assert!(found.to_string().contains("1000 steps"), "{found}");
     }
 }
