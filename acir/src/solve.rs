@@ -142,8 +142,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Most steps of all unconstrained functions of one call together. The largest private functions of Aztec's library take
-/// less than a thousandth of it.
+/// Most steps of all unconstrained functions of one call together: about ten seconds (estimate).
 const STEPS_MAX: u64 = 1 << 28;
 
 /// The values of all witnesses of a function's circuit, from those of its parameters.
