@@ -133,6 +133,8 @@ pub fn lower(
     };
     for (number, opcode) in circuit.opcodes.iter().enumerate() {
         let before = lowering.b.rows_with_waiting();
+        // An opcode of any length must not take memory before it is rejected.
+        within(before.saturating_add(blackbox::rows_at_least(opcode)), number)?;
         let kind = lowering.opcode(opcode).map_err(|problem| problem.at(number))?;
         lowering.count(kind, 1, before);
         within(lowering.b.rows_with_waiting(), number)?;

@@ -151,3 +151,23 @@ fn a_circuit_above_the_limit_of_rows_is_an_error_as_soon_as_it_is() {
     let error = lower(&circuit, None, &options).unwrap_err();
     assert_eq!(error, LowerError::TooManyRows { opcode: 0, opcodes: 1_000, limit: 50_000 });
 }
+
+/// A few bytes of bytecode for each input, and a gigabyte of rows for all: it must be rejected before they are laid out.
+#[test]
+fn an_opcode_of_a_million_inputs_is_an_error_at_once() {
+    let input = witness(0);
+    for opcode in [
+        call(BlackBoxFuncCall::Blake3 {
+            inputs: vec![input; 1_000_000],
+            outputs: Box::new(std::array::from_fn(|i| Witness(i as u32 + 1))),
+        }),
+        call(BlackBoxFuncCall::MultiScalarMul {
+            points: vec![input; 1_000_000],
+            scalars: vec![input; 1_000_000],
+            predicate: constant(1),
+            outputs: (Witness(1), Witness(2)),
+        }),
+    ] {
+        assert_eq!(error(opcode).code(), "ACR-042");
+    }
+}

@@ -23,7 +23,10 @@ use crate::support::{F, bytecode, circuit, expression, function, inputs};
 /// The artifact of a program whose opcodes 0 and 1 come from two lines, the second through a call; opcode 6 of its
 /// unconstrained function 0 comes from the first.
 fn with_lines(program: &Program<F>) -> Function {
-    let node = |parent: Option<u32>, start: u32, file: u32| json!({"parent": parent, "value": {"span": {"start": start, "end": start}, "file": file}});
+    let node = |parent: Option<u32>, start: u32, file: u32| {
+        let span = json!({"start": start, "end": start});
+        json!({"parent": parent, "value": {"span": span, "file": file}})
+    };
     let nodes = [node(None, 0, 0), node(Some(0), 3, 50), node(Some(1), 8, 50)];
     let info = json!({"debug_infos": [{
         "brillig_locations": {"0": {"6": 1}},

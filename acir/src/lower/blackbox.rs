@@ -1,7 +1,7 @@
 //! The opcodes that name a function: hashes, curves, ranges.
 
 use acir::FieldElement;
-use acir::circuit::opcodes::{BlackBoxFuncCall, FunctionInput};
+use acir::circuit::opcodes::{BlackBoxFuncCall, FunctionInput, Opcode};
 use acir::native_types::Witness;
 use ark_ff::One;
 use rollmill_algebra::Fr;
@@ -15,6 +15,21 @@ use crate::gadgets::scalar::{Scalar, multiply};
 use crate::gadgets::{aes, blake2s, blake3, keccak, logic, range, sha256};
 
 type Input = FunctionInput<FieldElement>;
+
+/// Less than the rows of an opcode whose length the program chooses; 0 where a row takes at least a byte of bytecode.
+pub(super) fn rows_at_least(opcode: &Opcode<FieldElement>) -> usize {
+    /// For each byte of a message, and for each coordinate of a point.
+    const MESSAGE: usize = 200;
+    const COORDINATE: usize = 500;
+    let Opcode::BlackBoxFuncCall(call) = opcode else { return 0 };
+    match call {
+        BlackBoxFuncCall::Blake2s { inputs, .. }
+        | BlackBoxFuncCall::Blake3 { inputs, .. }
+        | BlackBoxFuncCall::AES128Encrypt { inputs, .. } => inputs.len().saturating_mul(MESSAGE),
+        BlackBoxFuncCall::MultiScalarMul { points, .. } => points.len().saturating_mul(COORDINATE),
+        _ => 0,
+    }
+}
 
 impl Lowering<'_> {
     pub(super) fn black_box(
