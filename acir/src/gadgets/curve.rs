@@ -47,11 +47,6 @@ pub(crate) fn affine([x, y]: [Fr; 2]) -> Option<Affine> {
 }
 
 impl Point {
-    /// New variables that nothing constrains.
-    fn witness(b: &mut Builder, [x, y]: [Fr; 2]) -> Self {
-        Self { x: b.witness(x), y: b.witness(y) }
-    }
-
     /// The constant point with these coordinates.
     pub(crate) fn constant(b: &mut Builder, [x, y]: [Fr; 2]) -> Self {
         Self { x: b.constant(x), y: b.constant(y) }
