@@ -160,10 +160,6 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn wait(&self, waiter: Stream, before: Stream) -> Result<(), CudaError>;
     /// Host to device. The source may change as soon as this returns.
     fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError>;
-    /// [`Self::send`] of bytes.
-    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        self.send(stream, to, Source::Bytes(bytes))
-    }
     /// Device to host, after all that is queued in the stream.
     fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
     /// Device to device.

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective};
 
 use crate::driver::Argument::{Pointer, U32, U64};
-use crate::driver::{Argument, Driver, Launch, Stream};
+use crate::driver::{Argument, Driver, Launch, Source, Stream};
 use crate::emulated::{EmulatedDriver, Emulation, compile_emulator};
 use crate::error::CudaError;
 
@@ -44,7 +44,7 @@ fn run(
 
 fn put(driver: &EmulatedDriver, bytes: &[u8]) -> u64 {
     let pointer = driver.allocate(bytes.len() as u64).unwrap();
-    driver.copy_in(STREAM, pointer, bytes).unwrap();
+    driver.send(STREAM, pointer, Source::Bytes(bytes)).unwrap();
     pointer
 }
 

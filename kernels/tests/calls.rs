@@ -14,7 +14,8 @@ use rollmill_kernels::{Calls, CudaDevice, CudaOptions, Emulation, Fault};
 use rollmill_plonk::conformance::Ready;
 use serde_json::{Value, json};
 
-use common::proof::{all_cosets, circuit, full_circuit, proof_of};
+use common::proof::{all_cosets, circuit, proof_of};
+use rollmill_plonk::conformance::full_circuit;
 
 /// What `calls.json` limits, by name.
 fn counted(calls: &Calls) -> BTreeMap<&'static str, u64> {
@@ -94,7 +95,7 @@ fn a_repeated_proof_is_the_recorded_one_and_computes_nothing() {
         let emulation = Emulation { late: false, ..Emulation::new(common::library()) };
         let device = CudaDevice::emulated(&emulation, &CudaOptions::default()).expect("opens");
         let ready = small(&device);
-        (0..4).for_each(|_| drop(ready.prove().expect("a proof")));
+        (0..4).for_each(|_| _ = ready.prove().expect("a proof"));
         device.calls().launches
     };
     let fault = Some(Fault::LostAfter(count));
@@ -103,7 +104,7 @@ fn a_repeated_proof_is_the_recorded_one_and_computes_nothing() {
     let (device, replay) = CudaDevice::replayed(&emulation, &options).expect("opens");
     let ready = small(&device);
     // What is kept and allocated is there after three.
-    (0..3).for_each(|_| drop(ready.prove().expect("a proof")));
+    (0..3).for_each(|_| _ = ready.prove().expect("a proof"));
     replay.record();
     let calls = |run: &dyn Fn() -> Vec<u8>| {
         let before = device.calls();

@@ -116,7 +116,7 @@ fn is_point(b: &mut Builder, curve: &Curve, [x, y]: &[Element; 2]) -> Var {
         .product(-1, &square, x)
         .product(-1, &a, x)
         .term(-1, &constant)
-        .is_zero(b, &curve.field);
+        .zero_bit(b, &curve.field);
     b.mul(canonical, is_on)
 }
 

@@ -191,7 +191,7 @@ impl Terms {
     }
 
     /// 1 where the terms are a multiple of M, else 0.
-    pub(super) fn is_zero(self, b: &mut Builder, modulus: &Modulus) -> Var {
+    pub(super) fn zero_bit(self, b: &mut Builder, modulus: &Modulus) -> Var {
         let rest = self.reduce(b, modulus);
         assert_below(b, &rest, &modulus.value);
         is_none(b, &rest)

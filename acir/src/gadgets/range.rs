@@ -15,7 +15,7 @@ pub(crate) fn range(b: &mut Builder, value: Var, bits: u32) {
         0 => b.assert_constant(value, Fr::from(0u64)),
         1 => b.assert_bool(value),
         2..=RANGE_BITS_MAX => range_bits(b, value, bits),
-        ..=WIDEST => {
+        _ if bits <= WIDEST => {
             let halves = halves(&b.value(value));
             halves_given(b, value, bits, halves);
         }

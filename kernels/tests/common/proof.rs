@@ -6,7 +6,7 @@ use rollmill_plonk::layout::{Layout, Witness};
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::shape::{QUOTIENT_CHUNKS, fixed};
 
-pub(crate) use rollmill_plonk::conformance::{circuit, full_circuit};
+pub(crate) use rollmill_plonk::conformance::circuit;
 
 pub(crate) fn proof_on<D: Device>(device: &D, cell_bits: u32) -> Proof {
     proof_of(device, circuit(cell_bits, None))

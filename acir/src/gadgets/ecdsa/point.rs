@@ -95,8 +95,8 @@ fn double(b: &mut Builder, curve: &Curve, p: &Point) -> Point {
 pub(super) fn add(b: &mut Builder, curve: &Curve, p: &Sum, q: &Sum) -> Sum {
     let field = &curve.field;
     let (first, second) = (&p.point, &q.point);
-    let same = Terms::default().term(1, &second.x).term(-1, &first.x).is_zero(b, field);
-    let mirrored = Terms::default().term(1, &second.y).term(1, &first.y).is_zero(b, field);
+    let same = Terms::default().term(1, &second.x).term(-1, &first.x).zero_bit(b, field);
+    let mirrored = Terms::default().term(1, &second.y).term(1, &first.y).zero_bit(b, field);
     let opposite = b.mul(same, mirrored);
     let a = Element::constant(b, &curve.a);
     let tangent = Terms::default().product(3, &first.x, &first.x).term(1, &a).reduce(b, field);

@@ -14,7 +14,7 @@ fn below_two_256(rng: &mut ChaCha8Rng) -> BigInt {
 #[test]
 fn products_have_their_residue() {
     let (m, mut rng) = (Modulus::new(WORDS), random());
-    let top = (BigInt::from(1) << 256u32) - 1;
+    let top: BigInt = (BigInt::from(1) << 256u32) - 1;
     let mut pairs: Vec<[BigInt; 2]> =
         (0..4).map(|_| [below_two_256(&mut rng), below_two_256(&mut rng)]).collect();
     pairs.push([top.clone(), top]);
@@ -22,7 +22,8 @@ fn products_have_their_residue() {
     pairs.push([from_words(WORDS) - 1, from_words(WORDS) - 1]);
     for [x, y] in pairs {
         for k in [1, -1, 3] {
-            let expected = (&x * &y * k - &x).mod_floor(&from_words(WORDS));
+            let product: BigInt = &x * &y * k - &x;
+            let expected = product.mod_floor(&from_words(WORDS));
             let ok = holds(|b| {
                 let (x, y) = (Element::fresh(b, &x), Element::fresh(b, &y));
                 let out = Terms::default().product(k, &x, &y).term(-1, &x).reduce(b, &m);
@@ -52,7 +53,7 @@ fn what_is_no_multiple_has_no_quotient() {
     assert!(!is_multiple(&x, &m, &(&x + 1)));
     assert!(!is_multiple(&x, &m, &(&x - 1)));
     let y = &m - 5;
-    let product = &x * &y;
+    let product: BigInt = &x * &y;
     let power = BigInt::from(1) << 288u32;
     // The quotients that are right modulo 2^288, and modulo r, where no integer is.
     let by_euler = BigInt::from(1) << 287u32;
@@ -89,7 +90,7 @@ fn comparisons_are_those_of_integers() {
             b.assert_constant(low, integer(is_low));
             let none = is_none(b, &element);
             b.assert_constant(none, integer(i64::from(value == BigInt::from(0))));
-            let zero = Terms::default().term(1, &element).is_zero(b, &Modulus::new(WORDS));
+            let zero = Terms::default().term(1, &element).zero_bit(b, &Modulus::new(WORDS));
             b.assert_constant(zero, integer(is_multiple));
         });
         assert!(ok, "{value}");
