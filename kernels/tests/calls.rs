@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rollmill_algebra::CpuDevice;
 use rollmill_kernels::{Calls, CudaDevice, CudaOptions, Emulation, Fault};
-use rollmill_plonk::conformance::Ready;
+use rollmill_plonk::conformance::{Ready, full_circuit};
 use serde_json::{Value, json};
 
 use common::proof::{all_cosets, circuit, proof_of};
-use rollmill_plonk::conformance::full_circuit;
 
 /// What `calls.json` limits, by name.
 fn counted(calls: &Calls) -> BTreeMap<&'static str, u64> {
