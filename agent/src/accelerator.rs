@@ -70,6 +70,10 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
             };
             let device = CudaDevice::open(&selector.to_string(), &image, &CudaOptions::default())
                 .map_err(|error| error.to_string())?;
+            if device.others() > 0 {
+                let agents = device.others();
+                tracing::warn!(device = device.name(), agents, "GPU shared with other processes");
+            }
             Ok(Accelerator::Cuda(Box::new(device)))
         }
         Choice::Icicle(selector) => {

@@ -88,6 +88,7 @@ fn compile_in(root: &Path, toolkit: &Toolkit, folder: &Path) -> anyhow::Result<V
     toolkit.compiler(&sources, &[&arch, "-ptx", UNIT, "-o"], &ptx)?;
     images.push(format!("--image3=kind=ptx,sm={PTX},file={}", ptx.display()));
     let text = std::fs::read_to_string(&ptx).context("cannot read what the compiler wrote")?;
+    table.bound(&text)?;
     let arithmetic = entries(&text, ARITHMETIC_KERNELS)?;
 
     let image = folder.join("kernels.fatbin");

@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &["errors", "algebra"]),
     ("protocol-testing", &["protocol"]),
     ("circuits", &["errors", "cache", "algebra", "plonk", "protocol"]),
+    ("acir", &["errors", "algebra", "plonk", "circuits"]),
     ("blob", &["errors", "algebra"]),
     ("net", &["errors"]),
     ("net-testing", &["net"]),
@@ -201,6 +202,7 @@ const HEAVY: &[(&str, &str)] = &[
     ("cudarc", "kernels"),
     ("halo2curves", "bench"),
     ("opentelemetry", "service"),
+    ("acvm", "acir"),
 ];
 
 /// Features of arkworks that only its use as a peer of the bench asks for; xtask names them for the build of
@@ -214,6 +216,7 @@ const PURE: &[&str] = &[
     "plonk",
     "protocol",
     "circuits",
+    "acir",
     "broker-schedule",
     "broker-rules",
     "broker-model",

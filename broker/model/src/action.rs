@@ -436,7 +436,8 @@ impl Doing<'_> {
     }
 
     fn close(&mut self) -> Option<()> {
-        (self.before.epoch == EpochState::Open).then_some(())?;
+        // Closing again cancels what was opened since.
+        (self.before.epoch != EpochState::Gone).then_some(())?;
         self.state.epoch = EpochState::Closing;
         for job in 0..self.before.jobs.len() {
             if self.before.jobs[job].is_some() {

@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store, Tenant};
-use rollmill_broker_client::{Digest, EpochState, JobState};
+use rollmill_broker_client::{Digest, EpochState, FailureClass, JobState};
 use rollmill_broker_rules::{Answer, Deadline, Event, Stored, step};
 use rollmill_broker_testing::TestSchema;
 use second::Tally;
@@ -155,7 +155,7 @@ impl Lab {
     /// Moves one of the times that a job has, in the database and in what is expected.
     async fn tick(&mut self) {
         let job = self.rng.gen_range(0..JOBS);
-        if self.seen.world.seconds[job].is_some() && self.rng.gen_bool(0.3) {
+        if self.seen.world.seconds[job].is_some() && self.rng.gen_bool(0.5) {
             return self.tick_second(job).await;
         }
         let Some(row) = &mut self.seen.world.rows[job] else { return };
@@ -237,6 +237,11 @@ impl Lab {
             Op::LoseResult { result, .. } => {
                 damage(&mut self.by_hand, *result, false).await;
                 self.shelf.damage(*result, false);
+            }
+            Op::Fail { job, class: FailureClass::InputMissing, .. } if self.rng.gen_bool(0.7) => {
+                let input = job_id(*job).input();
+                damage(&mut self.by_hand, input, is_large(*job)).await;
+                self.shelf.damage(input, is_large(*job));
             }
             Op::Reject { result, .. } if self.rng.gen_bool(0.1) => {
                 damage(&mut self.by_hand, *result, false).await;

@@ -143,8 +143,10 @@ impl Op {
     }
 }
 
-const CLASSES: [FailureClass; 8] = [
+const CLASSES: [FailureClass; 10] = [
     FailureClass::Transient,
+    FailureClass::InputMissing,
+    FailureClass::InputMissing,
     FailureClass::InputMissing,
     FailureClass::InputMissing,
     FailureClass::OutOfMemory,
@@ -244,8 +246,8 @@ fn of_nobodys_job(foretold: &mut Foretold, before: &World, op: &Op) -> Reply {
     match op {
         Op::Close => match before.epoch {
             None | Some(EpochState::Gone) => Reply::Rejected(Rejection::EpochGone),
-            Some(EpochState::Closing) => Reply::Count(0),
-            Some(EpochState::Open) => {
+            // Closing again cancels what was opened since, such as a job whose result was rejected.
+            Some(EpochState::Open | EpochState::Closing) => {
                 foretold.world.epoch = Some(EpochState::Closing);
                 all(foretold, &Event::CloseEpoch)
             }

@@ -42,7 +42,7 @@ impl Tally {
 
 /// Draws what concerns the second lease of a job that has one, or of one that can get one; [`None`] where there is none.
 pub(super) fn draw(rng: &mut ChaCha8Rng, world: &World) -> Option<Op> {
-    let has_second = rng.gen_bool(0.5);
+    let has_second = world.seconds.iter().any(Option::is_some) && rng.gen_bool(0.7);
     let is_meant = |job: &usize| {
         let is_leased = world.rows[*job].as_ref().is_some_and(|row| row.lease.is_some());
         match has_second {
@@ -53,7 +53,10 @@ pub(super) fn draw(rng: &mut ChaCha8Rng, world: &World) -> Option<Op> {
     let jobs: Vec<usize> = (0..JOBS).filter(is_meant).collect();
     let job = *jobs.choose(rng)?;
     let row = world.rows[job].as_ref()?;
-    let name = agent(AGENTS.choose(rng)?);
+    let holder = row.lease.as_ref().map(|lease| lease.holder.clone());
+    // Now and then the holder itself.
+    let others = AGENTS.iter().filter(|name| rng.gen_bool(0.1) || Some(agent(name)) != holder);
+    let name = agent(others.collect::<Vec<_>>().choose(rng)?);
     let Some(second) = &world.seconds[job] else {
         let lease_epoch = LeaseEpoch(row.lease_epoch.0 - u64::from(rng.gen_bool(0.1)));
         return Some(Op::Second { job, agent: name, lease_epoch });
