@@ -17,7 +17,7 @@ const LOAD_MAX: u32 = 10_000;
 
 #[derive(Debug)]
 enum Step {
-    Launch(Launch),
+    Launch(Box<Launch>),
     Clear(Arc<Region>),
     Copy(Transfer),
 }
@@ -166,7 +166,8 @@ impl<'a> Record<'a> {
         let mut params = params.words();
         params[0] = count as u32;
         let regions = regions.iter().map(|region| Arc::clone(region)).collect();
-        self.steps.push(Step::Launch(Launch { code, regions, groups: groups as u32, params }));
+        let launch = Launch { code, regions, groups: groups as u32, params };
+        self.steps.push(Step::Launch(Box::new(launch)));
     }
 
     /// Fills with zeros.
