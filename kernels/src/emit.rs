@@ -31,9 +31,10 @@ struct Shape {
     blocks: u32,
 }
 
-/// For programs of up to [`SHORT`] products, and for longer ones, which are the quotient's.
+/// For programs of up to [`SHORT`] products, and for longer ones, which are the quotient's. With four terms the quotient
+/// has 32,548 products of limbs instead of 34,660, and the compiler spills 1,376 to 1,536 bytes instead of 736 to 1,160.
 const SHAPES: [Shape; 2] =
-    [Shape { terms: 4, spare: 0, blocks: 0 }, Shape { terms: 4, spare: 0, blocks: 0 }];
+    [Shape { terms: 2, spare: 0, blocks: 0 }, Shape { terms: 2, spare: 0, blocks: 0 }];
 const SHORT: usize = 100;
 
 /// Where a step finds a value: what a step makes goes by its number.

@@ -12,8 +12,17 @@ use crate::Findings;
 
 /// Bytes that kernels may spill, by the start of their names; of several, the longest counts. A kernel that gains more
 /// by more warps than a few spilled registers cost has its own line, and its bound in `kernels/src/declared.rs` too.
-const SPILLS_MAX: &[(&str, u32)] =
-    &[("msm_", 0), ("ntt_", 0), ("rows_", 0), ("vector_", 0), ("measure_", 0)];
+const SPILLS_MAX: &[(&str, u32)] = &[
+    ("msm_", 0),
+    ("ntt_", 0),
+    // What the convention of calls costs a short kernel on two architectures.
+    ("rows_", 32),
+    // The quotient keeps cells in registers, of which the compiler moves some out around calls: as much as 36 reads of
+    // cells, for 177 reads less than without.
+    ("rows_3c4d26cf4d810db0", 1160),
+    ("vector_", 0),
+    ("measure_", 0),
+];
 /// Multiply-adds and additions of one product and of one square of eight limbs. The even/odd form was
 /// measured with 123 wide and 17 other multiply-adds and 38 additions for a product, and 91, 23 and 67
 /// for a square; a tenth more is allowed.
