@@ -45,13 +45,17 @@ pub fn compile_management(library: &Path, flags: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A cache that there is not, and that nobody can make: a program that runs as root could make another folder, and other
+/// tests rely on paths that do not exist.
+const NO_CACHE: &str = "/proc/nonexistent/cache";
+
 /// A command of `program` as on a machine without ICICLE and without keys.
 pub fn without_icicle(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env("ROLLMILL_ICICLE_DIR", "/nonexistent/icicle")
-        .env("ROLLMILL_CACHE", "/nonexistent/cache")
+        .env("ROLLMILL_CACHE", NO_CACHE)
         // The graphics driver complains where it is not set.
         .env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
@@ -76,7 +80,7 @@ pub fn run_alone(program: &str, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(folder.path())
         .env("PATH", folder.path())
-        .env("ROLLMILL_CACHE", "/nonexistent/cache");
+        .env("ROLLMILL_CACHE", NO_CACHE);
     command.output().expect("the program starts")
 }
 
