@@ -160,14 +160,17 @@ fn digits_of_another_number_are_rejected() {
     let base = coordinates(&times(9));
     let scalar = Order::from_bigint(ark_ff::BigInt::new(words)).unwrap();
     let expected = coordinates(&(times(9) * scalar).into_affine());
+    let digits = |b: &mut Builder, change: fn(&mut [u8; 64], &mut Odd)| {
+        let [low, high] = halves(words);
+        let scalar = Scalar { low: b.witness(low), high: b.witness(high) };
+        let mut odd = odd(b, scalar);
+        let mut places = places(&odd);
+        change(&mut places, &mut odd);
+        digits_given(b, scalar, &odd, &places)
+    };
     let with = |change: fn(&mut [u8; 64], &mut Odd)| {
         holds(|b| {
-            let [low, high] = halves(words);
-            let scalar = Scalar { low: b.witness(low), high: b.witness(high) };
-            let mut odd = odd(b, scalar);
-            let mut places = places(&odd);
-            change(&mut places, &mut odd);
-            let places = digits_given(b, scalar, &odd, &places);
+            let places = digits(b, change);
             let base = point(b, base);
             let product = by_digits(b, base, &places);
             is(b, product, expected);
@@ -177,12 +180,7 @@ fn digits_of_another_number_are_rejected() {
     // Without the expected product the digits alone must be rejected.
     let digits_alone = |change: fn(&mut [u8; 64], &mut Odd)| {
         holds(|b| {
-            let [low, high] = halves(words);
-            let scalar = Scalar { low: b.witness(low), high: b.witness(high) };
-            let mut odd = odd(b, scalar);
-            let mut places = places(&odd);
-            change(&mut places, &mut odd);
-            digits_given(b, scalar, &odd, &places);
+            digits(b, change);
         })
     };
     assert!(digits_alone(|_, _| ()));
