@@ -188,6 +188,9 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ),
         ("work", "launch=46", &["DEV-003", "DEVICE_UNAVAILABLE", "again: Err"]),
         ("work", "launch=220", &["DEV-003", "NVLINK_UNCORRECTABLE", "again: Err"]),
+        // Codes of later drivers than the oldest.
+        ("work", "launch=226", &["DEV-003", "CONTAINED", "again: Err"]),
+        ("work", "launch=721", &["DEV-003", "TENSOR_MEMORY_LEAK", "again: Err"]),
         ("work", "launch=802", &["DEV-003", "SYSTEM_NOT_READY", "again: Err"]),
         ("work", "launch=805", &["DEV-003", "MPS_CONNECTION_FAILED", "again: Err"]),
         ("work", "launch=701", &["DEV-004", "CUD-008", "LAUNCH_OUT_OF_RESOURCES"]),
