@@ -6,6 +6,7 @@
 //   init=N         what cuInit gives
 //   devices=N      number of cards (1)
 //   image=N        what loading a module gives
+//   kernel=N       what asking for a kernel gives
 //   memory=N       bytes of memory of the card (1 GiB)
 //   allocate=N     what taking memory gives
 //   launch=N       what a launch gives from the first that `after` says on, and every later call too
@@ -181,6 +182,7 @@ API cuModuleUnload(void*) { return OK; }
 API cuModuleGetFunction(void** out, void* of, const char* name) {
   NEEDS_CONTEXT;
   if (of != &module) return INVALID_HANDLE;
+  if (const int code = (int)setting("kernel", OK)) return code;
   if (!rm_has(name)) return NOT_FOUND;
   char*& held = functions[name];
   if (!held) held = strdup(name);

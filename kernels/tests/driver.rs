@@ -176,6 +176,10 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ("open second", "", &["CUD-003", "`1`", "there are: 0 (GPU-00010203-0405-"]),
         ("open", "image=200", &["CUD-004", "INVALID_IMAGE"]),
         ("open", "image=209", &["CUD-004", "NO_BINARY_FOR_GPU"]),
+        // Kernels are loaded when the card is opened, not in the middle of the first proof.
+        ("open", "kernel=500", &["CUD-004", "kernel `", "NOT_FOUND"]),
+        ("open", "kernel=2", &["CUD-008", "cuModuleGetFunction", "OUT_OF_MEMORY"]),
+        ("open", "kernel=719", &["CUD-006", "cuModuleGetFunction", "LAUNCH_FAILED"]),
         ("open cut", "", &["CUD-004", "B, it has"]),
         ("open other", "", &["CUD-004", "does not begin like a fat binary"]),
         // By the budget, and by the card where another program has taken what was free.
@@ -193,6 +197,8 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ("work", "launch=721", &["DEV-003", "TENSOR_MEMORY_LEAK", "again: Err"]),
         ("work", "launch=802", &["DEV-003", "SYSTEM_NOT_READY", "again: Err"]),
         ("work", "launch=805", &["DEV-003", "MPS_CONNECTION_FAILED", "again: Err"]),
+        // Some other library has ended the context.
+        ("work", "launch=201", &["DEV-003", "INVALID_CONTEXT", "again: Err"]),
         ("work", "launch=701", &["DEV-004", "CUD-008", "LAUNCH_OUT_OF_RESOURCES"]),
         ("work", "launch=1", &["DEV-004", "CUD-008", "cuLaunchKernel", "INVALID_VALUE"]),
     ] {
