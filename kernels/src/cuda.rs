@@ -66,7 +66,7 @@ struct Chunk {
 struct Staging {
     queued: VecDeque<Chunk>,
     made: usize,
-    /// The system has no pinned memory for this process.
+    /// The system has no more pinned memory for this process.
     refused: bool,
 }
 
@@ -205,15 +205,16 @@ impl RealDriver {
         let (bytes, most) = CHUNKS[kind];
         let oldest = {
             let mut staging = self.staging[kind].lock();
-            if staging.refused {
-                return Ok(None);
-            }
             // SAFETY: the event was recorded, and lives as long as the driver.
             let is_copied = |chunk: &Chunk| unsafe { result::event::query(chunk.copied) }.is_ok();
             if staging.queued.front().is_some_and(is_copied) {
                 return Ok(staging.queued.pop_front());
             }
-            let oldest = if staging.made < most { None } else { staging.queued.pop_front() };
+            let can_make = staging.made < most && !staging.refused;
+            let oldest = if can_make { None } else { staging.queued.pop_front() };
+            if oldest.is_none() && staging.refused {
+                return Ok(None);
+            }
             staging.made += usize::from(oldest.is_none());
             oldest
         };
@@ -228,11 +229,14 @@ impl RealDriver {
         match unsafe { result::malloc_host(bytes, 0) } {
             Ok(memory) => Ok(Some(Chunk { memory: memory.cast(), copied })),
             Err(_) => {
-                // Without pinned memory copies are slower, and no less right.
-                self.staging[kind].lock().refused = true;
                 // SAFETY: nothing was queued in it.
                 let _ = unsafe { result::event::destroy(copied) };
-                Ok(None)
+                let mut staging = self.staging[kind].lock();
+                staging.refused = true;
+                staging.made -= 1;
+                drop(staging);
+                // Those that there are have to do. Without any, copies are slower, and no less right.
+                self.chunk(kind)
             }
         }
     }

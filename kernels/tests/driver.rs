@@ -141,6 +141,13 @@ fn what_is_uploaded_arrives_whoever_reads_the_hosts_memory_and_when() {
     }
 }
 
+/// Eight chunks of each size: more than threads that copy at a time.
+#[test]
+fn pinned_memory_that_there_is_stays_in_use_where_there_is_no_more() {
+    assert_eq!(case("uploads", "pins=8,pageable=1"), "Ok(true)");
+    assert!(case("uploads", "pins=0,pageable=1").contains("CUD-008"));
+}
+
 #[test]
 fn the_times_of_kernels_are_in_the_file_that_the_environment_names() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver-trace.md");
