@@ -174,3 +174,21 @@ fn a_machine_without_a_card_and_a_wrong_command_line_end_with_their_own_status()
         assert_eq!(child.wait_with_output().unwrap().status.code(), Some(code), "{arguments:?}");
     }
 }
+
+/// Without `timeout` no step would have a limit, and every test would seem to fail.
+#[test]
+fn a_program_that_the_script_needs_is_named_if_it_is_missing() {
+    let bundle = bundle();
+    let programs = tempfile::tempdir().unwrap();
+    for name in ["awk", "bash", "date", "dirname", "grep", "gzip", "sed", "tar"] {
+        let folders = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+        let found = folders.into_iter().find(|path| path.exists()).unwrap();
+        std::os::unix::fs::symlink(found, programs.path().join(name)).unwrap();
+    }
+    let path = programs.path().to_str().unwrap();
+    let (child, out) = start(&bundle, &[], &[("PATH", path)]);
+    let output = child.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("timeout is missing") && !out.exists(), "{printed}");
+}

@@ -6,12 +6,15 @@
 //   init=N         what cuInit gives
 //   devices=N      number of cards (1)
 //   image=N        what loading a module gives
+//   kernel=N       what asking for a kernel gives
 //   memory=N       bytes of memory of the card (1 GiB)
 //   allocate=N     what taking memory gives
 //   launch=N       what a launch gives from the first that `after` says on, and every later call too
 //   after=N        launches that go well before (0)
 //   deaf=N         the wait of a stream for an event, counted from 1, that does nothing
 //   pinned=N       what taking pinned memory gives
+//   pins=N         blocks of pinned memory that there are of each size (any number)
+//   pageable=N     what copying from other memory of the host gives
 //   lazy=1         memory of the host is read when the copy runs, not when it is queued
 //   mig=1          each card is a slice of one, with a UUID of its own
 // Numbers are CUresult values of the driver API. Source of the signatures: CUDA Driver API reference.
@@ -44,6 +47,8 @@ typedef const std::lock_guard<std::recursive_mutex> Guard;
 std::map<u64, size_t> blocks;
 // Of the host: where it starts, and its bytes.
 std::map<u64, size_t> pinned;
+// Blocks of pinned memory taken so far, by their bytes.
+std::map<size_t, u64> pins;
 std::map<std::string, char*> functions;
 size_t used;
 u64 launches;
@@ -181,6 +186,7 @@ API cuModuleUnload(void*) { return OK; }
 API cuModuleGetFunction(void** out, void* of, const char* name) {
   NEEDS_CONTEXT;
   if (of != &module) return INVALID_HANDLE;
+  if (const int code = (int)setting("kernel", OK)) return code;
   if (!rm_has(name)) return NOT_FOUND;
   char*& held = functions[name];
   if (!held) held = strdup(name);
@@ -282,6 +288,8 @@ API cuMemFree_v2(u64 at) {
 API cuMemHostAlloc(void** out, size_t bytes, unsigned) {
   NEEDS_CONTEXT;
   if (const int code = (int)setting("pinned", OK)) return code;
+  if (pins[bytes] >= setting("pins", ~0ull)) return OUT_OF_MEMORY;
+  pins[bytes]++;
   *out = aligned_alloc(256, (bytes + 255) / 256 * 256);
   if (!*out) return OUT_OF_MEMORY;
   memset(*out, 0xcd, bytes);
@@ -297,7 +305,10 @@ API cuMemFreeHost(void* at) {
 API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* stream) {
   NEEDS_CONTEXT;
   // Pinned memory is read when the copy runs. Other memory is copied before the call returns, on most systems.
-  if (within(pinned, (u64)(uintptr_t)from, bytes) || setting("lazy", 0))
+  const bool is_pinned = within(pinned, (u64)(uintptr_t)from, bytes);
+  const int code = (int)setting("pageable", OK);
+  if (!is_pinned && code) return code;
+  if (is_pinned || setting("lazy", 0))
     return queue(stream, [=] {
       if (!holds(to, bytes)) return ILLEGAL_ADDRESS;
       memcpy((void*)(uintptr_t)to, from, bytes);

@@ -11,7 +11,9 @@ use cudarc::driver::sys::{self, CUresult};
 
 use crate::error::CudaError;
 
-/// The oldest supported CUDA version, 12.0, in the driver's numbering: older drivers lack functions.
+/// The oldest supported CUDA version, 12.0, in the driver's numbering: older drivers lack functions. The bindings are
+/// those of 12.9, which are loaded by name when they are called: no later function is, and errors that drivers since
+/// 12.0 report have to be codes that the bindings have.
 const DRIVER_NEEDED: i32 = 12_000;
 /// The CUDA that the kernels are compiled with. A driver that supports it loads the
 /// compiler's output. An older one may not, and then the error names the driver's age.

@@ -11,8 +11,10 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use parking_lot::{Mutex, RwLock};
 
 use crate::cards::{DRIVER_OF_IMAGE, find, message, start, version};
+use crate::declared;
 use crate::driver::{Argument, Driver, Launch, Mark, Source, Stream};
 use crate::error::CudaError;
+use crate::generated::KNOWN;
 
 /// Sizes of the pinned chunks that uploads pass through, and how many there may be: of the small ones as many as a
 /// host that is ahead of the card can have queued, of the large ones enough to copy into one while others travel.
@@ -64,7 +66,7 @@ struct Chunk {
 struct Staging {
     queued: VecDeque<Chunk>,
     made: usize,
-    /// The system has no pinned memory for this process.
+    /// The system has no more pinned memory for this process.
     refused: bool,
 }
 
@@ -84,14 +86,14 @@ unsafe impl Sync for RealDriver {}
 unsafe impl Send for Function {}
 
 /// Whether the context is unusable after an error: after any but those of a call that was wrong or too much. A code
-/// that is not known here is not trusted.
+/// that is not known here is not trusted. Every call makes the context current, so that one that finds none is told
+/// that another library of the process has ended it.
 fn is_lost(code: CUresult) -> bool {
     !matches!(
         code,
         CUresult::CUDA_ERROR_INVALID_VALUE
             | CUresult::CUDA_ERROR_OUT_OF_MEMORY
             | CUresult::CUDA_ERROR_INVALID_IMAGE
-            | CUresult::CUDA_ERROR_INVALID_CONTEXT
             | CUresult::CUDA_ERROR_MAP_FAILED
             | CUresult::CUDA_ERROR_UNMAP_FAILED
             | CUresult::CUDA_ERROR_ALREADY_MAPPED
@@ -159,7 +161,15 @@ impl RealDriver {
             code if is_image(code) => CudaError::Image { reason: message(error) },
             _ => failed("cuModuleLoadData")(error),
         })?;
+        opened.load_kernels()?;
         Ok(opened)
+    }
+
+    /// Loads every kernel. By default a driver loads one when it is asked for it, may wait for all streams then, and
+    /// needs memory, which proofs have taken by the time that they first launch the last of the kernels.
+    fn load_kernels(&self) -> Result<(), CudaError> {
+        let mut names = declared::all().map(|kernel| kernel.name).chain(KNOWN.iter().copied());
+        names.try_for_each(|name| self.function(name).map(drop))
     }
 
     fn enter(&self) -> Result<(), CudaError> {
@@ -195,15 +205,16 @@ impl RealDriver {
         let (bytes, most) = CHUNKS[kind];
         let oldest = {
             let mut staging = self.staging[kind].lock();
-            if staging.refused {
-                return Ok(None);
-            }
             // SAFETY: the event was recorded, and lives as long as the driver.
             let is_copied = |chunk: &Chunk| unsafe { result::event::query(chunk.copied) }.is_ok();
             if staging.queued.front().is_some_and(is_copied) {
                 return Ok(staging.queued.pop_front());
             }
-            let oldest = if staging.made < most { None } else { staging.queued.pop_front() };
+            let can_make = staging.made < most && !staging.refused;
+            let oldest = if can_make { None } else { staging.queued.pop_front() };
+            if oldest.is_none() && staging.refused {
+                return Ok(None);
+            }
             staging.made += usize::from(oldest.is_none());
             oldest
         };
@@ -218,11 +229,14 @@ impl RealDriver {
         match unsafe { result::malloc_host(bytes, 0) } {
             Ok(memory) => Ok(Some(Chunk { memory: memory.cast(), copied })),
             Err(_) => {
-                // Without pinned memory copies are slower, and no less right.
-                self.staging[kind].lock().refused = true;
                 // SAFETY: nothing was queued in it.
                 let _ = unsafe { result::event::destroy(copied) };
-                Ok(None)
+                let mut staging = self.staging[kind].lock();
+                staging.refused = true;
+                staging.made -= 1;
+                drop(staging);
+                // Those that there are have to do. Without any, copies are slower, and no less right.
+                self.chunk(kind)
             }
         }
     }
@@ -282,9 +296,13 @@ impl RealDriver {
             .map_err(|error| CudaError::Image { reason: format!("kernel `{kernel}`: {error}") })?;
         // SAFETY: the module is loaded for as long as `self` lives.
         let found = unsafe { result::module::get_function(self.module, name) };
-        let function = found.map_err(|error| CudaError::Image {
-            reason: format!("kernel `{kernel}`: {}", message(error)),
-        })?;
+        let function = match found {
+            Err(error) if is_image(error.0) => {
+                let reason = format!("kernel `{kernel}`: {}", message(error));
+                return Err(CudaError::Image { reason });
+            }
+            outcome => self.checked("cuModuleGetFunction", outcome)?,
+        };
         functions.insert(kernel.to_owned(), Function(function));
         Ok(function)
     }

@@ -141,6 +141,13 @@ fn what_is_uploaded_arrives_whoever_reads_the_hosts_memory_and_when() {
     }
 }
 
+/// Eight chunks of each size: more than threads that copy at a time.
+#[test]
+fn pinned_memory_that_there_is_stays_in_use_where_there_is_no_more() {
+    assert_eq!(case("uploads", "pins=8,pageable=1"), "Ok(true)");
+    assert!(case("uploads", "pins=0,pageable=1").contains("CUD-008"));
+}
+
 #[test]
 fn the_times_of_kernels_are_in_the_file_that_the_environment_names() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("driver-trace.md");
@@ -178,6 +185,10 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ("open second", "", &["CUD-003", "`1`", "there are: 0 (GPU-00010203-0405-"]),
         ("open", "image=200", &["CUD-004", "INVALID_IMAGE"]),
         ("open", "image=209", &["CUD-004", "NO_BINARY_FOR_GPU"]),
+        // Kernels are loaded when the card is opened, not in the middle of the first proof.
+        ("open", "kernel=500", &["CUD-004", "kernel `", "NOT_FOUND"]),
+        ("open", "kernel=2", &["CUD-008", "cuModuleGetFunction", "OUT_OF_MEMORY"]),
+        ("open", "kernel=719", &["CUD-006", "cuModuleGetFunction", "LAUNCH_FAILED"]),
         ("open cut", "", &["CUD-004", "B, it has"]),
         ("open other", "", &["CUD-004", "does not begin like a fat binary"]),
         // By the budget, and by the card where another program has taken what was free.
@@ -190,8 +201,13 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ),
         ("work", "launch=46", &["DEV-003", "DEVICE_UNAVAILABLE", "again: Err"]),
         ("work", "launch=220", &["DEV-003", "NVLINK_UNCORRECTABLE", "again: Err"]),
+        // Codes of later drivers than the oldest.
+        ("work", "launch=226", &["DEV-003", "CONTAINED", "again: Err"]),
+        ("work", "launch=721", &["DEV-003", "TENSOR_MEMORY_LEAK", "again: Err"]),
         ("work", "launch=802", &["DEV-003", "SYSTEM_NOT_READY", "again: Err"]),
         ("work", "launch=805", &["DEV-003", "MPS_CONNECTION_FAILED", "again: Err"]),
+        // Some other library has ended the context.
+        ("work", "launch=201", &["DEV-003", "INVALID_CONTEXT", "again: Err"]),
         ("work", "launch=701", &["DEV-004", "CUD-008", "LAUNCH_OUT_OF_RESOURCES"]),
         ("work", "launch=1", &["DEV-004", "CUD-008", "cuLaunchKernel", "INVALID_VALUE"]),
     ] {
