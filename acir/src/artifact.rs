@@ -5,10 +5,12 @@
 
 mod abi;
 mod debug;
+mod nesting;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use acir::FieldElement;
 use acir::circuit::{Circuit, Program};
@@ -29,13 +31,15 @@ pub struct Limits {
     pub bytecode_bytes: u64,
     /// Bytes of one function's debug information, decompressed.
     pub debug_bytes: u64,
+    /// Bytes of all functions' parts together, decompressed: a file may have many functions.
+    pub total_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 64 MiB each. The largest contract of Aztec's library has 9 MB of JSON.
+    /// 64 MiB for each part, 512 MiB for all. The largest contract of Aztec's library has 9 MB of JSON.
     fn default() -> Self {
         const SIZE: u64 = 64 << 20;
-        Self { file_bytes: SIZE, bytecode_bytes: SIZE, debug_bytes: SIZE }
+        Self { file_bytes: SIZE, bytecode_bytes: SIZE, debug_bytes: SIZE, total_bytes: 8 * SIZE }
     }
 }
 
@@ -203,9 +207,12 @@ impl Artifact {
                 return Err(ArtifactError::Json { reason });
             }
         };
-        let files = &file.file_map;
-        let functions: Result<Vec<Function>, ArtifactError> =
-            functions.into_iter().map(|function| function.decode(files, limits)).collect();
+        let files = Arc::new(debug::Files::new(file.file_map));
+        let mut total = Total { left: limits.total_bytes, limit: limits.total_bytes };
+        let functions: Result<Vec<Function>, ArtifactError> = functions
+            .into_iter()
+            .map(|function| function.decode(&files, limits, &mut total))
+            .collect();
         Ok(Self { contract: file.name, functions: functions? })
     }
 
@@ -224,11 +231,12 @@ impl Artifact {
 impl FileFunction {
     fn decode(
         self,
-        files: &BTreeMap<u32, debug::SourceFile>,
+        files: &Arc<debug::Files>,
         limits: &Limits,
+        total: &mut Total,
     ) -> Result<Function, ArtifactError> {
         let part = format!("the bytecode of {:?}", self.name);
-        let program = bytecode(&part, &self.bytecode, limits.bytecode_bytes)?;
+        let program = bytecode(&part, &self.bytecode, limits.bytecode_bytes, total)?;
         let debug = match self.debug_symbols.as_deref() {
             None | Some("") => DebugInfo::default(),
             Some(text) => {
@@ -236,12 +244,34 @@ impl FileFunction {
                 let compressed = from_base64(&part, text)?;
                 let json =
                     expand(&part, DeflateDecoder::new(compressed.as_slice()), limits.debug_bytes)?;
+                total.count(json.len())?;
                 DebugInfo::parse(&json, files)
                     .map_err(|error| ArtifactError::Debug { part, reason: error.to_string() })?
             }
         };
         let errors = self.abi.map(|abi| abi.error_types).unwrap_or_default();
         Ok(Function { name: self.name, program, errors, debug })
+    }
+}
+
+/// How much of [`Limits::total_bytes`] is left.
+struct Total {
+    left: u64,
+    limit: u64,
+}
+
+impl Total {
+    fn count(&mut self, bytes: usize) -> Result<(), ArtifactError> {
+        match self.left.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                let part = "the decompressed parts of all functions".to_owned();
+                Err(ArtifactError::TooLarge { part, limit: self.limit })
+            }
+        }
     }
 }
 
@@ -262,11 +292,22 @@ fn expand(part: &str, decoder: impl Read, limit: u64) -> Result<Vec<u8>, Artifac
     }
 }
 
-fn bytecode(part: &str, text: &str, limit: u64) -> Result<Program<FieldElement>, ArtifactError> {
+fn bytecode(
+    part: &str,
+    text: &str,
+    limit: u64,
+    total: &mut Total,
+) -> Result<Program<FieldElement>, ArtifactError> {
     let compressed = from_base64(part, text)?;
     // The crate `acir` decompresses without a bound, so the size is measured first.
-    expand(part, GzDecoder::new(compressed.as_slice()), limit)?;
+    let plain = expand(part, GzDecoder::new(compressed.as_slice()), limit)?;
+    total.count(plain.len())?;
     let malformed = |reason: String| ArtifactError::Bytecode { part: part.to_owned(), reason };
+    // The first byte names the format. All formats are MessagePack, and not every reader of it counts levels.
+    if nesting::is_too_deep(plain.get(1..).unwrap_or_default()) {
+        return Err(malformed(format!("it nests deeper than {} levels", nesting::LEVELS_MAX)));
+    }
+    drop(plain);
     // Its readers return errors, but their dependencies are many and the bytes are anybody's.
     let read = || Program::<FieldElement>::deserialize_program(&compressed);
     match catch_unwind(AssertUnwindSafe(read)) {

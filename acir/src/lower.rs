@@ -21,6 +21,11 @@ use crate::gadgets::aes;
 use crate::gadgets::memory::{Access, memory};
 use crate::gadgets::polynomial::Polynomial;
 
+/// Rows of a cell of an array, and of an access to it, at least.
+const MEMORY_ROWS: usize = 3;
+/// Rows of a cell in the digest of a databus block, at least: 13 for three cells.
+const DIGEST_ROWS: usize = 4;
+
 /// The domain of the digests of databus blocks: `acir` in ASCII.
 pub const DATABUS_DOMAIN: u64 = 0x6163_6972;
 
@@ -112,6 +117,13 @@ pub fn lower(
     witness: Option<&WitnessMap<FieldElement>>,
     options: &Options,
 ) -> Result<Lowered, LowerError> {
+    let opcodes = circuit.opcodes.len();
+    let within = |rows: usize, opcode: usize| match rows > options.rows_max {
+        true => Err(LowerError::TooManyRows { opcode, opcodes, limit: options.rows_max }),
+        false => Ok(()),
+    };
+    // Each has a row from the start.
+    within(public_inputs(circuit), 0)?;
     let mut lowering = Lowering {
         b: Builder::new(public_inputs(circuit), options.cell_bits),
         variables: HashMap::new(),
@@ -119,6 +131,7 @@ pub fn lower(
         own_outputs: options.own_outputs,
         blocks: BTreeMap::new(),
         databus: Vec::new(),
+        later: 0,
         aes: None,
         costs: BTreeMap::new(),
     };
@@ -126,18 +139,13 @@ pub fn lower(
     for parameter in circuit.private_parameters.iter().chain(&circuit.public_parameters.0) {
         lowering.variable(*parameter);
     }
-    let opcodes = circuit.opcodes.len();
-    let within = |rows: usize, opcode: usize| match rows > options.rows_max {
-        true => Err(LowerError::TooManyRows { opcode, opcodes, limit: options.rows_max }),
-        false => Ok(()),
-    };
     for (number, opcode) in circuit.opcodes.iter().enumerate() {
         let before = lowering.b.rows_with_waiting();
         // An opcode of any length must not take memory before it is rejected.
         within(before.saturating_add(blackbox::rows_at_least(opcode)), number)?;
         let kind = lowering.opcode(opcode).map_err(|problem| problem.at(number))?;
         lowering.count(kind, 1, before);
-        within(lowering.b.rows_with_waiting(), number)?;
+        within(lowering.b.rows_with_waiting().saturating_add(lowering.later), number)?;
     }
     lowering.memories();
     lowering.public(circuit);
@@ -178,6 +186,9 @@ struct Lowering<'a> {
     blocks: BTreeMap<u32, Block>,
     /// Cells of the databus blocks, in the order of the opcodes.
     databus: Vec<Vec<Var>>,
+    /// Less than the rows of memory blocks and digests, which come after the last opcode. A cell may be one byte of
+    /// bytecode.
+    later: usize,
     aes: Option<aes::Table>,
     costs: BTreeMap<String, Cost>,
 }
@@ -233,6 +244,7 @@ impl Lowering<'_> {
             Opcode::MemoryInit { block_id, init, block_type } => {
                 let cells: Vec<Var> = init.iter().map(|witness| self.variable(*witness)).collect();
                 if !matches!(block_type, BlockType::Memory) {
+                    self.later = self.later.saturating_add(cells.len().saturating_mul(DIGEST_ROWS));
                     self.databus.push(cells.clone());
                 }
                 let block = Block { cells, accesses: Vec::new() };
@@ -247,6 +259,9 @@ impl Lowering<'_> {
                 let Some(block) = self.blocks.get_mut(&block_id.as_u32()) else {
                     return Err(Problem::Malformed("its memory block is not initialised"));
                 };
+                // An array that is never accessed has no rows.
+                let cells = if block.accesses.is_empty() { block.cells.len() } else { 0 };
+                self.later = self.later.saturating_add((cells + 1).saturating_mul(MEMORY_ROWS));
                 block.accesses.push(Access { write, address, value });
                 Ok("MemoryOp".to_owned())
             }

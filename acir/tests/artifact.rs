@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 
+use acir::SerializationFormat;
+use acir::brillig::{BitSize, HeapValueType, Opcode as Brillig};
+use acir::circuit::brillig::BrilligBytecode;
 use acir::circuit::{Opcode, Program};
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -113,7 +116,12 @@ fn each_damaged_part_is_an_error_of_its_own() {
 
 #[test]
 fn a_part_above_its_limit_is_rejected_before_it_is_expanded() {
-    let limits = Limits { file_bytes: 20_000, bytecode_bytes: 1_000, debug_bytes: 2_000 };
+    let limits = Limits {
+        file_bytes: 20_000,
+        bytecode_bytes: 1_000,
+        debug_bytes: 2_000,
+        ..Limits::default()
+    };
     let parse = |file: &Value| Artifact::parse(file.to_string().as_bytes(), &limits);
     let good = bytecode(&program());
     assert!(parse(&file(&good, &debug())).is_ok());
@@ -141,7 +149,12 @@ fn no_bytes_make_the_reader_panic() {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let limits = Limits { file_bytes: 1 << 20, bytecode_bytes: 1 << 20, debug_bytes: 1 << 20 };
+    let limits = Limits {
+        file_bytes: 1 << 20,
+        bytecode_bytes: 1 << 20,
+        debug_bytes: 1 << 20,
+        total_bytes: 1 << 20,
+    };
     for cut in 0..plain.len() {
         let file = file(&gzip(&plain[..cut]), &[]).to_string();
         assert!(Artifact::parse(file.as_bytes(), &limits).is_err(), "{cut} bytes");
@@ -158,5 +171,76 @@ fn no_bytes_make_the_reader_panic() {
         let at = rng.gen_range(0..changed.len());
         changed[at] = rng.r#gen();
         _ = Artifact::parse(&changed, &limits);
+    }
+}
+
+/// A file of 64 MiB has space for a thousand functions, each of which expands to the limit of one.
+#[test]
+fn the_functions_of_a_contract_have_a_limit_together() {
+    let good = bytecode(&program());
+    let mut plain = Vec::new();
+    GzDecoder::new(good.as_slice()).read_to_end(&mut plain).unwrap();
+    let functions: Vec<Value> = (0..10)
+        .map(|i| {
+            json!({"name": format!("f{i}"), "custom_attributes": ["abi_private"],
+                "abi": {"error_types": {}}, "bytecode": base64(&good), "debug_symbols": ""})
+        })
+        .collect();
+    let contract = json!({"name": "Token", "file_map": {}, "functions": functions}).to_string();
+    let within = |total_bytes: usize| {
+        let limits = Limits { total_bytes: total_bytes as u64, ..Limits::default() };
+        Artifact::parse(contract.as_bytes(), &limits)
+    };
+    assert_eq!(within(10 * plain.len()).unwrap().functions.len(), 10);
+    let error = within(10 * plain.len() - 1).unwrap_err();
+    assert_eq!(error.code(), "ACR-001");
+    assert!(error.to_string().contains("all functions"), "{error}");
+}
+
+/// The bytes of a program whose unconstrained function passes arrays within arrays to an oracle, `levels` of them.
+fn nested(levels: usize, format: SerializationFormat) -> Vec<u8> {
+    let of = |levels: usize| {
+        let mut of = HeapValueType::Simple(BitSize::Field);
+        for _ in 0..levels {
+            of = HeapValueType::Vector { value_types: vec![of] };
+        }
+        let call = Brillig::ForeignCall {
+            function: "oracle".to_owned(),
+            destinations: Vec::new(),
+            destination_value_types: vec![of],
+            inputs: Vec::new(),
+            input_value_types: Vec::new(),
+        };
+        let unconstrained = BrilligBytecode { function_name: "f".to_owned(), bytecode: vec![call] };
+        let program = Program { unconstrained_functions: vec![unconstrained], ..program() };
+        let compressed = Program::serialize_program_with_format(&program, format);
+        let mut plain = Vec::new();
+        GzDecoder::new(compressed.as_slice()).read_to_end(&mut plain).unwrap();
+        plain
+    };
+    // A level more is a few bytes more in one place. To nest the type itself so deep would overflow the stack here.
+    let (short, long) = (of(1), of(2));
+    let more = long.len() - short.len();
+    let at = (0..short.len())
+        .find(|at| long[..*at] == short[..*at] && long[at + more..] == short[*at..])
+        .unwrap();
+    [&short[..at], &long[at..at + more].repeat(levels - 1)[..], &short[at..]].concat()
+}
+
+/// A reader that calls itself for each level overflows the stack, which no caller can catch.
+#[test]
+fn bytecode_that_nests_too_deep_is_an_error() {
+    for format in [
+        SerializationFormat::Msgpack,
+        SerializationFormat::MsgpackCompact,
+        SerializationFormat::MsgpackTagged,
+    ] {
+        let parse = |levels: usize| parse(&file(&gzip(&nested(levels, format)), &debug()));
+        assert!(parse(20).is_ok(), "{format:?}");
+        for levels in [1_000, 1_000_000] {
+            let error = parse(levels).unwrap_err();
+            assert_eq!(error.code(), "ACR-005", "{format:?}");
+            assert!(error.to_string().contains("nests deeper"), "{format:?}: {error}");
+        }
     }
 }

@@ -200,8 +200,37 @@ fn signatures_are_valid_exactly_where_the_library_says() {
     let curve = secp256r1();
     let good = signed(&curve, &mut rng);
     assert_eq!(verdict(false, &good, Some(1), 0), F::from(YES));
-    let other = with(&good, |case| case.hash += 1u32);
-    assert_eq!(verdict(false, &other, None, 0), F::from(NO));
+    for (case, why) in [
+        (with(&good, |case| case.hash += 1u32), "another message"),
+        (with(&good, |case| case.s = &curve.n - &case.s), "the higher s"),
+    ] {
+        assert_eq!(verdict(false, &case, None, 0), F::from(NO), "{why}");
+    }
+}
+
+/// A valid signature whose sum of points has the abscissa `n + excess`, so that r is `excess`. The key follows from it.
+fn beyond_the_order(curve: &Curve, excess: u32) -> Case {
+    let (p, n) = (&curve.p, &curve.n);
+    // x³ + ax
+    let cubic = |x: &BigUint| (x * x % p * x + &curve.a * x) % p;
+    let [gx, gy] = curve.generator.clone().unwrap();
+    let constant = (&gy * &gy + p - cubic(&gx)) % p;
+    let x = n + excess;
+    let square = (cubic(&x) + constant) % p;
+    let y = square.modpow(&((p + 1u32) >> 2u32), p);
+    assert_eq!(&y * &y % p, square, "no point has this abscissa");
+    let (r, s) = (BigUint::from(excess), BigUint::from(12_345u32));
+    let hash = BigUint::from(0xdead_beef_u32);
+    let sum = curve.times(&s, &Some([x, y]));
+    let sum = curve.add(&sum, &curve.times(&(n - &hash), &curve.generator));
+    let key = curve.times(&inverse(&r, n), &sum).unwrap();
+    Case { key, r, s, hash }
+}
+
+#[test]
+fn of_an_abscissa_above_the_order_the_residue_counts() {
+    assert_eq!(verdict(true, &beyond_the_order(&secp256k1(), 2), None, 0), F::from(YES));
+    assert_eq!(verdict(false, &beyond_the_order(&secp256r1(), 3), None, 0), F::from(YES));
 }
 
 /// The generator as the key, with `u1 = u2`, `u1 = −u2` and `u1 = 0`: equal and opposite points, and the identity.

@@ -171,3 +171,40 @@ fn an_opcode_of_a_million_inputs_is_an_error_at_once() {
         assert_eq!(error(opcode).code(), "ACR-042");
     }
 }
+
+/// Arrays are laid out after the last opcode, with three rows or more for a cell that is one byte of bytecode. So the
+/// opcode that takes the rows is the one that the error names, and not the end of the program.
+#[test]
+fn an_array_of_too_many_cells_is_an_error_at_its_first_access() {
+    let init = |block: u32, block_type: BlockType| Opcode::MemoryInit {
+        block_id: BlockId::new(block),
+        init: vec![Witness(0); 20_000],
+        block_type,
+    };
+    let read = MemOp::read_at_mem_index(Witness(0), Witness(1));
+    let read = Opcode::MemoryOp { block_id: BlockId::new(0), op: read };
+    let end = Opcode::AssertZero(expression(&[], &[(1, 0)], 0));
+    let options = Options { rows_max: 50_000, ..Options::default() };
+    for (opcodes, at) in [
+        (vec![init(0, BlockType::Memory), read.clone(), end.clone()], 1),
+        (vec![end.clone(), init(0, BlockType::ReturnData), end.clone()], 1),
+        (vec![init(1, BlockType::Memory), init(0, BlockType::Memory), read, end], 2),
+    ] {
+        let opcodes_count = opcodes.len();
+        let error = lower(&circuit(1, opcodes), None, &options).unwrap_err();
+        let expected =
+            LowerError::TooManyRows { opcode: at, opcodes: opcodes_count, limit: 50_000 };
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn arrays_that_are_never_accessed_take_no_rows() {
+    let init = Opcode::MemoryInit {
+        block_id: BlockId::new(0),
+        init: vec![Witness(0); 20_000],
+        block_type: BlockType::Memory,
+    };
+    let options = Options { rows_max: 50, ..Options::default() };
+    assert!(lower(&circuit(1, vec![init]), None, &options).is_ok());
+}
