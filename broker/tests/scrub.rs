@@ -191,6 +191,8 @@ async fn no_more_is_read_than_the_rate_allows() {
         bench.put(7, &[n; 100]).await;
     }
     bench.put(7, &[0; 5_000]).await;
+    // The database may be a copy of one that was made long ago.
+    bench.sql("UPDATE scrub SET started_at = now() + interval '1 h'").await;
     let rate = NonZeroU64::new(1_000).unwrap();
     let (mut bytes, mut paused) = (0, Duration::ZERO);
     loop {
@@ -210,7 +212,7 @@ async fn no_more_is_read_than_the_rate_allows() {
     let slow = NonZeroU64::MIN;
     let batch = bench.store.scrub_take(slow, PASS).await.unwrap();
     assert_eq!(batch.copies, []);
-    assert!(batch.pause > PASS - Duration::from_secs(3600), "{batch:?}");
+    assert!(batch.pause > PASS, "{batch:?}");
     let batch = bench.take(&bench.store, slow).await;
     assert_eq!(batch.copies.len(), 1);
     for _ in 0..2 {

@@ -2,9 +2,9 @@
 
 #![expect(unsafe_code, reason = "the CUDA driver is a C library")]
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
@@ -117,29 +117,26 @@ pub fn cards() -> Result<Vec<String>, CudaError> {
 }
 
 /// Tells other processes of this machine that a card is in use, as long as it lives. Only advice: nothing is locked.
+///
+/// A claim is a socket with an abstract address (unix(7)), which the system takes back with the process, however it
+/// ends. All users of a network namespace see it, and no file is left behind.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    slot: Option<File>,
+    slot: Option<UnixDatagram>,
     others: usize,
 }
 
 impl Claim {
-    /// On the card with this UUID.
+    /// On the card with this UUID. Takes the first free slot, and counts those that somebody has.
     pub(crate) fn on(uuid: &str) -> Self {
-        Self::within(&std::env::temp_dir(), uuid)
-    }
-
-    /// Takes the first file that nobody has locked, and counts those that somebody has.
-    fn within(folder: &Path, uuid: &str) -> Self {
         let mut claim = Self { slot: None, others: 0 };
         for number in 0..SLOTS {
-            let path = folder.join(format!("rollmill-{uuid}.{number}.lock"));
-            let Some(file) = opened(path, claim.slot.is_none()) else { continue };
-            match file.try_lock() {
-                Ok(()) if claim.slot.is_none() => claim.slot = Some(file),
-                Err(TryLockError::WouldBlock) => claim.others += 1,
-                // Free, or of a file system without locks.
-                Ok(()) | Err(TryLockError::Error(_)) => {}
+            let address = SocketAddr::from_abstract_name(format!("rollmill-{uuid}.{number}"));
+            match address.and_then(|address| UnixDatagram::bind_addr(&address)) {
+                Ok(socket) if claim.slot.is_none() => claim.slot = Some(socket),
+                Err(error) if error.kind() == ErrorKind::AddrInUse => claim.others += 1,
+                // Free, or of a system without such addresses.
+                Ok(_) | Err(_) => {}
             }
         }
         claim
@@ -151,35 +148,23 @@ impl Claim {
     }
 }
 
-/// A file of whoever made it: other users may only read it, which is enough to lock it.
-fn opened(path: PathBuf, make: bool) -> Option<File> {
-    match File::open(&path) {
-        Err(error) if make && error.kind() == ErrorKind::NotFound => {
-            OpenOptions::new().write(true).create_new(true).open(path).ok()
-        }
-        outcome => outcome.ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Locks belong to open files, so that one process can stand for several.
+    /// Addresses belong to sockets, so that one process can stand for several.
     #[test]
     fn processes_on_one_card_know_of_each_other_until_they_end() {
-        let folder = std::env::temp_dir().join(format!("rollmill-claims-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let claim = |uuid: &str| Claim::within(&folder, uuid);
-        let (first, second) = (claim("GPU-1"), claim("GPU-1"));
+        let claim = |card: u32| Claim::on(&format!("test-{}-{card}", std::process::id()));
+        let (first, second) = (claim(1), claim(1));
         assert_eq!((first.others(), second.others()), (0, 1));
-        assert_eq!(claim("GPU-2").others(), 0);
+        assert_eq!(claim(2).others(), 0);
         drop(first);
-        let third = claim("GPU-1");
-        assert_eq!(third.others(), 1, "the second, which has another file than the first had");
+        let third = claim(1);
+        assert_eq!(third.others(), 1, "the second, which has another slot than the first had");
         drop((second, third));
-        assert_eq!(claim("GPU-1").others(), 0);
-        assert_eq!(Claim::within(&folder.join("nowhere"), "GPU-1").others(), 0);
-        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(claim(1).others(), 0);
+        let long = "9".repeat(200);
+        assert_eq!((Claim::on(&long).others(), Claim::on(&long).slot.is_some()), (0, false));
     }
 }
