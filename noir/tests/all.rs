@@ -1,0 +1,5 @@
+//! The tests of the crate. One program, since each links everything that the crate needs.
+
+mod commands;
+mod proofs;
+mod support;
