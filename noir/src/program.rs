@@ -81,7 +81,8 @@ impl fmt::Display for Gates {
         let Self { function, rows, log_n, public_inputs, cell_bits, .. } = self;
         writeln!(
             f,
-            "{function}: {rows} rows, padded to 2^{log_n}; {public_inputs} public inputs, limb cells of {cell_bits} bits"
+            "{function}: {rows} rows, padded to 2^{log_n}; {public_inputs} public inputs, \
+             limb cells of {cell_bits} bits"
         )
     }
 }
