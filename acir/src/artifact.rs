@@ -19,7 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::{DeflateDecoder, GzDecoder};
 use serde::Deserialize;
 
-pub use self::abi::{AbiField, AbiType, ErrorType};
+pub use self::abi::{Abi, AbiField, AbiParameter, AbiReturn, AbiType, ErrorType, Visibility};
 pub use self::debug::{DebugInfo, SourceLine};
 
 /// What a file may take.
@@ -119,6 +119,8 @@ pub struct Function {
     pub name: String,
     /// One circuit, and the unconstrained functions that compute hints for it.
     pub program: Program<FieldElement>,
+    /// What it takes and returns.
+    pub abi: Abi,
     /// Types of the payloads of failed assertions, by selector.
     pub errors: BTreeMap<u64, ErrorType>,
     /// Where each opcode comes from.
@@ -162,8 +164,12 @@ struct FileFunction {
     debug_symbols: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct FileAbi {
+    #[serde(default)]
+    parameters: Vec<AbiParameter>,
+    #[serde(default)]
+    return_type: Option<AbiReturn>,
     #[serde(default)]
     error_types: BTreeMap<u64, ErrorType>,
 }
@@ -249,8 +255,9 @@ impl FileFunction {
                     .map_err(|error| ArtifactError::Debug { part, reason: error.to_string() })?
             }
         };
-        let errors = self.abi.map(|abi| abi.error_types).unwrap_or_default();
-        Ok(Function { name: self.name, program, errors, debug })
+        let FileAbi { parameters, return_type, error_types } = self.abi.unwrap_or_default();
+        let abi = Abi { parameters, returns: return_type };
+        Ok(Function { name: self.name, program, abi, errors: error_types, debug })
     }
 }
 

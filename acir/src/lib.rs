@@ -4,6 +4,8 @@
 //! own solver, and [`lower::lower`] lays the opcodes of ACIR out in rows of [`rollmill_plonk`]. [`plain::holds`] reads
 //! the opcodes one by one, as the slow twin of the rows.
 //!
+//! [`values`] turns named inputs into witnesses, and witnesses into return values.
+//!
 //! No I/O, no clock: an artifact is bytes, and an oracle is the caller's [`solve::Oracles`].
 //!
 //! The rows do not depend on the witness, so that a key needs no inputs.
@@ -13,3 +15,4 @@ mod gadgets;
 pub mod lower;
 pub mod plain;
 pub mod solve;
+pub mod values;

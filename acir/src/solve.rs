@@ -300,7 +300,7 @@ mod tests {
     use acir::native_types::Expression;
 
     use super::*;
-    use crate::artifact::DebugInfo;
+    use crate::artifact::{Abi, DebugInfo};
 
     #[test]
     fn a_function_that_never_ends_is_stopped() {
@@ -318,6 +318,7 @@ mod tests {
                 functions: vec![Circuit { opcodes: vec![call], ..Circuit::default() }],
                 unconstrained_functions: vec![endless],
             },
+            abi: Abi::default(),
             errors: BTreeMap::new(),
             debug: DebugInfo::default(),
         };

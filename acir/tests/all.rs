@@ -9,3 +9,4 @@ mod proof;
 mod rejections;
 mod solving;
 mod support;
+mod values;

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rollmill_acir::artifact::{DebugInfo, Function};
+use rollmill_acir::artifact::{Abi, DebugInfo, Function};
 use rollmill_acir::lower::{Options, lower};
 use rollmill_acir::plain::broken;
 use rollmill_acir::solve::{NoOracles, solve};
@@ -35,6 +35,7 @@ pub(crate) fn function(circuit: Circuit<F>) -> Function {
     Function {
         name: "main".to_owned(),
         program: Program { functions: vec![circuit], unconstrained_functions: Vec::new() },
+        abi: Abi::default(),
         errors: BTreeMap::new(),
         debug: DebugInfo::default(),
     }

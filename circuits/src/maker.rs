@@ -167,11 +167,10 @@ impl<D: Device> Maker<'_, D> {
 
 /// The SRS in Lagrange form, from the store, or computed and stored. A stored one is only checked for damage: a
 /// prover with a forged one makes proofs that no verifier accepts.
-pub(crate) fn lagrange(
-    store: &dyn Store,
-    srs: &Srs,
-    log_n: u32,
-) -> Result<Vec<G1Affine>, RegistryError> {
+///
+/// # Errors
+/// Those of the store, and [`rollmill_plonk::srs::SrsError::TooShort`].
+pub fn lagrange(store: &dyn Store, srs: &Srs, log_n: u32) -> Result<Vec<G1Affine>, RegistryError> {
     let kept = store.get_sealed(&lagrange_name(srs, log_n))?;
     match kept.and_then(|bytes| read_points(&bytes, 1 << log_n)) {
         Some(points) => Ok(points),

@@ -73,6 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
+    ("noir", &["errors", "acir", "agent", "algebra", "circuits", "plonk", "service"]),
     ("capacity", &["errors", "broker-client", "broker-schedule", "protocol", "service"]),
     (
         "prover-node",

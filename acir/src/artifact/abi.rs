@@ -1,4 +1,4 @@
-//! Types of the payloads of failed assertions, and such payloads in words.
+//! Types of parameters, return values and payloads of failed assertions, and such payloads in words.
 
 use acir::{AcirField, FieldElement};
 use serde::Deserialize;
@@ -51,6 +51,49 @@ pub struct AbiField {
     /// Its type.
     #[serde(rename = "type")]
     pub of: AbiType,
+}
+
+/// What a function takes and returns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Abi {
+    /// In the order of their declaration, which is that of their witnesses.
+    pub parameters: Vec<AbiParameter>,
+    /// `None` where the function returns nothing.
+    pub returns: Option<AbiReturn>,
+}
+
+/// A parameter of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AbiParameter {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub of: AbiType,
+    /// Who learns its value.
+    pub visibility: Visibility,
+}
+
+/// The return value of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AbiReturn {
+    /// Its type.
+    #[serde(rename = "abi_type")]
+    pub of: AbiType,
+    /// Who learns its value.
+    pub visibility: Visibility,
+}
+
+/// Who learns a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// It is a public input of the proof.
+    Public,
+    /// Nobody.
+    Private,
+    /// Its digest is a public input of the proof.
+    Databus,
 }
 
 /// The type of an assertion's payload.

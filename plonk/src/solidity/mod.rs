@@ -190,7 +190,7 @@ pub fn generate(
 }
 
 /// Whether `name` has the form of a Solidity identifier. Reserved words have it too: the compiler rejects those.
-fn is_identifier(name: &str) -> bool {
+pub fn is_identifier(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
     name.chars().all(is_part) && name.starts_with(|c: char| !c.is_ascii_digit())
 }

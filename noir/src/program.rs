@@ -1,0 +1,88 @@
+//! Programs: artifacts as files, and their sizes.
+
+use std::fmt;
+use std::path::Path;
+
+use rollmill_acir::artifact::{Artifact, Function, Limits};
+use rollmill_acir::lower::{Options, lower};
+use serde::Serialize;
+
+use crate::NoirError;
+use crate::files::read;
+
+/// Reads a function of an artifact.
+///
+/// # Errors
+/// [`NoirError::Read`], [`NoirError::TooLarge`] and [`NoirError::Artifact`]
+pub fn load(path: &Path, function: &str) -> Result<Function, NoirError> {
+    let limits = Limits::default();
+    let artifact = Artifact::parse(&read(path, limits.file_bytes)?, &limits)?;
+    Ok(artifact.function(function)?.clone())
+}
+
+/// The size of a program's circuit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gates {
+    /// Name of the function.
+    pub function: String,
+    /// Rows by kind of opcode, most rows first.
+    pub families: Vec<Family>,
+    /// Rows of the circuit, without padding.
+    pub rows: usize,
+    /// Base-2 logarithm of the rows with padding.
+    pub log_n: u32,
+    /// Public inputs: public parameters, return values, digests of the databus.
+    pub public_inputs: u32,
+    /// Bits of a limb cell.
+    pub cell_bits: u32,
+}
+
+/// What the opcodes of one kind take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Family {
+    /// The kind.
+    pub opcode: String,
+    /// How many there are.
+    pub opcodes: usize,
+    /// Their rows.
+    pub rows: usize,
+}
+
+/// Counts the rows of a function.
+///
+/// # Errors
+/// [`NoirError::Artifact`], [`NoirError::Lower`] and [`NoirError::Layout`]
+pub fn gates(function: &Function, options: &Options) -> Result<Gates, NoirError> {
+    let lowered = lower(function.circuit()?, None, options)?;
+    let costs = lowered.costs.into_iter();
+    let mut families: Vec<Family> = costs
+        .map(|(opcode, cost)| Family { opcode, opcodes: cost.opcodes, rows: cost.rows })
+        .collect();
+    // Stable, so that equal ones stay in the order of their names.
+    families.sort_by_key(|family| std::cmp::Reverse(family.rows));
+    let layout = lowered.builder.layout(None)?;
+    Ok(Gates {
+        function: function.name.clone(),
+        families,
+        rows: layout.rows_used,
+        log_n: layout.shape.log_n,
+        public_inputs: layout.shape.n_public,
+        cell_bits: layout.shape.cell_bits,
+    })
+}
+
+impl fmt::Display for Gates {
+    /// A table for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<24} {:>10} {:>10}", "opcode", "opcodes", "rows")?;
+        for Family { opcode, opcodes, rows } in &self.families {
+            writeln!(f, "{opcode:<24} {opcodes:>10} {rows:>10}")?;
+        }
+        let Self { function, rows, log_n, public_inputs, cell_bits, .. } = self;
+        writeln!(
+            f,
+            "{function}: {rows} rows, padded to 2^{log_n}; {public_inputs} public inputs, \
+             limb cells of {cell_bits} bits"
+        )
+    }
+}

@@ -1,0 +1,6 @@
+//! The tests of the crate. One program, since each links everything that the crate needs.
+
+mod commands;
+mod contracts;
+mod proofs;
+mod support;
