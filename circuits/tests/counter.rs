@@ -192,6 +192,7 @@ fn structure_does_not_depend_on_the_witness() {
     c.proof.evaluations = std::array::from_fn(|i| Fr::from(i as u64 * 1000 + 3));
     c.proof.wires[3] = srs.powers[3];
     c.vk.fixed[5] = srs.powers[4];
+    (c.vk.shape.log_n, c.vk.shape.cell_bits) = (LEAF.log_n, LEAF.cell_bits);
     let (x, _) = merge(Fr::from(0u64), [&a, &a]);
     let (y, _) = merge(Fr::from(5u64), [&c, &a]);
     assert_eq!(x.rows_used, y.rows_used);
