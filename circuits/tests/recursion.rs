@@ -234,7 +234,7 @@ fn accepted(root: Fr, children: &[ChildWitness]) -> bool {
 fn named_attacks_on_a_child_are_rejected() {
     let (root, honest) = children(1);
     type Attack = (&'static str, fn(&mut ChildWitness));
-    let attacks: [Attack; 12] = [
+    let attacks: [Attack; 13] = [
         ("a role that is not accepted", |c| c.leaf.circuit = Circuit::BlockMerge),
         ("another accepted role, not the key's own", |c| c.leaf.circuit = Circuit::TxMerge),
         ("other charged rows than in the leaf", |c| c.leaf.charged_rows += 1),
@@ -243,6 +243,10 @@ fn named_attacks_on_a_child_are_rejected() {
             solve(&c.vk, &c.public, &mut c.proof);
         }),
         ("another accepted size, for which the proof would hold", |c| of_size(c, SMALL)),
+        ("another accepted role with its size, not the key's own", |c| {
+            c.leaf.circuit = Circuit::TxMerge;
+            of_size(c, SMALL);
+        }),
         ("the rows of another accepted size", |c| {
             of_size(c, SizeClass { log_n: SMALL.log_n, ..LARGE });
         }),
