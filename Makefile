@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model schedules soak upgrade rules live operate page aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model replay schedules soak upgrade rules live operate page gpu-rehearsal aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ demo: build ## Prove epochs on a local L1 with the whole network on this machine
 test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
 
+gpu-rehearsal: ## Run the bundle for a machine with a GPU on an emulated driver, also with a step that hangs, one that fails and a kill
+	@benches/gpu-rehearsal.sh
+
 mutants: build mutants-contracts ## Take out every check of the registry, one at a time, and require a test to notice; writes docs/book/mutants.md
 	@$(TARGET)/debug/rollmill-xtask mutants --set all --write
 
@@ -57,6 +60,13 @@ LEASES ?= 3
 
 model: ## Explore the model of the broker's queue further than the tests do; LEASES=3; prints states, depth and rules
 	cargo run --locked -p rollmill-broker-model --example explore -- $(LEASES)
+
+BLOCKS ?= 10000
+SEED ?= 1
+
+replay: ## Compare BLOCKS=10000 random blocks of SEED=1 between the model in Python and the crates; about 10 min to an hour
+	@bash -c 'set -o pipefail; python3 protocol/tests/vectors/model2.py --random $(SEED) $(BLOCKS) \
+		| cargo run --locked -p rollmill-protocol-testing --example replay'
 
 SCHEDULES ?= 1000
 
@@ -76,8 +86,9 @@ upgrade: build ## Run two deployments on one broker, and let a vote move the net
 rules: setup ## Check the configuration of Prometheus and test the alert rules
 	@deploy/rules.sh
 
-live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 20 min
-	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet
+live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 25 min
+	@cargo build --locked --quiet -p rollmill-agent-testing --example card
+	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet --card $(TARGET)/debug/examples/card
 
 operate: build ## Execute the commands of docs/operate.md on three folders of this machine; some minutes
 	@python3 deploy/operate.py --programs $(TARGET)/debug $(ARGS)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes one file for benches/gpu.sh to run from on a machine that has a card but neither cargo nor a
-# network: the bench with the compiled kernels in it, the tests on hardware as a program, the script.
+# network: the bench with the compiled kernels in it, the tests of cards and of graphics adapters as programs, the script. The folder that it
+# unpacks to is ignored by git. Prints its size, the oldest glibc that runs it, and how long it took.
 #
 # usage: benches/gpu-bundle.sh [FILE]       FILE: rollmill-gpu.tar.gz
 #
@@ -10,6 +11,7 @@ cd "$(dirname "$0")/.."
 
 file=$(realpath -m "${1:-rollmill-gpu.tar.gz}")
 profile=${PROFILE:-release}
+began=$(date +%s)
 most=$((64 * 1024 * 1024))
 
 fail() {
@@ -25,7 +27,8 @@ built() {
 
 bench=$(built build -p rollmill-bench --bin rollmill-bench)
 hardware=$(built test --no-run -p rollmill-kernels --test hardware)
-for program in "$bench" "$hardware"; do
+adapter=$(built test --no-run -p rollmill-shaders --test conformance)
+for program in "$bench" "$hardware" "$adapter"; do
     [ -x "$program" ] || fail "cargo named no program; it said why above"
 done
 
@@ -34,15 +37,28 @@ trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/rollmill-gpu"
 strip -o "$folder/rollmill-gpu/rollmill-bench" "$bench"
 strip -o "$folder/rollmill-gpu/hardware" "$hardware"
+strip -o "$folder/rollmill-gpu/adapter" "$adapter"
+# The loader that the driver of a card's Vulkan is found with; containers often have only the driver.
+vulkan=$(ldconfig -p | sed -n 's/.*libvulkan\.so\.1 .*x86-64.*=> //p' | sed -n 1p)
+if [ -n "$vulkan" ]; then
+    mkdir "$folder/rollmill-gpu/vulkan"
+    cp -L "$vulkan" "$folder/rollmill-gpu/vulkan/libvulkan.so.1"
+else
+    echo "gpu-bundle: without a Vulkan loader (package libvulkan1)" >&2
+fi
 cp benches/gpu.sh kernels/kernels.json "$folder/rollmill-gpu/"
 {
     git rev-parse HEAD
     # Figures of a changed tree are not those of the commit.
     [ -z "$(git status --porcelain --untracked-files=no)" ] || echo "with changes"
 } >"$folder/rollmill-gpu/commit"
+# The newest version of glibc that a symbol of either program asks for.
+glibc=$(for program in "$folder"/rollmill-gpu/{rollmill-bench,hardware,adapter}; do objdump -T "$program"; done |
+    sed -n 's/.*GLIBC_\([0-9.]*\).*/\1/p' | sort -V | tail -n 1)
+echo "$glibc" >"$folder/rollmill-gpu/glibc"
 tar -C "$folder" --sort=name --owner=0 --group=0 -c rollmill-gpu | gzip -9 >"$file"
 
 size=$(stat -c %s "$file")
 [ "$size" -le "$most" ] || fail "$file has $size B, at most $most are allowed"
-echo "$file: $size B"
+echo "$file: $size B, needs glibc $glibc, made in $(($(date +%s) - began)) s"
 echo "there: tar xzf $(basename "$file") && rollmill-gpu/gpu.sh"

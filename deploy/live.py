@@ -5,13 +5,15 @@ It starts `rollmill-devnet` and a Prometheus with the rules of this directory th
 
 1. `/metrics` of each process must pass `promtool check metrics`.
 2. Each query of each dashboard must return data, but for panels that say "Empty unless"; none may be an error.
-3. With `--faults`: an account without ether, frozen agents, a frozen database and a frozen L1 must let the right
-   alert fire, and it must resolve when the fault ends.
+3. With `--faults`: an epoch that nobody proves, an account without ether, frozen agents, a frozen database, a frozen
+   L1 and a GPU with errors must let the right alert fire, and it must resolve when the fault ends. There is no GPU:
+   the driver is an emulator and its management library a fake.
 
 Everything that it starts ends with it. Exit codes: 0 all is well, 1 not.
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import math
@@ -35,6 +37,9 @@ SCRAPE_SECONDS = 2
 VARIABLES = {"$instance": ".*", "$price": "1.00"}
 # Longest waits. A cold start generates keys, and a shared machine may be slow.
 START_SECONDS, ALERT_SECONDS = 900, 600
+# Proof window of the network when alerts shall fire. Until a range was proven, RollmillEpochAtRisk takes 300 s for one
+# and fires when less than three times that is left. The window of an epoch of 24 s is counted from its end.
+WINDOW_SECONDS = 3 * 300 - 24 - 36
 
 
 class Failed(Exception):
@@ -59,6 +64,11 @@ def wait(what, seconds, ready):
 def get(url):
     with urllib.request.urlopen(url, timeout=20) as answer:
         return answer.read().decode()
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def tool(name):
@@ -97,15 +107,20 @@ class Process:
             self.child.wait()
 
 
+def admin_address(path):
+    """Where the process with this log serves its metrics; none while it does not."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        match = re.search(r"admin endpoint listening.*?address=\"?([0-9.:]+)", file.read())
+    return match and match.group(1)
+
+
 def metrics_addresses(folder):
     """The admin address of each process of the network, from its log; none before all are there."""
     found = {}
     for path in glob.glob(os.path.join(folder, "logs", "*.log")):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            match = re.search(r"admin endpoint listening.*?address=\"?([0-9.:]+)", file.read())
-        name = os.path.basename(path)[: -len(".log")]
-        if match:
-            found[name] = match.group(1)
+        address = admin_address(path)
+        if address:
+            found[os.path.basename(path)[: -len(".log")]] = address
     wanted = set(JOBS) | {f"agent-{i}" for i in range(1, AGENTS + 1)}
     return found if wanted <= set(found) else None
 
@@ -126,13 +141,17 @@ def configuration(addresses):
 
 class Prometheus:
     def __init__(self, folder, addresses):
-        config = os.path.join(folder, "prometheus.yml")
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(configuration(addresses))
-        command = [tool("prometheus"), f"--config.file={config}", "--web.listen-address=127.0.0.1:0"]
+        self.config = os.path.join(folder, "prometheus.yml")
+        write(self.config, configuration(addresses))
+        command = [tool("prometheus"), f"--config.file={self.config}", "--web.listen-address=127.0.0.1:0"]
         command += [f"--storage.tsdb.path={os.path.join(folder, 'tsdb')}"]
         self.process = Process(command, os.path.join(folder, "prometheus.log"))
         self.address = wait("address of Prometheus", 60, self.listening)
+
+    def scrape(self, addresses):
+        """Scrapes these from now on."""
+        write(self.config, configuration(addresses))
+        self.process.child.send_signal(signal.SIGHUP)
 
     def listening(self):
         self.process.require()
@@ -155,6 +174,15 @@ class Prometheus:
     def firing(self):
         alerts = self.api("alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    def fires(self, alert):
+        start = time.monotonic()
+        wait(f"alert {alert}", ALERT_SECONDS, lambda: alert in self.firing())
+        say(f"{alert} fires, {time.monotonic() - start:.0f} s after the fault")
+
+    def resolves(self, alert):
+        wait(f"end of alert {alert}", ALERT_SECONDS, lambda: alert not in self.firing())
+        say(f"{alert} resolved")
 
 
 def check_metrics(addresses):
@@ -251,24 +279,23 @@ class Frozen:
             os.kill(pid, signal.SIGCONT)
 
 
-def check_faults(prometheus, devnet):
-    def fires(alert):
-        start = time.monotonic()
-        wait(f"alert {alert}", ALERT_SECONDS, lambda: alert in prometheus.firing())
-        say(f"{alert} fires, {time.monotonic() - start:.0f} s after the fault")
+def named(devnet, part):
+    """Ids of the network's processes whose program has this in its name."""
+    return below(devnet.child.pid, lambda name, arguments: part in os.path.basename(arguments[0]) or name == part)
 
-    def resolves(alert):
-        wait(f"end of alert {alert}", ALERT_SECONDS, lambda: alert not in prometheus.firing())
-        say(f"{alert} resolved")
 
-    def named(part):
-        return below(devnet.child.pid, lambda name, arguments: part in os.path.basename(arguments[0]) or name == part)
+def arguments_of(devnet, part):
+    """The program of the first such process, and a function from each of its flags to the value."""
+    arguments = processes()[named(devnet, part)[0]][2]
+    return arguments[0], lambda flag: arguments[arguments.index(flag) + 1]
 
+
+def check_faults(prometheus, devnet, addresses, card, folder):
     before = prometheus.firing()
     say(f"firing before the faults: {', '.join(sorted(before)) or 'none'}")
-    arguments = processes()[named("rollmill-prover-node")[0]][2]
-    l1 = arguments[arguments.index("--node-l1-urls") + 1].split(",")[0]
-    account = arguments[arguments.index("--prover-id") + 1]
+    _, setting = arguments_of(devnet, "rollmill-prover-node")
+    l1 = setting("--node-l1-urls").split(",")[0]
+    account = setting("--prover-id")
 
     def balance(wei):
         call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [account, hex(wei)]}
@@ -280,38 +307,89 @@ def check_faults(prometheus, devnet):
     # The network stops all of itself when a part of it fails, so it must not look.
     with Frozen("devnet", [devnet.child.pid]):
         balance(10**15)
-        with Frozen("agents", named("rollmill-agent")):
-            fires("RollmillAgentsGone")
-        resolves("RollmillAgentsGone")
-        with Frozen("database", named("postgres")):
-            fires("RollmillDatabaseGone")
-        resolves("RollmillDatabaseGone")
-        fires("RollmillBalanceLow")
+        with Frozen("agents", named(devnet, "rollmill-agent")):
+            prometheus.fires("RollmillAgentsGone")
+        prometheus.resolves("RollmillAgentsGone")
+        with Frozen("database", named(devnet, "postgres")):
+            prometheus.fires("RollmillDatabaseGone")
+        prometheus.resolves("RollmillDatabaseGone")
+        prometheus.fires("RollmillBalanceLow")
         balance(10**21)
-        resolves("RollmillBalanceLow")
-        with Frozen("L1", named("anvil")):
-            fires("RollmillL1Stale")
+        prometheus.resolves("RollmillBalanceLow")
+        with Frozen("L1", named(devnet, "anvil")):
+            prometheus.fires("RollmillL1Stale")
+        prometheus.resolves("RollmillL1Stale")
+        # Last: its agent would be slow with a job, and nobody sends any more transactions.
+        check_card(prometheus, devnet, addresses, card, folder)
+
+
+def check_card(prometheus, devnet, addresses, card, folder):
+    """An agent of its own has an emulated GPU, which begins to report errors of its memory and its driver."""
+    made = subprocess.run([card, os.path.join(folder, "card")], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise Failed(f"{os.path.basename(card)} compiles no driver: {made.stderr.strip()}")
+    faults = os.path.join(folder, "card-faults")
+    write(faults, "")
+    program, setting = arguments_of(devnet, "rollmill-agent")
+    command = [program, "--name", "agent-card", "--device", "cuda:0", "--warm-keys=false", "--drain-seconds", "0"]
+    command += ["--admin-listen", "127.0.0.1:0"]
+    for flag in ["--broker", "--keys-dir", "--chain-id"]:
+        command += [flag, setting(flag)]
+    environment = {**os.environ, "LD_LIBRARY_PATH": made.stdout.strip(), "ROLLMILL_FAKE_NVML_FILE": faults}
+    agent = Process(command, os.path.join(folder, "agent-card.log"), env=environment)
+    try:
+        def listening():
+            agent.require()
+            return admin_address(agent.log)
+
+        def scraped():
+            agent.require()
+            return prometheus.values("count_over_time(rollmill_agent_card_xid_errors_total[5m]) >= 2")
+
+        prometheus.scrape({**addresses, "agent-card": wait("agent with a GPU", 120, listening)})
+        # A counter that grows before its second scrape has not grown for Prometheus.
+        wait("metrics of the GPU", 300, scraped)
+        early = prometheus.firing() & {"RollmillCardMemoryErrors", "RollmillCardXid"}
+        if early:
+            raise Failed(f"before the GPU fails there is {', '.join(sorted(early))}")
+        write(faults, "ecc_uncorrected=1,xids=1")
+        prometheus.fires("RollmillCardMemoryErrors")
+        prometheus.fires("RollmillCardXid")
+        # As after a reset of the GPU. The other alert stays for an hour.
+        write(faults, "")
+        prometheus.resolves("RollmillCardMemoryErrors")
+    finally:
+        agent.stop(signal.SIGTERM, 20)
 
 
 def run(options, folder):
     network = os.path.join(folder, "network")
     command = [options.devnet, "--dir", network, "--keep-running", "--agents", str(AGENTS)]
+    if options.faults:
+        command += ["--proof-window-seconds", str(WINDOW_SECONDS)]
     devnet = Process([*command, "--blocks", "1", "--txs", "1"], os.path.join(folder, "devnet.log"))
     prometheus = None
     try:
         def ready():
             devnet.require()
-            return metrics_addresses(network)
+            # The last agent is ready: its transactions come next.
+            return f"agent-{AGENTS}: ready" in devnet.text() and metrics_addresses(network)
 
         addresses = wait("network", START_SECONDS, ready)
         say(f"the network runs: {', '.join(f'{name} {at}' for name, at in sorted(addresses.items()))}")
-        prometheus = Prometheus(folder, addresses)
+        idle = Frozen("agents", named(devnet, "rollmill-agent")) if options.faults else contextlib.nullcontext()
+        # Nobody proves the first epoch for a while.
+        with idle:
+            prometheus = Prometheus(folder, addresses)
+            if options.faults:
+                prometheus.fires("RollmillEpochAtRisk")
         scraped = f"count(count_over_time(up[1h]) >= 2 and up == 1) == {len(addresses)}"
         wait("two scrapes of each process", 120, lambda: prometheus.values(scraped))
         check_metrics(addresses)
         check_queries(prometheus, devnet, options.data_seconds)
         if options.faults:
-            check_faults(prometheus, devnet)
+            prometheus.resolves("RollmillEpochAtRisk")
+            check_faults(prometheus, devnet, addresses, options.card, folder)
     finally:
         if prometheus:
             prometheus.process.stop(signal.SIGTERM, 20)
@@ -322,11 +400,14 @@ def run(options, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devnet", metavar="FILE", required=True, help="the program rollmill-devnet, beside the others")
-    parser.add_argument("--faults", action="store_true", help="let alerts fire too; takes about 10 min more")
+    parser.add_argument("--faults", action="store_true", help="let alerts fire too; takes about 15 min more")
+    parser.add_argument("--card", metavar="FILE", help="the example card of agent/testing; --faults needs it")
     parser.add_argument(
         "--data-seconds", metavar="SECONDS", type=int, default=900, help="longest wait for data of each query [default: 900]"
     )
     options = parser.parse_args()
+    if options.faults and not options.card:
+        parser.error("--faults needs --card: cargo build -p rollmill-agent-testing --example card")
     with tempfile.TemporaryDirectory(prefix="rollmill-live-") as folder:
         try:
             run(options, folder)

@@ -6,10 +6,10 @@ use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::device::Memory;
 use rollmill_icicle::{IcicleDevice, IcicleError};
 use rollmill_kernels::{CudaDevice, CudaError, CudaOptions};
-use rollmill_shaders::{Options, WgpuDevice};
+use rollmill_shaders::{OpenError, Options, Pipelines, Rows, WgpuDevice};
 
 use crate::config::Config;
-use crate::devices::{self, Choice, ChoiceError, Chosen};
+use crate::devices::{self, AdapterRows, Choice, ChoiceError, Chosen};
 
 /// An open device of any kind.
 #[derive(Debug)]
@@ -54,11 +54,8 @@ pub(crate) fn cpu(config: &Config) -> CpuDevice {
 fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, String> {
     match choice {
         Choice::Wgpu(selector) => {
-            // Cannot fail: anything but an index or a keyword is a name.
-            let Ok(adapter) = selector.to_string().parse();
-            let options = Options { host_threads: config.threads, ..Options::new(adapter) };
-            let device = WgpuDevice::open(&options).map_err(|error| error.to_string())?;
-            Ok(Accelerator::Wgpu(Box::new(device)))
+            let device = open_adapter(config, &selector.to_string());
+            Ok(Accelerator::Wgpu(Box::new(device.map_err(|error| error.to_string())?)))
         }
         Choice::Cuda(selector) => {
             let image = match &config.cuda_image {
@@ -73,6 +70,10 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
             };
             let device = CudaDevice::open(&selector.to_string(), &image, &CudaOptions::default())
                 .map_err(|error| error.to_string())?;
+            if device.others() > 0 {
+                let agents = device.others();
+                tracing::warn!(device = device.name(), agents, "GPU shared with other processes");
+            }
             Ok(Accelerator::Cuda(Box::new(device)))
         }
         Choice::Icicle(selector) => {
@@ -81,6 +82,32 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
         }
         Choice::Auto | Choice::Cpu => Err(format!("{choice} is no accelerator")),
     }
+}
+
+/// Opens a graphics adapter, by index or by a part of its name, with the pipelines that the last start compiled.
+fn open_adapter(config: &Config, asked: &str) -> Result<WgpuDevice, OpenError> {
+    // Cannot fail: anything but an index or a keyword is a name.
+    let Ok(adapter) = asked.parse();
+    let defaults = Options::new(adapter);
+    let rows = match config.adapter_rows {
+        None => defaults.rows,
+        Some(AdapterRows::Host) => Rows::Host,
+        Some(AdapterRows::Interpreted) => Rows::Interpreted,
+        Some(AdapterRows::Generated) => Rows::Generated,
+    };
+    let keys = rollmill_circuits::store::cache_dir(None);
+    let options = Options {
+        host_threads: config.threads,
+        rows,
+        memory_bytes_max: config.adapter_memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        pipelines_dir: keys.parent().map(|cache| cache.join("pipelines")),
+        ..defaults
+    };
+    let device = WgpuDevice::open(&options)?;
+    if let Pipelines::Ignored { path, reason } = device.pipelines() {
+        tracing::warn!(path = %path.display(), reason, "compiled pipelines ignored");
+    }
+    Ok(device)
 }
 
 /// Opens one of ICICLE's devices, by place in its list or by name.

@@ -170,7 +170,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             let held = shown.lock();
             held.iter().map(ToString::to_string).collect()
         });
-        let prefetch = config.prefetch.unwrap_or_else(|| worker.prefetch());
+        let crate::pace::Pace { proofs_in_flight, prefetch } = config.pace(worker.pace());
         let class = config.class_of(worker.device().memory_bytes);
         Ok(Self {
             worker,
@@ -192,9 +192,9 @@ impl<W: Worker + ?Sized> Agent<W> {
             prefetch,
             warm: config.warm_keys,
             idle: Arc::new(Idle::new()),
-            proofs_in_flight: config.proofs_in_flight,
-            reporting: Semaphore::new(config.proofs_in_flight),
-            device: Semaphore::new(config.proofs_in_flight),
+            proofs_in_flight,
+            reporting: Semaphore::new(proofs_in_flight),
+            device: Semaphore::new(proofs_in_flight),
             lost: Mutex::default(),
             device_gone: Notify::new(),
             leaving,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use rollmill_broker_client::{AgentId, SizeClass};
 use rollmill_service::{Common, Conflict, Fact, Secret, Settings, TraceSettings, values};
 
-use crate::devices::{Choice, Fallback};
+use crate::devices::{AdapterRows, Choice, Fallback};
+use crate::pace::Pace;
 use crate::reclaim;
 
 /// Default limit of host memory for keys: all cosets of one key of 2^17 rows.
@@ -42,8 +43,8 @@ pub struct Config {
 
     /// Device class: the largest jobs this agent can hold [default: by the device's memory]
     ///
-    /// The memory of the device, or of the machine on the CPU, is shared by `proofs_in_flight` proofs. With less than
-    /// 20 GiB for each the class is 0, from 20 GiB 1, from 40 GiB 2, and from 76 GiB 3.
+    /// The memory of the device, or of the machine on the CPU, is shared by `proofs_in_flight` proofs, if that is set. With
+    /// less than 20 GiB for each the class is 0, from 20 GiB 1, from 40 GiB 2, and from 76 GiB 3.
     #[arg(long, value_name = "N", value_parser = size_class, help_heading = "Jobs")]
     pub class: Option<SizeClass>,
 
@@ -70,7 +71,8 @@ pub struct Config {
     #[arg(long, value_name = "DIR", help_heading = "Jobs")]
     pub spool_dir: Option<PathBuf>,
 
-    /// Jobs to claim ahead while one is proving [default: 0 on the CPU, 1 on accelerators]
+    /// Jobs to claim ahead while others are proving [default: 0 on the CPU, 1 on accelerators, 2 more than
+    /// `proofs_in_flight` on an NVIDIA GPU if the cores suffice]
     ///
     /// Claimed jobs are prepared meanwhile. They are not available to idle agents.
     #[arg(long, value_name = "N", value_parser = values::whole(0..=JOBS_MAX), help_heading = "Jobs")]
@@ -91,12 +93,12 @@ pub struct Config {
     #[arg(value_parser = values::whole(0..=THREADS_MAX))]
     pub threads: usize,
 
-    /// Proofs to compute concurrently
+    /// Proofs to compute concurrently [default: 1, on an NVIDIA GPU 2 to 8 by its memory and measured speed]
     ///
-    /// More than one keeps a GPU busy while a proof waits for the host. Each takes memory.
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Proving")]
-    #[arg(value_parser = values::whole(1..=JOBS_MAX))]
-    pub proofs_in_flight: usize,
+    /// More than one keeps a GPU busy while a proof waits for the host. Each takes memory. Where it is not set, a proof
+    /// that does not fit beside others waits for them.
+    #[arg(long, value_name = "N", value_parser = values::whole(1..=JOBS_MAX), help_heading = "Proving")]
+    pub proofs_in_flight: Option<usize>,
 
     /// Check every MSM batch with a random linear combination (costs one extra MSM)
     ///
@@ -108,6 +110,17 @@ pub struct Config {
     /// CUDA image (fatbin) of kernels/cuda/kernels.cu [default: the built-in one]
     #[arg(long, value_name = "FILE", help_heading = "Proving")]
     pub cuda_image: Option<PathBuf>,
+
+    /// Where a graphics adapter (`wgpu:N`) runs row kernels [default: interpreted]
+    #[arg(long, value_name = "WHERE", value_enum, help_heading = "Proving")]
+    pub adapter_rows: Option<AdapterRows>,
+
+    /// Memory of a graphics adapter (`wgpu:N`) to use [default: nine tenths of its own, where that is known]
+    ///
+    /// A proof that needs more fails with DEV-002. Without a budget a driver may move memory to the host, which is slow.
+    #[arg(long, value_name = "MIB", help_heading = "Proving")]
+    #[arg(value_parser = values::whole(64..=1_u64 << 24))]
+    pub adapter_memory_mib: Option<u64>,
 
     /// Directory of the ICICLE libraries [default: $ROLLMILL_ICICLE_DIR or the loader's search path]
     ///
@@ -187,9 +200,19 @@ impl Config {
         }
     }
 
-    /// The class of this agent, on a device of this memory.
+    /// Proofs at a time and jobs ahead: what the settings say, else what suits the device.
+    pub(crate) fn pace(&self, suits: Pace) -> Pace {
+        Pace {
+            proofs_in_flight: self.proofs_in_flight.unwrap_or(suits.proofs_in_flight),
+            prefetch: self.prefetch.unwrap_or(suits.prefetch),
+        }
+    }
+
+    /// The class of this agent, on a device of this memory. A number of proofs that nobody asked for makes no job too
+    /// large: one that needs the memory of others waits for them.
     pub fn class_of(&self, memory_bytes: Option<u64>) -> SizeClass {
-        self.class.unwrap_or_else(|| class_by_memory(memory_bytes, self.proofs_in_flight))
+        let proofs = self.proofs_in_flight.unwrap_or(1);
+        self.class.unwrap_or_else(|| class_by_memory(memory_bytes, proofs))
     }
 
     /// The configured name, or one from host and process id.
@@ -228,8 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn what_suits_the_device_counts_where_the_settings_say_nothing() {
+        let suits = Pace { proofs_in_flight: 4, prefetch: 6 };
+        assert_eq!(Config::default().pace(suits), suits);
+        let some = Config { proofs_in_flight: Some(2), ..Config::default() };
+        assert_eq!(some.pace(suits), Pace { proofs_in_flight: 2, prefetch: 6 });
+        let all = Config { prefetch: Some(0), ..some };
+        assert_eq!(all.pace(suits), Pace { proofs_in_flight: 2, prefetch: 0 });
+    }
+
+    #[test]
     fn the_class_follows_from_the_memory_of_a_proof_unless_the_settings_say_otherwise() {
-        let class = |class, memory_gib: Option<u64>, proofs_in_flight| {
+        let class = |class, memory_gib: Option<u64>, proofs| {
+            let proofs_in_flight = (proofs > 0).then_some(proofs);
             let config = Config { class, proofs_in_flight, ..Config::default() };
             config.class_of(memory_gib.map(|gib| gib << 30)).number()
         };
@@ -239,6 +273,7 @@ mod tests {
             (Some(24), 1, 1),
             (Some(48), 1, 2),
             (Some(80), 1, 3),
+            (Some(80), 0, 3),
             (Some(80), 2, 2),
             (Some(80), 4, 1),
             (Some(80), 64, 0),

@@ -94,6 +94,17 @@ pub enum Fallback {
     Off,
 }
 
+/// Where and how a graphics adapter runs row kernels, such as that of the quotient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AdapterRows {
+    /// On CPU threads; each proof copies every column to the host
+    Host,
+    /// On the adapter, by a kernel that interprets programs
+    Interpreted,
+    /// On the adapter, by kernels written for each program; the first proof compiles them, which may take minutes
+    Generated,
+}
+
 /// Why there is no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -27,6 +27,7 @@ mod link;
 pub mod machine;
 pub mod metrics;
 pub mod nvml;
+mod pace;
 pub mod preflight;
 pub mod prover;
 pub mod reclaim;
@@ -39,4 +40,5 @@ mod xid;
 
 pub use agent::{Agent, AgentError};
 pub use config::Config;
+pub use pace::Pace;
 pub use worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};

@@ -19,6 +19,7 @@ use crate::accelerator::{Accelerator, choose, cpu};
 use crate::config::Config;
 use crate::devices::ChoiceError;
 use crate::heartbeat::Cancel;
+use crate::pace::Pace;
 use crate::worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};
 use crate::{machine, nvml};
 
@@ -127,10 +128,13 @@ pub fn open(config: &Config, checked: &CheckedSrs) -> Result<Opened, ProverError
     let report = report(config, &chosen.device);
     let uuid = report.uuid.clone();
     let worker = match chosen.device {
-        Accelerator::Cpu(device) => prover(config, *device, report, 0, checked)?,
-        Accelerator::Cuda(device) => prover(config, *device, report, 1, checked)?,
-        Accelerator::Wgpu(device) => prover(config, *device, report, 1, checked)?,
-        Accelerator::Icicle(device) => prover(config, *device, report, 1, checked)?,
+        Accelerator::Cpu(device) => prover(config, *device, report, Pace::default(), checked)?,
+        Accelerator::Cuda(device) => {
+            let pace = Pace::of_card(config, &device);
+            prover(config, *device, report, pace, checked)?
+        }
+        Accelerator::Wgpu(device) => prover(config, *device, report, Pace::ONE_AHEAD, checked)?,
+        Accelerator::Icicle(device) => prover(config, *device, report, Pace::ONE_AHEAD, checked)?,
     };
     Ok(Opened { worker, device: name, uuid, why: chosen.why, fell_back: chosen.fell_back })
 }
@@ -174,7 +178,7 @@ fn prover<D: Device + 'static>(
     config: &Config,
     device: D,
     report: DeviceReport,
-    prefetch: usize,
+    pace: Pace,
     checked: &CheckedSrs,
 ) -> Result<Arc<dyn Worker>, ProverError> {
     let (store, srs) = base(config, &device, checked)?;
@@ -186,7 +190,7 @@ fn prover<D: Device + 'static>(
     // Keys are generated together, so one key of another build means that all are; checked here and not
     // by a job.
     keys.require_layout(Circuit::TxBase)?;
-    Ok(Arc::new(Prover { keys, version, report, prefetch, started: Instant::now() }))
+    Ok(Arc::new(Prover { keys, version, report, pace, started: Instant::now() }))
 }
 
 /// Opens the store and the SRS, and checks the device.
@@ -232,7 +236,7 @@ struct Prover<D: Device> {
     keys: Keys<D>,
     version: String,
     report: DeviceReport,
-    prefetch: usize,
+    pace: Pace,
     started: Instant,
 }
 
@@ -250,8 +254,8 @@ impl<D: Device + 'static> Worker for Prover<D> {
         self.keys.resident().into_iter().map(|circuit| circuit.name().to_owned()).collect()
     }
 
-    fn prefetch(&self) -> usize {
-        self.prefetch
+    fn pace(&self) -> Pace {
+        self.pace
     }
 
     fn prepare(

@@ -6,6 +6,7 @@ use rollmill_broker_client::{FailureClass, WorkStats};
 use serde::Serialize;
 
 use crate::heartbeat::Cancel;
+use crate::pace::Pace;
 
 /// A job that needs only the device: call it to prove. `cancel` is as for [`Worker::prepare`].
 pub type Prepared = Box<dyn FnOnce(&Cancel) -> Result<WorkOutput, WorkError> + Send>;
@@ -28,10 +29,10 @@ pub trait Worker: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Jobs to prepare while one is on the device, by default: none for a device whose proofs take
-    /// every core that would prepare them.
-    fn prefetch(&self) -> usize {
-        0
+    /// Proofs at a time and jobs to prepare meanwhile, where the settings do not say: one and none for a device
+    /// whose proofs take every core that would prepare others.
+    fn pace(&self) -> Pace {
+        Pace::default()
     }
 
     /// The part of a job of `kind` with this input that needs no device: reads and checks the input

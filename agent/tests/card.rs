@@ -103,6 +103,18 @@ fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
 }
 
 #[test]
+fn errors_of_a_card_are_counted_as_they_come() {
+    let library = testing::management("libnvidia-ml.so.1", &[]);
+    for (faults, reading) in [
+        ("ecc_uncorrected=2", Reading { ecc_uncorrected: Some(2.0), ..FULL }),
+        ("xids=1", Reading { xid_errors: Some(3.0), ..FULL }),
+    ] {
+        let printed = format!("{reading:?}, driver 580.95.05, 12 metrics");
+        assert_eq!(case(testing::UUID, library.path(), faults), printed, "{faults}");
+    }
+}
+
+#[test]
 fn without_the_library_or_the_card_there_are_no_metrics_and_a_reason() {
     let library = testing::management("libnvidia-ml.so.1", &[]);
     let hollow = testing::management("libnvidia-ml.so.1", &["-DHOLLOW"]);

@@ -345,7 +345,7 @@ async fn the_next_job_is_prepared_while_one_is_proven() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_proofs_are_in_flight_where_the_settings_say_so() {
     let (_schema, broker, client) = broker().await;
-    let config = Config { proofs_in_flight: 2, prefetch: Some(1), ..Config::default() };
+    let config = Config { proofs_in_flight: Some(2), prefetch: Some(1), ..Config::default() };
     let mut agent = Running::with(&url(&broker), "a", config);
     let mut long = vec![enqueue(&client, b"long").await, enqueue(&client, b"long too").await];
     agent.started().await;

@@ -51,6 +51,7 @@ pub fn broken_laws<D: Device>(device: &D, seed: u64) -> Vec<BrokenLaw> {
     laws.group("memory", Laws::memory);
     laws.group("write", Laws::writes);
     laws.group("small values", Laws::small_values);
+    laws.group("overwritten sources", Laws::sources_may_be_overwritten);
     msm::run(&laws);
     ntt::run(&laws);
     vector::run(&laws);
@@ -173,6 +174,44 @@ impl<D: Device> Laws<'_, D> {
         let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
         let downloaded = self.download(&self.device.upload_u16(&small).expect("upload_u16"));
         self.check(downloaded == full, "small values download as field elements", 1000);
+    }
+
+    /// The caller's memory is its own again as soon as a call returns, also while work that was queued before keeps
+    /// the device busy.
+    fn sources_may_be_overwritten(&self) {
+        let device = self.device;
+        let busy = self.upload(&self.frs("busy", 1000));
+        let keep_busy =
+            || (0..4).for_each(|_| drop(device.prefix_product(&busy).expect("prefix_product")));
+        // Below and above the sizes from which devices copy in another way.
+        for n in [1, 100, 3_000, 70_000] {
+            let values: Vec<Fr> = (0..n as u64).map(|i| Fr::from(i * i + 3)).collect();
+            let nines = vec![Fr::from(9u64); n];
+
+            let mut source = values.clone();
+            keep_busy();
+            let uploaded = device.upload(&source).expect("upload");
+            source.copy_from_slice(std::hint::black_box(&nines));
+            let same = self.download(&uploaded) == values;
+            self.check(same, "the source of an upload may be overwritten at once", n);
+
+            let mut source: Vec<u16> = (0..n).map(|i| i as u16).collect();
+            let full: Vec<Fr> = source.iter().map(|value| Fr::from(*value)).collect();
+            keep_busy();
+            let uploaded = device.upload_u16(&source).expect("upload_u16");
+            source.fill(std::hint::black_box(9));
+            let same = self.download(&uploaded) == full;
+            self.check(same, "the source of small values may be overwritten at once", n);
+
+            let mut source = values.clone();
+            let mut written = self.upload(&nines);
+            keep_busy();
+            device.write(&mut written, 0, &source).expect("write");
+            source.copy_from_slice(std::hint::black_box(&nines));
+            let same = self.download(&written) == values;
+            self.check(same, "the source of a write may be overwritten at once", n);
+            std::hint::black_box(source);
+        }
     }
 }
 

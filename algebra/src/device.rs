@@ -313,6 +313,10 @@ pub trait Vector: Memory {
     ) -> Result<Vec<Self::Buffer>, DeviceError>;
     /// Replaces each element by its inverse; zero stays zero.
     fn invert(&self, buffer: &mut Self::Buffer) -> Result<(), DeviceError>;
+    /// [`Self::invert`] of several buffers, for devices on which a batch costs less than one after the other.
+    fn invert_all(&self, buffers: &mut [&mut Self::Buffer]) -> Result<(), DeviceError> {
+        buffers.iter_mut().try_for_each(|buffer| self.invert(buffer))
+    }
     /// `out[0] = 1`, `out[i] = Π in[j]` over `j < i`.
     fn prefix_product(&self, buffer: &Self::Buffer) -> Result<Self::Buffer, DeviceError>;
     /// `out[0] = 0`, `out[i] = Σ in[j]` over `j < i`.
@@ -323,12 +327,44 @@ pub trait Vector: Memory {
         columns: &[&Column<Self::Buffer, Coeff>],
         point: Fr,
     ) -> Result<Vec<Fr>, DeviceError>;
+    /// Values of polynomials, each at its own point, in the order of the claims; 0 for an empty column.
+    fn evaluate_all(
+        &self,
+        claims: &[(&Column<Self::Buffer, Coeff>, Fr)],
+    ) -> Result<Vec<Fr>, DeviceError> {
+        let mut values = vec![Fr::default(); claims.len()];
+        let mut points: Vec<Fr> = Vec::new();
+        for (_, point) in claims {
+            if points.contains(point) {
+                continue;
+            }
+            points.push(*point);
+            let here: Vec<usize> = (0..claims.len()).filter(|i| claims[*i].1 == *point).collect();
+            let columns: Vec<_> = here.iter().map(|i| claims[*i].0).collect();
+            let got = self.evaluate(&columns, *point)?;
+            if got.len() != here.len() {
+                let reason = format!("{} values of {} polynomials", got.len(), here.len());
+                return Err(DeviceError::Failed { device: self.name(), reason });
+            }
+            for (i, value) in here.into_iter().zip(got) {
+                values[i] = value;
+            }
+        }
+        Ok(values)
+    }
     /// The quotient of a polynomial by `X − point`; the remainder is dropped. Same length, top zero.
     fn divide_by_linear(
         &self,
         column: &Column<Self::Buffer, Coeff>,
         point: Fr,
     ) -> Result<Column<Self::Buffer, Coeff>, DeviceError>;
+    /// [`Self::divide_by_linear`] of several polynomials, each by its own point.
+    fn divide_all(
+        &self,
+        claims: &[(&Column<Self::Buffer, Coeff>, Fr)],
+    ) -> Result<Vec<Column<Self::Buffer, Coeff>>, DeviceError> {
+        claims.iter().map(|(column, point)| self.divide_by_linear(column, *point)).collect()
+    }
     /// `Σ factor · buffer`; shorter buffers count as padded with zeros. At least one term.
     fn linear_combination(
         &self,

@@ -66,8 +66,8 @@ macro_rules! forward {
     };
     ($to:ident: Vector) => {
         $crate::forward!(
-            $to: rows, invert, prefix_product, prefix_sum, evaluate, divide_by_linear,
-            linear_combination
+            $to: rows, invert, invert_all, prefix_product, prefix_sum, evaluate, evaluate_all,
+            divide_by_linear, divide_all, linear_combination
         );
     };
     ($to:ident: $($method:ident),+ $(,)?) => {
@@ -178,6 +178,14 @@ macro_rules! forward {
             $crate::device::Vector::invert(&self.$to, buffer)
         }
     };
+    (@ invert_all $to:ident) => {
+        fn invert_all(
+            &self,
+            buffers: &mut [&mut Self::Buffer],
+        ) -> Result<(), $crate::device::DeviceError> {
+            $crate::device::Vector::invert_all(&self.$to, buffers)
+        }
+    };
     (@ prefix_product $to:ident) => {
         fn prefix_product(
             &self,
@@ -203,6 +211,17 @@ macro_rules! forward {
             $crate::device::Vector::evaluate(&self.$to, columns, point)
         }
     };
+    (@ evaluate_all $to:ident) => {
+        fn evaluate_all(
+            &self,
+            claims: &[(
+                &$crate::device::Column<Self::Buffer, $crate::device::Coeff>,
+                $crate::Fr,
+            )],
+        ) -> Result<Vec<$crate::Fr>, $crate::device::DeviceError> {
+            $crate::device::Vector::evaluate_all(&self.$to, claims)
+        }
+    };
     (@ divide_by_linear $to:ident) => {
         fn divide_by_linear(
             &self,
@@ -213,6 +232,20 @@ macro_rules! forward {
             $crate::device::DeviceError,
         > {
             $crate::device::Vector::divide_by_linear(&self.$to, column, point)
+        }
+    };
+    (@ divide_all $to:ident) => {
+        fn divide_all(
+            &self,
+            claims: &[(
+                &$crate::device::Column<Self::Buffer, $crate::device::Coeff>,
+                $crate::Fr,
+            )],
+        ) -> Result<
+            Vec<$crate::device::Column<Self::Buffer, $crate::device::Coeff>>,
+            $crate::device::DeviceError,
+        > {
+            $crate::device::Vector::divide_all(&self.$to, claims)
         }
     };
     (@ linear_combination $to:ident) => {

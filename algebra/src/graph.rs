@@ -17,6 +17,7 @@
 //! assert_eq!(graph.degrees(|_| 1), [3]);
 //! ```
 
+pub mod schedule;
 pub mod slots;
 
 use std::collections::HashMap;

@@ -74,6 +74,7 @@ fn every_broken_law_is_named_and_the_others_hold() {
             ("scans take one step at a time", 0),
             ("linear combinations: every operation succeeds", 0),
             ("linear_combination rejects an empty list of terms", 0),
+            ("batches of vectors: every operation succeeds", 0),
             ("one buffer many times: every operation succeeds", 0),
             ("outputs become inputs: every operation succeeds", 0),
         ]

@@ -7,7 +7,13 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use rollmill_service::values;
 
 use crate::BenchError;
+use crate::epoch::{self, Epoch, Fleet, LOG_ROWS};
 use crate::peers::PEERS;
+
+/// The most proofs at a time.
+const IN_FLIGHT_MAX: u16 = 64;
+/// What is measured on a GPU unless the command line says otherwise.
+const IN_FLIGHT: [usize; 4] = [1, 2, 4, 8];
 
 /// The groups of measurements, in the order in which they run.
 const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
@@ -15,7 +21,7 @@ const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit
 const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
 
 /// What to measure and where to write the results.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     groups: Vec<String>,
     pub distributions: Vec<String>,
@@ -29,8 +35,12 @@ pub struct Plan {
     pub runs: usize,
     /// Runs of measurements that take seconds, such as whole proofs.
     pub proof_runs: usize,
+    /// Numbers of proofs at a time; `None` if the command line does not say.
+    in_flight: Option<Vec<usize>>,
     pub json: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
+    /// An epoch to state the time and the cost of, and the devices for it.
+    pub epoch: Option<(Epoch, Fleet)>,
 }
 
 /// The subcommand `run` as clap knows it.
@@ -79,8 +89,31 @@ pub fn command() -> Command {
                 .value_parser(values::whole(1..=1000_u16))
                 .help("Runs per whole proof; the median counts"),
         )
-        .arg(file("json", "Write the results as JSON to this file [default: none]"))
+        .arg(
+            Arg::new("in-flight")
+                .long("in-flight")
+                .value_name("LIST")
+                .value_delimiter(',')
+                .value_parser(values::whole(0..=IN_FLIGHT_MAX))
+                .help(
+                    "Proofs at a time for which `proof` measures proofs per second, or 0 for none [default: 1,2,4,8 on \
+                     an NVIDIA GPU, else none]",
+                ),
+        )
+        .arg(file(
+            "json",
+            "Write the results as JSON to this file, again after each figure [default: none]",
+        ))
         .arg(file("markdown", "Write the printed table to this file [default: none]"))
+        .args(epoch::arguments())
+        .arg(
+            Arg::new("price-per-hour")
+                .long("price-per-hour")
+                .value_name("USD")
+                .value_parser(value_parser!(f64))
+                .requires("epoch")
+                .help("Price of a device for the cost of the epoch [above 0] [default: none]"),
+        )
 }
 
 impl Plan {
@@ -98,8 +131,13 @@ impl Plan {
             }
             Ok(given.filter(|word| *word != "none").cloned().collect())
         };
+        let price = matches.get_one::<f64>("price-per-hour").copied();
+        if let Some(got) = price.filter(|usd| !(usd.is_finite() && *usd > 0.0)) {
+            let (expected, got) = ("dollars above 0".to_owned(), got.to_string());
+            return Err(BenchError::Argument { what: "price-per-hour", expected, got });
+        }
         let count = |name| usize::from(matches.get_one::<u16>(name).copied().unwrap_or(1));
-        Ok(Self {
+        let plan = Self {
             groups: list("only", &GROUPS)?,
             distributions: list("distributions", &DISTRIBUTIONS)?,
             peers: list("peers", &PEERS)?,
@@ -108,9 +146,20 @@ impl Plan {
             sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
             runs: count("runs"),
             proof_runs: count("proof-runs"),
+            in_flight: matches.get_many::<u16>("in-flight").map(|counts| {
+                counts.copied().map(usize::from).filter(|count| *count > 0).collect()
+            }),
             json: matches.get_one("json").cloned(),
             markdown: matches.get_one("markdown").cloned(),
-        })
+            epoch: epoch::asked(matches)?.map(|(epoch, fleet)| (epoch, Fleet { price, ..fleet })),
+        };
+        // Found out now, and not after minutes.
+        if plan.epoch.is_some() && !(plan.wants("proof") && plan.sizes.contains(&LOG_ROWS)) {
+            let expected = format!("proof among --only and {LOG_ROWS} among --sizes");
+            let got = format!("--sizes {}..{}", plan.sizes.start(), plan.sizes.end());
+            return Err(BenchError::Argument { what: "epoch", expected, got });
+        }
+        Ok(plan)
     }
 
     /// Requires that the files of results can be written, before minutes are spent on measuring. Leaves
@@ -132,6 +181,15 @@ impl Plan {
             })?;
         }
         Ok(())
+    }
+
+    /// Numbers of proofs at a time to measure, on an NVIDIA GPU or on another device.
+    pub fn in_flight(&self, is_card: bool) -> Vec<usize> {
+        match &self.in_flight {
+            Some(counts) => counts.clone(),
+            None if is_card => IN_FLIGHT.to_vec(),
+            None => Vec::new(),
+        }
     }
 
     /// Whether a group was requested.
@@ -181,6 +239,14 @@ mod tests {
         let all = plan(&[]).unwrap();
         assert!(GROUPS.iter().all(|group| all.wants(group)));
         assert!(PEERS.iter().all(|peer| all.wants_peer(peer) && !all.names_peer(peer)));
+        assert_eq!((all.in_flight(true), all.in_flight(false)), (vec![1, 2, 4, 8], vec![]));
+        let epoch =
+            plan(&["--epoch", "4x16", "--price-per-hour", "2.5", "--devices", "3"]).unwrap();
+        let fleet = Fleet { devices: 3, price: Some(2.5), utilization: 1.0 };
+        assert_eq!(epoch.epoch, Some(("4x16".parse().unwrap(), fleet)));
+        let few = plan(&["--in-flight", "3,64"]).unwrap();
+        assert_eq!((few.in_flight(true), few.in_flight(false)), (vec![3, 64], vec![3, 64]));
+        assert!(plan(&["--in-flight", "0"]).unwrap().in_flight(true).is_empty());
         assert_eq!((all.sizes, all.runs), (14..=18, 11));
         let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
         assert!(some.wants("msm") && !some.wants("proof"));
@@ -214,6 +280,11 @@ mod tests {
             (&["--sizes", "18..14"], "FROM..TO"),
             (&["--sizes", "27"], "to 26"),
             (&["--sizes", "many"], "FROM..TO"),
+            (&["--epoch", "4"], "BLOCKSxTXS"),
+            (&["--epoch", "4x4", "--sizes", "16"], "17 among --sizes"),
+            (&["--epoch", "4x4", "--only", "msm"], "proof among --only"),
+            (&["--epoch", "4x4", "--utilization", "1.5"], "up to 1"),
+            (&["--epoch", "4x4", "--price-per-hour", "0"], "above 0"),
         ] {
             let error = plan(arguments).unwrap_err();
             assert_eq!(error.code(), "BEN-001");

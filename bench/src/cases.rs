@@ -17,6 +17,10 @@ use crate::{BenchError, Subject, peers, products_of};
 /// of 8 full rounds, one and four more for the diagonal in each of 56 partial ones.
 const PERMUTATION_PRODUCTS: f64 = (8 * 4 * 3 + 56 * (3 + 4)) as f64;
 
+/// Longer MSMs repeat this many points: making more, and summing them on the host, would take longer than everything
+/// else.
+const POINTS_MAX: usize = 1 << 20;
+
 /// Elements that look uniform and are equal in every run.
 pub(crate) fn elements(n: usize, seed: u64) -> Vec<Fr> {
     let chunk = 1 << 12;
@@ -87,7 +91,7 @@ pub(crate) fn poseidon2(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     let states: Vec<[Fr; 4]> =
         elements(4 * n, 3).chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect();
     // A GPU's ceilings do not apply to the host.
-    let on_card = bench.ceilings.wide_multiply_adds_per_second.is_some();
+    let on_card = bench.results.ceilings.wide_multiply_adds_per_second.is_some();
     let row_products = if on_card { 0.0 } else { n as f64 * PERMUTATION_PRODUCTS };
     let one_by_one = |states: &mut [[Fr; 4]]| states.iter_mut().for_each(poseidon2::permute);
     let mut expected = states.clone();
@@ -116,13 +120,16 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
     let most = 1usize << bench.plan.sizes.end();
     // Points, scalars, and about two copies in the device's own forms.
     bench.require_memory("msm", most as u64 * 4 * (64 + 32))?;
-    eprintln!("bench: making {most} points");
+    let distinct = most.min(POINTS_MAX);
+    eprintln!("bench: making {distinct} points");
     // With a pattern some partial sums would be equal, which does not happen in a real SRS.
-    let points: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(most, 4));
+    let few: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(distinct, 4));
+    let points: Vec<G1Affine> = (0..most).map(|i| few[i % distinct]).collect();
     let registered =
         device.register_bases(&points).map_err(BenchError::failed("registering bases"))?;
     for log_n in bench.plan.sizes.clone() {
         for distribution in bench.plan.distributions.clone() {
+            bench.go_on()?;
             let n = 1usize << log_n;
             let values = scalars(&distribution, n);
             let case = Case {
@@ -139,7 +146,7 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
                 None => device.upload(&values),
             }
             .map_err(failed())?;
-            let expected = G1Projective::msm_unchecked(bases, &values).into_affine();
+            let expected = expected_sum(&few[..n.min(distinct)], &values);
             let got = device.commit(&registered, &[&column]).map_err(failed())?;
             check(&case, "rollmill", got == [expected])?;
             bench.own(&case, || device.commit(&registered, &[&column]).map_err(failed()))?;
@@ -154,6 +161,17 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
         Some(bb) => peers::barretenberg::msm(bench, &bb),
         None => Ok(()),
     }
+}
+
+/// The sum over points that repeat with the period of `distinct`, by arkworks: scalars of the same point are added
+/// first, so that a long sum costs as much as a short one.
+fn expected_sum(distinct: &[G1Affine], scalars: &[Fr]) -> G1Affine {
+    let (head, rest) = scalars.split_at(distinct.len().min(scalars.len()));
+    let mut folded = head.to_vec();
+    for part in rest.chunks(distinct.len()) {
+        folded.par_iter_mut().zip(part).for_each(|(sum, scalar)| *sum += scalar);
+    }
+    G1Projective::msm_unchecked(distinct, &folded).into_affine()
 }
 
 /// The MSM by halo2curves, if it is requested and the build has it.
@@ -193,6 +211,7 @@ pub(crate) fn ntt<D: Subject>(bench: &mut Bench<'_>, device: &D) -> Result<(), B
     let most = 1u64 << bench.plan.sizes.end();
     bench.require_memory("ntt", most * 32 * (2 * BATCH as u64 + 4))?;
     for log_n in bench.plan.sizes.clone() {
+        bench.go_on()?;
         let n = 1usize << log_n;
         let values = elements(n, 5);
         let missing = || BenchError::Failed {
@@ -249,5 +268,22 @@ fn check(case: &Case, implementation: &str, right: bool) -> Result<(), BenchErro
             what: case.name.clone(),
             implementation: implementation.to_owned(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise a long MSM would be compared with a sum that is not its own.
+    #[test]
+    fn the_sum_over_repeated_points_is_that_of_the_long_msm() {
+        let points: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(16, 4));
+        for n in [1, 16, 17, 64, 100] {
+            let scalars = elements(n, 1);
+            let long: Vec<G1Affine> = (0..n).map(|i| points[i % 16]).collect();
+            let expected = G1Projective::msm_unchecked(&long, &scalars).into_affine();
+            assert_eq!(expected_sum(&points[..n.min(16)], &scalars), expected, "{n}");
+        }
     }
 }

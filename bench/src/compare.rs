@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::epoch::{self, Epoch, Estimate, Fleet, Speeds};
 use crate::result::{Entry, Results};
 use crate::{BenchError, svg};
 
@@ -50,6 +51,7 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Price per hour of the machine of a result file; adds the cost of proofs [default: none]"),
         )
+        .args(epoch::arguments())
 }
 
 /// Reads the files of `rollmill-bench compare`, prints the table and draws.
@@ -76,12 +78,13 @@ pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
         let expected = format!("one of the files to compare: {}", names.join(", "));
         return Err(BenchError::Argument { what: "price", expected, got: unused });
     }
+    let epoch = epoch::asked(matches)?;
     let (text, drawing) = match matches.get_flag("peers") {
         true => {
             let merged = merge(columns)?;
             (summary(&merged), svg::draw(&svg::by_implementation(&merged)))
         }
-        false => (table(&columns)?, svg::draw(&svg::by_file(&columns))),
+        false => (table(&columns, epoch)?, svg::draw(&svg::by_file(&columns))),
     };
     if let Some(path) = matches.get_one::<PathBuf>("svg") {
         let failed = |error: std::io::Error| BenchError::Write {
@@ -140,8 +143,20 @@ fn price(text: &str) -> Result<(String, f64), BenchError> {
     }
 }
 
+/// The row of an epoch: what it takes and costs on devices like that of each file.
+fn epoch_row(columns: &[Column], (epoch, fleet): (Epoch, Fleet)) -> String {
+    let mut text = format!("\n| epoch {epoch}, {} devices |", fleet.devices);
+    for Column { results, price, .. } in columns {
+        let fleet = Fleet { price: *price, ..fleet };
+        let estimate = Speeds::of(results).map(|speeds| Estimate::of(epoch, fleet, &speeds));
+        let cell = estimate.map_or_else(|| "–".to_owned(), |estimate| estimate.cell());
+        let _ = write!(text, " {cell} |");
+    }
+    text
+}
+
 /// The table in Markdown: one row per operation, one column per file.
-fn table(columns: &[Column]) -> Result<String, BenchError> {
+fn table(columns: &[Column], epoch: Option<(Epoch, Fleet)>) -> Result<String, BenchError> {
     let mut names: Vec<&str> = Vec::new();
     for column in columns {
         for entry in column.results.own() {
@@ -169,6 +184,9 @@ fn table(columns: &[Column]) -> Result<String, BenchError> {
             "{name}: {} on {} ({} cores){price}",
             results.device, results.machine.cpu, results.machine.cores
         );
+        if let Some(reason) = &results.unfinished {
+            let _ = writeln!(text, "{name} is not whole: {reason}");
+        }
     }
     let _ = write!(text, "\n| operation |");
     columns.iter().for_each(|column| {
@@ -200,6 +218,7 @@ fn table(columns: &[Column]) -> Result<String, BenchError> {
             let _ = write!(text, " |");
         }
     }
+    text += &epoch.map_or_else(String::new, |epoch| epoch_row(columns, epoch));
     text.push('\n');
     Ok(text)
 }
@@ -306,6 +325,20 @@ mod tests {
         assert!(text.contains("600.000 ms, 50 % of floor, 4.00x, 600.00 USD a million"), "{text}");
         let drawn = std::fs::read_to_string(svg).unwrap();
         assert!(drawn.starts_with("<svg") && drawn.contains("slow") && drawn.contains("fast"));
+    }
+
+    #[test]
+    fn an_epoch_has_a_row_with_its_cost_on_each_machine() {
+        let folder = folder();
+        let epoch = ["--epoch", "2x2", "--devices", "2", "--utilization", "0.5"];
+        let files = ["slow.json", "fast.json", "--price", "fast=3.6"];
+        let text = compare(folder.path(), &[&files[..], &epoch].concat()).unwrap();
+        // 2.4 s and 0.6 s a proof: levels of 2, 1 and 1 proofs on each device. 7 proofs of 0.6 s at 0.001 dollars a
+        // second, twice that since half of the time is idle, for 4 transactions.
+        let row = "| epoch 2x2, 2 devices | 9.600 s | 2.400 s, 0.008400 USD, 2100.00 USD a million transactions |\n";
+        assert!(text.ends_with(row), "{text}");
+        let error = compare(folder.path(), &["slow.json", "--epoch", "2"]).unwrap_err();
+        assert_eq!(error.code(), "BEN-001", "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::floor::{self, Bits, Work};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Account {
     pub calls: u64,
-    /// Between call and return. A device that only queues work shows its time where it waits.
+    /// From the call until its work is done, if the device's queue can be waited for; else until it returns.
     pub seconds: f64,
     pub work: Work,
 }
@@ -29,6 +29,8 @@ pub type Accounts = BTreeMap<&'static str, Account>;
 #[derive(Debug)]
 pub struct Counted<D> {
     inner: D,
+    /// Waits for what the device has queued.
+    wait: fn(&D) -> Result<(), DeviceError>,
     /// Of all sessions; present while a call is counted.
     accounts: Arc<Mutex<Option<Accounts>>>,
 }
@@ -36,7 +38,13 @@ pub struct Counted<D> {
 impl<D: Memory> Counted<D> {
     /// Forwards every call to `inner`. Only calls through [`Self::account`] are counted.
     pub fn new(inner: D) -> Self {
-        Self { inner, accounts: Arc::default() }
+        Self::waiting(inner, |_| Ok(()))
+    }
+
+    /// As [`Self::new`], on a device that only queues work: `wait` waits for it, so that the seconds of a call are
+    /// those of its work and not of the next call that returns values.
+    pub fn waiting(inner: D, wait: fn(&D) -> Result<(), DeviceError>) -> Self {
+        Self { inner, wait, accounts: Arc::default() }
     }
 
     /// What `run` requests from the device, by kind of operation. Counting reads every scalar of every
@@ -62,8 +70,12 @@ impl<D: Memory> Counted<D> {
             return call();
         }
         let work = work();
+        // A failure is of earlier work, and the next call returns it.
+        let wait = || (self.wait)(&self.inner).ok();
+        wait();
         let started = Instant::now();
         let result = call();
+        wait();
         let seconds = started.elapsed().as_secs_f64();
         if let Some(accounts) = &mut *self.accounts() {
             let account = accounts.entry(kind).or_default();
@@ -104,7 +116,8 @@ impl<D: Memory> Memory for Counted<D> {
     }
     fn session(&self, work: rollmill_algebra::device::Work) -> Result<Option<Self>, DeviceError> {
         let session = self.inner.session(work)?;
-        Ok(session.map(|inner| Self { inner, accounts: Arc::clone(&self.accounts) }))
+        let (wait, accounts) = (self.wait, Arc::clone(&self.accounts));
+        Ok(session.map(|inner| Self { inner, wait, accounts }))
     }
     fn keep(&self, buffers: &[&D::Buffer]) -> bool {
         self.inner.keep(buffers)
@@ -201,6 +214,10 @@ impl<D: Vector> Vector for Counted<D> {
         let n = buffer.len();
         self.count("invert", || per_element(n, 3), || self.inner.invert(buffer))
     }
+    fn invert_all(&self, buffers: &mut [&mut D::Buffer]) -> Result<(), DeviceError> {
+        let n: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.count("invert", || per_element(n, 3), || self.inner.invert_all(buffers))
+    }
     fn prefix_product(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
         self.count("prefix", || per_element(buffer.len(), 1), || self.inner.prefix_product(buffer))
     }
@@ -215,6 +232,13 @@ impl<D: Vector> Vector for Counted<D> {
         let work = || per_term(columns.iter().map(|column| column.buffer.len()).sum());
         self.count("evaluate", work, || self.inner.evaluate(columns, point))
     }
+    fn evaluate_all(
+        &self,
+        claims: &[(&Column<D::Buffer, Coeff>, Fr)],
+    ) -> Result<Vec<Fr>, DeviceError> {
+        let work = || per_term(claims.iter().map(|(column, _)| column.buffer.len()).sum());
+        self.count("evaluate", work, || self.inner.evaluate_all(claims))
+    }
     fn divide_by_linear(
         &self,
         column: &Column<D::Buffer, Coeff>,
@@ -222,6 +246,13 @@ impl<D: Vector> Vector for Counted<D> {
     ) -> Result<Column<D::Buffer, Coeff>, DeviceError> {
         let work = || per_element(column.buffer.len(), 1);
         self.count("divide", work, || self.inner.divide_by_linear(column, point))
+    }
+    fn divide_all(
+        &self,
+        claims: &[(&Column<D::Buffer, Coeff>, Fr)],
+    ) -> Result<Vec<Column<D::Buffer, Coeff>>, DeviceError> {
+        let n: usize = claims.iter().map(|(column, _)| column.buffer.len()).sum();
+        self.count("divide", || per_element(n, 1), || self.inner.divide_all(claims))
     }
     fn linear_combination(&self, terms: &[(&D::Buffer, Fr)]) -> Result<D::Buffer, DeviceError> {
         let work = || per_term(terms.iter().map(|(buffer, _)| buffer.len()).sum());
@@ -286,6 +317,23 @@ mod tests {
         assert_eq!(accounts["transform"].work.products, 2.0 * 12.0);
         assert_eq!(accounts["download"].calls, 2);
         assert!(counted.accounts().is_none(), "no longer counted");
+    }
+
+    /// Otherwise the work that a device only queued is counted for the call that waits for it.
+    #[test]
+    fn a_counted_call_waits_for_its_work_and_for_what_was_queued_before() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static WAITS: AtomicU64 = AtomicU64::new(0);
+        let wait = |_: &CpuDevice| {
+            WAITS.fetch_add(1, Ordering::Relaxed);
+            Ok::<(), DeviceError>(())
+        };
+        let counted = Counted::waiting(CpuDevice::scalar(1), wait);
+        let upload = || counted.upload(&[Fr::from(1u64)]).unwrap();
+        upload();
+        assert_eq!(WAITS.load(Ordering::Relaxed), 0, "nothing is counted");
+        counted.account(upload);
+        assert_eq!(WAITS.load(Ordering::Relaxed), 2);
     }
 
     /// If the setting were lost on the way, proofs would be the same.

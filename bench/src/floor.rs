@@ -19,8 +19,8 @@ const CACHE_BYTES: f64 = 64e6;
 
 /// Products and bytes.
 ///
-/// A hybrid device does row kernels on the host and all else on its adapter, whose memory is not
-/// measured; so its floors are of products alone.
+/// A graphics adapter may leave row kernels to the host, and its memory is not measured; so its floors are of products
+/// alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Work {
     pub products: f64,

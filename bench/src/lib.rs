@@ -8,6 +8,7 @@ mod arguments;
 mod cases;
 mod compare;
 mod counted;
+pub mod epoch;
 pub mod floor;
 pub(crate) mod machine;
 mod measure;
@@ -33,7 +34,6 @@ pub use compare::{command as compare_command, run as compare, summary};
 pub use counted::{Account, Accounts, Counted, products_of};
 pub use subject::Subject;
 
-use measure::Sensors;
 use result::{Results, SCHEMA};
 
 /// Why there are no figures.
@@ -96,6 +96,11 @@ pub enum BenchError {
     /// Do: Give files of one machine, or leave out `--peers` to compare the machines.
     #[error("{}: {left} and {right} are of different machines or devices; --peers takes files of one", self.code())]
     OtherMachine { left: String, right: String },
+    /// A signal ended the run. The file of `--json` holds what was measured before.
+    ///
+    /// Do: Use those figures, or run the rest again with `--only` and `--sizes`.
+    #[error("{}: stopped by a signal; what was measured before is in the file of --json", self.code())]
+    Stopped,
 }
 
 rollmill_errors::coded! {
@@ -111,6 +116,7 @@ rollmill_errors::coded! {
         Self::Read { .. } => "BEN-009",
         Self::NothingShared { .. } => "BEN-010",
         Self::OtherMachine { .. } => "BEN-011",
+        Self::Stopped => "BEN-012",
     }
 }
 
@@ -126,11 +132,16 @@ impl BenchError {
     }
 }
 
-/// Runs the plan on the device that the settings choose. The results are complete or there are none.
+/// Runs the plan on the device that the settings choose, as long as `goes_on` returns true. The returned results are
+/// complete. The plan's file holds those so far, whatever ends the run.
 ///
 /// # Errors
 /// Those of [`BenchError`]; those of the choice of a device and of its keys keep their own codes.
-pub fn run(config: &Config, plan: &Plan) -> Result<Results, Failure> {
+pub fn run(
+    config: &Config,
+    plan: &Plan,
+    goes_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Results, Failure> {
     let chosen = accelerator::choose(config)?;
     let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
     let srs = match plan.wants("circuit") {
@@ -138,10 +149,10 @@ pub fn run(config: &Config, plan: &Plan) -> Result<Results, Failure> {
         false => None,
     };
     Ok(match chosen.device {
-        Accelerator::Cpu(device) => run_on(*device, config, srs, plan)?,
-        Accelerator::Cuda(device) => run_on(*device, config, srs, plan)?,
-        Accelerator::Wgpu(device) => run_on(*device, config, srs, plan)?,
-        Accelerator::Icicle(device) => run_on(*device, config, srs, plan)?,
+        Accelerator::Cpu(device) => run_on(*device, config, srs, plan, goes_on)?,
+        Accelerator::Cuda(device) => run_on(*device, config, srs, plan, goes_on)?,
+        Accelerator::Wgpu(device) => run_on(*device, config, srs, plan, goes_on)?,
+        Accelerator::Icicle(device) => run_on(*device, config, srs, plan, goes_on)?,
     })
 }
 
@@ -150,48 +161,48 @@ fn run_on<D: Subject>(
     config: &Config,
     srs: Option<Srs>,
     plan: &Plan,
+    goes_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Results, BenchError> {
+    // Before anything loads the machine.
     let machine = machine::detect();
-    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let mut peers = peers::Peers::find(plan, config.threads)?;
     peers.find_beside(plan, &device.name(), config)?;
-    let mut bench = measure::Bench::new(&device, plan, peers)?;
+    let mut bench = measure::Bench::new(&device, plan, peers, machine, goes_on)?;
+    let outcome = groups(&mut bench, device, config, srs);
+    bench.finish(outcome)
+}
+
+/// Measures what the plan wants, in the order of the groups.
+fn groups<D: Subject>(
+    bench: &mut measure::Bench<'_>,
+    device: D,
+    config: &Config,
+    srs: Option<Srs>,
+) -> Result<(), BenchError> {
+    let plan = bench.plan;
     if plan.wants("field") {
-        cases::field(&mut bench, &device)?;
+        cases::field(bench, &device)?;
         if let Some(adapter) = device.wgpu() {
-            subject::forms(&mut bench, adapter)?;
+            subject::forms(bench, adapter)?;
         }
     }
     if plan.wants("poseidon2") {
-        cases::poseidon2(&mut bench)?;
+        cases::poseidon2(bench)?;
     }
     if plan.wants("msm") {
-        cases::msm(&mut bench, &device)?;
+        cases::msm(bench, &device)?;
     }
     if plan.wants("ntt") {
-        cases::ntt(&mut bench, &device)?;
+        cases::ntt(bench, &device)?;
     }
-    let name = device.name();
     if let Some(scalar) = bench.peers.scalar.clone() {
-        scalar.run(&mut bench)?;
+        scalar.run(bench)?;
     }
     if let Some(icicle) = bench.peers.icicle.clone() {
-        icicle.run(&mut bench)?;
+        icicle.run(bench)?;
     }
     if plan.wants("proof") || plan.wants("circuit") {
-        proofs::run(&mut bench, device, config, srs)?;
+        proofs::run(bench, device, config, srs)?;
     }
-    Ok(Results {
-        schema: SCHEMA,
-        device: name,
-        machine,
-        rollmill_version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: machine::commit(),
-        command: std::env::args().collect(),
-        unix_seconds: started.map_or(0, |elapsed| elapsed.as_secs()),
-        ceilings: bench.ceilings,
-        card: bench.sensors.map(Sensors::report),
-        absent_peers: bench.peers.absent,
-        entries: bench.entries,
-    })
+    Ok(())
 }

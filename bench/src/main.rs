@@ -1,15 +1,28 @@
 //! The program `rollmill-bench`. See the library for what it measures.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 use rollmill_agent::{Config, accelerator};
 use rollmill_bench::{BenchError, Plan};
-use rollmill_service::{Outcome, Process, Service};
+use rollmill_service::{Outcome, Process, Service, Shutdown};
 
 /// The settings that a measurement uses.
-const USED: &[&str] =
-    &["device", "fallback", "threads", "cuda_image", "icicle_dir", "keys_dir", "chain_id"];
+const USED: &[&str] = &[
+    "device",
+    "fallback",
+    "threads",
+    "cuda_image",
+    "adapter_rows",
+    "adapter_memory_mib",
+    "icicle_dir",
+    "keys_dir",
+    "chain_id",
+];
+
+/// After a signal the operation in progress has this long to end. What was measured before is written already.
+const STOP_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Commands {
@@ -64,7 +77,7 @@ fn main() -> ExitCode {
         .run_commands(|process: Process<Config>, command| async move {
             let config = process.config.clone();
             match command {
-                Some(Commands::Run(matches)) => measure(config, &matches).await,
+                Some(Commands::Run(matches)) => measure(config, &matches, process.shutdown).await,
                 Some(Commands::Compare(matches)) => {
                     print!("{}", rollmill_bench::compare(&matches)?);
                     Ok(())
@@ -82,17 +95,28 @@ fn main() -> ExitCode {
         })
 }
 
-async fn measure(config: Config, matches: &ArgMatches) -> Outcome {
+async fn measure(config: Config, matches: &ArgMatches, shutdown: Shutdown) -> Outcome {
     let plan = Plan::of(matches)?;
     plan.require_writable()?;
-    let (json, markdown) = (plan.json.clone(), plan.markdown.clone());
-    let results =
-        tokio::task::spawn_blocking(move || rollmill_bench::run(&config, &plan)).await??;
-    let text = rollmill_bench::summary(&results);
-    print!("{text}");
-    if let Some(path) = json {
-        results.write(&path)?;
+    let (markdown, epoch) = (plan.markdown.clone(), plan.epoch);
+    let asked = shutdown.clone();
+    let running = tokio::task::spawn_blocking(move || {
+        rollmill_bench::run(&config, &plan, &|| !asked.is_started())
+    });
+    let cut_off = async {
+        shutdown.started().await;
+        tokio::time::sleep(STOP_WAIT).await;
+    };
+    let results = tokio::select! {
+        results = running => results??,
+        () = cut_off => return Err(BenchError::Stopped.into()),
+    };
+    let mut text = rollmill_bench::summary(&results);
+    if let Some(estimate) = epoch.and_then(|epoch| rollmill_bench::epoch::estimate(&results, epoch))
+    {
+        text += &format!("\n{estimate}");
     }
+    print!("{text}");
     if let Some(path) = markdown {
         std::fs::write(&path, text).map_err(|error| BenchError::Write {
             path: path.display().to_string(),

@@ -9,22 +9,28 @@ use rollmill_algebra::device::{Expr, Row, RowKernel};
 
 use crate::floor::Work;
 use crate::peers::{self, Peers};
-use crate::result::{self, Ceilings, Entry};
+use crate::result::{self, Ceilings, Entry, Machine, Results, SCHEMA};
 use crate::subject::{self, Subject};
 use crate::{BenchError, Plan, machine};
 use rollmill_agent::nvml::{Card, Reading, THROTTLE_REASONS};
+use rollmill_shaders::Rows;
 
 /// The card updates its energy counter about ten times per second, so shorter runs have no power figure.
 const SECONDS_FOR_POWER: f64 = 0.5;
+
+/// Stands in the file of a run that has not ended, so that a file that is cut off says so.
+const RUNNING: &str = "the run has not ended";
 
 /// A run in progress.
 pub(crate) struct Bench<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) peers: Peers,
-    pub(crate) ceilings: Ceilings,
-    pub(crate) entries: Vec<Entry>,
+    /// What was measured so far. The plan's file holds it after every figure.
+    pub(crate) results: Results,
     /// Sensors of the measured card, if it has any.
-    pub(crate) sensors: Option<Sensors>,
+    sensors: Option<Sensors>,
+    /// False once the run is to stop.
+    goes_on: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Seconds of each run.
@@ -59,8 +65,8 @@ impl Sensors {
         }
     }
 
-    /// What the sensors reported for the whole run.
-    pub(crate) fn report(self) -> result::Card {
+    /// What the sensors reported for the run so far.
+    fn report(&self) -> result::Card {
         let reasons = THROTTLE_REASONS.iter().filter(|(_, bit)| self.throttled & bit != 0);
         result::Card {
             uuid: self.card.uuid().to_owned(),
@@ -88,7 +94,10 @@ impl<'a> Bench<'a> {
         device: &D,
         plan: &'a Plan,
         peers: Peers,
+        machine: Machine,
+        goes_on: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, BenchError> {
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         eprintln!("bench: {}", device.name());
         for absent in &peers.absent {
             eprintln!("bench: {} is absent: {}", absent.name, absent.reason);
@@ -96,7 +105,54 @@ impl<'a> Bench<'a> {
         let ceilings = ceilings(device)?;
         eprintln!("bench: ceilings: {}", ceilings.words());
         let sensors = Sensors::find(device);
-        Ok(Self { plan, peers, ceilings, entries: Vec::new(), sensors })
+        let results = Results {
+            schema: SCHEMA,
+            device: device.name(),
+            machine,
+            rollmill_version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: machine::commit(),
+            command: std::env::args().collect(),
+            unix_seconds: started.map_or(0, |elapsed| elapsed.as_secs()),
+            ceilings,
+            card: None,
+            absent_peers: peers.absent.clone(),
+            unfinished: Some(RUNNING.to_owned()),
+            entries: Vec::new(),
+        };
+        let mut bench = Self { plan, peers, results, sensors, goes_on };
+        bench.save();
+        Ok(bench)
+    }
+
+    /// Whether to measure more.
+    ///
+    /// # Errors
+    /// [`BenchError::Stopped`] where not.
+    pub(crate) fn go_on(&self) -> Result<(), BenchError> {
+        match (self.goes_on)() {
+            true => Ok(()),
+            false => Err(BenchError::Stopped),
+        }
+    }
+
+    /// The results of a run that ended like this. They are in the plan's file, also where it failed.
+    pub(crate) fn finish(mut self, outcome: Result<(), BenchError>) -> Result<Results, BenchError> {
+        self.results.unfinished = outcome.as_ref().err().map(ToString::to_string);
+        let written = self.write();
+        outcome.and(written).map(|()| self.results)
+    }
+
+    fn write(&mut self) -> Result<(), BenchError> {
+        self.results.card = self.sensors.as_ref().map(Sensors::report);
+        self.plan.json.as_deref().map_or(Ok(()), |path| self.results.write(path))
+    }
+
+    /// Writes what was measured so far, in case that the run is cut off.
+    fn save(&mut self) {
+        // A full disk may be free again by the end, which writes once more and then fails.
+        if let Err(error) = self.write() {
+            eprintln!("bench: {error}");
+        }
     }
 
     /// Times Rollmill on a case.
@@ -114,7 +170,7 @@ impl<'a> Bench<'a> {
         if self.peers.arkworks {
             let runs = self.plan.runs;
             black_box(work());
-            // Cannot fail: the work cannot.
+            // Fails only where the run is to stop; the next operation of ours says so.
             if let Ok(taken) = self.take(runs, || Ok(work())) {
                 self.record(case, "arkworks", taken, Some(peers::ARKWORKS_BUILD.to_owned()));
             }
@@ -146,6 +202,7 @@ impl<'a> Bench<'a> {
         let (began, before) = (Instant::now(), joules(&self.sensors));
         let mut seconds = Vec::with_capacity(runs);
         for _ in 0..runs.max(1) {
+            self.go_on()?;
             let started = Instant::now();
             black_box(work()?);
             // A clock that does not advance would make the speed infinite.
@@ -180,7 +237,7 @@ impl<'a> Bench<'a> {
     ) {
         let Taken { mut seconds, memory, watts, sm_clock_hertz } = taken;
         seconds.sort_by(f64::total_cmp);
-        let floor = case.work.seconds(&self.ceilings);
+        let floor = case.work.seconds(&self.results.ceilings);
         let own = implementation == "rollmill";
         let entry = Entry {
             group: case.group.to_owned(),
@@ -191,6 +248,7 @@ impl<'a> Bench<'a> {
             median_seconds: seconds[seconds.len() / 2],
             min_seconds: seconds[0],
             max_seconds: seconds[seconds.len() - 1],
+            in_flight: None,
             floor_seconds: (own && floor > 0.0).then_some(floor),
             memory_bytes_peak: memory,
             // A peer's work is not on the card.
@@ -208,7 +266,16 @@ impl<'a> Bench<'a> {
             implementation,
             entry.median_seconds * 1e3
         );
-        self.entries.push(entry);
+        self.results.entries.push(entry);
+        self.save();
+    }
+
+    /// Notes that the last figure is of so many proofs at a time.
+    pub(crate) fn was_in_flight(&mut self, count: usize) {
+        if let Some(entry) = self.results.entries.last_mut() {
+            entry.in_flight = u32::try_from(count).ok();
+        }
+        self.save();
     }
 
     /// Rejects sizes that do not fit into memory, before time is spent on smaller ones.
@@ -298,6 +365,9 @@ fn ceilings<D: Subject>(device: &D) -> Result<Ceilings, BenchError> {
     })?;
     let bytes_per_second = 16.0 * from.len() as f64 / seconds;
     let adapter = device.wgpu().map(subject::adapter_products).transpose()?;
+    // Row kernels on an adapter have its products; the interpreter of their programs is slower than these.
+    let rows_there = device.wgpu().is_some_and(|device| device.row_kernels() != Rows::Host);
+    let products_per_second = adapter.filter(|_| rows_there).unwrap_or(products_per_second);
     Ok(Ceilings {
         products_per_second,
         bytes_per_second,

@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use rollmill_algebra::Fr;
@@ -13,16 +14,16 @@ use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::{Bases, Budget, ProvingKey, setup};
 use rollmill_plonk::layout::{Layout, Witness};
+use rollmill_plonk::proof::Proof;
 use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
 
-use crate::BenchError;
 use crate::counted::Counted;
 use crate::floor::Work;
 use crate::measure::{Bench, Case};
-use crate::{mix, peers};
+use crate::{BenchError, Subject, mix, peers};
 use rollmill_agent::Config;
 
 /// Bytes of a proof and its key per row: twelve wires, five chunks of the quotient, fixed columns.
@@ -31,23 +32,29 @@ const BYTES_PER_ROW: u64 = 5 << 10;
 const LOG_ROWS_MAX: u32 = 22;
 /// Smaller sizes only measure the start of threads.
 const LOG_ROWS_MIN: u32 = 10;
+/// Proofs that each place in flight makes in a run, so that a run is mostly steady.
+const PROOFS_EACH: usize = 3;
+/// Runs with several proofs in flight: each is a mean of many proofs already.
+const RUNS_IN_FLIGHT: usize = 3;
 
 fn other<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> BenchError {
     let what = what.into();
     move |error| BenchError::Failed { what, reason: error.to_string() }
 }
 
-pub(crate) fn run<D: Device>(
+pub(crate) fn run<D: Subject>(
     bench: &mut Bench<'_>,
     device: D,
     config: &Config,
     srs: Option<Srs>,
 ) -> Result<(), BenchError> {
-    let device = Counted::new(device);
+    let in_flight = bench.plan.in_flight(device.cuda().is_some());
+    let device = Counted::waiting(device, D::wait);
     if bench.plan.wants("proof") {
         let sizes = proof_sizes(&bench.plan.sizes)?;
         for log_n in sizes {
-            synthetic(bench, &device, config, log_n)?;
+            bench.go_on()?;
+            synthetic(bench, &device, config, log_n, &in_flight)?;
         }
     }
     match srs {
@@ -84,6 +91,7 @@ fn synthetic<D: Device>(
     device: &Counted<D>,
     config: &Config,
     log_n: u32,
+    in_flight: &[usize],
 ) -> Result<(), BenchError> {
     let name = format!("proof 2^{log_n}");
     bench.require_memory(&name, BYTES_PER_ROW << log_n)?;
@@ -116,7 +124,7 @@ fn synthetic<D: Device>(
     let mut work = Work::default();
     for (operation, account) in accounts {
         work += account.work;
-        let floor = account.work.seconds(&bench.ceilings);
+        let floor = account.work.seconds(&bench.results.ceilings);
         eprintln!(
             "bench:   of {name}: {operation:<10} {:>4} calls {:>8.3} s, floor {floor:.3} s",
             account.calls, account.seconds
@@ -125,10 +133,52 @@ fn synthetic<D: Device>(
     let case = Case { group: "proof", name, n: 1 << log_n, work };
     let runs = bench.plan.proof_runs;
     bench.time(&case, "rollmill", runs, once)?;
+    for count in in_flight {
+        several(bench, &case, *count, &once)?;
+    }
     match (bench.peers.barretenberg.clone(), witness.public[..].try_into()) {
         (Some(bb), Ok(public)) => peers::barretenberg::proof(bench, &bb, log_n, rows_used, public),
         _ => Ok(()),
     }
+}
+
+/// Seconds per proof with `count` proofs in flight, each place making one after the other.
+fn several(
+    bench: &mut Bench<'_>,
+    of: &Case,
+    count: usize,
+    once: &(impl Fn() -> Result<Proof, BenchError> + Sync),
+) -> Result<(), BenchError> {
+    let proofs = count * PROOFS_EACH;
+    let run = || {
+        let started = AtomicUsize::new(0);
+        let place = || {
+            while started.fetch_add(1, Ordering::Relaxed) < proofs {
+                once()?;
+            }
+            Ok::<(), BenchError>(())
+        };
+        std::thread::scope(|scope| {
+            let places: Vec<_> = (0..count).map(|_| scope.spawn(place)).collect();
+            places.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|_| {
+                    let (what, reason) = (of.name.clone(), "a thread panicked".to_owned());
+                    Err(BenchError::Failed { what, reason })
+                })
+            })
+        })
+    };
+    // The first proofs at a time take memory that later ones find.
+    run()?;
+    let mut taken = bench.take(bench.plan.proof_runs.min(RUNS_IN_FLIGHT), run)?;
+    taken.seconds.iter_mut().for_each(|seconds| *seconds /= proofs as f64);
+    let per_second = taken.seconds.iter().map(|seconds| 1.0 / seconds).fold(0.0, f64::max);
+    let name = format!("{}, {count} in flight", of.name);
+    eprintln!("bench:   of {name}: {per_second:.2} proofs a second at best");
+    let case = Case { group: "proof", name, n: of.n, work: of.work };
+    bench.record(&case, "rollmill", taken, None);
+    bench.was_in_flight(count);
+    Ok(())
 }
 
 fn circuits<D: Device>(
@@ -146,6 +196,7 @@ fn circuits<D: Device>(
     let clock = Instant::now();
     for circuit in Circuit::ALL {
         let rows = 1u64 << keys.set().key(circuit).vk.shape.log_n;
+        bench.go_on()?;
         bench.require_memory(circuit.name(), BYTES_PER_ROW * rows)?;
         let failed = || other(circuit.name());
         keys.proving_key(circuit).map_err(failed())?;

@@ -32,6 +32,9 @@ pub struct Results {
     /// Peers that are missing and were not requested by name.
     #[serde(default)]
     pub absent_peers: Vec<AbsentPeer>,
+    /// Why figures are missing: what ended the run before its end. None of a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     pub entries: Vec<Entry>,
 }
 
@@ -77,12 +80,12 @@ pub struct Card {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ceilings {
-    /// Products in Fr per second, independent of each other, over all threads; of a hybrid device the
-    /// host's, where row kernels run.
+    /// Products in Fr per second, independent of each other, over all threads; of a graphics adapter
+    /// those where its row kernels run.
     pub products_per_second: f64,
     /// Bytes per second, read and written together, when memory is copied: a card's, else the host's.
     pub bytes_per_second: f64,
-    /// The same products on the adapter of a hybrid device, where the other operations run.
+    /// The same products on a graphics adapter, where the other operations run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter_products_per_second: Option<f64>,
     /// Multiply-adds of 32 by 32 to 64 bits per second that a card issues.
@@ -106,6 +109,9 @@ pub struct Entry {
     pub median_seconds: f64,
     pub min_seconds: f64,
     pub max_seconds: f64,
+    /// Proofs at a time; the times are then seconds per proof. None of a proof alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
     /// Least time that the operations and bytes allow at the ceilings; none for a peer.
     pub floor_seconds: Option<f64>,
     /// Peak memory of the process during the runs, if the kernel reports it.
@@ -143,7 +149,40 @@ impl Ceilings {
     }
 }
 
+/// A median below this part of the floor is no disturbance of the ceilings: one of the two is wrong.
+const FLOOR_PART: f64 = 0.25;
+/// More than any device computes, draws or runs at.
+const ELEMENTS_PER_SECOND_MAX: f64 = 1e13;
+const WATTS_MAX: f64 = 1e4;
+const HERTZ_MAX: f64 = 1e10;
+/// Longer than anyone measures.
+const SECONDS_MAX: f64 = 1e6;
+
 impl Entry {
+    /// Rejects figures that no run has: one line on what is wrong.
+    fn require_plausible(&self) -> Result<(), String> {
+        let name = &self.name;
+        if self.fraction().is_some_and(|fraction| fraction > 1.0 / FLOOR_PART) {
+            return Err(format!("`{name}` is far faster than its floor allows"));
+        }
+        if self.n as f64 / self.min_seconds > ELEMENTS_PER_SECOND_MAX
+            || self.max_seconds > SECONDS_MAX
+        {
+            return Err(format!("the times of `{name}` are not those of {} elements", self.n));
+        }
+        if self.watts.is_some_and(|watts| watts > WATTS_MAX)
+            || self.sm_clock_hertz.is_some_and(|hertz| hertz > HERTZ_MAX)
+        {
+            return Err(format!("no card has the power or the clock of `{name}`"));
+        }
+        let log_n = name.split([' ', ',']).find_map(|word| word.strip_prefix("2^"));
+        let log_n: Option<u32> = log_n.and_then(|digits| digits.parse().ok());
+        if log_n.is_some_and(|log_n| self.n.trailing_zeros() < log_n) {
+            return Err(format!("`{name}` has {} elements", self.n));
+        }
+        Ok(())
+    }
+
     /// Floor divided by median; at most 1.
     pub fn fraction(&self) -> Option<f64> {
         self.floor_seconds.map(|floor| floor / self.median_seconds)
@@ -156,14 +195,23 @@ impl Results {
         self.entries.iter().filter(|entry| entry.implementation == "rollmill")
     }
 
-    /// Writes the file.
+    /// Writes the file. Whoever reads it meanwhile, or after a kill, finds a whole one: the old or the new.
     pub fn write(&self, path: &Path) -> Result<(), BenchError> {
         let failed =
             |reason: String| BenchError::Write { path: path.display().to_string(), reason };
         let mut text = serde_json::to_string_pretty(self).map_err(|e| failed(e.to_string()))?;
         text.push('\n');
-        std::fs::write(path, text)
-            .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
+        // A link stays a link, and what is no file (`/dev/stdout`) is not replaced by one.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let outcome = match std::fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => std::fs::write(&path, text),
+            _ => {
+                let mut new = path.clone().into_os_string();
+                new.push(".new");
+                std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path))
+            }
+        };
+        outcome.map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
     }
 
     /// Reads a file of results.
@@ -214,6 +262,10 @@ impl Results {
         if !every.into_iter().flatten().all(positive) {
             return Err("a ceiling is not a positive number".to_owned());
         }
+        let wide = ceilings.wide_multiply_adds_per_second;
+        if wide.is_some_and(|wide| wide < ceilings.products_per_second) {
+            return Err("a product takes many multiply-adds, not less than one".to_owned());
+        }
         for (at, entry) in self.entries.iter().enumerate() {
             let Entry { name, min_seconds, median_seconds, max_seconds, .. } = entry;
             let ordered = min_seconds <= median_seconds && median_seconds <= max_seconds;
@@ -224,9 +276,10 @@ impl Results {
             if ![entry.watts, entry.sm_clock_hertz].into_iter().flatten().all(positive) {
                 return Err(format!("the power or the clock of `{name}` is not a positive number"));
             }
-            if entry.runs == 0 || entry.n == 0 {
+            if entry.runs == 0 || entry.n == 0 || entry.in_flight == Some(0) {
                 return Err(format!("`{name}` was not run"));
             }
+            entry.require_plausible()?;
             let twice = self.entries[..at]
                 .iter()
                 .any(|e| e.name == *name && e.implementation == entry.implementation);
@@ -250,6 +303,7 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         median_seconds: seconds / speed,
         min_seconds: 0.9 * seconds / speed,
         max_seconds: 1.2 * seconds / speed,
+        in_flight: None,
         floor_seconds: Some(0.5 * seconds / speed),
         memory_bytes_peak: Some(1 << 30),
         watts: None,
@@ -291,6 +345,7 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         },
         card: None,
         absent_peers: vec![AbsentPeer { name: "halo2curves".into(), reason: "not built".into() }],
+        unfinished: None,
         entries,
     }
 }
@@ -351,7 +406,7 @@ mod tests {
         assert_eq!(code(b"{\"schema\": 2}"), "BEN-006");
         assert_eq!(code(b"{\"schema\": 1}"), "BEN-005");
         type Change = fn(&mut Results);
-        let changes: [Change; 7] = [
+        let changes: [Change; 14] = [
             |r| r.ceilings.products_per_second = 0.0,
             |r| r.entries[0].median_seconds = 0.0,
             |r| r.entries[0].min_seconds = 2.0 * r.entries[0].max_seconds,
@@ -359,6 +414,13 @@ mod tests {
             |r| r.entries[2].runs = 0,
             |r| r.entries[2].n = 0,
             |r| r.entries[1].name = r.entries[0].name.clone(),
+            |r| r.entries[0].floor_seconds = Some(5.0 * r.entries[0].median_seconds),
+            |r| r.entries[0].min_seconds = 1e-9,
+            |r| r.entries[0].max_seconds = 1e9,
+            |r| r.entries[0].watts = Some(1e6),
+            |r| r.entries[0].n = 1000,
+            |r| r.entries[3].in_flight = Some(0),
+            |r| r.ceilings.wide_multiply_adds_per_second = Some(1e8),
         ];
         for (at, change) in changes.iter().enumerate() {
             let mut results = sample("cpu", 1.0);

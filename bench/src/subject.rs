@@ -26,7 +26,7 @@ pub trait Subject: Device {
     fn cuda(&self) -> Option<&CudaDevice> {
         None
     }
-    /// The device, if it is a graphics adapter with row kernels on the host.
+    /// The device, if it is a graphics adapter.
     fn wgpu(&self) -> Option<&WgpuDevice> {
         None
     }

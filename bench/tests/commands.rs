@@ -1,6 +1,9 @@
 //! The commands of `rollmill-bench` from outside: a command that fails ends with one line.
 
-use std::process::{Command, Output};
+use std::io::BufRead as _;
+use std::process::{Command, Output, Stdio};
+
+use rollmill_bench::result::Results;
 
 use rollmill_agent_testing::{assert_fails_with_one_line, run_alone};
 
@@ -95,6 +98,56 @@ fn files_that_cannot_be_compared_end_the_command_with_one_line() {
     }
     let output = bench(&["compare", &good]);
     assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+}
+
+/// Goal: a size that fails takes no figure with it. Method: there is no proof of so few rows, which is found out
+/// after the transforms.
+#[test]
+fn a_run_that_fails_keeps_the_figures_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("part.json");
+    let arguments = ["--device", "cpu", "run", "--only", "ntt,proof", "--sizes", "4", "--peers"];
+    let arguments = [&arguments[..], &["none", "--runs", "1", "--json", file.to_str().unwrap()]];
+    let output = bench(&arguments.concat());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let results = Results::read(&file).unwrap();
+    assert_eq!(results.entries.len(), 3, "a transform, one on a coset, and eight");
+    let reason = results.unfinished.unwrap();
+    assert!(reason.starts_with("BEN-001"), "{reason}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing but the file: {left:?}");
+    let compared = bench(&["compare", file.to_str().unwrap()]);
+    let text = String::from_utf8(compared.stdout).unwrap();
+    assert!(text.contains("part is not whole: BEN-001"), "{text}");
+}
+
+/// Goal: a step that is cut off costs only itself. Method: more runs than anyone waits for, and a signal after the
+/// second figure.
+#[test]
+fn a_run_that_is_stopped_keeps_the_figures_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("part.json");
+    let mut running = Command::new(BENCH)
+        .args(["--device", "cpu", "run", "--only", "ntt", "--sizes", "4..20", "--peers", "none"])
+        .args(["--runs", "1000", "--json", file.to_str().unwrap()])
+        .env("ROLLMILL_CACHE", folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut printed = std::io::BufReader::new(running.stderr.take().unwrap()).lines();
+    let mut figures = printed.by_ref().map(Result::unwrap).filter(|line| line.contains(" ms"));
+    assert!(figures.nth(1).is_some_and(|line| line.contains("ntt 2^4")));
+    let pid = running.id().to_string();
+    let killed = Command::new("sh").args(["-c", "kill -TERM $1", "sh", &pid]).status().unwrap();
+    assert!(killed.success());
+    let last = printed.map(Result::unwrap).last().unwrap();
+    assert!(last.starts_with("error: BEN-012"), "{last}");
+    assert_eq!(running.wait().unwrap().code(), Some(1));
+    let results = Results::read(&file).unwrap();
+    assert!(results.entries.len() >= 2, "{:?}", results.entries);
+    // The run itself says so, or it had no time left to.
+    assert!(results.unfinished.is_some());
 }
 
 /// Method: a limit on the process's address space, as `ulimit -v` sets it.

@@ -1,5 +1,6 @@
 //! The background work of a replica: each task runs until shutdown and again after a failure.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
 use crate::store::limited;
-use crate::{overview, retention, seconds};
+use crate::{overview, retention, scrub, seconds};
 
 const SWEEP: Duration = Duration::from_millis(200);
 /// Pause between two readings of the tokens: a revoked one opens no replica 2 s later.
@@ -55,6 +56,12 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
         retention::watch_disk(&shared, &of_disk).await;
     });
     spawn(&mut tasks, shared, |shared| async move { retention::retire(&shared).await });
+    if let Some(rate) = NonZeroU64::new(shared.scrub_bytes_per_second) {
+        let of_artifacts = conditions.clone();
+        spawn(&mut tasks, shared, |shared| async move {
+            scrub::keep(&shared, &of_artifacts, rate).await;
+        });
+    }
     let of_all = conditions.clone();
     spawn(&mut tasks, shared, |shared| async move { overview::keep(&shared, &of_all).await });
     spawn(&mut tasks, shared, |shared| async move { probe(&shared, &conditions).await });
@@ -63,7 +70,10 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
         shared.dispatcher.end();
     });
     spawn(&mut tasks, shared, |shared| async move { sweep(&shared).await });
-    spawn(&mut tasks, shared, |shared| async move { seconds::keep(&shared).await });
+    // The setting is that of the process: without second leases nothing has to wake up for them.
+    if shared.second_leases_max_percent > 0 {
+        spawn(&mut tasks, shared, |shared| async move { seconds::keep(&shared).await });
+    }
     spawn(&mut tasks, shared, |shared| async move { keep_tokens(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_drains(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_queue(&shared).await });

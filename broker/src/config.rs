@@ -87,6 +87,14 @@ pub struct Config {
     #[arg(value_parser = values::whole(1..=1_usize << 40))]
     pub artifact_bytes_max: usize,
 
+    /// Read stored artifacts of open epochs again at this rate, and look for damage; 0: never
+    ///
+    /// It is the rate of all replicas together, on average: one artifact is read at once. A pass over all artifacts begins
+    /// once a day at most. Results that are damaged are made again.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, help_heading = "Storage")]
+    #[arg(value_parser = values::whole(0..=1_u64 << 40))]
+    pub scrub_bytes_per_second: u64,
+
     /// Lease duration; a lease expires if no heartbeat arrives in this time
     ///
     /// It may be at most `hard_limit_seconds`.

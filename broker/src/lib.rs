@@ -40,6 +40,7 @@ pub mod openapi;
 mod overview;
 mod page;
 mod retention;
+mod scrub;
 mod seconds;
 mod sightings;
 pub mod store;

@@ -10,7 +10,7 @@ use rollmill_broker_client::{
 use crate::ability::Ability;
 use crate::autoscale::Outlook;
 use crate::lane::Name as Lane;
-use crate::store::{Database, Place, Tenant};
+use crate::store::{Database, Place, Tenant, Verdict};
 
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
@@ -29,6 +29,10 @@ fn operations() -> impl Iterator<Item = &'static str> {
 
 fn places() -> impl Iterator<Item = &'static str> {
     Place::ALL.into_iter().map(|place| place.as_str())
+}
+
+fn verdicts() -> impl Iterator<Item = &'static str> {
+    Verdict::ALL.into_iter().map(|verdict| verdict.as_str())
 }
 
 fn epoch_outcomes() -> impl Iterator<Item = &'static str> {
@@ -119,6 +123,11 @@ rollmill_service::metrics! {
         /// Bytes that artifacts take, by place; those in the database with their indexes. Absent while the database is
         /// unavailable.
         pub kept_bytes: IntGaugeVec[place],
+        /// Bytes of stored artifacts that the scrubber read.
+        pub scrubbed_bytes_total: IntCounter,
+        /// Copies of stored artifacts that the scrubber checked: `whole`; `mended`, damaged and replaced by a whole copy;
+        /// `damaged`, without another copy; `gone`, deleted meanwhile; or `unread`.
+        pub scrubbed_artifacts_total: IntCounterVec[verdict in verdicts()],
         /// Artifact bytes transferred, by direction and place.
         pub artifact_bytes_total: IntCounterVec[direction in ["in", "out"], place in places()],
     }

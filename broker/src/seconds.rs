@@ -12,7 +12,7 @@ use crate::background::{Task, within};
 use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::matching::WaitingAgent;
-use crate::store::{Running, Second, Tenant};
+use crate::store::{Running, Second, SecondsGiven, Tenant};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const REJECTED_MAX: usize = 10_000;
 /// A job and an agent that the database rejected for it: it is on the same device, for example.
 type Rejected = HashSet<(i64, AgentId)>;
 
-/// Gives second leases until shutdown.
+/// Gives second leases until shutdown, where the setting allows any.
 pub(crate) async fn keep(shared: &Shared) {
     let mut task = Task::new("second leases");
     let mut rejected = Rejected::new();
@@ -30,9 +30,6 @@ pub(crate) async fn keep(shared: &Shared) {
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
             () = shared.shutdown.started() => return,
-        }
-        if shared.second_leases_max_percent == 0 {
-            continue;
         }
         let given = within(shared, give(shared, &mut rejected)).await;
         task.report(given, &shared.shutdown).await;
@@ -74,8 +71,8 @@ async fn give(shared: &Shared, rejected: &mut Rejected) -> Result<(), BrokerErro
             lease_epoch: running.lease_epoch,
         })
         .collect();
-    let granted = shared.store.second_claim(&chosen).await?;
-    for (running, agent) in &pairs {
+    let SecondsGiven { granted, tried } = shared.store.second_claim(&chosen, most).await?;
+    for (running, agent) in pairs.iter().take(tried) {
         if !granted.iter().any(|granted| granted.seq == running.seq) {
             rejected.insert((running.seq, agent.id.clone()));
         }
@@ -94,7 +91,7 @@ async fn give(shared: &Shared, rejected: &mut Rejected) -> Result<(), BrokerErro
     Ok(())
 }
 
-/// Second leases at a time, where there may be any: one even for a few agents.
+/// Second leases at a time: one even for a few agents.
 fn most(live: u64, percent: u32) -> usize {
     let share = live.saturating_mul(u64::from(percent)) / 100;
     usize::try_from(share).unwrap_or(usize::MAX).max(1)

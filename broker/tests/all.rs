@@ -29,6 +29,7 @@ mod queue;
 mod routes;
 mod rules;
 mod schema;
+mod scrub;
 mod seconds;
 mod silence;
 mod states;

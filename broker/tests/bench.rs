@@ -59,8 +59,8 @@ fn jobs_of_a_batch_share_their_statements() {
     let report = bench(&["--jobs", "3000", "--agents", "300", "--heartbeats", "2"]);
     assert_eq!(report["lost"], 0);
     assert_eq!(report["twice"], 0);
-    let refused = report["refused"].as_array().unwrap();
-    assert!(refused.is_empty(), "{refused:?}");
+    let rejected = report["rejected"].as_array().unwrap();
+    assert!(rejected.is_empty(), "{rejected:?}");
     let writes = calls(&report, &WRITES);
     assert_eq!(writes[1], 3, "enqueues of 1,000 jobs");
     let all = [&WRITES[..], &READS, &["beat_many", "agent_admit_many"]].concat();
@@ -86,5 +86,5 @@ fn a_killed_replica_loses_nothing() {
     assert_eq!(report["lost"], 0);
     assert_eq!(report["twice"], 0);
     // The agents of the killed broker noticed.
-    assert!(!report["refused"].as_array().unwrap().is_empty());
+    assert!(!report["rejected"].as_array().unwrap().is_empty());
 }

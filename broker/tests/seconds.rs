@@ -8,6 +8,10 @@ use rollmill_broker_client::{
     ClaimRequest, CompleteOutcome, CompleteRequest, FailRequest, FailureClass, HeartbeatRequest,
     JobState, LeaseEpoch, LeaseRef, SizeClass,
 };
+use sqlx::Connection as _;
+
+/// More second leases than a test gives.
+const MANY: usize = 9;
 
 impl Bench {
     /// A job that `a` holds, whose deadline is ahead. There are `b` and `d` besides, and `c` on the device of `a`.
@@ -31,7 +35,8 @@ impl Bench {
     /// Whether the agent got a second lease.
     async fn second(&self, seq: i64, name: &str, lease_epoch: LeaseEpoch) -> bool {
         let second = Second { seq, agent: agent(name), lease_epoch };
-        let granted = self.store.second_claim(&[second]).await.unwrap();
+        let given = self.store.second_claim(&[second], MANY).await.unwrap();
+        let granted = given.granted;
         for granted in &granted {
             assert_eq!((granted.seq, granted.agent.as_str()), (seq, name));
             assert_eq!(granted.grant.lease_epoch, lease_epoch);
@@ -163,6 +168,103 @@ async fn who_must_not_get_the_job_gets_no_second_lease_of_it() {
     assert!(running[0].is_crowded, "{} waits", waits.id);
     let none = bench.store.second_candidates(&[(bench.tenant.clone(), 8)]).await.unwrap();
     assert_eq!(none, []);
+}
+
+impl Bench {
+    /// Three jobs, each held by an agent of its own, and agents for second leases of them.
+    async fn three_held(&self) -> Vec<Second> {
+        let mut chosen = Vec::new();
+        for (rank, (holder, name)) in (0..).zip([("a", "x"), ("b", "y"), ("c", "z")]) {
+            self.ready_job(7, "leaf", rank).await;
+            let lease_epoch = self.lease(holder).await.lease_epoch;
+            chosen.push(Second { seq: 0, agent: agent(name), lease_epoch });
+        }
+        self.sql("UPDATE job SET deadline_at = now() + interval '1 h'").await;
+        self.sql("INSERT INTO agent (tenant, id) SELECT 'default', unnest('{x,y,z}'::text[])")
+            .await;
+        let mut running = self.store.second_candidates(&[(self.tenant.clone(), 7)]).await.unwrap();
+        running.sort_by(|one, other| one.holder.as_str().cmp(other.holder.as_str()));
+        for (second, running) in chosen.iter_mut().zip(&running) {
+            second.seq = running.seq;
+        }
+        chosen
+    }
+
+    /// The agents that have second leases, ended ones included.
+    async fn seconds(&self) -> Vec<String> {
+        let all = "SELECT agent FROM second_lease ORDER BY agent";
+        sqlx::query_scalar(all).fetch_all(self.store.pool()).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn no_more_agents_work_on_second_leases_than_may() {
+    let bench = Bench::new().await;
+    let chosen = bench.three_held().await;
+    let given = bench.store.second_claim(&chosen, 2).await.unwrap();
+    assert_eq!((given.granted.len(), given.tried), (2, 2));
+    let given = bench.store.second_claim(&chosen[2..], 2).await.unwrap();
+    assert_eq!((given.granted.len(), given.tried), (0, 0), "both places are taken");
+    assert_eq!(bench.seconds().await, ["x", "y"]);
+
+    // One whose first agent has lost the job goes on, and counts.
+    bench.sql("UPDATE job SET state = 'ready', lease_holder = NULL, lease_expires_at = NULL, hard_limit_at = NULL
+               WHERE seq = (SELECT job FROM second_lease WHERE agent = 'x')").await;
+    assert_eq!(bench.store.second_claim(&chosen[2..], 2).await.unwrap().tried, 0);
+    // One of a job that nobody needs any more does not.
+    bench
+        .sql(
+            "UPDATE job SET state = 'cancelled', finished_at = now()
+               WHERE seq = (SELECT job FROM second_lease WHERE agent = 'x')",
+        )
+        .await;
+    assert_eq!(bench.store.second_claim(&chosen[2..], 2).await.unwrap().granted.len(), 1);
+    assert_eq!(bench.seconds().await, ["y", "z"]);
+}
+
+/// Fault: a second lease runs out while its agent is slow to say that it works, and another agent gets one. The first
+/// is not moved on again beside it.
+#[tokio::test]
+async fn a_second_lease_that_was_replaced_is_not_moved_on() {
+    let bench = Bench::new().await;
+    let chosen = bench.three_held().await;
+    assert_eq!(bench.store.second_claim(&chosen[..1], 1).await.unwrap().granted.len(), 1);
+    bench.sql("UPDATE second_lease SET expires_at = now() - interval '1 s'").await;
+    assert_eq!(bench.store.second_claim(&chosen[1..2], 1).await.unwrap().granted.len(), 1);
+    let id: String = sqlx::query_scalar("SELECT id FROM job WHERE seq = $1")
+        .bind(chosen[0].seq)
+        .fetch_one(bench.store.pool())
+        .await
+        .unwrap();
+    let lease = LeaseRef { job: id.parse().unwrap(), lease_epoch: chosen[0].lease_epoch };
+    assert!(!bench.goes_on("x", &lease).await);
+    assert_eq!(bench.seconds().await, ["y"]);
+}
+
+/// Fault: two replicas give second leases at the same moment, each in the belief that there is a place.
+#[tokio::test]
+async fn replicas_that_give_second_leases_at_once_give_no_more_than_may_be() {
+    let bench = Bench::new().await;
+    let chosen = bench.three_held().await;
+    let mut other = bench.store.pool().acquire().await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    sqlx::raw_sql(include_str!("../src/sql/second_lock.sql")).execute(&mut *tx).await.unwrap();
+    sqlx::query(
+        "INSERT INTO second_lease (job, lease_epoch, agent, expires_at, hard_limit_at)
+         VALUES ($1, 1, 'x', now() + interval '1 h', now() + interval '1 h')",
+    )
+    .bind(chosen[0].seq)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    let store = bench.store.clone();
+    let late = chosen[1..2].to_vec();
+    let late = tokio::spawn(async move { store.second_claim(&late, 1).await.unwrap() });
+    support::blocked(&mut tx, "-- second_lock.sql%").await;
+    tx.commit().await.unwrap();
+    let given = late.await.unwrap();
+    assert_eq!((given.granted.len(), given.tried), (0, 0));
+    assert_eq!(bench.seconds().await, ["x"]);
 }
 
 fn asks(name: &str) -> ClaimRequest {

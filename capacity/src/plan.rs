@@ -107,6 +107,7 @@ impl Cluster {
             faults: self.faults,
             resident_keys: self.resident_keys,
             has_second_leases: true,
+            has_measured_ranks: true,
         }
     }
 

@@ -58,6 +58,50 @@ fn a_plan_has_a_row_for_each_rate_and_the_cost_is_that_of_its_agents() {
     assert!(text.contains("$/1000 TXS") && text.contains("From 2 tx/s on"), "{text}");
 }
 
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/book/capacity.md");
+const START: &str = "<!-- written by that test -->\n```text\n";
+const END: &str = "```\n<!-- end of what the test writes -->\n";
+
+/// The lines of a table that have numbers alone.
+fn rows(text: &str) -> Vec<Vec<f64>> {
+    let row = |line: &str| -> Option<Vec<f64>> {
+        line.split_whitespace().map(|word| word.parse::<f64>().ok()).collect()
+    };
+    text.lines().filter_map(row).filter(|row| !row.is_empty()).collect()
+}
+
+/// Goal: the page's table is what the program prints. The row of 100 transactions per second takes many seconds; of it only
+/// the load is compared. `ROLLMILL_BLESS=1` writes the table.
+#[test]
+fn the_page_shows_what_the_program_prints() {
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let (before, rest) = page.split_once(START).expect("the page has the mark before the table");
+    let (table, after) = rest.split_once(END).expect("the page has the mark after the table");
+    let plan = |more: &[&str]| {
+        let output = capacity(&[&["plan", "--results", RESULTS][..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    if std::env::var_os("ROLLMILL_BLESS").is_some() {
+        std::fs::write(PAGE, format!("{before}{START}{}{END}{after}", plan(&[]))).unwrap();
+        return;
+    }
+    let stale =
+        "run `ROLLMILL_BLESS=1 cargo test -p rollmill-capacity --test program the_page_shows`";
+    let shown = rows(table);
+    assert_eq!(shown.iter().map(|row| row[0]).collect::<Vec<_>>(), [1.0, 10.0, 100.0], "{stale}");
+    for (row, printed) in shown.iter().zip(rows(&plan(&["--rates", "1,10"]))) {
+        assert_eq!(row.len(), printed.len(), "{stale}");
+        for (a, b) in row.iter().zip(&printed) {
+            // Logarithms may differ in their last digit between machines, and then which attempt fails.
+            assert!((a - b).abs() <= 0.2 + 0.1 * b.abs(), "{stale}: {row:?}, printed {printed:?}");
+        }
+    }
+    // Transactions and blocks of an epoch of 768 s with 32 transactions in a block.
+    let last = &shown[2];
+    assert_eq!((last[1], last[10]), (76_800.0, 2_400.0), "{stale}");
+}
+
 #[test]
 fn errors_have_a_code_and_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();

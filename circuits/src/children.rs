@@ -11,7 +11,7 @@ use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, Pair};
 
-use crate::circuit::{SizeClass, cell_bits, log_n, size_class};
+use crate::circuit::{Dimensions, cell_bits, dimensions, log_n};
 use crate::gadgets::charge::OpenedLeaf;
 use crate::gadgets::effects::inputs_of;
 use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
@@ -78,8 +78,8 @@ pub fn verified(
         return (Vec::new(), PairLayout::of(&Pair::trivial()).map(|v| b.constant(v)));
     };
     let roles: Vec<u32> = parent.accepts().iter().map(|circuit| *circuit as u32).collect();
-    let mut sizes: Vec<SizeClass> =
-        parent.accepts().iter().map(|circuit| size_class(*circuit)).collect();
+    let mut sizes: Vec<Dimensions> =
+        parent.accepts().iter().map(|circuit| dimensions(*circuit)).collect();
     sizes.sort_unstable();
     sizes.dedup();
     // Circuits that one parent accepts differ in size and width of cells only.

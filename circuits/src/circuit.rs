@@ -40,9 +40,9 @@ pub struct Size {
 }
 
 /// What a parent must know of a child's rows, besides their commitments, to verify a proof. Parents accept a constant
-/// list of these, and the key determines which one it is (decision 47).
+/// list of these, and the key determines which one it is (decision 48).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SizeClass {
+pub struct Dimensions {
     /// Base-2 logarithm of the number of rows.
     pub log_n: u32,
     /// Bits of a limb cell.
@@ -82,9 +82,9 @@ pub const fn cell_bits(circuit: Circuit) -> u32 {
 }
 
 /// Number of rows and width of limb cells of a circuit.
-pub const fn size_class(circuit: Circuit) -> SizeClass {
+pub const fn dimensions(circuit: Circuit) -> Dimensions {
     let Size { log_n, cell_bits, .. } = size(circuit);
-    SizeClass { log_n, cell_bits }
+    Dimensions { log_n, cell_bits }
 }
 
 /// The transcript of a circuit's proofs: the cheapest one for its verifier.

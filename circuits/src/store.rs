@@ -143,10 +143,6 @@ pub fn cache_dir(named: Option<&Path>) -> PathBuf {
     if let Some(folder) = named {
         return folder.to_owned();
     }
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    match (variable("ROLLMILL_CACHE"), variable("HOME")) {
-        (Some(cache), _) => cache.join("keys"),
-        (None, Some(home)) => home.join(".cache/rollmill/keys"),
-        (None, None) => PathBuf::from("rollmill-keys"),
-    }
+    let of_machine = rollmill_cache::dir().map(|cache| cache.join("keys"));
+    of_machine.unwrap_or_else(|| PathBuf::from("rollmill-keys"))
 }

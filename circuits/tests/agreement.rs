@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use rollmill_algebra::bytes::{FIELD_BYTES, fr_from_slice, fr_to_bytes};
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
-use rollmill_circuits::circuit::SizeClass;
+use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::gadgets::verifier::{Opening, ProofVars, reduce};
 use rollmill_circuits::gadgets::vk_tree::KeyVars;
 use rollmill_plonk::builder::{Builder, Var};
@@ -72,8 +72,8 @@ fn good() -> &'static Good {
     GOOD.get_or_init(|| make(CELL_BITS, None))
 }
 
-fn size_of(vk: &VerifyingKey) -> SizeClass {
-    SizeClass { log_n: vk.shape.log_n, cell_bits: vk.shape.cell_bits }
+fn size_of(vk: &VerifyingKey) -> Dimensions {
+    Dimensions { log_n: vk.shape.log_n, cell_bits: vk.shape.cell_bits }
 }
 
 fn make(cell_bits: u32, log_n: Option<u32>) -> Good {
@@ -131,7 +131,7 @@ fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
 fn verdicts_in_one_circuit(
     vk: &VerifyingKey,
     srs: &Srs,
-    sizes: &[SizeClass],
+    sizes: &[Dimensions],
     cases: &[Case],
 ) -> Vec<Verdict> {
     let mut b = Builder::new(0, 16);

@@ -6,7 +6,7 @@
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_circuits::circuit::SizeClass;
+use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
@@ -23,8 +23,8 @@ use rollmill_protocol::circuit::Verifier;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
-const LEAF: SizeClass = SizeClass { log_n: 13, cell_bits: 12 };
-const MERGE: SizeClass = SizeClass { log_n: 17, cell_bits: 16 };
+const LEAF: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+const MERGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 const VERSION: u64 = 1;
 /// vk_root, count, pair.
 const N_PUBLIC: usize = 2 + PAIR_INPUTS;
@@ -150,7 +150,7 @@ fn nobody(srs: &Srs) -> ChildWitness {
     let zero = Fr::from(0u64);
     let mut public = vec![zero; 2];
     public.extend(Pair::trivial().to_fields());
-    let SizeClass { log_n, cell_bits } = MERGE;
+    let Dimensions { log_n, cell_bits } = MERGE;
     let shape = Shape { log_n, n_public: N_PUBLIC as u32, cell_bits };
     ChildWitness {
         proof: Proof::from_parts(&[g; COMMITMENTS + 2], [zero; EVALUATIONS]),

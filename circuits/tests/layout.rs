@@ -1,7 +1,7 @@
 //! A circuit's rows are the same whatever its witness: else its key would serve one witness only.
 
 use rollmill_circuits::circuit::{
-    cell_bits, contracts, log_n, size, size_class, transcript, warm_order,
+    cell_bits, contracts, dimensions, log_n, size, transcript, warm_order,
 };
 use rollmill_circuits::jobs::dummy;
 use rollmill_circuits::registry::{layout, report};
@@ -67,7 +67,7 @@ fn circuits_that_one_parent_accepts_differ_in_role_and_size_alone() {
             assert_eq!(child.n_public(), first.n_public(), "{parent}: {child}");
             assert_eq!(child.pair_at(), first.pair_at(), "{parent}: {child}");
             assert_eq!(transcript(*child), transcript(*first), "{parent}: {child}");
-            sizes.push(size_class(*child));
+            sizes.push(dimensions(*child));
         }
         sizes.sort_unstable();
         sizes.dedup();

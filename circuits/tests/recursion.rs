@@ -9,7 +9,7 @@ use ark_ff::{Field, UniformRand};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective, field::powers, poseidon2};
-use rollmill_circuits::circuit::SizeClass;
+use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::gadgets::fold::{
     ChildSpec, ChildWitness, PairVars, VerifiedChild, verify_children,
 };
@@ -33,8 +33,8 @@ const N_PUBLIC: usize = 12;
 const PAIR_AT: usize = 2;
 const VERSION: u64 = 3;
 /// Sizes that the parent accepts.
-const SMALL: SizeClass = SizeClass { log_n: 13, cell_bits: 12 };
-const LARGE: SizeClass = SizeClass { log_n: 17, cell_bits: 16 };
+const SMALL: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+const LARGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 
 fn spec(pair_at: Option<usize>) -> ChildSpec<'static> {
     let transcript = Verifier::Circuit.transcript();
@@ -46,8 +46,8 @@ fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
     G1Projective::normalize_batch(&all).try_into().expect("N points")
 }
 
-fn made_up_key(rng: &mut ChaCha8Rng, size: SizeClass) -> VerifyingKey {
-    let SizeClass { log_n, cell_bits } = size;
+fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions) -> VerifyingKey {
+    let Dimensions { log_n, cell_bits } = size;
     let shape = Shape { log_n, n_public: N_PUBLIC as u32, cell_bits };
     VerifyingKey { shape, srs_id: Fr::rand(rng), fixed: points(rng) }
 }
@@ -218,7 +218,7 @@ fn two_children_and_their_pairs_fold_to_the_sum_and_fit_in_two_to_the_17() {
 }
 
 /// The child under another size: a proof for it, made up anew, and a leaf that claims it.
-fn of_size(child: &mut ChildWitness, size: SizeClass) {
+fn of_size(child: &mut ChildWitness, size: Dimensions) {
     (child.vk.shape.log_n, child.vk.shape.cell_bits) = (size.log_n, size.cell_bits);
     child.leaf.log_n = size.log_n.into();
     solve(&child.vk, &child.public, &mut child.proof);
@@ -248,10 +248,10 @@ fn named_attacks_on_a_child_are_rejected() {
             of_size(c, SMALL);
         }),
         ("the rows of another accepted size", |c| {
-            of_size(c, SizeClass { log_n: SMALL.log_n, ..LARGE });
+            of_size(c, Dimensions { log_n: SMALL.log_n, ..LARGE });
         }),
         ("the width of cells of another accepted size", |c| {
-            of_size(c, SizeClass { cell_bits: SMALL.cell_bits, ..LARGE });
+            of_size(c, Dimensions { cell_bits: SMALL.cell_bits, ..LARGE });
         }),
         ("two commitments swapped", |c| c.proof.wires.swap(0, 1)),
         ("a commitment doubled in another's place", |c| c.proof.wires[1] = c.proof.wires[0]),

@@ -165,9 +165,10 @@ pub async fn deploy_contracts(
     options: &Options,
 ) -> Result<Deployment, Error> {
     let deployer = Deployer::open(l1, data).await?;
-    let proof_window_seconds = match options.chaos {
-        Some(_) => CHAOS_PROOF_WINDOW_SECONDS,
-        None => PROOF_WINDOW_SECONDS,
+    let proof_window_seconds = match (options.chaos, options.proof_window_seconds) {
+        (Some(_), _) => CHAOS_PROOF_WINDOW_SECONDS,
+        (None, Some(seconds)) => seconds,
+        (None, None) => PROOF_WINDOW_SECONDS,
     };
     let members = (1..=options.committee).map(|i| Ok(signer(&member_key(i))?.address()));
     let of = Founding {

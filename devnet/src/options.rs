@@ -63,6 +63,13 @@ pub struct Options {
     #[arg(value_parser = values::whole(0..=u64::MAX), help_heading = "Network")]
     pub seed: u64,
 
+    /// Time after an epoch's end in which its proof keeps the bond [default: as long as the epochs allow]
+    ///
+    /// A short one lets the alert about an epoch at risk fire on a network that is otherwise well.
+    #[arg(long, value_name = "SECONDS", value_parser = values::whole(60..=86_400_u32))]
+    #[arg(conflicts_with = "chaos", allow_negative_numbers = true, help_heading = "Network")]
+    pub proof_window_seconds: Option<u32>,
+
     /// Offer invalid values to the system and require that each is rejected [default: none]
     #[arg(long, value_enum, value_name = "KIND", help_heading = "Faults")]
     pub tamper: Option<Tamper>,
@@ -286,6 +293,7 @@ mod tests {
             ["--committee", "8"],
             ["--tamper", "x"],
             ["--timeout-minutes", "0"],
+            ["--proof-window-seconds", "59"],
         ] {
             let rejected = Options::try_parse_from(["rollmill-devnet"].into_iter().chain(flags));
             let error = rejected.unwrap_err().to_string();

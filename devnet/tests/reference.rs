@@ -184,6 +184,7 @@ const VALUE_NAMES: &[&str] = &[
     "ADDRESS,...",
     "ADDRESS=URL,...",
     "AZT",
+    "BLOCKSxTXS",
     "BOOL",
     "DEVICE",
     "DIR",
@@ -202,6 +203,7 @@ const VALUE_NAMES: &[&str] = &[
     "NAME",
     "NAME=VALUE",
     "OUTCOME",
+    "PART",
     "PAYER",
     "POLICY",
     "SET",
@@ -210,8 +212,10 @@ const VALUE_NAMES: &[&str] = &[
     "STATE",
     "TEXT",
     "URL",
+    "WHERE",
     "URL,...",
     "URL[=file:PATH|env:NAME],...",
+    "USD",
     "file:PATH|env:NAME",
 ];
 const NUMBERS: &[&str] = &[

@@ -286,6 +286,20 @@ RM_DEV Fe<M> mul_sub_columns(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
   return reduce_once(out);
 }
 
+// (sum of a[k] * b[k]) / R.
+template <int K, class M>
+RM_DEV Fe<M> dot_of_columns(const Fe<M> (&a)[K], const Fe<M> (&b)[K]) {
+  const u32 *x[K], *y[K];
+#pragma unroll
+  for (int k = 0; k < K; k++) {
+    x[k] = a[k].l;
+    y[k] = b[k].l;
+  }
+  Fe<M> out;
+  dot_columns<M, K>(out.l, x, y);
+  return reduce_once(out);
+}
+
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 template <class M>
 RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
@@ -301,6 +315,12 @@ RM_DEV Fe<M> sqr(Fe<M> a) {
 template <class M>
 RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
   return mul_sub_columns(a, b, c, d);
+}
+
+// Sum of a[k] * b[k], of up to four.
+template <int K, class M>
+RM_DEV Fe<M> dot(const Fe<M> (&a)[K], const Fe<M> (&b)[K]) {
+  return dot_of_columns(a, b);
 }
 #else
 template <class M>
@@ -318,19 +338,37 @@ RM_NOINLINE Fe<M> mul_sub_exact(const Fe<M>& a, const Fe<M>& b, const Fe<M>& c, 
   return mul_sub_columns(a, b, c, d);
 }
 
+template <int K, class M>
+RM_NOINLINE Fe<M> dot_exact(const Fe<M> (&a)[K], const Fe<M> (&b)[K]) {
+  return dot_of_columns(a, b);
+}
+
+// Each notes how many products of limbs it takes on a card.
 template <class M>
 RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
+  rm_emulator::limb_products += 128;
   return rm_emulator::exact ? mul_exact(a, b) : mul_wide(a, b);
 }
 
 template <class M>
 RM_DEV Fe<M> sqr(Fe<M> a) {
+  rm_emulator::limb_products += 100;
   return rm_emulator::exact ? sqr_exact(a) : mul_wide(a, a);
 }
 
 template <class M>
 RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  rm_emulator::limb_products += 192;
   return rm_emulator::exact ? mul_sub_exact(a, b, c, d) : sub(mul_wide(a, b), mul_wide(c, d));
+}
+
+template <int K, class M>
+RM_DEV Fe<M> dot(const Fe<M> (&a)[K], const Fe<M> (&b)[K]) {
+  rm_emulator::limb_products += 64 * (K + 1);
+  if (rm_emulator::exact) return dot_exact(a, b);
+  Fe<M> sum = mul_wide(a[0], b[0]);
+  for (int k = 1; k < K; k++) sum = add(sum, mul_wide(a[k], b[k]));
+  return sum;
 }
 #endif
 

@@ -7,6 +7,8 @@ typedef unsigned long long u64;
 #define RM_DEV __device__ __forceinline__
 #define RM_NOINLINE __device__ __noinline__
 #define RM_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// The same where the compiler leaves registers for so many blocks of a multiprocessor.
+#define RM_KERNEL_BLOCKS(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 // Blocks of shared memory whose size the launch chooses.
 #define RM_SHARED(T, name)                        \
   extern __shared__ __align__(16) unsigned char rm_shared_bytes[]; \

@@ -15,7 +15,9 @@
 //
 // Bounds: a step adds less than 3p * W, be it x * y with x < 2p and a multiple of p, or two products
 // with x <= p and a multiple of p. So total < 3p before each step, which fits into eight limbs with
-// p < 2^254, and total < 3p * (W + 1) before the division, which fits into nine. Source of the interleaved form: Montgomery, "Modular
+// p < 2^254, and total < 3p * (W + 1) before the division, which fits into nine. With four products
+// with x <= p it is 5p in place of 3p, and 5p < 2^256 for both moduli, which are below 0.19 * 2^256;
+// what four products and the multiples of p leave is below 4p * p / 2^256 + p < 2p. Source of the interleaved form: Montgomery, "Modular
 // Multiplication Without Trial Division" (1985).
 #pragma once
 
@@ -144,6 +146,28 @@ RM_DEV void product_sum_columns(u32* out, const u32* a, const u32* b, const u32*
   for (int i = 0; i < 8; i += 2) {
     product_sum_step<M>(even, odd, a, b[i], c, d[i], i == 0);
     product_sum_step<M>(odd, even, a, b[i + 1], c, d[i + 1], false);
+  }
+  product_total(out, odd, even);
+}
+
+// One step of a sum of K products.
+template <class M, int K>
+RM_DEV void dot_step(u32* even, u32* odd, const u32* const* a, const u32* const* b, int i) {
+  const u32 below = shift_and_add_row(even, odd, a[0], b[0][i], 0, i == 0);
+#pragma unroll
+  for (int k = 1; k < K; k++) add_row(even, odd, a[k], b[k][i]);
+  clear_lowest<M>(even, odd, below, i == 0);
+}
+
+// (sum of a[k] * b[k]) / R for up to four products, below 2p: one reduction for all.
+template <class M, int K>
+RM_DEV void dot_columns(u32* out, const u32* const* a, const u32* const* b) {
+  static_assert(1 <= K && K <= 4, "the total of more products has no room");
+  u32 even[8], odd[8];
+#pragma unroll
+  for (int i = 0; i < 8; i += 2) {
+    dot_step<M, K>(even, odd, a, b, i);
+    dot_step<M, K>(odd, even, a, b, i + 1);
   }
   product_total(out, odd, even);
 }

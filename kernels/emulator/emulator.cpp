@@ -16,6 +16,7 @@ namespace rm_emulator {
 Place place;
 u32 carry;
 bool exact;
+u64 limb_products;
 
 namespace {
 
@@ -228,6 +229,12 @@ extern "C" int rm_sizes(const char* name, const size_t** sizes, size_t* count) {
     return 1;
   }
   return 0;
+}
+
+// Products of limbs in all kernels so far.
+extern "C" u64 rm_limb_products() {
+  const std::lock_guard<std::mutex> lock(one_launch);
+  return limb_products;
 }
 
 // Runs a kernel to its end. `grid` and `block` have three numbers each, `sizes` the bytes of each of

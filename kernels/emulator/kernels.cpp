@@ -4,25 +4,28 @@
 RM_REGISTER(vector_from_u16)
 RM_REGISTER(vector_fold)
 RM_REGISTER(vector_scan)
+RM_REGISTER(vector_products)
 RM_REGISTER(vector_invert_each)
 RM_REGISTER(vector_invert_chunks)
-RM_REGISTER(vector_horner)
+RM_REGISTER(vector_evaluate)
 RM_REGISTER(vector_divide)
 RM_REGISTER(vector_combine)
 RM_REGISTER(ntt_pass)
+RM_REGISTER(ntt_table)
 RM_REGISTER(rows_run)
 RM_REGISTER(msm_classify)
 RM_REGISTER(msm_count)
 RM_REGISTER(msm_scatter)
 RM_REGISTER(msm_fold_counts)
 RM_REGISTER(msm_scan_counts)
-RM_REGISTER(msm_pieces)
+RM_REGISTER(msm_scan_folds)
 RM_REGISTER(msm_sizes)
 RM_REGISTER(msm_order)
 RM_REGISTER(msm_accumulate)
 RM_REGISTER(msm_merge)
 RM_REGISTER(msm_reduce)
-RM_REGISTER(msm_sum)
+RM_REGISTER(msm_finish)
+RM_REGISTER(msm_multiples)
 RM_REGISTER(measure_product_fr)
 RM_REGISTER(measure_product_fq)
 RM_REGISTER(measure_square_fr)
@@ -76,6 +79,13 @@ void test_field(Fe<M>* out, const Fe<M>* a, const Fe<M>* b, u64 n) {
   out[9 * n + i] = sqr_columns(a[i]);
   out[10 * n + i] = mul_sub(a[i], b[i], b[i], b[i]);
   out[11 * n + i] = mul_sub_columns(a[i], a[i], b[i], a[i]);
+  const Fe<M> x[4] = {a[i], b[i], a[i], b[i]}, y[4] = {b[i], b[i], a[i], a[i]};
+  const Fe<M> x2[2] = {x[0], x[1]}, y2[2] = {y[0], y[1]};
+  const Fe<M> x3[3] = {x[0], x[1], x[2]}, y3[3] = {y[0], y[1], y[2]};
+  out[12 * n + i] = dot(x2, y2);
+  out[13 * n + i] = dot(x3, y3);
+  out[14 * n + i] = dot(x, y);
+  out[15 * n + i] = dot_of_columns(x, y);
 }
 RM_KERNEL(128) test_fr(Fr* out, const Fr* a, const Fr* b, u64 n) { test_field(out, a, b, n); }
 RM_KERNEL(128) test_fq(Fq* out, const Fq* a, const Fq* b, u64 n) { test_field(out, a, b, n); }

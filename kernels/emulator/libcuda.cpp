@@ -11,9 +11,13 @@
 //   launch=N       what a launch gives from the first that `after` says on, and every later call too
 //   after=N        launches that go well before (0)
 //   deaf=N         the wait of a stream for an event, counted from 1, that does nothing
+//   pinned=N       what taking pinned memory gives
+//   lazy=1         memory of the host is read when the copy runs, not when it is queued
+//   mig=1          each card is a slice of one, with a UUID of its own
 // Numbers are CUresult values of the driver API. Source of the signatures: CUDA Driver API reference.
 #include "shim.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -33,11 +37,13 @@ namespace {
 
 constexpr int OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_DEVICE = 101,
               INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500,
-              ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719;
+              NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719;
 
 std::recursive_mutex lock;
 typedef const std::lock_guard<std::recursive_mutex> Guard;
 std::map<u64, size_t> blocks;
+// Of the host: where it starts, and its bytes.
+std::map<u64, size_t> pinned;
 std::map<std::string, char*> functions;
 size_t used;
 u64 launches;
@@ -47,10 +53,13 @@ char context, module;
 u64 waits;
 
 struct Stream;
-// So many calls of a stream; what an event recorded last.
+// So many calls of a stream; what an event recorded last, and when that was reached if it has a time.
 struct Event {
   Stream* stream = nullptr;
   u64 count = 0;
+  bool timed = false;
+  bool reached = false;
+  std::chrono::steady_clock::time_point time = {};
 };
 // A call that was queued: work, or a wait for an event.
 struct Call {
@@ -100,13 +109,14 @@ int queue(void* stream, std::function<int()> work) {
   return OK;
 }
 
-// Whether a range lies in one block.
-bool holds(u64 at, size_t bytes) {
+// Whether a range lies in one block of these.
+bool within(const std::map<u64, size_t>& blocks, u64 at, size_t bytes) {
   auto after = blocks.upper_bound(at);
   if (after == blocks.begin()) return false;
   --after;
   return at + bytes <= after->first + after->second;
 }
+bool holds(u64 at, size_t bytes) { return within(blocks, at, bytes); }
 
 }  // namespace
 
@@ -137,7 +147,11 @@ API cuDeviceGetUuid(unsigned char* uuid, int device) {
   for (int i = 0; i < 16; i++) uuid[i] = (unsigned char)(16 * device + i);
   return OK;
 }
-API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid(uuid, device); }
+API cuDeviceGetUuid_v2(unsigned char* uuid, int device) {
+  cuDeviceGetUuid(uuid, device);
+  if (setting("mig", 0)) uuid[0] = 0xff;
+  return OK;
+}
 API cuDeviceGetName(char* name, int room, int device) {
   snprintf(name, room, "emulated card %d", device);
   return OK;
@@ -187,9 +201,11 @@ API cuStreamSynchronize(void* stream) {
   NEEDS_CONTEXT;
   return finish((Stream*)stream);
 }
-API cuEventCreate(void** out, unsigned) {
+API cuEventCreate(void** out, unsigned flags) {
   NEEDS_CONTEXT;
-  *out = new Event;
+  Event* event = new Event;
+  event->timed = !(flags & 2);  // CU_EVENT_DISABLE_TIMING
+  *out = event;
   return OK;
 }
 API cuEventDestroy_v2(void* event) {
@@ -199,7 +215,35 @@ API cuEventDestroy_v2(void* event) {
 API cuEventRecord(void* event, void* at) {
   NEEDS_CONTEXT;
   Stream* stream = (Stream*)at;
-  *(Event*)event = {stream, stream->run + stream->calls.size()};
+  Event* recorded = (Event*)event;
+  recorded->reached = false;
+  if (recorded->timed)
+    queue(stream, [=] {
+      recorded->reached = true;
+      recorded->time = std::chrono::steady_clock::now();
+      return OK;
+    });
+  recorded->stream = stream;
+  recorded->count = stream->run + stream->calls.size();
+  return OK;
+}
+// What was never recorded is over.
+API cuEventQuery(void* event) {
+  NEEDS_CONTEXT;
+  const Event* asked = (const Event*)event;
+  return !asked->stream || asked->stream->run >= asked->count ? OK : NOT_READY;
+}
+API cuEventSynchronize(void* event) {
+  NEEDS_CONTEXT;
+  const Event* asked = (const Event*)event;
+  return asked->stream ? run_until(asked->stream, asked->count) : OK;
+}
+API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
+  NEEDS_CONTEXT;
+  const Event *start = (const Event*)from, *end = (const Event*)to;
+  if (!start->timed || !end->timed) return INVALID_HANDLE;
+  if (!start->reached || !end->reached) return NOT_READY;
+  *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
   return OK;
 }
 API cuStreamWaitEvent(void* stream, void* event, unsigned) {
@@ -235,9 +279,30 @@ API cuMemFree_v2(u64 at) {
   blocks.erase(block);
   return OK;
 }
+API cuMemHostAlloc(void** out, size_t bytes, unsigned) {
+  NEEDS_CONTEXT;
+  if (const int code = (int)setting("pinned", OK)) return code;
+  *out = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  if (!*out) return OUT_OF_MEMORY;
+  memset(*out, 0xcd, bytes);
+  pinned[(u64)(uintptr_t)*out] = bytes;
+  return OK;
+}
+API cuMemFreeHost(void* at) {
+  NEEDS_CONTEXT;
+  if (!pinned.erase((u64)(uintptr_t)at)) return INVALID_VALUE;
+  free(at);
+  return OK;
+}
 API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* stream) {
   NEEDS_CONTEXT;
-  // Pageable memory is copied before the call returns.
+  // Pinned memory is read when the copy runs. Other memory is copied before the call returns, on most systems.
+  if (within(pinned, (u64)(uintptr_t)from, bytes) || setting("lazy", 0))
+    return queue(stream, [=] {
+      if (!holds(to, bytes)) return ILLEGAL_ADDRESS;
+      memcpy((void*)(uintptr_t)to, from, bytes);
+      return OK;
+    });
   const std::string held((const char*)from, bytes);
   return queue(stream, [=] {
     if (!holds(to, held.size())) return ILLEGAL_ADDRESS;

@@ -16,6 +16,7 @@ typedef unsigned long long u64;
 #define RM_DEV inline
 #define RM_NOINLINE __attribute__((noinline)) inline
 #define RM_KERNEL(threads) extern "C" void
+#define RM_KERNEL_BLOCKS(threads, blocks) extern "C" void
 // One block runs at a time, so that its shared memory is one array of the process.
 #define __shared__ static
 #define RM_SHARED(T, name) T* name = reinterpret_cast<T*>(rm_emulator::shared_memory())
@@ -34,6 +35,8 @@ extern Place place;
 extern u32 carry;
 // Whether arithmetic runs by emulated PTX instructions, as on a card, or by what gives the same faster.
 extern bool exact;
+// Products of two limbs that field products have taken so far: how much work kernels do, whatever runs it.
+extern u64 limb_products;
 unsigned char* shared_memory();
 void block_barrier();
 // Each live lane of the warp gives `mine`; afterwards all can read all. Lanes that left count as

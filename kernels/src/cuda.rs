@@ -2,21 +2,26 @@
 
 #![expect(unsafe_code, reason = "the CUDA driver is a C library")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, c_void};
+use std::ops::Range;
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use parking_lot::{Mutex, RwLock};
 
-use crate::driver::{Argument, Driver, Launch, Stream};
+use crate::cards::{DRIVER_OF_IMAGE, find, message, start, version};
+use crate::driver::{Argument, Driver, Launch, Mark, Source, Stream};
 use crate::error::CudaError;
 
-/// The oldest supported CUDA version, 12.0, in the driver's numbering: older drivers lack functions.
-const DRIVER_NEEDED: i32 = 12_000;
-/// The CUDA that the kernels are compiled with. A driver that supports it loads the
-/// compiler's output. An older one may not, and then the error names the driver's age.
-const DRIVER_OF_IMAGE: i32 = 13_000;
+/// Sizes of the pinned chunks that uploads pass through, and how many there may be: of the small ones as many as a
+/// host that is ahead of the card can have queued, of the large ones enough to copy into one while others travel.
+const CHUNKS: [(usize, usize); 2] = [(64 << 10, 256), (1 << 20, 32)];
+
+/// Bytes that are worth a thread of their own: copying them takes far longer than starting it.
+const BYTES_OF_A_THREAD: usize = 2 << 20;
+/// One core of so many copies: the others prove and compute witnesses.
+const CORES_PER_COPY: usize = 4;
 
 /// One card.
 #[derive(Debug)]
@@ -29,6 +34,11 @@ pub(crate) struct RealDriver {
     streams: RwLock<Vec<Queue>>,
     multiprocessors: u32,
     functions: Mutex<HashMap<String, Function>>,
+    /// One for each row of [`CHUNKS`].
+    staging: [Mutex<Staging>; 2],
+    /// Threads that copy one array.
+    copy_threads: usize,
+    marks: Mutex<Marks>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +51,30 @@ struct Queue {
     event: sys::CUevent,
 }
 
+/// Pinned memory that the card reads after the call that queued the copy has returned.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    memory: *mut u8,
+    /// Recorded after the copy.
+    copied: sys::CUevent,
+}
+
+/// Chunks in the order of their copies, without those that are being written to.
+#[derive(Debug, Default)]
+struct Staging {
+    queued: VecDeque<Chunk>,
+    made: usize,
+    /// The system has no pinned memory for this process.
+    refused: bool,
+}
+
+/// Events with times, and those that are not in use.
+#[derive(Debug, Default)]
+struct Marks {
+    all: Vec<sys::CUevent>,
+    idle: Vec<Mark>,
+}
+
 // SAFETY: handles of the driver may be used from any thread; each call makes the context current
 // on its own thread first.
 unsafe impl Send for RealDriver {}
@@ -49,33 +83,21 @@ unsafe impl Sync for RealDriver {}
 // SAFETY: a function belongs to a module and not to a thread.
 unsafe impl Send for Function {}
 
-fn version(number: i32) -> String {
-    format!("{}.{}", number / 1000, number % 1000 / 10)
-}
-
-fn message(error: DriverError) -> String {
-    // The driver's message needs the library, which is loaded, since the error came from it.
-    format!("{:?}", error.0)
-}
-
-/// Errors after which the context is unusable.
+/// Whether the context is unusable after an error: after any but those of a call that was wrong or too much. A code
+/// that is not known here is not trusted.
 fn is_lost(code: CUresult) -> bool {
-    matches!(
+    !matches!(
         code,
-        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
-            | CUresult::CUDA_ERROR_LAUNCH_FAILED
-            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
-            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
-            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
-            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
-            | CUresult::CUDA_ERROR_INVALID_PC
-            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
-            | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
-            | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
-            | CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE
-            | CUresult::CUDA_ERROR_DEINITIALIZED
-            | CUresult::CUDA_ERROR_ASSERT
-            | CUresult::CUDA_ERROR_UNKNOWN
+        CUresult::CUDA_ERROR_INVALID_VALUE
+            | CUresult::CUDA_ERROR_OUT_OF_MEMORY
+            | CUresult::CUDA_ERROR_INVALID_IMAGE
+            | CUresult::CUDA_ERROR_INVALID_CONTEXT
+            | CUresult::CUDA_ERROR_MAP_FAILED
+            | CUresult::CUDA_ERROR_UNMAP_FAILED
+            | CUresult::CUDA_ERROR_ALREADY_MAPPED
+            | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+            | CUresult::CUDA_ERROR_NOT_FOUND
+            | CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
     )
 }
 
@@ -93,87 +115,11 @@ fn is_image(code: CUresult) -> bool {
     )
 }
 
-/// Starts the driver. Returns the CUDA version that it supports.
-fn start(requested: &str) -> Result<i32, CudaError> {
-    // SAFETY: only searches for the library.
-    if !unsafe { sys::is_culib_present() } {
-        let reason = "libcuda was not found".to_owned();
-        return Err(CudaError::NoDriver { reason });
-    }
-    result::init().map_err(|error| match error.0 {
-        CUresult::CUDA_ERROR_NO_DEVICE => {
-            CudaError::UnknownDevice { requested: requested.to_owned(), have: "none".to_owned() }
-        }
-        _ => CudaError::NoDriver { reason: format!("it does not start: {}", message(error)) },
-    })?;
-    let mut found = 0;
-    // SAFETY: writes one number.
-    let outcome = unsafe { sys::cuDriverGetVersion(&raw mut found) }.result();
-    outcome.map_err(|error| CudaError::NoDriver { reason: message(error) })?;
-    if found < DRIVER_NEEDED {
-        let (found, needed) = (version(found), version(DRIVER_NEEDED));
-        return Err(CudaError::DriverTooOld { found, needed });
-    }
-    Ok(found)
-}
-
-/// `GPU-` and the identifier in the usual groups.
-fn uuid_text(device: sys::CUdevice) -> Option<String> {
-    let uuid = result::device::get_uuid(device).ok()?;
-    let hex: Vec<String> = uuid.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
-    let part = |from: usize, to: usize| hex[from..to].concat();
-    let parts = [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)];
-    Some(format!("GPU-{}", parts.join("-")))
-}
-
-/// Every card with its UUID, in the driver's order.
-fn all_cards(requested: &str) -> Result<Vec<(sys::CUdevice, String)>, CudaError> {
-    let failed = |call, error| CudaError::Call {
-        call,
-        device: requested.to_owned(),
-        reason: message(error),
-    };
-    let count = result::device::get_count().map_err(|error| failed("cuDeviceGetCount", error))?;
-    let card = |i| {
-        let device = result::device::get(i).map_err(|error| failed("cuDeviceGet", error))?;
-        Ok((device, uuid_text(device).unwrap_or_default()))
-    };
-    (0..count).map(card).collect()
-}
-
-fn find(requested: &str) -> Result<sys::CUdevice, CudaError> {
-    let cards = all_cards(requested)?;
-    let named = cards.iter().enumerate().find(|(i, (_, uuid))| {
-        requested == i.to_string() || (!uuid.is_empty() && requested.eq_ignore_ascii_case(uuid))
-    });
-    if let Some((_, (device, _))) = named {
-        return Ok(*device);
-    }
-    let have: Vec<String> =
-        cards.iter().enumerate().map(|(i, (_, uuid))| format!("{i} ({uuid})")).collect();
-    let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-    Err(CudaError::UnknownDevice { requested: requested.to_owned(), have })
-}
-
-/// The cards of this machine in the order of their indices, each with its name and UUID.
-///
-/// # Errors
-/// [`CudaError::NoDriver`], [`CudaError::DriverTooOld`], or [`CudaError::UnknownDevice`] where the
-/// driver finds no card.
-pub fn cards() -> Result<Vec<String>, CudaError> {
-    start("any")?;
-    let describe = |(device, uuid): (sys::CUdevice, String)| {
-        let name = result::device::get_name(device).unwrap_or_default();
-        format!("{name} {uuid}")
-    };
-    Ok(all_cards("any")?.into_iter().map(describe).collect())
-}
-
 impl RealDriver {
     /// Opens a card by index or UUID.
     pub(crate) fn open(requested: &str, image: &[u8]) -> Result<Self, CudaError> {
         let supported = start(requested)?;
-        let ordinal = find(requested)?;
+        let (ordinal, uuid) = find(requested)?;
         let name = result::device::get_name(ordinal).unwrap_or_else(|_| requested.to_owned());
         let failed = |call| {
             let device = name.clone();
@@ -186,15 +132,19 @@ impl RealDriver {
         // SAFETY: as above; released when this is dropped.
         let context = unsafe { result::primary_ctx::retain(ordinal) }
             .map_err(failed("cuDevicePrimaryCtxRetain"))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut opened = Self {
             name: name.clone(),
-            uuid: uuid_text(ordinal),
+            uuid,
             ordinal,
             context,
             module: std::ptr::null_mut(),
             streams: RwLock::default(),
             multiprocessors: u32::try_from(multiprocessors).unwrap_or(1).max(1),
             functions: Mutex::default(),
+            staging: Default::default(),
+            copy_threads: (cores / CORES_PER_COPY).clamp(2, 4),
+            marks: Mutex::default(),
         };
         opened.enter()?;
         // The driver reads as many bytes as the image's header states, so the image must not be shorter.
@@ -238,6 +188,89 @@ impl RealDriver {
             device: self.name.clone(),
             reason: format!("there is no stream {stream}"),
         })
+    }
+
+    /// A chunk of the kind whose last copy has ended; `None` where there is no pinned memory.
+    fn chunk(&self, kind: usize) -> Result<Option<Chunk>, CudaError> {
+        let (bytes, most) = CHUNKS[kind];
+        let oldest = {
+            let mut staging = self.staging[kind].lock();
+            if staging.refused {
+                return Ok(None);
+            }
+            // SAFETY: the event was recorded, and lives as long as the driver.
+            let is_copied = |chunk: &Chunk| unsafe { result::event::query(chunk.copied) }.is_ok();
+            if staging.queued.front().is_some_and(is_copied) {
+                return Ok(staging.queued.pop_front());
+            }
+            let oldest = if staging.made < most { None } else { staging.queued.pop_front() };
+            staging.made += usize::from(oldest.is_none());
+            oldest
+        };
+        if let Some(chunk) = oldest {
+            // SAFETY: as above. Without the lock, since it may take long.
+            let waited = unsafe { result::event::synchronize(chunk.copied) };
+            return self.checked("cuEventSynchronize", waited).map(|()| Some(chunk));
+        }
+        let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
+        let copied = self.checked("cuEventCreate", result::event::create(flags))?;
+        // SAFETY: the context is current; released when the driver is dropped.
+        match unsafe { result::malloc_host(bytes, 0) } {
+            Ok(memory) => Ok(Some(Chunk { memory: memory.cast(), copied })),
+            Err(_) => {
+                // Without pinned memory copies are slower, and no less right.
+                self.staging[kind].lock().refused = true;
+                // SAFETY: nothing was queued in it.
+                let _ = unsafe { result::event::destroy(copied) };
+                Ok(None)
+            }
+        }
+    }
+
+    /// Copies a part of a source to the card through pinned chunks; false where there are none.
+    fn send_pinned(
+        &self,
+        stream: Stream,
+        to: u64,
+        source: Source<'_>,
+        part: Range<usize>,
+    ) -> Result<bool, CudaError> {
+        let queue = self.stream(stream)?;
+        self.enter()?;
+        let kind = usize::from(source.bytes() > CHUNKS[0].0);
+        for at in part.clone().step_by(CHUNKS[kind].0) {
+            let Some(chunk) = self.chunk(kind)? else { return Ok(false) };
+            let length = CHUNKS[kind].0.min(part.end - at);
+            // SAFETY: the chunk is as long, its last copy has ended, and no other thread has it.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(chunk.memory, length) };
+            source.write(at, bytes);
+            // SAFETY: the arena's block is large enough; the chunk is not written before its event.
+            let copied = unsafe { result::memcpy_htod_async(to + at as u64, bytes, queue.stream) };
+            // SAFETY: stream and event live as long as the driver.
+            let recorded = unsafe { result::event::record(chunk.copied, queue.stream) };
+            self.staging[kind].lock().queued.push_back(chunk);
+            self.checked("cuMemcpyHtoDAsync", copied)?;
+            self.checked("cuEventRecord", recorded)?;
+        }
+        Ok(true)
+    }
+
+    /// Copies to the card without pinned chunks.
+    fn send_pageable(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
+        let mut bytes = vec![0; source.bytes()];
+        source.write(0, &mut bytes);
+        // SAFETY: the arena's block is large enough. `bytes` lives until the stream was waited for: a driver that reads
+        // pageable memory itself may not have copied it when the call returns.
+        let copied = unsafe { result::memcpy_htod_async(to, &bytes, stream) };
+        self.checked("cuMemcpyHtoDAsync", copied)?;
+        // SAFETY: the stream is alive.
+        self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(stream) })
+    }
+
+    fn panicked(&self) -> CudaError {
+        let reason = "a thread that copies panicked".to_owned();
+        CudaError::Call { call: "send", device: self.name.clone(), reason }
     }
 
     fn function(&self, kernel: &str) -> Result<sys::CUfunction, CudaError> {
@@ -345,13 +378,25 @@ impl Driver for RealDriver {
         self.checked("cuStreamWaitEvent", waits)
     }
 
-    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        let Queue { stream, .. } = self.stream(stream)?;
-        self.enter()?;
-        // SAFETY: the arena's block is large enough. The memory is pageable, of which the driver keeps a
-        // copy before it returns (CUDA driver API, "API synchronization behavior").
-        let outcome = unsafe { result::memcpy_htod_async(to, bytes, stream) };
-        self.checked("cuMemcpyHtoDAsync", outcome)
+    fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
+        let bytes = source.bytes();
+        let threads = (bytes / BYTES_OF_A_THREAD).clamp(1, self.copy_threads);
+        let is_sent = if threads == 1 {
+            self.send_pinned(stream, to, source, 0..bytes)?
+        } else {
+            let part = bytes.div_ceil(threads).next_multiple_of(CHUNKS[1].0);
+            let of = |i: usize| (i * part).min(bytes)..((i + 1) * part).min(bytes);
+            std::thread::scope(|scope| {
+                let send = |i| scope.spawn(move || self.send_pinned(stream, to, source, of(i)));
+                let running: Vec<_> = (0..threads).map(send).collect();
+                let mut all = true;
+                for thread in running {
+                    all &= thread.join().unwrap_or_else(|_| Err(self.panicked()))?;
+                }
+                Ok::<bool, CudaError>(all)
+            })?
+        };
+        if is_sent { Ok(()) } else { self.send_pageable(stream, to, source) }
     }
 
     fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
@@ -408,6 +453,35 @@ impl Driver for RealDriver {
         // SAFETY: the stream is alive.
         self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(stream) })
     }
+
+    fn mark(&self, stream: Stream) -> Result<Mark, CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
+        self.enter()?;
+        let mut marks = self.marks.lock();
+        let mark = match marks.idle.pop() {
+            Some(mark) => mark,
+            None => {
+                let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
+                marks.all.push(self.checked("cuEventCreate", event)?);
+                marks.all.len() - 1
+            }
+        };
+        // SAFETY: stream and event live as long as the driver.
+        let recorded = unsafe { result::event::record(marks.all[mark], stream) };
+        self.checked("cuEventRecord", recorded).map(|()| mark)
+    }
+
+    fn microseconds(&self, from: Mark, to: Mark) -> Result<f64, CudaError> {
+        self.enter()?;
+        let marks = self.marks.lock();
+        // SAFETY: the events were recorded, and live as long as the driver.
+        let elapsed = unsafe { result::event::elapsed(marks.all[from], marks.all[to]) };
+        self.checked("cuEventElapsedTime", elapsed).map(|ms| f64::from(ms) * 1e3)
+    }
+
+    fn forget(&self, mark: Mark) {
+        self.marks.lock().idle.push(mark);
+    }
 }
 
 impl Drop for RealDriver {
@@ -422,6 +496,15 @@ impl Drop for RealDriver {
                 let _ = result::stream::synchronize(stream);
                 let _ = result::event::destroy(event);
                 let _ = result::stream::destroy(stream);
+            }
+            for Chunk { memory, copied } in
+                self.staging.iter_mut().flat_map(|s| s.get_mut().queued.drain(..))
+            {
+                let _ = result::event::destroy(copied);
+                let _ = result::free_host(memory.cast());
+            }
+            for event in self.marks.get_mut().all.drain(..) {
+                let _ = result::event::destroy(event);
             }
             if !self.module.is_null() {
                 let _ = result::module::unload(self.module);

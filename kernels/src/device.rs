@@ -1,6 +1,7 @@
 //! The device: buffers, uploads and downloads.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ark_ff::{BigInt, PrimeField};
@@ -8,16 +9,20 @@ use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Work, check_start};
 
-use crate::arena::{Account, Arena, At, Block, COMMON};
+use crate::arena::{Account, Arena, At, Block, COMMON, Stay};
+use crate::cards::Claim;
 use crate::cuda::RealDriver;
-use crate::driver::{Driver, Launch, Stream};
+use crate::declared;
+use crate::driver::{Driver, Launch, Source, Stream};
 use crate::emulated::{EmulatedDriver, Emulation};
 use crate::error::CudaError;
 use crate::launch::{Argument, List, Word};
-use crate::msm::commit_bytes;
 use crate::ntt::Tables;
 use crate::order::{Access, Order};
 use crate::program::Programs;
+use crate::replay::Replay;
+use crate::sizes::commit_bytes;
+use crate::watch::{Calls, Watched};
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT: u64 = 32;
@@ -34,16 +39,26 @@ pub struct CudaOptions {
     pub interpret_rows: bool,
     /// Keep every row program that runs, for [`CudaDevice::generated_rows`].
     pub record_rows: bool,
+    /// Slices of the tables of multiples that are made of registered bases, 1 for none. By default what makes a
+    /// commitment cheapest and fits in a sixteenth of the free memory; none for fewer than 4096 bases, and none
+    /// on the emulator.
+    pub table_slices: Option<u32>,
+    /// Write a table of the time of each kernel on the card to this file; by default the one that
+    /// `$ROLLMILL_CUDA_TRACE` names, if it is set. Timing makes proofs slower.
+    pub trace: Option<PathBuf>,
 }
 
-/// From this size on an upload has its own stream: the driver stages smaller ones immediately, but
-/// makes the host wait with a larger one for all that is queued before it.
+/// From this size on an upload has its own stream, in which it travels while kernels run.
 const UPLOAD_BYTES: usize = 64 << 10;
 
 /// State that all handles of a card share.
 #[derive(Debug)]
 pub(crate) struct Card {
     pub(crate) driver: Arc<dyn Driver>,
+    /// The same, for its counts.
+    watched: Arc<Watched>,
+    /// None on the emulator.
+    claim: Option<Claim>,
     pub(crate) order: Arc<Order>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) tables: Mutex<Tables>,
@@ -97,12 +112,15 @@ impl DeviceBuffer for CudaBuffer {
 }
 
 impl CudaDevice {
-    /// Opens a card by index (`0`) or by UUID (`GPU-…`), and loads the kernels.
+    /// Opens a card by index (`0`) or by UUID (`GPU-…`, or `MIG-…` for a slice), and loads the kernels.
     ///
     /// # Errors
     /// One each for no driver, a driver too old, an unknown device and kernels that do not load.
     pub fn open(device: &str, image: &[u8], options: &CudaOptions) -> Result<Self, CudaError> {
-        Self::with_driver(Arc::new(RealDriver::open(device, image)?), options)
+        let driver = RealDriver::open(device, image)?;
+        declared::check_image(image)?;
+        let claim = driver.uuid().map(Claim::on);
+        Self::with_driver(Arc::new(driver), claim, options)
     }
 
     /// Opens the emulator.
@@ -110,10 +128,31 @@ impl CudaDevice {
     /// # Errors
     /// [`CudaError::Image`] when the library of kernels does not load.
     pub fn emulated(emulation: &Emulation, options: &CudaOptions) -> Result<Self, CudaError> {
-        Self::with_driver(Arc::new(EmulatedDriver::open(emulation)?), options)
+        Self::with_driver(Arc::new(EmulatedDriver::open(emulation)?), None, options)
     }
 
-    fn with_driver(driver: Arc<dyn Driver>, options: &CudaOptions) -> Result<Self, CudaError> {
+    /// The emulator with a driver that can record a proof and then repeat it without computing anything, which leaves
+    /// the time of the host.
+    ///
+    /// # Errors
+    /// As [`Self::emulated`].
+    pub fn replayed(
+        emulation: &Emulation,
+        options: &CudaOptions,
+    ) -> Result<(Self, Replay), CudaError> {
+        let (driver, replay) = Replay::of(Arc::new(EmulatedDriver::open(emulation)?));
+        Ok((Self::with_driver(driver, None, options)?, replay))
+    }
+
+    fn with_driver(
+        driver: Arc<dyn Driver>,
+        claim: Option<Claim>,
+        options: &CudaOptions,
+    ) -> Result<Self, CudaError> {
+        let requested = || std::env::var_os("ROLLMILL_CUDA_TRACE").map(PathBuf::from);
+        let trace = options.trace.clone().or_else(requested);
+        let watched = Arc::new(Watched::new(driver, trace)?);
+        let driver: Arc<dyn Driver> = watched.clone();
         let (free_bytes, _) = driver.memory()?;
         let budget_bytes = match options.budget_bytes {
             Some(budget) => budget.min(free_bytes),
@@ -123,7 +162,8 @@ impl CudaDevice {
         let arena = Arc::new(Arena::new(driver.clone(), order.clone(), budget_bytes));
         let (tables, recorded) = (Mutex::default(), Mutex::default());
         let (programs, options) = (Programs::default(), options.clone());
-        let card = Card { driver, order, arena, tables, options, programs, recorded };
+        let card =
+            Card { driver, watched, claim, order, arena, tables, options, programs, recorded };
         Self::on(Arc::new(card), COMMON)
     }
 
@@ -147,7 +187,7 @@ impl CudaDevice {
         }
     }
 
-    /// The card's UUID (`GPU-…`), as the driver's other libraries know it; none on the emulator.
+    /// The card's UUID (`GPU-…` or `MIG-…`), as the driver's other libraries know it; none on the emulator.
     pub fn uuid(&self) -> Option<&str> {
         self.card.driver.uuid()
     }
@@ -157,16 +197,26 @@ impl CudaDevice {
         self.card.arena.usage()
     }
 
+    /// Other processes that had this card open when it was opened here. The budgets of all of them can be more than
+    /// the card has.
+    pub fn others(&self) -> usize {
+        self.card.claim.as_ref().map_or(0, Claim::others)
+    }
+
+    /// Calls into the driver so far.
+    pub fn calls(&self) -> Calls {
+        self.card.watched.calls()
+    }
+
     /// How often work in one stream had to wait for work in another.
     pub fn waits(&self) -> u64 {
         self.card.order.waits()
     }
 
-    /// Peak bytes of work on `columns` columns of `n` elements, during a commitment to one of them.
+    /// Peak bytes of work on `columns` columns of `n` elements, during a commitment to some of them.
     pub fn peak_bytes(n: usize, columns: usize) -> u64 {
-        // Tables of powers: the roots', and those of the cosets of a proof.
-        let tables = (2 << 14) * ELEMENT + 16 * ELEMENT * (n as u64).min(1 << 15);
-        columns as u64 * crate::arena::rounded(n as u64 * ELEMENT) + commit_bytes(n) + tables
+        let columns = columns as u64 * crate::arena::rounded(n as u64 * ELEMENT);
+        columns + commit_bytes(n) + crate::ntt::table_bytes(n)
     }
 
     /// Rejects work that would need more than the free memory, `bytes`, before it starts.
@@ -206,7 +256,19 @@ impl CudaDevice {
         n: usize,
         size: u64,
     ) -> Result<Block, DeviceError> {
-        self.card.arena.take(operation, self.account, self.stream, n as u64 * size)
+        let bytes = n as u64 * size;
+        self.card.arena.take(operation, self.account, self.stream, Stay::Long, bytes)
+    }
+
+    /// [`Self::take`] for an operation that releases it before it returns.
+    pub(crate) fn take_scratch(
+        &self,
+        operation: &'static str,
+        n: usize,
+        size: u64,
+    ) -> Result<Block, DeviceError> {
+        let bytes = n as u64 * size;
+        self.card.arena.take(operation, self.account, self.stream, Stay::Short, bytes)
     }
 
     /// An uninitialised buffer of `n` elements.
@@ -247,6 +309,7 @@ impl CudaDevice {
         let arguments = arguments.iter().map(|argument| argument.resolve(&mut uses)).collect();
         let launch = Launch { kernel, grid, block, shared_bytes, arguments };
         self.done(operation, launch.check(self.card.driver.device()))?;
+        self.done(operation, declared::check(&launch, self.card.driver.device()))?;
         let launched = self
             .card
             .order
@@ -282,17 +345,31 @@ impl CudaDevice {
         self.done(operation, cleared)
     }
 
-    fn copy_in(
+    fn send(
         &self,
         operation: &'static str,
         stream: Stream,
         to: At<'_>,
-        bytes: &[u8],
+        source: Source<'_>,
     ) -> Result<(), DeviceError> {
-        let copied = self.card.order.enqueue(stream, &[to.used(Access::Write)], |driver| {
-            driver.copy_in(stream, to.address(), bytes)
+        let sent = self.card.order.enqueue(stream, &[to.used(Access::Write)], |driver| {
+            driver.send(stream, to.address(), source)
         });
-        self.done(operation, copied)
+        self.done(operation, sent)
+    }
+
+    /// Copies a source into a new block.
+    fn upload_from(
+        &self,
+        operation: &'static str,
+        source: Source<'_>,
+    ) -> Result<Block, DeviceError> {
+        let bytes = source.bytes();
+        let stream = if bytes < UPLOAD_BYTES { self.stream } else { self.uploads };
+        let (account, stay) = (self.account, Stay::Long);
+        let block = self.card.arena.take(operation, account, stream, stay, bytes as u64)?;
+        self.send(operation, stream, block.start(), source)?;
+        Ok(block)
     }
 
     /// Copies bytes into a new block.
@@ -301,11 +378,7 @@ impl CudaDevice {
         operation: &'static str,
         bytes: &[u8],
     ) -> Result<Block, DeviceError> {
-        let stream = if bytes.len() < UPLOAD_BYTES { self.stream } else { self.uploads };
-        let bytes_long = bytes.len() as u64;
-        let block = self.card.arena.take(operation, self.account, stream, bytes_long)?;
-        self.copy_in(operation, stream, block.start(), bytes)?;
-        Ok(block)
+        self.upload_from(operation, Source::Bytes(bytes))
     }
 
     /// Words for a kernel to read, addresses among them.
@@ -314,10 +387,7 @@ impl CudaDevice {
         operation: &'static str,
         words: Vec<Word<'a>>,
     ) -> Result<List<'a>, DeviceError> {
-        List::new(words, |words| {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            self.upload_bytes(operation, &bytes)
-        })
+        List::new(words, |words| self.upload_from(operation, Source::Words(words)))
     }
 
     pub(crate) fn upload_elements(
@@ -325,7 +395,7 @@ impl CudaDevice {
         operation: &'static str,
         values: &[Fr],
     ) -> Result<Block, DeviceError> {
-        self.upload_bytes(operation, &element_bytes(values))
+        self.upload_from(operation, Source::Elements(values))
     }
 
     pub(crate) fn download_words(
@@ -379,14 +449,6 @@ impl CudaDevice {
         }
         Ok(())
     }
-}
-
-fn element_bytes(values: &[Fr]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len() * ELEMENT as usize);
-    for value in values {
-        value.0.0.iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
-    }
-    bytes
 }
 
 pub(crate) fn shape<T>(
@@ -445,8 +507,7 @@ impl Memory for CudaDevice {
     fn upload_u16(&self, values: &[u16]) -> Result<CudaBuffer, DeviceError> {
         let buffer = self.new_buffer("upload_u16", values.len())?;
         if let Some(to) = buffer.start() {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let small = self.upload_bytes("upload_u16", &bytes)?;
+            let small = self.upload_from("upload_u16", Source::Small(values))?;
             let arguments = vec![
                 Argument::Out(to),
                 Argument::In(small.start()),
@@ -485,7 +546,7 @@ impl Memory for CudaDevice {
         match buffer.start() {
             Some(to) if !values.is_empty() => {
                 let to = to.plus(start as u64 * ELEMENT);
-                self.copy_in(OP, self.stream, to, &element_bytes(values))
+                self.send(OP, self.stream, to, Source::Elements(values))
             }
             _ => Ok(()),
         }

@@ -8,17 +8,21 @@
 
 #![expect(unsafe_code, reason = "kernels work on raw memory")]
 
+mod compile;
+
 use std::alloc::Layout;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
-use sha2::{Digest, Sha256};
 
-use crate::driver::{Argument, Driver, Launch, Stream};
+use crate::declared;
+use crate::driver::{Argument, Driver, Launch, Mark, Source, Stream};
 use crate::error::CudaError;
+
+pub use compile::{compile_emulated_driver, compile_emulator};
 
 const GUARD: usize = 256;
 const ALIGNMENT: usize = 256;
@@ -70,93 +74,6 @@ impl Emulation {
     }
 }
 
-const FLAGS: [&str; 7] = [
-    "-std=c++17",
-    "-O2",
-    "-fPIC",
-    "-shared",
-    "-fno-strict-aliasing",
-    "-Wall",
-    "-Wno-unknown-pragmas",
-];
-
-/// Compiles the kernels of `crate_dir` (the folder with `cuda/` and `emulator/`) for the emulator, unless
-/// `folder` has them already. Returns the path of the library. Uses `$CXX`, or `c++`.
-///
-/// # Errors
-/// The compiler's output, or why files could not be read or written.
-pub fn compile_emulator(crate_dir: &Path, folder: &Path) -> std::io::Result<PathBuf> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let mut hasher = Sha256::new();
-    hasher.update(&compiler);
-    FLAGS.iter().for_each(|flag| hasher.update(flag));
-    for part in ["cuda", "emulator"] {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(crate_dir.join(part))?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        files.sort();
-        for file in files.iter().filter(|file| file.is_file()) {
-            hasher.update(file.to_string_lossy().as_bytes());
-            hasher.update(std::fs::read(file)?);
-        }
-    }
-    let digest: String =
-        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let library = folder.join(format!("kernels-{digest}.so"));
-    let sources =
-        ["emulator/emulator.cpp", "emulator/kernels.cpp"].map(|file| crate_dir.join(file));
-    compile_once(&compiler, &sources, &[], &library)?;
-    Ok(library)
-}
-
-/// Compiles a driver library of the emulator: a `libcuda.so` for `LD_LIBRARY_PATH`, with which a process finds
-/// a card. Returns its folder. An environment variable makes that card fail; see `emulator/libcuda.cpp`.
-///
-/// # Errors
-/// As [`compile_emulator`].
-pub fn compile_emulated_driver(crate_dir: &Path, folder: &Path) -> std::io::Result<PathBuf> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let kernels = std::path::absolute(compile_emulator(crate_dir, folder)?)?;
-    let of_driver = kernels.with_extension("driver");
-    let sources = [crate_dir.join("emulator/libcuda.cpp"), kernels.clone()];
-    let found = format!("-Wl,-rpath,{}", folder.display());
-    compile_once(&compiler, &sources, &[&found], &of_driver.join("libcuda.so"))?;
-    Ok(of_driver)
-}
-
-/// Compiles a shared library unless it is there. Tests run in many processes at a time; one compiles,
-/// the others wait for it.
-fn compile_once(
-    compiler: &str,
-    sources: &[PathBuf],
-    more: &[&str],
-    library: &Path,
-) -> std::io::Result<()> {
-    if let Some(folder) = library.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let lock = std::fs::File::create(library.with_extension("lock"))?;
-    lock.lock()?;
-    if library.exists() {
-        return Ok(());
-    }
-    let unfinished = library.with_extension("unfinished");
-    let output = Command::new(compiler)
-        .args(FLAGS)
-        .args(sources)
-        .args(more)
-        .arg("-o")
-        .arg(&unfinished)
-        .output()?;
-    if !output.status.success() {
-        let printed = String::from_utf8_lossy(&output.stderr);
-        return Err(std::io::Error::other(format!(
-            "{compiler} cannot compile the kernels:\n{printed}"
-        )));
-    }
-    std::fs::rename(&unfinished, library)
-}
-
 type LaunchFn = unsafe extern "C" fn(
     *const c_char,
     *const u32,
@@ -168,6 +85,38 @@ type LaunchFn = unsafe extern "C" fn(
     c_int,
     c_int,
 ) -> c_int;
+
+type CountFn = unsafe extern "C" fn() -> u64;
+
+type SizesFn = unsafe extern "C" fn(*const c_char, *mut *const usize, *mut usize) -> c_int;
+
+/// Rejects a library in which a kernel does not take what the table of kernels declares.
+fn check_declared(library: &libloading::Library) -> Result<(), CudaError> {
+    let reject = |reason: String| Err(CudaError::Image { reason });
+    // SAFETY: the type is that of `rm_sizes` in emulator/emulator.cpp.
+    let sizes_of = match unsafe { library.get::<SizesFn>(b"rm_sizes\0") } {
+        Ok(symbol) => *symbol,
+        Err(error) => return reject(error.to_string()),
+    };
+    for kernel in declared::all() {
+        let Ok(name) = CString::new(kernel.name) else { continue };
+        let (mut sizes, mut count) = (std::ptr::null(), 0);
+        // SAFETY: writes a pointer to a static array and its length, if there is a kernel of that name.
+        let found = unsafe { sizes_of(name.as_ptr(), &raw mut sizes, &raw mut count) } != 0;
+        if !found {
+            return reject(format!("the emulator has no kernel `{}`", kernel.name));
+        }
+        // SAFETY: as above; every kernel takes an argument, so that the array is not empty.
+        let found = unsafe { std::slice::from_raw_parts(sizes, count) };
+        if !found.iter().copied().eq(kernel.parameters.iter().map(|kind| kind.bytes())) {
+            return reject(format!(
+                "kernel `{}` takes arguments of {found:?} B, declared are {:?}",
+                kernel.name, kernel.parameters
+            ));
+        }
+    }
+    Ok(())
+}
 
 #[derive(Debug)]
 struct Allocation {
@@ -203,6 +152,7 @@ enum Call {
         before: Stream,
         count: u64,
     },
+    Mark(Mark),
 }
 
 #[derive(Debug, Default)]
@@ -221,6 +171,9 @@ struct State {
     streams: Vec<Queue>,
     launches: u64,
     waits: u64,
+    /// When each mark was reached, and the marks that are not in use.
+    marks: Vec<Option<Instant>>,
+    idle_marks: Vec<Mark>,
     /// Draws the streams to run.
     random: u64,
     /// A card that was lost stays lost.
@@ -230,7 +183,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct EmulatedDriver {
     launch: LaunchFn,
-    // Keeps `launch` valid.
+    limb_products: CountFn,
+    // Keeps both valid.
     _library: libloading::Library,
     emulation: Emulation,
     state: Mutex<State>,
@@ -246,10 +200,14 @@ impl EmulatedDriver {
         let library = unsafe { libloading::Library::new(&emulation.library) }.map_err(image)?;
         // SAFETY: the type is that of `rm_launch` in emulator/emulator.cpp.
         let launch = *unsafe { library.get::<LaunchFn>(b"rm_launch\0") }.map_err(image)?;
+        // SAFETY: the type is that of `rm_limb_products` in the same file.
+        let limb_products =
+            *unsafe { library.get::<CountFn>(b"rm_limb_products\0") }.map_err(image)?;
+        check_declared(&library)?;
         let emulation = emulation.clone();
         let random = emulation.shuffle.unwrap_or(0);
         let state = Mutex::new(State { random, ..State::default() });
-        Ok(Self { launch, _library: library, emulation, state })
+        Ok(Self { launch, limb_products, _library: library, emulation, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -383,6 +341,7 @@ impl EmulatedDriver {
                 state.launches += 1;
                 self.run_kernel(&kernel, grid, block, shared_bytes, &arguments)?;
             }
+            Call::Mark(mark) => state.marks[mark] = Some(Instant::now()),
             Call::Wait { .. } => {}
         }
         Ok(())
@@ -466,6 +425,11 @@ impl Driver for EmulatedDriver {
         2
     }
 
+    fn limb_products(&self) -> Option<u64> {
+        // SAFETY: it reads a counter.
+        Some(unsafe { (self.limb_products)() })
+    }
+
     fn memory(&self) -> Result<(u64, u64), CudaError> {
         let total = self.emulation.memory_bytes;
         Ok((total - self.state().used_bytes, total))
@@ -537,8 +501,10 @@ impl Driver for EmulatedDriver {
         self.queue(waiter, Call::Wait { before, count })
     }
 
-    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        self.queue(stream, Call::CopyIn { to, bytes: bytes.to_vec() })
+    fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
+        let mut bytes = vec![0; source.bytes()];
+        source.write(0, &mut bytes);
+        self.queue(stream, Call::CopyIn { to, bytes })
     }
 
     fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
@@ -582,6 +548,33 @@ impl Driver for EmulatedDriver {
 
     fn synchronize(&self, stream: Stream) -> Result<(), CudaError> {
         self.finish(&mut self.state(), stream)
+    }
+
+    fn mark(&self, stream: Stream) -> Result<Mark, CudaError> {
+        let mut state = self.state();
+        let mark = state.idle_marks.pop().unwrap_or(state.marks.len());
+        let count = state.marks.len().max(mark + 1);
+        state.marks.resize(count, None);
+        state.marks[mark] = None;
+        drop(state);
+        self.queue(stream, Call::Mark(mark)).map(|()| mark)
+    }
+
+    fn microseconds(&self, from: Mark, to: Mark) -> Result<f64, CudaError> {
+        let state = self.state();
+        let reached = |mark: Mark| state.marks.get(mark).copied().flatten();
+        match (reached(from), reached(to)) {
+            (Some(from), Some(to)) => Ok(to.duration_since(from).as_secs_f64() * 1e6),
+            _ => Err(CudaError::Call {
+                call: "microseconds",
+                device: self.device().to_owned(),
+                reason: format!("the stream has not reached marks {from} and {to}"),
+            }),
+        }
+    }
+
+    fn forget(&self, mark: Mark) {
+        self.state().idle_marks.push(mark);
     }
 }
 

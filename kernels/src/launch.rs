@@ -1,7 +1,6 @@
 //! Arguments of kernels: places in blocks instead of addresses, so that a launch knows what it uses.
 
 use parking_lot::Mutex;
-use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
 
 use crate::arena::{At, Block};
@@ -22,7 +21,6 @@ pub(crate) enum Argument<'a> {
     Places(Vec<Argument<'a>>),
     U32(u32),
     U64(u64),
-    Element(Fr),
 }
 
 type Used<'a> = (&'a Mutex<Uses>, Access);
@@ -33,7 +31,6 @@ impl<'a> Argument<'a> {
         let address = match self {
             Self::U32(number) => return driver::Argument::U32(*number),
             Self::U64(number) => return driver::Argument::U64(*number),
-            Self::Element(value) => return driver::Argument::Element(*value),
             Self::Places(places) => {
                 let words = places.iter().map(|place| match place.resolve(uses) {
                     driver::Argument::Pointer(address) => address,

@@ -6,9 +6,12 @@
 //! kernels, compiled by a host compiler, on fibers.
 
 mod arena;
+mod cards;
 mod cuda;
+mod declared;
 mod device;
 mod driver;
+mod emit;
 mod emulated;
 mod error;
 mod generated;
@@ -16,21 +19,28 @@ mod launch;
 mod msm;
 mod ntt;
 mod order;
+mod passes;
+mod plan;
 mod program;
 mod rates;
+mod replay;
 mod rows;
-mod schedule;
+mod sizes;
 #[cfg(test)]
 mod twins;
 mod vector;
+mod watch;
 
 /// The kernels, compiled for the architectures that `kernels.json` lists and, for later cards, as PTX.
 /// Written by `cargo xtask gen --cuda`.
 pub static COMPILED: &[u8] = include_bytes!("../kernels.fatbin");
 
-pub use cuda::cards;
+pub use cards::cards;
 pub use device::{CudaBuffer, CudaDevice, CudaOptions};
 pub use emulated::{Emulation, Fault, compile_emulated_driver, compile_emulator};
 pub use error::CudaError;
 pub use msm::CudaBases;
+pub use ntt::WrongPass;
 pub use rates::Rates;
+pub use replay::Replay;
+pub use watch::Calls;

@@ -1,235 +1,285 @@
 //! Multi-scalar multiplication; see `cuda/msm.cuh`.
 
 use ark_ec::AffineRepr;
-use ark_ff::{AdditiveGroup, BigInt, PrimeField};
+use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
-use rollmill_algebra::{Fq, G1Affine, G1Projective, batch_invert};
+use rollmill_algebra::{Fq, G1Affine, G1Projective};
 
 use crate::arena::{At, Block};
+use crate::declared;
 use crate::device::{CudaBuffer, CudaDevice, shape};
-use crate::launch::Argument::{In, Null, Out, U32, U64};
-use crate::vector::CHUNK;
+use crate::launch::{List, Word};
+use crate::plan::{LENGTHS, Plan, Reach, Slices, plan};
+use crate::sizes::{AFFINE, Load, SCAN_BLOCK, Sizes, XYZZ, batch_bytes_max, column_bytes_max};
 
-const OP: &str = "commit";
-/// Bytes of an affine point and of a sum (X, Y, ZZ, ZZZ).
-const AFFINE: u64 = 64;
-const XYZZ: u64 = 128;
-/// Sums that a thread merges, as in the kernels.
-const MERGE: u32 = 16;
-/// Threads that keep a large card busy.
-const THREADS_WANTED: u64 = 1 << 17;
-/// Products of 32 bits in a mixed addition, and in the two full additions of a bucket's reduction.
-const COST_ENTRY: u64 = 1196;
-const COST_BUCKET: u64 = 2 * 1724;
+pub(crate) const OP: &str = "commit";
+/// Counters that a thread scans, as in the kernels.
+const COUNTERS: u64 = 16;
 
-/// Bases in device memory.
+/// A table of multiples takes at most this part of the free memory.
+const TABLE_PART: u64 = 16;
+/// For fewer bases a table saves less than it costs to make.
+const TABLE_BASES_MIN: usize = 1 << 12;
+
+/// Bases in device memory, with a table of their multiples. They are registered once for an SRS, whose owner
+/// keeps them under its id.
 #[derive(Debug)]
 pub struct CudaBases {
+    /// Slice after slice.
     block: Option<Block>,
     len: usize,
+    slices: Slices,
 }
 
-/// How scalars are split into windows, and buckets into chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Plan {
-    /// Bits of a window.
-    c: u32,
-    windows: u32,
-    /// Entries of a bucket that one thread adds.
-    chunk_len: u32,
+/// A column with a scalar that is not zero, and how it is cut into digits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) scalars: At<'a>,
+    pub(crate) n: usize,
+    pub(crate) plan: Plan,
+    pub(crate) load: Load,
 }
 
-/// The cheapest plan for scalars of at most `bits` bits, `sum_bits` of them together.
-fn plan(bits: u32, sum_bits: u64) -> Plan {
-    let windows = |c: u32| (bits + 1).div_ceil(c);
-    let cost = |c: u32| {
-        let entries = sum_bits / u64::from(c);
-        entries * COST_ENTRY + (u64::from(windows(c)) << (c - 1)) * COST_BUCKET
-    };
-    let c = (2..=20).min_by_key(|c| cost(*c)).unwrap_or(2);
-    let entries = sum_bits / u64::from(c);
-    let mean = entries / (u64::from(windows(c)) << (c - 1));
-    let most = (4 * mean).clamp(16, 1 << 16);
-    let chunk_len = (entries / THREADS_WANTED).clamp(16, most) as u32;
-    Plan { c, windows: windows(c), chunk_len }
+/// Columns whose passes run together.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) sizes: Sizes,
+    /// As `MsmColumn` and `MsmWindow`.
+    pub(crate) columns: List<'a>,
+    pub(crate) windows: List<'a>,
 }
 
-/// Bytes of device memory that a commitment to `n` scalars of any size takes at most, besides bases
-/// and scalars.
-pub(crate) fn commit_bytes(n: usize) -> u64 {
-    plan_bytes(plan(253, 253 * n as u64), n as u64)
+/// Places in the block of counters that a batch starts with zeros.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counters<'a> {
+    /// One per bucket and a last one, so that the prefix sums end with the total.
+    pub(crate) counts: At<'a>,
+    /// One per length of a piece; the last, which counts none, has their total after the scan.
+    pub(crate) bins: At<'a>,
+    pub(crate) total: At<'a>,
+    /// Buckets that are cut, and the pieces of them.
+    pub(crate) found: At<'a>,
 }
 
-fn plan_bytes(Plan { c, windows, chunk_len }: Plan, n: u64) -> u64 {
-    let keys = u64::from(windows) << (c - 1);
-    let entries = n * u64::from(windows);
-    let chunks = keys.min(entries) + entries / u64::from(chunk_len);
-    // Counters, offsets, chunks, slots and cursors with the levels of their prefix sums; entries; chunks in
-    // order and their sums, and these merged once.
-    let bytes = 5 * 4 * keys * 17 / 16 + 4 * entries + chunks * (12 + XYZZ + XYZZ / 16);
-    // Blocks come in eight steps for each power of two.
-    bytes / 8 * 9 + (1 << 16)
+impl<'a> Counters<'a> {
+    pub(crate) fn new(sizes: &Sizes, start: At<'a>) -> Self {
+        let bins = start.plus(4 * (sizes.load.keys + 1));
+        let total = bins.plus(4 * u64::from(sizes.length));
+        Self { counts: start, bins, total, found: total.plus(4) }
+    }
+}
+
+/// A grid of blocks of so many threads for `threads` of them.
+fn grid(threads: u64, block: u64) -> [u32; 2] {
+    // A grid that does not fit is rejected at its launch.
+    [u32::try_from(threads.div_ceil(block)).unwrap_or(u32::MAX), 1]
+}
+
+impl Sizes {
+    /// A thread per scalar of the longest column, a row per column.
+    pub(crate) fn grid_of_scalars(&self) -> [u32; 2] {
+        [grid(self.longest, 256)[0], self.load.columns as u32]
+    }
+
+    pub(crate) fn grid_of_keys(&self) -> [u32; 2] {
+        grid(self.load.keys, 256)
+    }
+
+    /// For the counters of the buckets and the one behind them.
+    pub(crate) fn grid_of_scan(&self) -> [u32; 2] {
+        grid((self.load.keys + 1).div_ceil(COUNTERS), SCAN_BLOCK / COUNTERS)
+    }
+
+    pub(crate) fn grid_of_pieces(&self) -> [u32; 2] {
+        grid(self.pieces(), 128)
+    }
+
+    /// A warp per group, and a warp per window.
+    pub(crate) fn grids_of_warps(&self) -> [[u32; 2]; 2] {
+        [self.groups, self.load.windows].map(|warps| grid(32 * warps, 128))
+    }
 }
 
 impl CudaDevice {
-    fn zeroed(&self, bytes: u64) -> Result<Block, DeviceError> {
-        let block = self.take(OP, 1, bytes)?;
-        self.clear(OP, block.start(), bytes)?;
+    pub(crate) fn zeroed(&self, op: &'static str, bytes: u64) -> Result<Block, DeviceError> {
+        let block = self.take_scratch(op, 1, bytes)?;
+        self.clear(op, block.start(), bytes)?;
         Ok(block)
     }
 
-    /// Exclusive prefix sums of `n` counters.
-    fn scan_counts(&self, counts: At<'_>, n: usize) -> Result<Block, DeviceError> {
-        let chunks = n.div_ceil(CHUNK);
-        let before = if n > CHUNK {
-            let folds = self.take(OP, chunks, 4)?;
-            let arguments = vec![Out(folds.start()), In(counts), U64(n as u64)];
-            self.launch(OP, "msm_fold_counts", 256, chunks, arguments)?;
-            Some(self.scan_counts(folds.start(), chunks)?)
-        } else {
-            None
-        };
-        let out = self.take(OP, n, 4)?;
-        let before = before.as_ref().map_or(Null, |block| In(block.start()));
-        let arguments = vec![Out(out.start()), In(counts), before, U64(n as u64)];
-        self.launch(OP, "msm_scan_counts", 256, chunks, arguments)?;
-        Ok(out)
+    /// How many scalars of each column reach how many bits.
+    fn classify(&self, columns: &[&CudaBuffer]) -> Result<Vec<Reach>, DeviceError> {
+        let longest = columns.iter().map(|column| column.len()).max().unwrap_or(0);
+        if longest == 0 {
+            return Ok(vec![Reach::new(&[0; LENGTHS]); columns.len()]);
+        }
+        let words = columns.iter().flat_map(|column| {
+            let scalars = [Word::In(column.start()), Word::Number(column.len() as u64)];
+            // The plan, of which this pass reads nothing.
+            scalars.into_iter().chain([Word::Number(0); 3])
+        });
+        let list = self.upload_list(OP, words.collect())?;
+        let lengths = self.zeroed(OP, 4 * (LENGTHS * columns.len()) as u64)?;
+        let grid = [grid(longest as u64, 256)[0], columns.len() as u32];
+        self.run(OP, declared::msm_classify(&list, lengths.start()), grid)?;
+        let words = self.download_words(OP, lengths.start(), LENGTHS / 2 * columns.len())?;
+        let counts: Vec<u32> =
+            words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]).collect();
+        Ok(counts.chunks_exact(LENGTHS).map(Reach::new).collect())
     }
 
-    /// Splits buckets of `counts` entries into chunks of at most `length` entries, which the kernels call
-    /// pieces. Returns the chunks per bucket, their prefix sums, the total, and the most of one bucket.
-    fn split_buckets(
+    /// Uploads what the passes read about some columns, over slices of `stride` bases.
+    pub(crate) fn batch<'a>(
         &self,
-        counts: At<'_>,
-        keys: usize,
-        length: u32,
-    ) -> Result<(Block, Block, u32, u32), DeviceError> {
-        // A last counter of zero, so that the prefix sums end with the total.
-        let chunks = self.zeroed(4 * (keys as u64 + 1))?;
-        let most = self.zeroed(8)?;
-        let arguments =
-            vec![In(counts), U64(keys as u64), U32(length), Out(chunks.start()), Out(most.start())];
-        self.launch(OP, "msm_pieces", 256, keys, arguments)?;
-        let slots = self.scan_counts(chunks.start(), keys + 1)?;
-        // Both numbers in one download.
-        let total = slots.start().plus(4 * keys as u64);
-        self.copy(OP, most.start().plus(4), total, 4)?;
-        let word = self.download_words(OP, most.start(), 1)?[0];
-        Ok((chunks, slots, (word >> 32) as u32, word as u32))
-    }
-
-    /// The sum of each window of one column, lowest first; on the device.
-    fn window_sums(
-        &self,
-        bases: At<'_>,
-        scalars: At<'_>,
-        n: usize,
-        plan: Plan,
-    ) -> Result<Block, DeviceError> {
-        let Plan { c, windows, chunk_len } = plan;
-        let keys = (windows as usize) << (c - 1);
-        if n as u64 * u64::from(windows) > u64::from(u32::MAX) {
-            return shape(OP, "fewer than 2^32 digits in a column", format!("{n} scalars"));
-        }
-
-        let counts = self.zeroed(4 * (keys as u64 + 1))?;
-        let of_scalars = |to| vec![In(scalars), U64(n as u64), U32(c), U32(windows), Out(to)];
-        self.launch(OP, "msm_count", 256, n, of_scalars(counts.start()))?;
-        let offsets = self.scan_counts(counts.start(), keys + 1)?;
-        let (mut chunks, mut slots, mut total, mut most) =
-            self.split_buckets(counts.start(), keys, chunk_len)?;
-
-        let cursors = self.take(OP, keys + 1, 4)?;
-        let bytes = 4 * (keys as u64 + 1);
-        self.copy(OP, cursors.start(), offsets.start(), bytes)?;
-        let entries = self.take(OP, n * windows as usize, 4)?;
-        let mut arguments = of_scalars(cursors.start());
-        arguments.push(Out(entries.start()));
-        self.launch(OP, "msm_scatter", 256, n, arguments)?;
-
-        // Chunks in order of their size, the longest first.
-        let bins = self.zeroed(4 * u64::from(chunk_len))?;
-        let (offsets, places) = (In(offsets.start()), In(slots.start()));
-        let of_slots = |bins| {
-            let (offsets, places) = (offsets.clone(), places.clone());
-            vec![offsets, places, U64(keys as u64), U32(chunk_len), U32(total), Out(bins)]
-        };
-        self.launch(OP, "msm_sizes", 256, total as usize, of_slots(bins.start()))?;
-        let starts = self.scan_counts(bins.start(), chunk_len as usize)?;
-        let order = self.take(OP, total as usize, 12)?;
-        let mut arguments = of_slots(starts.start());
-        arguments.push(Out(order.start()));
-        self.launch(OP, "msm_order", 256, total as usize, arguments)?;
-
-        let mut sums = self.take(OP, total as usize, XYZZ)?;
-        let arguments =
-            vec![In(order.start()), U32(total), In(entries.start()), In(bases), Out(sums.start())];
-        self.launch(OP, "msm_accumulate", 128, total as usize, arguments)?;
-
-        while most > 1 {
-            let (next_chunks, next_slots, next_total, next_most) =
-                self.split_buckets(chunks.start(), keys, MERGE)?;
-            let merged = self.take(OP, next_total as usize, XYZZ)?;
-            let arguments = vec![
-                In(sums.start()),
-                In(slots.start()),
-                In(next_slots.start()),
-                U64(keys as u64),
-                U32(next_total),
-                Out(merged.start()),
-            ];
-            self.launch(OP, "msm_merge", 128, next_total as usize, arguments)?;
-            (chunks, slots, total, most, sums) =
-                (next_chunks, next_slots, next_total, next_most, merged);
-        }
-        debug_assert!(total as usize <= keys);
-        self.reduce(sums.start(), slots.start(), plan)
-    }
-
-    fn reduce(&self, sums: At<'_>, slots: At<'_>, plan: Plan) -> Result<Block, DeviceError> {
-        let log_buckets = plan.c - 1;
-        let keys = u64::from(plan.windows) << log_buckets;
-        let log_segment = (keys / THREADS_WANTED).max(1).ilog2().clamp(3, 6).min(log_buckets);
-        let mut length = 1u32 << (log_buckets - log_segment);
-        let total = plan.windows as usize * length as usize;
-        let mut rows = self.take(OP, total, XYZZ)?;
-        let arguments = vec![
-            In(sums),
-            In(slots),
-            U32(log_buckets),
-            U32(log_segment),
-            U32(total as u32),
-            Out(rows.start()),
-        ];
-        self.launch(OP, "msm_reduce", 128, total, arguments)?;
-        while length > 1 {
-            let shorter = length.div_ceil(MERGE);
-            let threads = plan.windows as usize * shorter as usize;
-            let next = self.take(OP, threads, XYZZ)?;
-            let arguments =
-                vec![In(rows.start()), U32(length), U32(plan.windows), Out(next.start())];
-            self.launch(OP, "msm_sum", 128, threads, arguments)?;
-            (rows, length) = (next, shorter);
-        }
-        Ok(rows)
-    }
-
-    /// Bits of the largest scalar of each column, and of all its scalars together.
-    fn classify(&self, columns: &[&CudaBuffer]) -> Result<Vec<(u32, u64)>, DeviceError> {
-        let found = self.zeroed(16 * columns.len() as u64)?;
-        for (i, column) in columns.iter().enumerate() {
-            if let Some(scalars) = column.start() {
-                let (n, to) = (column.len(), found.start().plus(16 * i as u64));
-                let arguments = vec![In(scalars), U64(n as u64), Out(to)];
-                self.launch(OP, "msm_classify", 256, n, arguments)?;
+        jobs: &[Job<'a>],
+        stride: usize,
+    ) -> Result<Batch<'a>, DeviceError> {
+        let load = jobs.iter().fold(Load::default(), |load, job| load.plus(job.load));
+        let plans: Vec<Plan> = jobs.iter().map(|job| job.plan).collect();
+        let longest = jobs.iter().map(|job| job.n as u64).max().unwrap_or(0);
+        let sizes = Sizes::new(load, &plans, longest, self.card.driver.multiprocessors());
+        let pair = |low: u64, high: u64| Word::Number(low | high << 32);
+        let (mut columns, mut windows) = (Vec::new(), Vec::new());
+        let (mut key, mut group) = (0, 0);
+        for job in jobs {
+            let plan = job.plan;
+            columns.extend([
+                Word::In(Some(job.scalars)),
+                Word::Number(job.n as u64),
+                pair(plan.bits().into(), plan.tall().into()),
+                pair(plan.windows.into(), plan.slices.into()),
+                pair(key, stride as u64),
+            ]);
+            for window in 0..plan.windows {
+                let log_buckets = plan.width(window) - 1;
+                windows.extend([pair(key, log_buckets.into()), Word::Number(group)]);
+                key += 1 << log_buckets;
+                group += sizes.groups_of(log_buckets);
             }
         }
-        let words = self.download_words(OP, found.start(), 2 * columns.len())?;
-        Ok(words.chunks_exact(2).map(|pair| (pair[0] as u32, pair[1])).collect())
+        windows.extend([Word::Number(0), Word::Number(group)]);
+        let columns = self.upload_list(OP, columns)?;
+        Ok(Batch { sizes, columns, windows: self.upload_list(OP, windows)? })
     }
 
-    /// Reads sums (X, Y, ZZ, ZZZ) and makes them affine.
-    fn affine_sums(&self, words: &[u64]) -> Result<Vec<G1Affine>, DeviceError> {
+    fn count_digits(&self, batch: &Batch<'_>, counts: At<'_>) -> Result<(), DeviceError> {
+        let call = declared::msm_count(&batch.columns, counts);
+        self.run(OP, call, batch.sizes.grid_of_scalars())
+    }
+
+    /// Exclusive prefix sums of the counters of all buckets, twice: to keep, and to count on from.
+    fn scan_counts(
+        &self,
+        sizes: &Sizes,
+        counts: At<'_>,
+        [offsets, cursors, folds]: [At<'_>; 3],
+    ) -> Result<(), DeviceError> {
+        let n = sizes.load.keys + 1;
+        let grid = sizes.grid_of_scan();
+        self.run(OP, declared::msm_fold_counts(folds, counts, n), grid)?;
+        self.scan_in_place(folds, grid[0])?;
+        self.run(OP, declared::msm_scan_counts(offsets, cursors, counts, folds, n), grid)
+    }
+
+    fn scan_in_place(&self, values: At<'_>, n: u32) -> Result<(), DeviceError> {
+        self.run(OP, declared::msm_scan_folds(values, n), [1, 1])
+    }
+
+    /// Cuts the buckets into pieces, the longest first.
+    fn cut_pieces(
+        &self,
+        sizes: &Sizes,
+        offsets: At<'_>,
+        counters: Counters<'_>,
+        [pieces, cuts]: [At<'_>; 2],
+    ) -> Result<(), DeviceError> {
+        let Counters { bins, found, .. } = counters;
+        let (keys, length) = (sizes.load.keys as u32, sizes.length);
+        self.run(OP, declared::msm_sizes(offsets, keys, length, bins), sizes.grid_of_keys())?;
+        self.scan_in_place(bins, length + 1)?;
+        let call = declared::msm_order(offsets, keys, length, bins, found, pieces, cuts);
+        self.run(OP, call, sizes.grid_of_keys())
+    }
+
+    fn scatter(
+        &self,
+        batch: &Batch<'_>,
+        cursors: At<'_>,
+        entries: At<'_>,
+    ) -> Result<(), DeviceError> {
+        let call = declared::msm_scatter(&batch.columns, cursors, entries);
+        self.run(OP, call, batch.sizes.grid_of_scalars())
+    }
+
+    fn accumulate(
+        &self,
+        sizes: &Sizes,
+        [pieces, total, entries, bases]: [At<'_>; 4],
+        sums: At<'_>,
+    ) -> Result<(), DeviceError> {
+        let call = declared::msm_accumulate(pieces, total, entries, bases, sums);
+        self.run(OP, call, sizes.grid_of_pieces())
+    }
+
+    fn merge(
+        &self,
+        sizes: &Sizes,
+        [cuts, found]: [At<'_>; 2],
+        sums: At<'_>,
+    ) -> Result<(), DeviceError> {
+        let blocks = sizes.merging_blocks(self.card.driver.multiprocessors());
+        self.run(OP, declared::msm_merge(cuts, found, sums), [blocks, 1])
+    }
+
+    /// The sum of each window, from those of its buckets; `groups` has memory for two sums per group.
+    fn reduce(
+        &self,
+        batch: &Batch<'_>,
+        [sums, offsets]: [At<'_>; 2],
+        groups: At<'_>,
+        out: At<'_>,
+    ) -> Result<(), DeviceError> {
+        let sizes = &batch.sizes;
+        let (windows, count) = (&batch.windows, sizes.load.windows as u32);
+        let weighted = groups.plus(XYZZ * sizes.groups);
+        let [by_group, by_window] = sizes.grids_of_warps();
+        let (segment, all) = (sizes.log_segment, sizes.groups as u32);
+        let call =
+            declared::msm_reduce(sums, offsets, windows, count, segment, all, groups, weighted);
+        self.run(OP, call, by_group)?;
+        let call = declared::msm_finish(groups, weighted, windows, count, segment, out);
+        self.run(OP, call, by_window)
+    }
+
+    /// The sum of each window of a batch, into `out`: column after column, the lowest window first.
+    fn sum_windows(
+        &self,
+        bases: At<'_>,
+        batch: &Batch<'_>,
+        out: At<'_>,
+    ) -> Result<(), DeviceError> {
+        let sizes = &batch.sizes;
+        let blocks = sizes.blocks();
+        let counters = self.zeroed(OP, blocks[0])?;
+        let places = Counters::new(sizes, counters.start());
+        let take = |at: usize| self.take_scratch(OP, 1, blocks[at]);
+        let (offsets, cursors, folds) = (take(1)?, take(2)?, take(3)?);
+        let (entries, pieces, cuts) = (take(4)?, take(5)?, take(6)?);
+        let (sums, groups) = (take(7)?, take(8)?);
+
+        self.count_digits(batch, places.counts)?;
+        let scanned = [offsets.start(), cursors.start(), folds.start()];
+        self.scan_counts(sizes, places.counts, scanned)?;
+        self.cut_pieces(sizes, offsets.start(), places, [pieces.start(), cuts.start()])?;
+        self.scatter(batch, cursors.start(), entries.start())?;
+        let work = [pieces.start(), places.total, entries.start(), bases];
+        self.accumulate(sizes, work, sums.start())?;
+        self.merge(sizes, [cuts.start(), places.found], sums.start())?;
+        self.reduce(batch, [sums.start(), offsets.start()], groups.start(), out)
+    }
+
+    /// Checks sums (X, Y, ZZ, ZZZ), and makes Jacobian coordinates of them.
+    pub(crate) fn checked_sums(&self, words: &[u64]) -> Result<Vec<G1Projective>, DeviceError> {
         let coordinate = |limbs: &[u64]| {
             let number = BigInt([limbs[0], limbs[1], limbs[2], limbs[3]]);
             if number >= Fq::MODULUS {
@@ -238,21 +288,99 @@ impl CudaDevice {
             Ok(Fq::new_unchecked(number))
         };
         let numbers: Vec<Fq> = words.chunks_exact(4).map(coordinate).collect::<Result<_, _>>()?;
-        let mut inverses: Vec<Fq> =
-            numbers.chunks_exact(4).flat_map(|sum| [sum[2], sum[3]]).collect();
-        batch_invert(&mut inverses);
-        let point = |(sum, inverse): (&[Fq], &[Fq])| {
-            if sum[2] == Fq::ZERO {
-                return Ok(G1Affine::identity());
+        let point = |sum: &[Fq]| {
+            let [x, y, zz, zzz] = [sum[0], sum[1], sum[2], sum[3]];
+            if zz == Fq::ZERO {
+                return Ok(G1Projective::ZERO);
             }
-            let point = G1Affine::new_unchecked(sum[0] * inverse[0], sum[1] * inverse[1]);
-            if !point.is_on_curve() {
+            // x = X / ZZ and y = Y / ZZZ on y² = x³ + 3, times ZZ³ = ZZZ².
+            let (cube, square) = (zz.square() * zz, zzz.square());
+            if cube != square || y.square() != x.square() * x + square * Fq::from(3u64) {
                 return Err(self.wrong(OP, "a sum is not a point of the curve"));
             }
-            Ok(point)
+            // With Z = ZZ: X / ZZ = X ZZ / Z² and Y / ZZZ = Y ZZZ / Z³.
+            Ok(G1Projective::new_unchecked(x * zz, y * zzz, zz))
         };
-        numbers.chunks_exact(4).zip(inverses.chunks_exact(2)).map(point).collect()
+        numbers.chunks_exact(4).map(point).collect()
     }
+
+    /// The slices to keep of `n` bases.
+    fn slices(&self, n: usize) -> Slices {
+        // An entry has 31 bits for the number of a base.
+        let indexed = u32::try_from((1u64 << 31) / n as u64).unwrap_or(u32::MAX);
+        if let Some(count) = self.card.options.table_slices {
+            return Slices::at_most(count.min(indexed));
+        }
+        if self.card.driver.is_emulated() || n < TABLE_BASES_MIN {
+            return Slices::ONE;
+        }
+        let fits = |count: &u32| {
+            let bytes = TABLE_PART * AFFINE * n as u64 * u64::from(*count);
+            *count == 1 || self.require_memory("register_bases", bytes).is_ok()
+        };
+        let most = (1..=Slices::COUNT_MAX.min(indexed)).take_while(fits).last().unwrap_or(1);
+        Slices::cheapest(n as u64, most)
+    }
+
+    /// Slices of multiples of `n` bases, each computed from the one before.
+    fn table(&self, bases: &Block, n: usize, slices: Slices) -> Result<Block, DeviceError> {
+        const OP: &str = "register_bases";
+        let table = self.take(OP, n * slices.count as usize, AFFINE)?;
+        let bytes = AFFINE * n as u64;
+        self.copy(OP, table.start(), bases.start(), bytes)?;
+        for slice in 1..u64::from(slices.count) {
+            let to = table.start().plus(slice * bytes);
+            let from = table.start().plus((slice - 1) * bytes);
+            let call = declared::msm_multiples(from, n as u64, slices.span, to);
+            self.run(OP, call, grid(n as u64, 128))?;
+        }
+        Ok(table)
+    }
+
+    /// The columns that are not zero, each with the cheapest plan that fits in its share of memory.
+    fn jobs<'a>(
+        &self,
+        bases: &CudaBases,
+        columns: &[&'a CudaBuffer],
+    ) -> Result<Vec<Option<Job<'a>>>, DeviceError> {
+        let reaches = self.classify(columns)?;
+        // Most columns have one length.
+        let mut known = (0, 0);
+        let job = |(column, reach): (&&'a CudaBuffer, &Reach)| {
+            let (scalars, n) = (column.start()?, column.len());
+            let load = |plan| Load::of(plan, reach, n as u64);
+            if known.0 != n {
+                known = (n, column_bytes_max(n as u64));
+            }
+            let (_, bytes_max) = known;
+            let plan = plan(reach, bases.slices, |plan| load(plan).bytes_max(), bytes_max)?;
+            Some(Job { scalars, n, plan, load: load(plan) })
+        };
+        Ok(columns.iter().zip(&reaches).map(job).collect())
+    }
+}
+
+/// Splits columns into batches that fit in the memory of a commitment, each of one column or more.
+fn batches<'b, 'a>(jobs: &'b [Job<'a>]) -> Vec<&'b [Job<'a>]> {
+    let longest = jobs.iter().map(|job| job.n as u64).max().unwrap_or(0);
+    let bytes_max = batch_bytes_max(longest);
+    let fits = |load: Load| {
+        let all = load.keys + load.digits;
+        load.bytes_max() <= bytes_max && all <= u64::from(u32::MAX)
+    };
+    let mut batches = Vec::new();
+    let (mut from, mut load) = (0, Load::default());
+    for (at, job) in jobs.iter().enumerate() {
+        if at > from && !fits(load.plus(job.load)) {
+            batches.push(&jobs[from..at]);
+            (from, load) = (at, Load::default());
+        }
+        load = load.plus(job.load);
+    }
+    if from < jobs.len() {
+        batches.push(&jobs[from..]);
+    }
+    batches
 }
 
 impl Msm for CudaDevice {
@@ -261,17 +389,13 @@ impl Msm for CudaDevice {
     fn register_bases(&self, bases: &[G1Affine]) -> Result<CudaBases, DeviceError> {
         const OP: &str = "register_bases";
         if bases.is_empty() {
-            return Ok(CudaBases { block: None, len: 0 });
+            return Ok(CudaBases { block: None, len: 0, slices: Slices::ONE });
         }
-        let mut bytes = Vec::with_capacity(bases.len() * AFFINE as usize);
-        for base in bases {
-            // (0, 0) represents the identity.
-            let (x, y) = base.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
-            let limbs = x.0.0.into_iter().chain(y.0.0);
-            limbs.for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
-        }
-        let block = self.upload_bytes(OP, &bytes)?;
-        Ok(CudaBases { block: Some(block), len: bases.len() })
+        let block = self.upload_bytes(OP, &base_bytes(bases))?;
+        let slices = self.slices(bases.len());
+        let block =
+            if slices.count == 1 { block } else { self.table(&block, bases.len(), slices)? };
+        Ok(CudaBases { block: Some(block), len: bases.len(), slices })
     }
 
     fn commit(
@@ -283,64 +407,70 @@ impl Msm for CudaDevice {
             let expected = format!("at most {} scalars", bases.len);
             return shape(OP, expected, long.len().to_string());
         }
-        if columns.is_empty() {
-            return Ok(Vec::new());
+        let none = vec![G1Affine::identity(); columns.len()];
+        let Some(block) = bases.block.as_ref().filter(|_| !columns.is_empty()) else {
+            return Ok(none);
+        };
+        let planned = self.jobs(bases, columns)?;
+        let jobs: Vec<Job<'_>> = planned.iter().flatten().copied().collect();
+        if jobs.is_empty() {
+            return Ok(none);
         }
-        let classes = self.classify(columns)?;
+        if let Some(long) = jobs.iter().find(|job| job.load.digits > u64::from(u32::MAX)) {
+            return shape(OP, "fewer than 2^32 digits in a column", format!("{} scalars", long.n));
+        }
+        let batches = batches(&jobs);
         // Before any allocation: a commitment that does not fit in memory is rejected with the bytes it
         // needs.
-        for (column, (bits, sum_bits)) in columns.iter().zip(&classes) {
-            self.require_memory(OP, plan_bytes(plan(*bits, *sum_bits), column.len() as u64))?;
+        for batch in &batches {
+            let load = batch.iter().fold(Load::default(), |load, job| load.plus(job.load));
+            self.require_memory(OP, load.bytes_max())?;
         }
-        let mut sums = Vec::with_capacity(columns.len());
-        for (column, (bits, sum_bits)) in columns.iter().zip(classes) {
-            let found = match (&bases.block, column.start()) {
-                (Some(block), Some(scalars)) if bits > 0 => {
-                    let plan = plan(bits, sum_bits);
-                    Some((self.window_sums(block.start(), scalars, column.len(), plan)?, plan))
-                }
-                _ => None,
-            };
-            sums.push(found);
+        let windows: usize = jobs.iter().map(|job| job.plan.windows as usize).sum();
+        let out = self.take_scratch(OP, windows, XYZZ)?;
+        let mut at = out.start();
+        for jobs in batches {
+            let batch = self.batch(jobs, bases.len)?;
+            self.sum_windows(block.start(), &batch, at)?;
+            at = at.plus(XYZZ * batch.sizes.load.windows);
         }
-        let mut points = Vec::with_capacity(columns.len());
-        for found in sums {
-            let Some((block, plan)) = found else {
-                points.push(G1Projective::ZERO);
-                continue;
-            };
-            let words = self.download_words(OP, block.start(), 16 * plan.windows as usize)?;
-            let mut point = G1Projective::ZERO;
-            for window in self.affine_sums(&words)?.iter().rev() {
-                for _ in 0..plan.c {
-                    point.double_in_place();
-                }
-                point += window;
-            }
-            points.push(point);
-        }
+        let sums = self.checked_sums(&self.download_words(OP, out.start(), 16 * windows)?)?;
+        let mut sums = sums.as_slice();
+        let points: Vec<G1Projective> = planned
+            .iter()
+            .map(|job| {
+                let Some(Job { plan, .. }) = job else { return G1Projective::ZERO };
+                let (own, rest) = sums.split_at(plan.windows as usize);
+                sums = rest;
+                joined(*plan, own)
+            })
+            .collect();
         Ok(ark_ec::CurveGroup::normalize_batch(&points))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plans_have_room_for_every_digit_and_a_carry() {
-        for bits in 1..=253 {
-            for log_n in [0, 4, 10, 16, 20, 24] {
-                let plan = plan(bits, u64::from(bits) << log_n);
-                assert!(plan.c * plan.windows > bits, "{bits} bits: {plan:?}");
-                assert!(plan.chunk_len >= 16, "{plan:?}");
-            }
-        }
+/// Bases as the kernels have them; (0, 0) represents the identity.
+pub(crate) fn base_bytes(bases: &[G1Affine]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(bases.len() * AFFINE as usize);
+    for base in bases {
+        let (x, y) = base.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
+        let limbs = x.0.0.into_iter().chain(y.0.0);
+        limbs.for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
     }
-
-    #[test]
-    fn windows_grow_with_the_column() {
-        assert!(plan(253, 253 << 22).c > plan(253, 253 << 12).c);
-        assert_eq!(plan(1, 1 << 20).windows, 1);
-    }
+    bytes
 }
+
+/// The sum of the windows of a column, each times its weight.
+fn joined(plan: Plan, windows: &[G1Projective]) -> G1Projective {
+    let mut point = G1Projective::ZERO;
+    for (window, sum) in windows.iter().enumerate().rev() {
+        for _ in 0..plan.width(window as u32) {
+            point.double_in_place();
+        }
+        point += sum;
+    }
+    point
+}
+
+#[cfg(test)]
+mod tests;

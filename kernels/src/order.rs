@@ -178,6 +178,14 @@ impl Order {
         self.waiting(stream, |driver| driver.synchronize(stream))
     }
 
+    /// Waits until the uses of a block have ended.
+    pub(crate) fn finish(&self, uses: &Uses) -> Result<(), CudaError> {
+        uses.before(Access::Write).try_for_each(|Point { stream, count }| {
+            let has_ended = self.streams().ended[stream] >= count;
+            if has_ended { Ok(()) } else { self.synchronize(stream) }
+        })
+    }
+
     /// Waits for all streams.
     pub(crate) fn synchronize_all(&self) -> Result<(), CudaError> {
         let count = self.streams().queued.len();

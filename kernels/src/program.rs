@@ -8,10 +8,9 @@ use ark_ff::AdditiveGroup;
 use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::RowKernel;
+use rollmill_algebra::graph::schedule::{Step, schedule};
 use rollmill_algebra::graph::{self, Cell, Graph, Node, slots};
 use sha2::{Digest, Sha256};
-
-use crate::schedule::{Step, schedule};
 
 /// Largest column number and rotation that fit in an operand.
 const COLUMNS_MAX: u32 = 1 << 16;
@@ -69,6 +68,8 @@ pub(crate) struct Instruction {
 /// A straight-line program for one row.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// Identifies the program, whatever the values of its constants.
+    pub(crate) name: String,
     pub(crate) instructions: Vec<Instruction>,
     /// The nodes of its constants.
     pub(crate) constants: Vec<usize>,
@@ -129,6 +130,7 @@ impl Program {
         let registers = slots::share(values, &shared);
 
         let mut program = Self {
+            name: String::new(),
             instructions: Vec::with_capacity(steps.len()),
             constants: Vec::new(),
             registers: registers.count as u32,
@@ -163,6 +165,7 @@ impl Program {
             };
             program.instructions.push(instruction);
         }
+        program.name = name_of(&program.instructions);
         Some(program)
     }
 
@@ -188,61 +191,16 @@ impl Program {
     }
 }
 
-impl Program {
-    /// Identifies the program, whatever the values of its constants.
-    pub(crate) fn name(&self) -> String {
-        let mut hasher = Sha256::new();
-        for step in &self.instructions {
-            let words = [step.operation as u32, step.target, step.a.encode(), step.b.encode()];
-            words.iter().for_each(|word| hasher.update(word.to_le_bytes()));
-        }
-        let digest = hasher.finalize();
-        let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("rows_{hex}")
+/// A digest of what a program does, which names its kernel.
+fn name_of(instructions: &[Instruction]) -> String {
+    let mut hasher = Sha256::new();
+    for step in instructions {
+        let words = [step.operation as u32, step.target, step.a.encode(), step.b.encode()];
+        words.iter().for_each(|word| hasher.update(word.to_le_bytes()));
     }
-
-    /// The program as a CUDA kernel with parameters (columns, outputs, constants, n).
-    pub(crate) fn to_cuda(&self) -> String {
-        let mut rotations: Vec<u32> = self
-            .instructions
-            .iter()
-            .flat_map(|step| [step.a, step.b])
-            .filter_map(|operand| match operand {
-                Operand::Cell { rotation, .. } => Some(rotation),
-                _ => None,
-            })
-            .collect();
-        rotations.sort_unstable();
-        rotations.dedup();
-        let mut text = format!(
-            "RM_KERNEL(128) {}(const Fr* const* columns, Fr* const* outputs, const Fr* constants, u64 n) {{\n  \
-             const u64 row = global_index();\n  if (row >= n) return;\n",
-            self.name()
-        );
-        for rotation in rotations {
-            text += &format!("  const u64 at{rotation} = (row + {rotation}) % n;\n");
-        }
-        if self.registers > 0 {
-            let names: Vec<String> = (0..self.registers).map(|i| format!("r{i}")).collect();
-            text += &format!("  Fr {};\n", names.join(", "));
-        }
-        let operand = |operand: Operand| match operand {
-            Operand::Register(index) => format!("r{index}"),
-            Operand::Constant(index) => format!("constants[{index}]"),
-            Operand::Cell { column, rotation } => format!("columns[{column}][at{rotation}]"),
-        };
-        for step in &self.instructions {
-            let (target, a, b) = (step.target, operand(step.a), operand(step.b));
-            text += &match step.operation {
-                Operation::Add => format!("  r{target} = add({a}, {b});\n"),
-                Operation::Sub => format!("  r{target} = sub({a}, {b});\n"),
-                Operation::Mul => format!("  r{target} = row_mul({a}, {b});\n"),
-                Operation::Square => format!("  r{target} = row_mul({a}, {a});\n"),
-                Operation::Output => format!("  outputs[{target}][row] = {a};\n"),
-            };
-        }
-        text + "}\n"
-    }
+    let digest = hasher.finalize();
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("rows_{hex}")
 }
 
 #[cfg(test)]
@@ -305,14 +263,14 @@ mod tests {
             }
         }
         let programs = Programs::default();
-        let name = |kernel| programs.record(&kernel).unwrap().0.name();
+        let name = |kernel| programs.record(&kernel).unwrap().0.name.clone();
         assert_eq!(name(Scaled(3, false)), name(Scaled(5, false)));
         assert_ne!(name(Scaled(3, false)), name(Scaled(3, true)));
         assert_ne!(name(Scaled(3, false)), name(Scaled(1, false)), "a factor of 1 is dropped");
         let (program, constants) = programs.record(&Scaled(5, true)).unwrap();
         assert_eq!(constants, [Fr::from(5u64)], "of this kernel, not of the first like it");
         let text = program.to_cuda();
-        assert!(text.contains("r0 = row_mul(columns[0][at1], constants[0]);"), "{text}");
+        assert!(text.contains("r0 = row_mul(r0, constants[0]);"), "{text}");
         assert!(text.contains("r0 = sub(r0, columns[0][at1]);"), "{text}");
     }
 

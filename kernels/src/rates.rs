@@ -34,6 +34,16 @@ pub struct Rates {
 }
 
 impl CudaDevice {
+    /// Products of two limbs of 32 bits that all work so far has taken, by any device of this process: 128 for a
+    /// product of field elements. Only the emulator counts them.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn limb_products(&self) -> Result<Option<u64>, DeviceError> {
+        self.synchronize()?;
+        Ok(self.card.driver.limb_products())
+    }
+
     /// Measures the card, which takes about 0.5 s, most of it to warm up. Figures of the emulator do not apply to
     /// any card.
     ///

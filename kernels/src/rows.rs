@@ -3,6 +3,7 @@
 use rollmill_algebra::device::{DeviceError, RowKernel};
 
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
+use crate::emit::FUNCTIONS;
 use crate::generated::KNOWN;
 use crate::launch::Argument::{In, Out, Through, U32, U64};
 use crate::launch::Word;
@@ -40,18 +41,19 @@ impl CudaDevice {
         let targets = outputs.iter().map(|column| Word::Out(column.start()));
         let targets = self.upload_list(OP, targets.collect())?;
         let mut arguments = vec![Through(&inputs), Through(&targets), In(constants.start())];
-        let name = program.name();
-        self.record_program(&program, &name);
-        if !self.card.options.interpret_rows && KNOWN.contains(&name.as_str()) {
+        let name = program.name.as_str();
+        self.record_program(&program);
+        if !self.card.options.interpret_rows && KNOWN.contains(&name) {
             arguments.push(U64(n as u64));
-            self.launch(OP, &name, THREADS, n, arguments)?;
+            self.launch(OP, name, THREADS, n, arguments)?;
             return Ok(outputs);
         }
 
         let blocks = n.div_ceil(THREADS as usize);
         let blocks = blocks.min(BLOCKS_EACH * self.card.driver.multiprocessors() as usize);
         let threads = blocks * THREADS as usize;
-        let registers = self.take(OP, threads * program.registers.max(1) as usize, ELEMENT)?;
+        let registers =
+            self.take_scratch(OP, threads * program.registers.max(1) as usize, ELEMENT)?;
         let words = program.instructions.iter().flat_map(|step| {
             let first = u64::from(step.target) << 32 | step.operation as u64;
             [first, u64::from(step.b.encode()) << 32 | u64::from(step.a.encode())]
@@ -67,10 +69,10 @@ impl CudaDevice {
         Ok(outputs)
     }
 
-    fn record_program(&self, program: &Program, name: &str) {
+    fn record_program(&self, program: &Program) {
         if self.card.options.record_rows {
             let mut recorded = self.card.recorded.lock();
-            recorded.entry(name.to_owned()).or_insert_with(|| program.to_cuda());
+            recorded.entry(program.name.clone()).or_insert_with(|| program.to_cuda());
         }
     }
 
@@ -78,12 +80,10 @@ impl CudaDevice {
     /// `cuda/generated.cuh` and `src/generated.rs`. Empty unless the options ask for recording.
     pub fn generated_rows(&self) -> (String, String) {
         let recorded = self.card.recorded.lock();
-        let mut cuda = String::from(
+        let mut cuda = format!(
             "// Generated from the row programs of the prover; the tests hold it to them. The\n\
              // interpreter in rows.cuh is the twin of every kernel here.\n#pragma once\n\n\
-             #include \"vector.cuh\"\n\n\
-             // One copy for all products: hundreds of them would not fit into an instruction cache.\n\
-             RM_NOINLINE Fr row_mul(Fr a, Fr b) { return mul(a, b); }\n",
+             #include \"vector.cuh\"\n\n{FUNCTIONS}"
         );
         recorded.values().for_each(|text| cuda += &format!("\n{text}"));
         let mut rust = String::from(

@@ -9,14 +9,15 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective};
 
 use crate::driver::Argument::{Pointer, U32, U64};
-use crate::driver::{Argument, Driver, Launch, Stream};
+use crate::driver::{Argument, Driver, Launch, Source, Stream};
 use crate::emulated::{EmulatedDriver, Emulation, compile_emulator};
 use crate::error::CudaError;
 
 /// The one that these tests use.
 const STREAM: Stream = 0;
 
-fn library() -> PathBuf {
+/// The kernels, compiled for the emulator.
+pub(crate) fn library() -> PathBuf {
     let program = std::env::current_exe().expect("the test program");
     let folder = program.parent().expect("its folder").join("emulator");
     compile_emulator(Path::new(env!("CARGO_MANIFEST_DIR")), &folder).expect("the kernels compile")
@@ -43,7 +44,7 @@ fn run(
 
 fn put(driver: &EmulatedDriver, bytes: &[u8]) -> u64 {
     let pointer = driver.allocate(bytes.len() as u64).unwrap();
-    driver.copy_in(STREAM, pointer, bytes).unwrap();
+    driver.send(STREAM, pointer, Source::Bytes(bytes)).unwrap();
     pointer
 }
 
@@ -162,7 +163,11 @@ fn check_field<F: PrimeField<BigInt = BigInt<4>>>(field: &str, of: impl Fn(F) ->
     let n = a.len();
     let products: Vec<F> = (0..n).map(|i| a[i] * b[i]).collect();
     let squares: Vec<F> = a.iter().map(F::square).collect();
-    let expected: [(&str, Vec<F>); 12] = [
+    let dot = |terms: usize| {
+        let products = |i: usize| [a[i] * b[i], b[i] * b[i], a[i] * a[i], b[i] * a[i]];
+        (0..n).map(|i| products(i)[..terms].iter().sum()).collect::<Vec<F>>()
+    };
+    let expected: [(&str, Vec<F>); 16] = [
         ("add", (0..n).map(|i| a[i] + b[i]).collect()),
         ("sub", (0..n).map(|i| a[i] - b[i]).collect()),
         ("mul_plain", products.clone()),
@@ -175,6 +180,10 @@ fn check_field<F: PrimeField<BigInt = BigInt<4>>>(field: &str, of: impl Fn(F) ->
         ("sqr_columns", squares.clone()),
         ("mul_sub", (0..n).map(|i| a[i] * b[i] - b[i] * b[i]).collect()),
         ("mul_sub_columns", (0..n).map(|i| a[i] * a[i] - b[i] * a[i]).collect()),
+        ("dot of two", dot(2)),
+        ("dot of three", dot(3)),
+        ("dot of four", dot(4)),
+        ("dot_of_columns", dot(4)),
     ];
     for exact in [false, true] {
         let driver = driver(exact);

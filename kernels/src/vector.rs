@@ -1,25 +1,29 @@
 //! Element-wise work, scans and evaluations; see `cuda/vector.cuh`.
 
-use ark_ff::{AdditiveGroup, Field};
+mod batch;
+
+use ark_ff::AdditiveGroup;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKernel, Vector};
 
 use crate::arena::{At, Block};
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, shape};
-use crate::launch::Argument::{Element, In, Null, Out, Through, U32, U64};
+use crate::launch::Argument::{In, Null, Out, Through, U32, U64};
 use crate::launch::Word;
+use crate::vector::batch::Polynomial;
 
 /// Elements that a thread walks, as in the kernels.
 pub(crate) const CHUNK: usize = 16;
-/// Up to here each element is inverted by itself.
-const INVERT_EACH: usize = 1024;
+/// Threads of a block that joins neighbours, as in the kernels.
+const THREADS: u32 = 256;
+/// Elements of such a block.
+const SEGMENT: usize = THREADS as usize * CHUNK;
 
 /// What a scan does, as the kernels number it.
 #[derive(Debug, Clone, Copy)]
 enum Scan {
     Sum = 0,
     Product = 1,
-    ProductSkipZero = 2,
 }
 
 impl CudaDevice {
@@ -30,10 +34,11 @@ impl CudaDevice {
         n: usize,
         scan: Scan,
     ) -> Result<Block, DeviceError> {
-        let folds = n.div_ceil(CHUNK);
-        let out = self.take(op, folds, ELEMENT)?;
+        let segments = n.div_ceil(SEGMENT);
+        let out = self.take_scratch(op, segments, ELEMENT)?;
         let arguments = vec![Out(out.start()), In(from), U64(n as u64), U32(scan as u32)];
-        self.launch(op, "vector_fold", 256, folds, arguments)?;
+        let grid = [segments as u32, 1, 1];
+        self.launch_grid(op, "vector_fold", grid, THREADS, 0, arguments)?;
         Ok(out)
     }
 
@@ -45,16 +50,18 @@ impl CudaDevice {
         n: usize,
         scan: Scan,
     ) -> Result<(), DeviceError> {
+        let segments = n.div_ceil(SEGMENT);
         let mut before = None;
-        if n > CHUNK {
+        if segments > 1 {
             let folds = self.fold(op, from, n, scan)?;
-            let scanned = self.take(op, n.div_ceil(CHUNK), ELEMENT)?;
-            self.scan_into(op, scanned.start(), folds.start(), n.div_ceil(CHUNK), scan)?;
+            let scanned = self.take_scratch(op, segments, ELEMENT)?;
+            self.scan_into(op, scanned.start(), folds.start(), segments, scan)?;
             before = Some(scanned);
         }
         let before = before.as_ref().map_or(Null, |block| In(block.start()));
         let arguments = vec![Out(to), In(from), before, U64(n as u64), U32(scan as u32)];
-        self.launch(op, "vector_scan", 256, n.div_ceil(CHUNK), arguments)
+        let grid = [segments as u32, 1, 1];
+        self.launch_grid(op, "vector_scan", grid, THREADS, 0, arguments)
     }
 
     fn scan(
@@ -69,70 +76,6 @@ impl CudaDevice {
         }
         Ok(out)
     }
-
-    fn invert_at(&self, values: At<'_>, n: usize) -> Result<(), DeviceError> {
-        const OP: &str = "invert";
-        if n <= INVERT_EACH {
-            let arguments = vec![Out(values), U64(n as u64)];
-            return self.launch(OP, "vector_invert_each", 128, n, arguments);
-        }
-        let folds = self.fold(OP, values, n, Scan::ProductSkipZero)?;
-        self.invert_at(folds.start(), n.div_ceil(CHUNK))?;
-        let arguments = vec![Out(values), In(folds.start()), U64(n as u64)];
-        self.launch(OP, "vector_invert_chunks", 128, n.div_ceil(CHUNK), arguments)
-    }
-
-    /// Values at `point` of the chunks of a polynomial, into `to`.
-    fn horner(
-        &self,
-        op: &'static str,
-        to: At<'_>,
-        from: At<'_>,
-        n: usize,
-        point: Fr,
-    ) -> Result<(), DeviceError> {
-        let arguments = vec![Out(to), In(from), U64(n as u64), Element(point)];
-        self.launch(op, "vector_horner", 256, n.div_ceil(CHUNK), arguments)
-    }
-
-    fn evaluate_into(
-        &self,
-        to: At<'_>,
-        from: At<'_>,
-        n: usize,
-        point: Fr,
-    ) -> Result<(), DeviceError> {
-        const OP: &str = "evaluate";
-        if n <= CHUNK {
-            return self.horner(OP, to, from, n, point);
-        }
-        let values = self.take(OP, n.div_ceil(CHUNK), ELEMENT)?;
-        self.horner(OP, values.start(), from, n, point)?;
-        self.evaluate_into(to, values.start(), n.div_ceil(CHUNK), point.pow([CHUNK as u64]))
-    }
-
-    fn divide_into(
-        &self,
-        to: At<'_>,
-        from: At<'_>,
-        n: usize,
-        point: Fr,
-    ) -> Result<(), DeviceError> {
-        const OP: &str = "divide_by_linear";
-        let mut carries = None;
-        if n > CHUNK {
-            let chunks = n.div_ceil(CHUNK);
-            let values = self.take(OP, chunks, ELEMENT)?;
-            self.horner(OP, values.start(), from, n, point)?;
-            let quotient = self.take(OP, chunks, ELEMENT)?;
-            let power = point.pow([CHUNK as u64]);
-            self.divide_into(quotient.start(), values.start(), chunks, power)?;
-            carries = Some(quotient);
-        }
-        let carries = carries.as_ref().map_or(Null, |block: &Block| In(block.start()));
-        let arguments = vec![Out(to), In(from), carries, U64(n as u64), Element(point)];
-        self.launch(OP, "vector_divide", 256, n.div_ceil(CHUNK), arguments)
-    }
 }
 
 impl Vector for CudaDevice {
@@ -145,11 +88,15 @@ impl Vector for CudaDevice {
     }
 
     fn invert(&self, buffer: &mut CudaBuffer) -> Result<(), DeviceError> {
-        self.make_own("invert", buffer)?;
-        match buffer.start() {
-            Some(values) => self.invert_at(values, buffer.len()),
-            None => Ok(()),
+        self.invert_all(&mut [buffer])
+    }
+
+    fn invert_all(&self, buffers: &mut [&mut CudaBuffer]) -> Result<(), DeviceError> {
+        for buffer in buffers.iter_mut() {
+            self.make_own("invert", buffer)?;
         }
+        let values = buffers.iter().filter_map(|buffer| Some((buffer.start()?, buffer.len())));
+        self.invert_in_place(&values.collect::<Vec<_>>())
     }
 
     fn prefix_product(&self, buffer: &CudaBuffer) -> Result<CudaBuffer, DeviceError> {
@@ -165,21 +112,33 @@ impl Vector for CudaDevice {
         columns: &[&Column<CudaBuffer, Coeff>],
         point: Fr,
     ) -> Result<Vec<Fr>, DeviceError> {
-        if columns.is_empty() {
+        let claims: Vec<_> = columns.iter().map(|column| (*column, point)).collect();
+        self.evaluate_all(&claims)
+    }
+
+    fn evaluate_all(
+        &self,
+        claims: &[(&Column<CudaBuffer, Coeff>, Fr)],
+    ) -> Result<Vec<Fr>, DeviceError> {
+        const OP: &str = "evaluate";
+        if claims.is_empty() {
             return Ok(Vec::new());
         }
-        let values = self.take("evaluate", columns.len(), ELEMENT)?;
-        // Where a polynomial has no coefficients.
-        let bytes = columns.len() as u64 * ELEMENT;
-        self.clear("evaluate", values.start(), bytes)?;
-        for (i, column) in columns.iter().enumerate() {
-            let buffer = &column.buffer;
-            if let Some(from) = buffer.start() {
-                let to = values.start().plus(i as u64 * ELEMENT);
-                self.evaluate_into(to, from, buffer.len(), point)?;
-            }
+        let values = self.take(OP, claims.len(), ELEMENT)?;
+        if claims.iter().any(|(column, _)| column.buffer.is_empty()) {
+            self.clear(OP, values.start(), claims.len() as u64 * ELEMENT)?;
         }
-        self.download_elements("evaluate", values.start(), columns.len())
+        let polynomials: Vec<Polynomial<'_>> = claims
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (column, point))| {
+                let to = values.start().plus(i as u64 * ELEMENT);
+                let (from, n) = (column.buffer.start()?, column.buffer.len());
+                Some(Polynomial { from, to, n, point: *point })
+            })
+            .collect();
+        self.evaluate_polynomials(OP, &polynomials)?;
+        self.download_elements(OP, values.start(), claims.len())
     }
 
     fn divide_by_linear(
@@ -187,12 +146,31 @@ impl Vector for CudaDevice {
         column: &Column<CudaBuffer, Coeff>,
         point: Fr,
     ) -> Result<Column<CudaBuffer, Coeff>, DeviceError> {
-        let buffer = &column.buffer;
-        let out = self.new_buffer("divide_by_linear", buffer.len())?;
-        if let (Some(to), Some(from)) = (out.start(), buffer.start()) {
-            self.divide_into(to, from, buffer.len(), point)?;
+        match self.divide_all(&[(column, point)])?.pop() {
+            Some(quotient) => Ok(quotient),
+            None => shape("divide_by_linear", "one quotient", "none"),
         }
-        Ok(Column::new(out))
+    }
+
+    fn divide_all(
+        &self,
+        claims: &[(&Column<CudaBuffer, Coeff>, Fr)],
+    ) -> Result<Vec<Column<CudaBuffer, Coeff>>, DeviceError> {
+        const OP: &str = "divide_by_linear";
+        let out: Vec<CudaBuffer> = claims
+            .iter()
+            .map(|(column, _)| self.new_buffer(OP, column.buffer.len()))
+            .collect::<Result<_, _>>()?;
+        let polynomials: Vec<Polynomial<'_>> = claims
+            .iter()
+            .zip(&out)
+            .filter_map(|((column, point), out)| {
+                let (from, n) = (column.buffer.start()?, column.buffer.len());
+                Some(Polynomial { from, to: out.start()?, n, point: *point })
+            })
+            .collect();
+        self.divide_polynomials(OP, &polynomials)?;
+        Ok(out.into_iter().map(Column::new).collect())
     }
 
     fn linear_combination(&self, terms: &[(&CudaBuffer, Fr)]) -> Result<CudaBuffer, DeviceError> {

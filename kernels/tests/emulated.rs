@@ -26,6 +26,57 @@ fn the_device_obeys_every_law_with_threads_in_reverse_and_arithmetic_by_the_card
     conformance::run_all(&common::device(card), 2);
 }
 
+/// Every split into passes that sizes up to three of them have, in both orders of threads.
+#[test]
+fn every_pass_of_a_transform_is_that_of_its_twin() {
+    for (reverse, exact, log_ns) in [(false, false, 0..=12), (true, true, 0..=9)] {
+        let device = common::device(|card| {
+            (card.late, card.reverse, card.exact) = (false, reverse, exact);
+        });
+        for log_n in log_ns {
+            assert_eq!(device.wrong_passes_of_transforms(log_n, 1), Ok(vec![]), "2^{log_n}");
+        }
+    }
+    let device = common::device(|card| card.late = false);
+    for log_n in [15, 17] {
+        assert_eq!(device.wrong_passes_of_transforms(log_n, 2), Ok(vec![]), "2^{log_n}");
+    }
+}
+
+#[test]
+fn commitments_over_tables_of_multiples_are_the_sums_of_products() {
+    for slices in common::SLICES {
+        let options = CudaOptions { table_slices: Some(slices), ..CudaOptions::default() };
+        let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+        common::check_commitments(&device, &format!("{slices} slices"));
+    }
+}
+
+#[test]
+fn every_pass_of_an_msm_is_its_twin() {
+    let late = common::device(|card| card.late = true);
+    assert_eq!(late.wrong_msm_passes(1), Ok(Vec::new()));
+    let other = common::device(|card| {
+        card.late = false;
+        card.reverse = true;
+        card.exact = true;
+    });
+    assert_eq!(other.wrong_msm_passes(2), Ok(Vec::new()));
+}
+
+/// The comparison of the passes is worth something: results that are wrong are of every pass.
+#[test]
+fn wrong_passes_are_named() {
+    let device = common::device(|card| card.fault = Some(Fault::WrongDownloads));
+    let wrong = device.wrong_msm_passes(1).unwrap();
+    for pass in ["classify", "count", "scatter", "order", "accumulate", "merge", "reduce", "finish"]
+    {
+        let named = format!("msm_{pass}: uniform");
+        assert!(wrong.contains(&named), "{named} is not in {wrong:?}");
+    }
+    assert!(!wrong.iter().any(|pass| pass.contains("not compared")), "{wrong:?}");
+}
+
 #[test]
 fn buffers_dropped_under_a_running_stream_do_not_change_what_was_queued() {
     let device = common::device(|card| card.late = true);
@@ -60,6 +111,34 @@ fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
     assert_eq!(device.download(&other).unwrap(), numbers(1280));
 }
 
+/// An upload of so many KiB.
+fn block(device: &CudaDevice, kib: u64) -> rollmill_kernels::CudaBuffer {
+    device.upload(&numbers(kib << 5)).unwrap()
+}
+
+/// Otherwise each size that is not there would make every proof on the card allocate everything again.
+#[test]
+fn only_what_is_needed_goes_back_to_the_card() {
+    let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+    // 960 KiB, of which all but the first block end up idle.
+    let kept = block(&device, 128);
+    drop([160, 192, 224, 256].map(|kib| block(&device, kib)));
+    let before = device.calls();
+    // 64 KiB are left.
+    let new = block(&device, 96);
+    let calls = device.calls().since(&before);
+    assert_eq!((calls.allocations, calls.releases), (1, 1));
+    assert_eq!(device.download(&new).unwrap(), numbers(96 << 5));
+    assert_eq!(device.download(&kept).unwrap(), numbers(128 << 5));
+    // Several, where one is not enough.
+    let before = device.calls();
+    let large = block(&device, 512);
+    let calls = device.calls().since(&before);
+    assert_eq!((calls.allocations, calls.releases), (1, 2), "256 and 192 KiB");
+    assert_eq!(device.download(&large).unwrap(), numbers(512 << 5));
+}
+
 #[test]
 fn work_that_does_not_fit_is_rejected_with_both_numbers_and_changes_nothing() {
     let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
@@ -86,7 +165,7 @@ fn a_card_that_refuses_memory_within_the_budget_is_out_of_memory_too() {
 
 #[test]
 fn a_lost_card_is_said_to_be_lost_and_stays_so() {
-    let device = common::device(|card| card.fault = Some(Fault::LostAfter(2)));
+    let device = common::device(|card| card.fault = Some(Fault::LostAfter(0)));
     let buffer = device.upload(&numbers(40)).unwrap();
     let sum = device.prefix_sum(&buffer).unwrap();
     for _ in 0..2 {
@@ -140,7 +219,29 @@ fn a_large_transform_of_three_passes_matches_its_definition_at_single_points() {
 }
 
 #[test]
-fn one_bucket_that_holds_everything_is_cut_and_merged_over_several_levels() {
+fn scans_and_quotients_are_right_at_the_ends_of_segments() {
+    let device = common::device(|card| card.late = false);
+    let point = Fr::from(5u64);
+    for n in [4095usize, 4096, 4097, 8192, 8193] {
+        let values = numbers(n as u64);
+        let buffer = device.upload(&values).unwrap();
+        let sums = device.download(&device.prefix_sum(&buffer).unwrap()).unwrap();
+        let products = device.download(&device.prefix_product(&buffer).unwrap()).unwrap();
+        assert_eq!([sums[0], products[0]], [0u64, 1].map(Fr::from), "{n}");
+        let column: Column<_, Coeff> = Column::new(buffer);
+        let quotient = device.divide_by_linear(&column, point).unwrap().buffer;
+        let quotient = device.download(&quotient).unwrap();
+        assert_eq!(quotient[n - 1], Fr::from(0u64));
+        for i in 1..n {
+            assert_eq!(sums[i], sums[i - 1] + values[i - 1], "{i} of {n}");
+            assert_eq!(products[i], products[i - 1] * values[i - 1], "{i} of {n}");
+            assert_eq!(quotient[i - 1], values[i] + point * quotient[i], "{i} of {n}");
+        }
+    }
+}
+
+#[test]
+fn one_bucket_that_holds_everything_is_cut_and_merged() {
     let device = common::device(|card| card.late = false);
     let n = 6000;
     let base: G1Affine = ark_ec::AffineRepr::generator();

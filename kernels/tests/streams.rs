@@ -102,7 +102,7 @@ fn leaving_out_any_one_wait_is_seen() {
 /// A block is dropped while a session is still to read it, and memory is so short that another session
 /// is given it at once.
 fn handed_on(emulation: &Emulation) -> (Result<bool, DeviceError>, u64) {
-    let options = CudaOptions { budget_bytes: Some(5632 << 10), ..CudaOptions::default() };
+    let options = CudaOptions { budget_bytes: Some(6000 << 10), ..CudaOptions::default() };
     let device = CudaDevice::emulated(emulation, &options).expect("opens");
     let run = || {
         let (a, b) = (session(&device), session(&device));
@@ -132,7 +132,7 @@ fn memory_that_a_session_gave_up_while_it_was_to_be_read_is_not_overwritten() {
 
 #[test]
 fn what_is_set_aside_for_a_session_is_nobody_elses() {
-    let budget = 8 << 20;
+    let budget = 16 << 20;
     let options = CudaOptions { budget_bytes: Some(budget), ..CudaOptions::default() };
     let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
     let work = Work { name: "proof", n: 1 << 10, columns: 100 };

@@ -364,6 +364,16 @@ pub async fn send_within(
     limit: Duration,
 ) -> Result<Option<TxReceipt>, L1Error> {
     let attempt = sender.attempt_for(&request.purpose);
+    send_as(sender, request, attempt, limit).await
+}
+
+/// [`send_within`] with this attempt of the request's purpose.
+async fn send_as(
+    sender: &TxSender,
+    request: TxRequest,
+    attempt: u32,
+    limit: Duration,
+) -> Result<Option<TxReceipt>, L1Error> {
     let request = TxRequest { attempt, ..request };
     tokio::time::timeout(limit, sender.send(request)).await.ok().transpose()
 }
@@ -407,7 +417,6 @@ impl Reading {
         request: TxRequest,
         limit: Duration,
     ) -> Result<Option<TxReceipt>, L1Error> {
-        let request = TxRequest { attempt: self.attempt, ..request };
-        tokio::time::timeout(limit, sender.send(request)).await.ok().transpose()
+        send_as(sender, request, self.attempt, limit).await
     }
 }

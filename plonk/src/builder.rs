@@ -140,6 +140,13 @@ impl Builder {
         self.routed.len()
     }
 
+    /// Rows laid out so far and those that wait for a place: at most so many rows does the circuit take if it ends
+    /// here, besides those that every circuit contains.
+    pub fn rows_with_waiting(&self) -> usize {
+        let packs = 2 * self.pack_queue.len().div_ceil(4);
+        self.rows() + self.loose.len() + packs + usize::from(self.pending_next.is_some())
+    }
+
     /// Starts a named part of the circuit, for reports of where rows go and of which part a witness breaks.
     pub fn section(&mut self, name: &str) {
         self.sections.push((name.to_owned(), self.rows()));

@@ -2,6 +2,7 @@
 //! [`rollmill_algebra::conformance`]: key and proof of one circuit with one seed are the same bytes on
 //! every device.
 
+use ark_ff::PrimeField;
 use rollmill_algebra::device::Device;
 use rollmill_algebra::{CpuDevice, Fr};
 
@@ -38,6 +39,32 @@ pub fn circuit(cell_bits: u32, log_n: Option<u32>) -> (Layout, Witness) {
     b.raw_row([sum, digest, x, x], &FixedRow::blank(), [0; 8]);
     b.note_read(row, id, copy);
     b.finish(log_n).expect("the circuit fits")
+}
+
+/// A circuit that fills its rows with hashes, ranges and products, about as a recursive verifier does, so that its
+/// columns are as full as those of a rollup's proof.
+///
+/// # Panics
+/// When there are too few rows for it: below 2^10.
+pub fn full_circuit(log_n: u32) -> (Layout, Witness) {
+    let cell_bits = 16.min(log_n - 1);
+    // A range takes four cells, and a part of it still has to be a number of 64 bits.
+    let bits = 4 * cell_bits;
+    let mut b = Builder::new(2, cell_bits);
+    let start = b.witness(Fr::from(3u64));
+    b.set_public(0, start);
+    let mut x = start;
+    for i in 0..(1usize << log_n) / 4 {
+        if i % 8 == 0 {
+            x = b.hash(9, &[x, x]);
+        }
+        let low = b.value(x).into_bigint().0[0] & (u64::MAX >> (64 - bits));
+        let low = b.witness(Fr::from(low));
+        b.range(low, bits);
+        x = b.mul(x, low);
+    }
+    b.set_public(1, x);
+    b.finish(Some(log_n)).expect("the circuit fits")
 }
 
 /// A circuit's key and witness, ready to be proven on a device.

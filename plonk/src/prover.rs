@@ -13,14 +13,14 @@ use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
 
 use self::arguments::arguments;
-use self::quotient::quotient;
+use self::quotient::{public_values, quotient};
 use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
 use crate::proof::{EVALUATIONS, Proof};
 use crate::schedule::{
-    CLAIM_ORDER, CLAIMS, Challenge, Claim, Drawn, Group, Message, OPENING_POINTS, OPENINGS,
-    OpeningSet, POINTS, ROUNDS, Round,
+    CLAIM_ORDER, CLAIMS, Challenge, Drawn, Group, Message, OPENING_POINTS, OPENINGS, OpeningSet,
+    POINTS, ROUNDS, Round,
 };
 use crate::shape::{BLINDING_ROWS, HELPERS, ROUTED, Shape, fixed};
 use crate::srs::srs_id_text;
@@ -340,9 +340,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     drop(wires);
     drop(second);
     probe.polynomials(device, &polys)?;
-    let mut public = witness.public.clone();
-    public.resize(n, Fr::zero());
-    let public: Values<D> = Column::new(device.upload_vec(public)?);
+    let public = public_values(device, &witness.public, &polys)?;
     let public = device.to_coeff(&[&public])?;
     let all: Vec<&Poly<D>> = polys.iter().chain(&public).collect();
     let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder, probe)?;
@@ -425,16 +423,22 @@ fn open<D: Device, P: Probe<D> + ?Sized>(
             .collect();
         combined.push(device.linear_combination(&terms)?);
     }
-    let mut quotients = Vec::with_capacity(OPENINGS.len());
-    for (buffer, set) in combined.iter().zip(OPENINGS) {
-        let mut column: Poly<D> = Column::new(buffer.clone());
-        for point in &opening_points[..set.points] {
-            column = device.divide_by_linear(&column, *point)?;
+    let mut quotients: Vec<Poly<D>> = combined.iter().cloned().map(Column::new).collect();
+    for (i, point) in opening_points.iter().enumerate() {
+        // All sets that are opened there in one batch.
+        let sets: Vec<usize> =
+            (0..OPENINGS.len()).filter(|set| i < OPENINGS[*set].points).collect();
+        let claims: Vec<_> = sets.iter().map(|set| (&quotients[*set], *point)).collect();
+        for (set, quotient) in sets.iter().zip(device.divide_all(&claims)?) {
+            quotients[*set] = quotient;
         }
-        quotients.push(column.buffer);
     }
     let one = Fr::from(1u64);
-    let h = device.linear_combination(&quotients.iter().map(|q| (q, one)).collect::<Vec<_>>())?;
+    let h = {
+        let terms: Vec<_> = quotients.iter().map(|quotient| (&quotient.buffer, one)).collect();
+        device.linear_combination(&terms)?
+    };
+    drop(quotients);
     rounds.send(bases.commit_coefficients(device, &[&h])?)?;
     rounds.draw(probe)?;
     let z_prime = rounds.drawn.get(Challenge::ZPrime);
@@ -574,19 +578,20 @@ fn evaluate<D: Device>(
     columns: &[&Poly<D>; CLAIMS],
     points: &[Fr; OPENING_POINTS],
 ) -> Result<[Fr; EVALUATIONS], ProveError> {
-    let mut out = [Fr::zero(); EVALUATIONS];
+    let mut places = Vec::with_capacity(EVALUATIONS);
+    let mut claims: Vec<(&Poly<D>, Fr)> = Vec::with_capacity(EVALUATIONS);
     for (rotation, point) in points.iter().enumerate() {
-        let opened: Vec<(&Claim, &Poly<D>)> = CLAIM_ORDER
-            .iter()
-            .zip(columns.iter().copied())
-            .filter(|(claim, _)| claim.evaluations().len() > rotation)
-            .collect();
-        let columns: Vec<&Poly<D>> = opened.iter().map(|(_, column)| *column).collect();
-        let values = device.evaluate(&columns, *point)?;
-        assert_eq!(values.len(), opened.len(), "a device evaluates each column");
-        for ((claim, _), value) in opened.iter().zip(values) {
-            out[claim.evaluation + rotation] = value;
+        let all = CLAIM_ORDER.iter().zip(columns.iter().copied());
+        for (claim, column) in all.filter(|(claim, _)| claim.evaluations().len() > rotation) {
+            places.push(claim.evaluation + rotation);
+            claims.push((column, *point));
         }
+    }
+    let values = device.evaluate_all(&claims)?;
+    assert_eq!(values.len(), claims.len(), "a device evaluates each column");
+    let mut out = [Fr::zero(); EVALUATIONS];
+    for (place, value) in places.into_iter().zip(values) {
+        out[place] = value;
     }
     Ok(out)
 }

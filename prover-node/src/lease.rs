@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rollmill_broker_client::{
-    AgentId, Client, ClientError, Incarnation, NamedLeaseResponse, SUBMITTER_LEASE,
+    AgentId, Client, ClientError, Digest, Incarnation, JobId, NamedLeaseResponse, SUBMITTER_LEASE,
 };
 use rollmill_l1::Right;
 use rollmill_service::{Backoff, Shutdown};
@@ -149,6 +149,8 @@ impl Lease {
 
 /// The broker's named leases: a trait, so that tests can replace them.
 pub trait Names: Send + Sync + 'static {
+    /// Asks for something that only a producer may, and that changes nothing.
+    fn probe(&self) -> impl Future<Output = Result<(), ClientError>> + Send;
     /// Acquires the name, or reports who holds it.
     fn acquire(
         &self,
@@ -172,6 +174,12 @@ pub trait Names: Send + Sync + 'static {
 }
 
 impl Names for Client {
+    async fn probe(&self) -> Result<(), ClientError> {
+        // A job that does not exist.
+        let Ok(kind) = "check".parse() else { return Ok(()) };
+        self.cancel(&[JobId::new(0, &kind, Digest::of(b"rollmill check"))]).await.map(drop)
+    }
+
     async fn acquire(
         &self,
         name: &str,
@@ -205,6 +213,30 @@ fn until_free(answer: &NamedLeaseResponse) -> Duration {
     // The broker counts in milliseconds and may round down.
     const MARGIN: Duration = Duration::from_millis(50);
     u64::try_from(answer.expires_in_ms).map_or(RENEW, Duration::from_millis) + MARGIN
+}
+
+/// In place of [`keep`] in a process that submits nothing. It takes no lease, since it would keep others from submitting,
+/// but notices too that the broker is unreachable or rejects the token.
+pub async fn probe<N: Names>(names: N, health: Arc<Health>, every: Duration, shutdown: Shutdown) {
+    let mut retry = Backoff::new(every / 4, every);
+    while !shutdown.is_started() {
+        let answer = tokio::select! {
+            answer = names.probe() => answer,
+            () = shutdown.started() => return,
+        };
+        let pause = match answer {
+            Ok(()) => {
+                health.answered();
+                retry.reset();
+                every
+            }
+            Err(error) => {
+                health.failed(&error);
+                retry.pause()
+            }
+        };
+        shutdown.within(pause).await;
+    }
 }
 
 /// Acquires the lease and renews it until `shutdown` starts, then releases it. While there are no other

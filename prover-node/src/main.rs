@@ -83,7 +83,10 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
 async fn serve(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
     let keys = keys(&config)?;
-    process.conditions.expect(&["broker", "token", "agents", "submitter"]);
+    process.conditions.expect(&["broker", "token", "agents"]);
+    if !config.dry_run {
+        process.conditions.expect(&["submitter"]);
+    }
     let signer = config.account.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     keys.require_root(&running.info.vk_root)?;
@@ -122,7 +125,6 @@ async fn serve(process: Process<Config>) -> Outcome {
         metrics.clone(),
     )
     .await?;
-    let identity = Identity::open(&config.account.intents)?;
     let health = Arc::new(Health::default());
     let store = RowStore::open(&ranges_folder(&config))?;
     let policy = Policy {
@@ -145,6 +147,14 @@ async fn serve(process: Process<Config>) -> Outcome {
         address.0.iter().map(|byte| format!("{byte:02x}")).collect()
     };
     let (prover_hex, rollup_hex) = (hex(prover_id), hex(running.rollup));
+    // A dry run submits nothing, so the lease is for others.
+    let submits = match config.dry_run {
+        true => None,
+        false => {
+            let identity = Identity::open(&config.account.intents)?;
+            Some((format!("submitter/{rollup_hex}/{prover_hex}"), identity))
+        }
+    };
     let jobs = Jobs::new(
         broker.clone(),
         format!("0x{rollup_hex}"),
@@ -166,8 +176,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         pruner: Arc::new(pruner),
         claims: Arc::new(claims),
         quotes,
-        lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
-        identity,
+        submits,
         ports: NodePorts {
             schedule,
             provers: Provers::new(jobs, Arc::new(source), store.clone(), version).traced(traces),
@@ -178,6 +187,7 @@ async fn serve(process: Process<Config>) -> Outcome {
             },
             submitter: Arc::new(submitter),
             lease,
+            dry_run: config.dry_run,
             health,
             metrics,
             shown: process.conditions.clone(),

@@ -28,9 +28,8 @@ pub struct ProverNode {
     pub controller: Controller,
     pub ports: NodePorts,
     pub broker: Client,
-    /// Name of the submitter's lease.
-    pub lease_name: String,
-    pub identity: Identity,
+    /// Name of the submitter's lease and who takes it; absent in a process that submits nothing.
+    pub submits: Option<(String, Identity)>,
     /// Prunes when a deadline was missed and nobody else has pruned.
     pub pruner: Arc<Pruner>,
     /// Shows what the prover is owed, and claims it.
@@ -43,15 +42,14 @@ impl ProverNode {
     /// Proves until `shutdown` starts. Finished proofs stay at the broker; the lease is released.
     pub async fn run(mut self, shutdown: &Shutdown) -> Result<(), Failure> {
         let mut tasks = JoinSet::new();
-        tasks.spawn(lease::keep(
-            self.broker.clone(),
-            self.lease_name.clone(),
-            self.identity.clone(),
-            self.ports.lease.clone(),
-            Arc::clone(&self.ports.health),
-            RENEW,
-            shutdown.clone(),
-        ));
+        let (names, health) = (self.broker.clone(), Arc::clone(&self.ports.health));
+        let (lease, stop) = (self.ports.lease.clone(), shutdown.clone());
+        match self.submits.take() {
+            Some((name, identity)) => {
+                tasks.spawn(lease::keep(names, name, identity, lease, health, RENEW, stop))
+            }
+            None => tasks.spawn(lease::probe(names, health, RENEW, stop)),
+        };
         let sender = Arc::clone(&self.ports.submitter.sender);
         let (mut sent, stop) = (sender.watch(), shutdown.clone());
         tasks.spawn(sender.run(async move { stop.started().await }));

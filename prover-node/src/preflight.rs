@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_broker_client::{Client, ClientError, Digest, JobId, Options, Role};
+use rollmill_broker_client::{Client, ClientError, Options, Role};
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_node::checks;
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
+use crate::lease::Names;
 use crate::quotes::QuotesConfig;
 
 /// Reports whether the broker responds now; waiting for it happens elsewhere.
@@ -90,10 +91,8 @@ async fn broker_of(config: &Config) -> Finding {
         let client =
             Client::new(&config.broker, config.token.as_ref().map(Secret::reveal), OPTIONS)?;
         let agents = client.status().await?.agents.len();
-        // A request that needs the role `producer`, for a job that does not exist.
-        if let Ok(kind) = "check".parse() {
-            client.cancel(&[JobId::new(0, &kind, Digest::of(b"rollmill check"))]).await?;
-        }
+        // A request that needs the role `producer`.
+        client.probe().await?;
         Ok::<_, ClientError>(format!("answers at {}, knows {agents} agents", client.url()))
     };
     let error = match asked.await {

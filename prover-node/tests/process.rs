@@ -1,7 +1,11 @@
 //! The prover node as a process.
 
 use std::process::Command;
+use std::sync::Arc;
 
+use axum::http::Uri;
+use axum::{Json, Router};
+use parking_lot::Mutex;
 use rollmill_circuits::circuit::{cell_bits, log_n};
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_circuits::registry::KEY_SET_NAME;
@@ -10,6 +14,7 @@ use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
 use rollmill_protocol::{Circuit, Fr, field};
 use rollmill_sequencer_testing::Deployment;
+use serde_json::json;
 
 /// Keys of the right shapes that no test proves with.
 fn keys() -> KeySet {
@@ -97,6 +102,44 @@ async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
     assert_eq!(program.metric("rollmill_node_block_refused"), 1.0);
 }
 
+/// A broker that grants every lease and knows no job. Returns its address, and the paths of the requests to it.
+async fn broker() -> (String, Arc<Mutex<Vec<String>>>) {
+    let paths = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&paths);
+    let answer = move |uri: Uri| {
+        seen.lock().push(uri.path().to_owned());
+        let answer = match uri.path() {
+            "/v1/status" => json!({ "queue": [], "agents": [], "dead_letters": 0 }),
+            "/v1/jobs/cancel" => json!({ "count": 0 }),
+            _ => json!({ "held": true, "fence": 1, "holder": null, "expires_in_ms": 30_000 }),
+        };
+        std::future::ready(Json(answer))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, paths)
+}
+
+/// Fault: a dry run holds the submitter's lease, and the prover node that should submit waits for it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_the_submitters_lease_to_others() {
+    let (deployment, folder) = with_keys().await;
+    for is_dry in [true, false] {
+        let (url, paths) = broker().await;
+        let mut flags = vec!["--keys-dir", &folder, "--broker", &url];
+        flags.extend(is_dry.then_some("--dry-run"));
+        let mut program = deployment.run(PROGRAM, &flags);
+        program.line_with("prover account");
+        let status = program.status(|status| status["conditions"]["broker"]["ok"] == true);
+        assert_eq!(status["conditions"]["submitter"].is_null(), is_dry, "{status}");
+        assert_eq!(program.terminate(), Some(0));
+        let asks = paths.lock().iter().any(|path| path.starts_with("/v1/named-leases/"));
+        assert_eq!(asks, !is_dry, "{:?}", paths.lock());
+    }
+}
+
 /// Goal: what would only show once there is work shows before.
 #[tokio::test]
 async fn check_asks_the_broker_the_sources_and_the_keys() {
@@ -140,8 +183,6 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
 /// Goal: the program quotes for its own deployment, in the slot of its L1, to a proposer that may start later.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_sends_its_quotes_to_a_proposer() {
-    use std::sync::Arc;
-
     use rollmill_sequencer::quotes::{
         Admission, Market, QuoteBook, QuoteServer, SlotReader, router,
     };

@@ -34,12 +34,13 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let key = source.load()?;
     let running = setup::start(&config.node, &process).await?;
     let signer = rollmill_validator::open_signer(&config.committee, &running, key.clone()).await?;
-    rollmill_validator::serve(&config.committee, &running, &signer, &process).await?;
+    let attesting = rollmill_validator::serve(&config.committee, &running, &signer, &process);
+    let attesting = attesting.await?;
     if config.committee.attest_only {
         tracing::info!(account = %signer.account(), "attesting only");
         process.ready();
         process.shutdown.started().await;
-        return Ok(());
+        return attesting.finished().await;
     }
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
@@ -69,5 +70,6 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
         tokio::spawn(async move { seeds.run(&stop).await });
     }
     process.ready();
-    Ok(sequencer.run(&process.shutdown).await?)
+    sequencer.run(&process.shutdown).await?;
+    attesting.finished().await
 }

@@ -279,7 +279,17 @@ fn attesting(
     deployment: &Deployment,
     failpoint: &str,
 ) -> (rollmill_sequencer_testing::Program, ValidatorClient) {
-    let flags = ["--committee-attest-only", "--committee-listen", "127.0.0.1:0"];
+    attesting_for(deployment, failpoint, "30")
+}
+
+/// [`attesting`] with a grace period of so many seconds.
+fn attesting_for(
+    deployment: &Deployment,
+    failpoint: &str,
+    grace: &str,
+) -> (rollmill_sequencer_testing::Program, ValidatorClient) {
+    let flags =
+        ["--committee-attest-only", "--committee-listen", "127.0.0.1:0", "--grace-seconds", grace];
     let mut program = deployment.run_with(PROGRAM, &flags, &[("ROLLMILL_FAILPOINT", failpoint)]);
     let line = program.line_with("validator listening");
     let (_, address) = line.split_once("address=").unwrap();
@@ -296,6 +306,28 @@ async fn ask(client: &ValidatorClient, proposal: &Proposal) -> Result<Vec<u8>, C
             answer => return answer.map(|signature| signature.to_vec()),
         }
     }
+}
+
+/// Fault: SIGTERM to a member that only attests, while it checks a proposal. It must not end before the proposer has its
+/// answer, unless its grace period is over. Without work it ends at once, whoever is connected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_only_attests_ends_after_the_proposals_that_it_checks() {
+    let deployment = crate::common::with_client_key(members()).await;
+    let (mut program, client) = attesting(&deployment, "");
+    // A new record leaves out the present slot.
+    let early = ask(&client, &empty_block(&deployment, SLOT, 0xc0)).await.unwrap_err();
+    assert_eq!(early.code(), "NODE-075");
+    assert_eq!(program.terminate(), Some(0));
+
+    let slot = SLOT + 2;
+    deployment.network.at(slot).await;
+    let block = empty_block(&deployment, slot, 0xc0);
+    let (mut program, client) = attesting_for(&deployment, "node.block_signed:hang", "1");
+    let asking = tokio::spawn(async move { ask(&client, &block).await });
+    program.line_with("failpoint reached");
+    assert_eq!(program.terminate(), Some(1));
+    program.line_with("SVC-008");
+    assert!(asking.await.unwrap().is_err());
 }
 
 /// Goal: a member that is killed after it has written what it signs, and before it answers, signs that and nothing

@@ -1,11 +1,15 @@
 //! Finds an adapter and checks its limits.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use pollster::block_on;
 
 use crate::error::OpenError;
+use crate::native::own_memory_bytes;
+use crate::pace::Clock;
 
 /// How numbers are cut into limbs inside shaders. In memory they are eight words in either form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,18 @@ impl std::fmt::Display for AdapterChoice {
     }
 }
 
+/// Where and how row kernels run, such as that of the quotient. The results are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// On host threads. Every column that they read is copied from the adapter.
+    Host,
+    /// On the adapter, by a kernel that interprets their programs.
+    Interpreted,
+    /// On the adapter, by kernels that are written for each program. A program is compiled when it first runs, which
+    /// may take minutes.
+    Generated,
+}
+
 /// How to open a device.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -67,26 +83,35 @@ pub struct Options {
     /// Whether shaders check every index, and a guard region with garbage follows every array so that
     /// its use is detected. For tests: shaders run up to four times slower.
     pub checks: bool,
-    /// Maximum bytes that the device may allocate; beyond it operations fail with both numbers. `None`
-    /// leaves the limit to the driver.
+    /// Maximum bytes that the device may allocate; beyond it operations fail with both numbers, before a driver moves
+    /// memory to the host's. `None` takes nine tenths of the GPU's own memory, where that is known, and else leaves
+    /// the limit to the driver.
     pub memory_bytes_max: Option<u64>,
+    /// Directory that keeps compiled pipelines for the next start. It need not exist; `None` keeps none.
+    pub pipelines_dir: Option<PathBuf>,
     /// Longest buffer in field elements, a power of two; `None` uses the adapter's limit. Longer arrays
     /// use several buffers.
     pub chunk_elements: Option<usize>,
+    pub rows: Rows,
     /// Threads of the host part; 0 means one for each core.
     pub host_threads: usize,
+    /// What dispatches are timed with; `None` is the clock of the system.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Options {
-    /// The best form of limbs, no checks, all the memory that the driver grants.
+    /// The best form of limbs, no checks, the memory of the GPU, no kept pipelines, row kernels by the interpreter.
     pub fn new(adapter: AdapterChoice) -> Self {
         Self {
             adapter,
             limbs: None,
             checks: false,
             memory_bytes_max: None,
+            pipelines_dir: None,
             chunk_elements: None,
+            rows: Rows::Interpreted,
             host_threads: 0,
+            clock: None,
         }
     }
 }
@@ -146,6 +171,12 @@ pub(crate) struct Opened {
     pub(crate) adapter: Adapter,
     pub(crate) limbs: LimbForm,
     pub(crate) limits: wgpu::Limits,
+    /// Bytes of the adapter's own memory, where known.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Name, backend and numbers of the adapter.
+    pub(crate) identity: String,
+    /// Whether compiled pipelines can be kept.
+    pub(crate) keeps_pipelines: bool,
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
 }
@@ -159,17 +190,34 @@ pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
     let limbs = limb_form(&adapter, options.limbs)?;
     let limits = chosen.limits();
     check_limits(&adapter.name, &limits)?;
-    let features = match limbs {
+    let info = chosen.get_info();
+    let identity = format!("{} {} {:x}:{:x}", info.name, adapter.backend, info.vendor, info.device);
+    // A software adapter has the host's memory.
+    let memory_bytes = own_memory_bytes(&chosen).filter(|_| !adapter.software);
+    let mut features = match limbs {
         LimbForm::U64 => wgpu::Features::SHADER_INT64,
         LimbForm::U32 => wgpu::Features::empty(),
     };
+    if options.pipelines_dir.is_some() {
+        features |= chosen.features() & wgpu::Features::PIPELINE_CACHE;
+    }
+    let keeps_pipelines = features.contains(wgpu::Features::PIPELINE_CACHE);
     let descriptor = wgpu::DeviceDescriptor {
         required_features: features,
         required_limits: limits.clone(),
         ..Default::default()
     };
     match block_on(chosen.request_device(&descriptor)) {
-        Ok((device, queue)) => Ok(Opened { adapter, limbs, limits, device, queue }),
+        Ok((device, queue)) => Ok(Opened {
+            adapter,
+            limbs,
+            limits,
+            memory_bytes,
+            identity,
+            keeps_pipelines,
+            device,
+            queue,
+        }),
         Err(error) => {
             Err(OpenError::Refused { adapter: adapter.name, reason: one_line(&error.to_string()) })
         }

@@ -86,7 +86,37 @@ impl Array {
         Ok(array)
     }
 
+    /// A copy with the elements from `start` on replaced by `values`; those past the end are appended.
+    pub(crate) fn written(
+        &self,
+        gpu: &Gpu,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<Self, DeviceError> {
+        const OPERATION: &str = "write";
+        let end = start + values.len();
+        let copy = Self::allocate(gpu, OPERATION, self.len.max(end))?;
+        let mut record = Record::new(gpu, OPERATION);
+        for (i, (from, to)) in self.chunks.iter().zip(&copy.chunks).enumerate() {
+            record.copy(from, to, ELEMENT_BYTES * self.len_of(gpu, i) as u64);
+        }
+        record.submit()?;
+        // A write is done after what was submitted before it, and before what will be.
+        let mut at = start;
+        while at < end {
+            let (chunk, within) = (at / gpu.chunk(), at % gpu.chunk());
+            let count = (end - at).min(gpu.chunk() - within);
+            let bytes = bytes_of(&values[at - start..at - start + count]);
+            let to = &copy.chunks[chunk].buffer;
+            gpu.queue().write_buffer(to, ELEMENT_BYTES * within as u64, &bytes);
+            at += count;
+        }
+        gpu.check(OPERATION)?;
+        Ok(copy)
+    }
+
     pub(crate) fn download(&self, gpu: &Gpu) -> Result<Vec<Fr>, DeviceError> {
+        gpu.count_download(self.len);
         let mut out = Vec::with_capacity(self.len);
         for (i, chunk) in self.chunks.iter().enumerate() {
             let bytes = ELEMENT_BYTES * self.len_of(gpu, i) as u64;
@@ -134,6 +164,14 @@ impl WgpuBuffer {
         };
         // Another thread may have been first; both arrays are equal.
         Ok(self.contents.device.get_or_init(|| array))
+    }
+
+    /// The elements on the adapter, if they are nowhere else.
+    pub(crate) fn only_on_adapter(&self) -> Option<&Array> {
+        match self.contents.host.get() {
+            Some(_) => None,
+            None => self.contents.device.get(),
+        }
     }
 
     /// The elements on the host.

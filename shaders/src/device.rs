@@ -1,15 +1,17 @@
 //! The device: which operation runs where.
 
-use rollmill_algebra::device::{DeviceError, Memory};
+use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, check_start};
 use rollmill_algebra::{CpuDevice, Fr};
 
-use crate::adapter::{Adapter, LimbForm, Options};
+use crate::adapter::{Adapter, LimbForm, Options, Rows};
 use crate::buffer::WgpuBuffer;
 use crate::error::OpenError;
 use crate::gpu::{ELEMENT_BYTES, FEWER_RESULTS, Gpu, limbs_of};
 use crate::kernel::Kernel;
 use crate::ntt::Tables;
 use crate::params::{self, Params};
+use crate::pipelines::Pipelines;
+use crate::program::Programs;
 use crate::record::Record;
 
 /// Where an operation runs.
@@ -30,12 +32,14 @@ pub enum Field {
     Fq,
 }
 
-/// A graphics adapter for most operations and host threads for the rest.
+/// A graphics adapter, and host threads for row kernels where the options say so.
 #[derive(Debug)]
 pub struct WgpuDevice {
     pub(crate) gpu: Gpu,
     pub(crate) cpu: CpuDevice,
     pub(crate) tables: Tables,
+    pub(crate) rows: Rows,
+    pub(crate) programs: Programs,
 }
 
 impl WgpuDevice {
@@ -49,7 +53,8 @@ impl WgpuDevice {
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let gpu = Gpu::open(options)?;
         let cpu = CpuDevice::new(options.host_threads);
-        Ok(Self { gpu, cpu, tables: Tables::default() })
+        let (tables, programs) = (Tables::default(), Programs::default());
+        Ok(Self { gpu, cpu, tables, rows: options.rows, programs })
     }
 
     /// The adapter.
@@ -59,7 +64,17 @@ impl WgpuDevice {
 
     /// The form of limbs in the shaders.
     pub fn limbs(&self) -> LimbForm {
-        self.gpu.limbs
+        self.gpu.limbs()
+    }
+
+    /// Where and how row kernels run.
+    pub fn row_kernels(&self) -> Rows {
+        self.rows
+    }
+
+    /// The status of the file of compiled pipelines when the device was opened.
+    pub fn pipelines(&self) -> &Pipelines {
+        &self.gpu.kept_pipelines
     }
 
     /// Bytes of the adapter's memory that are allocated now.
@@ -67,10 +82,23 @@ impl WgpuDevice {
         self.gpu.used_bytes()
     }
 
+    /// Field elements of the arrays that were copied from the adapter so far. A proof copies none, unless row kernels
+    /// run on the host.
+    pub fn downloaded_elements(&self) -> u64 {
+        self.gpu.downloaded_elements()
+    }
+
+    /// The entry points of the kernels that ran so far, and how many workgroups a dispatch of each has at most. The
+    /// number follows from the time that its dispatches take.
+    pub fn dispatch_groups(&self) -> Vec<(&'static str, u32)> {
+        self.gpu.dispatch_groups()
+    }
+
     /// Each operation of the device traits and where it runs. Arrays are copied when an operation
     /// needs them on the other side.
     pub fn report(&self) -> [(&'static str, Place); 9] {
         use Place::{Adapter, Host};
+        let rows = if self.rows == Rows::Host { Host } else { Adapter };
         [
             ("commit", Adapter),
             ("transforms", Adapter),
@@ -80,7 +108,7 @@ impl WgpuDevice {
             ("evaluate", Adapter),
             ("divide_by_linear", Adapter),
             ("linear_combination", Adapter),
-            ("rows", Host),
+            ("rows", rows),
         ]
     }
 
@@ -169,12 +197,20 @@ impl Memory for WgpuDevice {
     type Buffer = WgpuBuffer;
 
     fn name(&self) -> String {
-        format!(
-            "hybrid(wgpu({}, {})+{})",
-            self.gpu.adapter.name,
-            self.gpu.limbs.name(),
-            self.cpu.name()
-        )
+        let adapter = format!("wgpu({}, {})", self.gpu.adapter.name, self.gpu.limbs().name());
+        match self.rows {
+            Rows::Host => format!("hybrid({adapter}+{})", self.cpu.name()),
+            Rows::Interpreted | Rows::Generated => adapter,
+        }
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.gpu.memory_bytes_max
+    }
+
+    /// Half of the memory is left to proofs.
+    fn keep(&self, _: &[&WgpuBuffer]) -> bool {
+        self.gpu.memory_bytes_max.is_none_or(|most| self.gpu.used_bytes() <= most / 2)
     }
 
     fn upload(&self, values: &[Fr]) -> Result<WgpuBuffer, DeviceError> {
@@ -190,6 +226,28 @@ impl Memory for WgpuDevice {
     fn download(&self, buffer: &WgpuBuffer) -> Result<Vec<Fr>, DeviceError> {
         self.gpu.check("download")?;
         self.cpu.download(buffer.host(&self.gpu, &self.cpu)?)
+    }
+
+    fn write(
+        &self,
+        buffer: &mut WgpuBuffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        self.gpu.check("write")?;
+        check_start(start, buffer.len())?;
+        match buffer.only_on_adapter() {
+            Some(array) => {
+                let written = array.written(&self.gpu, start, values)?;
+                *buffer = WgpuBuffer::on_device(written);
+            }
+            None => {
+                let mut all = buffer.host(&self.gpu, &self.cpu)?.clone();
+                self.cpu.write(&mut all, start, values)?;
+                *buffer = WgpuBuffer::on_host(all);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,14 +9,17 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 
 use ark_ff::{BigInt, PrimeField};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pollster::block_on;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
 
 use crate::adapter::{Adapter, LimbForm, Opened, Options, one_line, open};
 use crate::error::OpenError;
-use crate::kernel::{Kernel, Pipeline, compile};
+use crate::kernel::{Compiled, Compiler, Kernel, Pipeline};
+use crate::pace::{Clock, SystemClock};
+use crate::pipelines::{Compilation, PipelineFile, Pipelines};
+use crate::program::Program;
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT_BYTES: u64 = 32;
@@ -44,18 +47,22 @@ pub(crate) struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     pub(crate) adapter: Adapter,
-    pub(crate) limbs: LimbForm,
+    compiler: Compiler,
     /// Log of the longest buffer in field elements.
     pub(crate) chunk_log: u32,
     /// Longest buffer in bytes.
     pub(crate) binding_bytes_max: u64,
-    /// Most workgroups in one direction of a dispatch.
-    groups_max: u32,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Held alone while a dispatch is timed, so that the time is its own.
+    pub(crate) submissions: RwLock<()>,
     checks: bool,
-    memory_bytes_max: u64,
+    /// Most bytes to allocate; `None` leaves it to the driver.
+    pub(crate) memory_bytes_max: Option<u64>,
+    pub(crate) kept_pipelines: Pipelines,
     used_bytes: Arc<AtomicU64>,
+    downloaded_elements: AtomicU64,
     faults: Arc<Mutex<Faults>>,
-    pipelines: Vec<OnceLock<Result<Pipeline, String>>>,
+    pipelines: Vec<OnceLock<Compiled<Pipeline>>>,
     /// Bound to bindings that a kernel does not read.
     fillers: OnceLock<[Arc<Region>; 2]>,
 }
@@ -89,7 +96,9 @@ impl Gpu {
                 got: elements.to_string(),
             });
         }
-        let Opened { adapter, limbs, limits, device, queue } = open(options)?;
+        let opened = open(options)?;
+        let (kept, kept_state) = kept_pipelines(&opened, options);
+        let Opened { adapter, limbs, limits, memory_bytes, device, queue, .. } = opened;
         let faults = Arc::new(Mutex::new(Faults::default()));
         let held = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -109,17 +118,27 @@ impl Gpu {
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let allowed = (largest / ELEMENT_BYTES).ilog2().min(CHUNK_LOG_MAX);
         let chunk_log = options.chunk_elements.map_or(allowed, |n| n.ilog2().min(allowed));
+        let compiler = Compiler {
+            device: device.clone(),
+            form: limbs,
+            checks: options.checks,
+            groups_max: limits.max_compute_workgroups_per_dimension,
+            kept,
+        };
         Ok(Self {
             device,
             queue,
             adapter,
-            limbs,
+            compiler,
             chunk_log,
             binding_bytes_max: largest,
-            groups_max: limits.max_compute_workgroups_per_dimension,
+            clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new())),
+            submissions: RwLock::new(()),
             checks: options.checks,
-            memory_bytes_max: options.memory_bytes_max.unwrap_or(u64::MAX),
+            memory_bytes_max: options.memory_bytes_max.or(memory_bytes.map(part_of_memory)),
+            kept_pipelines: kept_state,
             used_bytes: Arc::default(),
+            downloaded_elements: AtomicU64::new(0),
             faults,
             pipelines: Kernel::ALL.iter().map(|_| OnceLock::new()).collect(),
             fillers: OnceLock::new(),
@@ -137,6 +156,15 @@ impl Gpu {
     /// Bytes allocated now.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Field elements of the arrays that were copied to the host.
+    pub(crate) fn downloaded_elements(&self) -> u64 {
+        self.downloaded_elements.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_download(&self, elements: usize) {
+        self.downloaded_elements.fetch_add(elements as u64, Ordering::Relaxed);
     }
 
     /// Longest buffer in field elements.
@@ -165,9 +193,9 @@ impl Gpu {
     }
 
     fn out_of_memory(&self, operation: &'static str, needed_bytes: u64) -> DeviceError {
-        let free_bytes = self.memory_bytes_max.saturating_sub(self.used_bytes());
         // Without a limit of our own only the driver knows the free memory, and it does not report it.
-        let free_bytes = if self.memory_bytes_max == u64::MAX { 0 } else { free_bytes };
+        let free_bytes =
+            self.memory_bytes_max.map_or(0, |most| most.saturating_sub(self.used_bytes()));
         DeviceError::Memory { operation, needed_bytes, free_bytes }
     }
 
@@ -214,7 +242,7 @@ impl Gpu {
         // From here on dropping the region subtracts the bytes again.
         let used_bytes = Arc::clone(&self.used_bytes);
         let region = |buffer| Region { buffer, end, guard, bytes, used_bytes };
-        if before.saturating_add(bytes) > self.memory_bytes_max {
+        if self.memory_bytes_max.is_some_and(|most| before.saturating_add(bytes) > most) {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(self.out_of_memory(operation, bytes));
         }
@@ -260,18 +288,34 @@ impl Gpu {
         self.fillers.get().ok_or_else(|| self.failed("no fillers"))
     }
 
+    /// The form of limbs in the shaders.
+    pub(crate) fn limbs(&self) -> LimbForm {
+        self.compiler.form
+    }
+
+    /// Most workgroups of a dispatch.
+    pub(crate) fn groups_max(&self) -> u32 {
+        self.compiler.groups_max
+    }
+
     pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<&Pipeline, DeviceError> {
-        let made = self.pipelines[kernel as usize]
-            .get_or_init(|| compile(&self.device, kernel, self.limbs, self.checks));
+        let made = self.pipelines[kernel as usize].get_or_init(|| self.compiler.kernel(kernel));
         made.as_ref().map_err(|reason| self.failed(reason.clone()))
     }
 
-    /// The dispatch of at least `groups` workgroups, in several rows if needed.
-    pub(crate) fn grid(&self, groups: u32) -> (u32, u32) {
-        if groups <= self.groups_max {
-            return (groups, 1);
-        }
-        (self.groups_max, groups.div_ceil(self.groups_max))
+    /// The pieces of a row program.
+    pub(crate) fn pieces<'p>(&self, program: &'p Program) -> Result<&'p [Pipeline], DeviceError> {
+        let made = program.compiled.get_or_init(|| self.compiler.pieces(program));
+        made.as_deref().map_err(|reason| self.failed(reason.clone()))
+    }
+
+    /// The entry points of the kernels that ran, and how many workgroups a dispatch of each may have.
+    pub(crate) fn dispatch_groups(&self) -> Vec<(&'static str, u32)> {
+        let of = |(kernel, cell): (&Kernel, &OnceLock<Compiled<Pipeline>>)| {
+            let made = cell.get()?.as_ref().ok()?;
+            Some((kernel.spec().params.entry, made.pace.most()))
+        };
+        Kernel::ALL.iter().zip(&self.pipelines).filter_map(of).collect()
     }
 
     /// The first bytes of each region, after all work queued before.
@@ -353,6 +397,26 @@ impl Gpu {
         }
         Ok(())
     }
+}
+
+/// The budget on an adapter with so much memory of its own: the rest is left to the driver and to other programs.
+fn part_of_memory(bytes: u64) -> u64 {
+    bytes / 10 * 9
+}
+
+/// The file of compiled pipelines, where the options want one and the driver has what belongs into it.
+fn kept_pipelines(opened: &Opened, options: &Options) -> (Option<PipelineFile>, Pipelines) {
+    let Some(dir) = &options.pipelines_dir else { return (None, Pipelines::Off) };
+    if !opened.keeps_pipelines {
+        return (None, Pipelines::Unsupported);
+    }
+    let compilation = Compilation {
+        adapter: &opened.identity,
+        driver: &opened.adapter.driver,
+        form: opened.limbs,
+        checks: options.checks,
+    };
+    PipelineFile::open(&opened.device, dir, &compilation)
 }
 
 /// Four limbs out of 32 bytes.
@@ -449,6 +513,14 @@ mod tests {
         gpu.faults.lock().out_of_memory = true;
         let error = gpu.check("commit").unwrap_err();
         assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_tenth_of_a_gpus_memory_is_left_to_others() {
+        assert_eq!(part_of_memory(24 << 30), 23_192_823_393);
+        assert_eq!(part_of_memory(0), 0);
+        // A software adapter shares the host's, which is not divided here.
+        assert_eq!(gpu().memory_bytes_max, None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const OPERATION: &str = "commit";
 /// Bytes of an affine point and of a homogeneous one.
 const AFFINE_BYTES: usize = 64;
 const POINT_BYTES: u64 = 96;
-/// Maximum bases of one MSM. It bounds the time of a dispatch and the size of scratch memory.
+/// Maximum bases of one MSM. It bounds the size of scratch memory.
 const CHUNK_MAX: usize = 1 << 20;
 /// Entries that one thread adds.
 const ENTRIES_RUN: u32 = 64;

@@ -10,6 +10,8 @@ use rollmill_algebra::Fr;
 
 /// Words of the uniform with the parameters.
 pub(crate) const PARAMS_WORDS: usize = 64;
+/// The word with the number of the first workgroup; see `params.wgsl`.
+pub(crate) const FIRST_GROUP: usize = PARAMS_WORDS - 1;
 /// Bytes of the uniform. Uniforms of adapters start at multiples of 256 bytes.
 pub(crate) const PARAMS_BYTES: u64 = 4 * PARAMS_WORDS as u64;
 
@@ -160,7 +162,7 @@ impl<const N: usize> Value for [Fr; N] {
 pub(crate) trait Params {
     const DECLARED: &'static Declared;
 
-    /// The words of the uniform; word 0, the count, is left for the launch.
+    /// The words of the uniform; word 0, the count, is left for the launch, and the last for its dispatches.
     fn words(&self) -> [u32; PARAMS_WORDS];
 }
 
@@ -183,7 +185,7 @@ macro_rules! params {
                 };
 
                 fn words(&self) -> [u32; PARAMS_WORDS] {
-                    const { assert!(Self::DECLARED.len() <= PARAMS_WORDS) };
+                    const { assert!(Self::DECLARED.len() <= FIRST_GROUP) };
                     #[allow(unused_mut)]
                     let mut words = [0; PARAMS_WORDS];
                     let values: &[&dyn Fn(&mut [u32])] =
@@ -345,6 +347,13 @@ params! {
         /// Points at the start of a window that are left out, for `BUCKETS` and `RUNS`.
         skip: u32,
     }
+
+    "row_program": RowProgram {
+        /// Cells of a column.
+        stride: u32,
+        /// Instructions of the program.
+        instructions: u32,
+    }
 }
 
 #[cfg(test)]
@@ -363,7 +372,7 @@ mod tests {
                 assert!(at >= end && at % form.align() == 0, "{}_{name}", declared.entry);
                 end = at + form.words();
             }
-            assert!(end <= PARAMS_WORDS, "{}", declared.entry);
+            assert!(end <= FIRST_GROUP, "{}", declared.entry);
         }
     }
 

@@ -12,8 +12,8 @@ use ark_ff::{BigInt, PrimeField};
 use rollmill_algebra::{Fq, Fr};
 
 use crate::adapter::LimbForm;
-use crate::kernel::{Kernel, Spec};
-use crate::{msm, ntt, vector};
+use crate::kernel::{Compiled, Kernel, PIECE_WORKGROUP, Spec};
+use crate::{msm, ntt, program, vector};
 
 const SOURCES: &[(&str, &str)] = &[
     ("curve", include_str!("../wgsl/curve.wgsl")),
@@ -25,6 +25,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("ntt", include_str!("../wgsl/ntt.wgsl")),
     ("params", include_str!("../wgsl/params.wgsl")),
     ("product", include_str!("../wgsl/product.wgsl")),
+    ("row_program", include_str!("../wgsl/row_program.wgsl")),
+    ("rows", include_str!("../wgsl/rows.wgsl")),
     ("vector", include_str!("../wgsl/vector.wgsl")),
     ("words_u32", include_str!("../wgsl/words_u32.wgsl")),
     ("words_u64", include_str!("../wgsl/words_u64.wgsl")),
@@ -35,6 +37,7 @@ const SHARED: &[(&str, &[(&str, u32)])] = &[
     ("msm_places", msm::PLACES_CONSTANTS),
     ("msm_sums", msm::ARRANGEMENTS),
     ("ntt", ntt::CONSTANTS),
+    ("row_program", program::NUMBERS),
     ("vector", vector::MODES),
 ];
 
@@ -43,13 +46,25 @@ const SHARED: &[(&str, &[(&str, u32)])] = &[
 ///
 /// # Errors
 /// A text that names the import that does not exist.
-pub(crate) fn assemble(spec: &Spec, form: LimbForm) -> Result<String, String> {
+pub(crate) fn assemble(spec: &Spec, form: LimbForm) -> Compiled<String> {
     let text = format!("const WORKGROUP = {}u;\n", spec.workgroup);
     let mut joined = Joined { text, form, params: params_of(spec.source), seen: vec![] };
     if let Some(field) = spec.field {
         joined.import(field)?;
     }
     joined.import(spec.source)?;
+    Ok(joined.text)
+}
+
+/// The whole source of a piece of a row program, from its entry point.
+///
+/// # Errors
+/// As [`assemble`].
+pub(crate) fn assemble_piece(entry: &str, form: LimbForm) -> Compiled<String> {
+    let text = format!("const WORKGROUP = {PIECE_WORKGROUP}u;\n");
+    let mut joined = Joined { text, form, params: params_of("row_program"), seen: vec![] };
+    joined.import("rows")?;
+    joined.text.push_str(entry);
     Ok(joined.text)
 }
 
@@ -95,7 +110,7 @@ struct Joined {
 }
 
 impl Joined {
-    fn import(&mut self, name: &str) -> Result<(), String> {
+    fn import(&mut self, name: &str) -> Compiled<()> {
         if self.seen.iter().any(|seen| seen == name) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Element-wise work and scans. Row kernels run on the host, the rest on the adapter.
+//! Element-wise work and scans on the adapter, and row kernels on the host where the options leave them there.
 //!
 //! A scan splits the array into segments, one thread per segment: the totals of the segments, the scan of
 //! the totals by the same method, and the scan of each segment from the total before it. Products, sums and
@@ -9,6 +9,7 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuBuffer;
 use rollmill_algebra::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKernel, Vector};
 
+use crate::adapter::Rows;
 use crate::buffer::{Array, WgpuBuffer};
 use crate::device::{WgpuDevice, shape};
 use crate::gpu::{ELEMENT_BYTES, FEWER_RESULTS};
@@ -138,6 +139,9 @@ impl Vector for WgpuDevice {
         columns: &[&WgpuBuffer],
     ) -> Result<Vec<WgpuBuffer>, DeviceError> {
         self.gpu.check("rows")?;
+        if self.rows != Rows::Host {
+            return self.rows_on_adapter(kernel, columns);
+        }
         let columns: Vec<&CpuBuffer> = columns
             .iter()
             .map(|column| column.host(&self.gpu, &self.cpu))

@@ -4,12 +4,15 @@ mod common;
 
 use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
 use rollmill_algebra::{Fr, G1Affine};
-use rollmill_shaders::{AdapterChoice, LimbForm, OpenError, Options, Place, WgpuDevice, adapters};
+use rollmill_shaders::{
+    AdapterChoice, Field, LimbForm, OpenError, Options, Pipelines, Place, Rows, WgpuDevice,
+    adapters,
+};
 
 use ark_ec::AffineRepr;
 
 fn device() -> WgpuDevice {
-    common::open(&common::options(LimbForm::U64))
+    common::open(&common::any_form())
 }
 
 #[test]
@@ -45,6 +48,33 @@ fn a_machine_without_adapters_gets_a_plain_error() {
     assert!(output.status.success() && text.contains("rejected as it should be"), "{text}");
 }
 
+/// Goal: a run that is meant for a GPU cannot pass without it. Method: one test again, in a child that asks for an
+/// adapter that is missing, or for a GPU on the software adapter.
+#[test]
+fn a_run_that_is_meant_for_a_gpu_fails_without_one() {
+    let run = |adapter: &str, required: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory_is_released_when_buffers_are_dropped", "--nocapture"])
+            .env("ROLLMILL_ADAPTER", adapter)
+            .env("REQUIRE_GPU", required)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (passed, text) = run("no such card", "0");
+    assert!(!passed && text.contains("SHD-002"), "{text}");
+    let (passed, text) = run("software", "1");
+    // A machine may have no software adapter when its tests run on a GPU.
+    assert!(!passed && (text.contains("REQUIRE_GPU=1, but") || text.contains("SHD-00")), "{text}");
+    if std::env::var_os("ROLLMILL_ADAPTER").is_none() {
+        assert!(
+            run("software", "0").0,
+            "the software adapter is no failure where no GPU is required"
+        );
+    }
+}
+
 #[test]
 fn a_chunk_that_is_no_power_of_two_is_rejected() {
     for elements in [0, 100, 300, 128] {
@@ -57,7 +87,7 @@ fn a_chunk_that_is_no_power_of_two_is_rejected() {
 #[test]
 fn more_memory_than_allowed_is_rejected_with_the_number_and_the_device_goes_on() {
     let limit = 1 << 16;
-    let options = Options { memory_bytes_max: Some(limit), ..common::options(LimbForm::U64) };
+    let options = Options { memory_bytes_max: Some(limit), ..common::any_form() };
     let device = common::open(&options);
     let large = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); 1 << 12]).unwrap());
     let error = device.to_lagrange(&[&large]).unwrap_err();
@@ -67,6 +97,69 @@ fn more_memory_than_allowed_is_rejected_with_the_number_and_the_device_goes_on()
     let small = Column::<_, Coeff>::new(device.upload(&[Fr::from(3u64); 4]).unwrap());
     let out = device.to_lagrange(&[&small]).unwrap();
     assert_eq!(device.download(&out[0].buffer).unwrap()[0], Fr::from(12u64));
+}
+
+/// Goal: a start reads the pipelines of the one before, and a file of no use costs only the time to compile. Method:
+/// the file is damaged, cut off, and marked as one of another version.
+#[test]
+fn compiled_pipelines_are_kept_and_a_file_of_no_use_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("pipelines");
+    let run = || {
+        let options = Options { pipelines_dir: Some(dir.clone()), ..common::any_form() };
+        let device = common::open(&options);
+        let two = [[2, 0, 0, 0]; 5];
+        let sums = device.field_sums(Field::Fr, &two, &two).unwrap();
+        assert_eq!((sums[0], sums[1]), ([4, 0, 0, 0], [0; 4]));
+        device.pipelines().clone()
+    };
+    match run() {
+        Pipelines::Unsupported => {
+            println!("left out: the adapter has no pipelines to keep");
+            return;
+        }
+        state => assert_eq!(state, Pipelines::New),
+    }
+    let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|it| it.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    assert_eq!(run(), Pipelines::Loaded);
+    let whole = std::fs::read(file).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let mut foreign = whole.clone();
+    // The first byte after the head is of adapter, driver and sources.
+    foreign[whole.iter().position(|byte| *byte == b'\n').unwrap() + 1] ^= 1;
+    let cut_off = whole[..whole.len() / 2].to_vec();
+    for (bytes, expected) in [
+        (damaged, "damaged"),
+        (foreign, "another driver"),
+        (cut_off, ""),
+        (b"a".to_vec(), "no file"),
+    ] {
+        std::fs::write(file, bytes).unwrap();
+        let Pipelines::Ignored { path, reason } = run() else { panic!("{expected}: not ignored") };
+        assert!(path == *file && reason.contains(expected), "{reason}");
+        assert_eq!(run(), Pipelines::Loaded, "it is written again");
+    }
+    assert_eq!(*common::open(&common::any_form()).pipelines(), Pipelines::Off);
+}
+
+/// Goal: a budget on the adapter's memory reaches the agent, which plans with it, and half of it is left to proofs.
+#[test]
+fn a_budget_is_reported_and_keys_keep_half_of_it() {
+    let options = Options { memory_bytes_max: Some(1 << 20), ..common::any_form() };
+    let device = common::open(&options);
+    assert_eq!(device.memory_bytes(), Some(1 << 20));
+    let held = |n: usize| {
+        let column = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); n]).unwrap());
+        let on_h = device.to_lagrange(&[&column]).unwrap().remove(0);
+        (column, on_h)
+    };
+    let small = held(1 << 10);
+    assert!(device.keep(&[&small.0.buffer, &small.1.buffer]));
+    let large = held(1 << 13);
+    assert!(device.used_bytes() > 1 << 19);
+    assert!(!device.keep(&[&large.0.buffer, &large.1.buffer]));
 }
 
 #[test]
@@ -130,17 +223,25 @@ fn a_lost_device_says_so_in_every_operation() {
 
 #[test]
 fn the_name_and_the_report_say_what_runs_where() {
-    for (form, limbs) in [(LimbForm::U64, "u64 limbs"), (LimbForm::U32, "u32 limbs")] {
-        let device = common::open(&common::options(form));
-        assert_eq!(device.limbs(), form);
-        let name = device.name();
-        assert!(name.starts_with("hybrid(wgpu(") && name.contains(limbs), "{name}");
-        assert!(name.contains(&device.adapter().name) && name.contains("+cpu"), "{name}");
-        let on_host: Vec<&str> = device
-            .report()
-            .into_iter()
-            .filter_map(|(operation, place)| (place == Place::Host).then_some(operation))
-            .collect();
-        assert_eq!(on_host, ["rows"]);
+    for form in common::forms() {
+        let limbs = if form == LimbForm::U64 { "u64 limbs" } else { "u32 limbs" };
+        for rows in [Rows::Host, Rows::Interpreted, Rows::Generated] {
+            let device = common::open(&Options { rows, ..common::options(form) });
+            assert_eq!((device.limbs(), device.row_kernels()), (form, rows));
+            let name = device.name();
+            assert!(name.contains(limbs) && name.contains(&device.adapter().name), "{name}");
+            let on_host: Vec<&str> = device
+                .report()
+                .into_iter()
+                .filter_map(|(operation, place)| (place == Place::Host).then_some(operation))
+                .collect();
+            if rows == Rows::Host {
+                assert!(name.starts_with("hybrid(wgpu(") && name.contains("+cpu"), "{name}");
+                assert_eq!(on_host, ["rows"]);
+            } else {
+                assert!(name.starts_with("wgpu("), "{name}");
+                assert!(on_host.is_empty(), "{on_host:?}");
+            }
+        }
     }
 }

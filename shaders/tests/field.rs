@@ -61,7 +61,7 @@ fn check<F: PrimeField<BigInt = BigInt<4>>>(
 
 #[test]
 fn sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs() {
-    for form in common::FORMS {
+    for form in common::forms() {
         for checks in [false, true] {
             let device =
                 common::open(&rollmill_shaders::Options { checks, ..common::options(form) });
@@ -73,7 +73,7 @@ fn sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs() {
 
 #[test]
 fn operands_of_two_lengths_are_rejected() {
-    let device = common::open(&common::options(common::FORMS[0]));
+    let device = common::open(&common::any_form());
     let error = device.field_products(Field::Fr, &[[0; 4]], &[], 1).unwrap_err();
     assert!(error.to_string().starts_with("DEV-001"), "{error}");
 }

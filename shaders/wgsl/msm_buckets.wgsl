@@ -32,10 +32,9 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn accumulate(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let t = thread_number(workgroup, workgroups, local);
+    let t = thread_number(workgroup, local);
     let buckets = accumulate_buckets();
     if (t >= accumulate_count() || t >= run_starts[buckets]) {
         return;

@@ -47,10 +47,9 @@ fn folded(i: u32) -> Folded {
 @compute @workgroup_size(WORKGROUP)
 fn widest(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= widest_count()) {
         return;
     }
@@ -88,10 +87,9 @@ fn shifted(magnitude: Element) -> array<u32, 9> {
 @compute @workgroup_size(WORKGROUP)
 fn digits(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= digits_count()) {
         return;
     }

@@ -28,10 +28,9 @@ fn counted(i: u32) -> u32 {
 @compute @workgroup_size(256)
 fn blocks(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let block = workgroup.y * workgroups.x + workgroup.x;
+    let block = workgroup_number(workgroup);
     let start = block * BLOCK + 4u * local;
     var mine: array<u32, 4>;
     var sum = 0u;
@@ -67,10 +66,9 @@ fn blocks(
 @compute @workgroup_size(256)
 fn carry_over(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i < carry_over_count()) {
         out[i] += source[i / BLOCK];
     }

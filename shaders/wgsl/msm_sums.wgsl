@@ -43,10 +43,9 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn sum_runs(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let t = thread_number(workgroup, workgroups, local);
+    let t = thread_number(workgroup, local);
     if (t >= sum_runs_count()) {
         return;
     }

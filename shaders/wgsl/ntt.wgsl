@@ -39,10 +39,9 @@ fn reversed(x: u32, bits: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn reorder(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let t = thread_number(workgroup, workgroups, local);
+    let t = thread_number(workgroup, local);
     if (t >= reorder_count()) {
         return;
     }
@@ -66,10 +65,9 @@ fn reorder(
 @compute @workgroup_size(WORKGROUP)
 fn scale(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= scale_count()) {
         return;
     }
@@ -87,12 +85,11 @@ fn scale(
 @compute @workgroup_size(128)
 fn pass_layers(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let first = pass_layers_first();
     let bits = pass_layers_bits();
-    let slots = (workgroup.y * workgroups.x + workgroup.x) * 256u;
+    let slots = workgroup_number(workgroup) * 256u;
     for (var half = 0u; half < 2u; half++) {
         let slot = local + 128u * half;
         let i = place(slots + slot, first, bits);
@@ -151,10 +148,9 @@ fn place(slot: u32, first: u32, bits: u32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn across(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= across_count()) {
         return;
     }

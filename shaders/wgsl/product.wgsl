@@ -12,10 +12,9 @@
 @compute @workgroup_size(WORKGROUP)
 fn product(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= product_count()) {
         return;
     }
@@ -35,10 +34,9 @@ fn product(
 @compute @workgroup_size(WORKGROUP)
 fn sums(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= sums_count()) {
         return;
     }

@@ -26,10 +26,9 @@ fn load(i: u32) -> Element {
 @compute @workgroup_size(WORKGROUP)
 fn widen(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= widen_count()) {
         return;
     }
@@ -45,10 +44,9 @@ fn widen(
 @compute @workgroup_size(WORKGROUP)
 fn combine(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = thread_number(workgroup, workgroups, local);
+    let i = thread_number(workgroup, local);
     if (i >= combine_count()) {
         return;
     }
@@ -95,10 +93,9 @@ fn advance(mode: u32, running: Element, x: Element, point: Element) -> Element {
 @compute @workgroup_size(WORKGROUP)
 fn fold(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let t = thread_number(workgroup, workgroups, local);
+    let t = thread_number(workgroup, local);
     if (t >= fold_count()) {
         return;
     }
@@ -125,10 +122,9 @@ fn fold(
 @compute @workgroup_size(WORKGROUP)
 fn spread(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let t = thread_number(workgroup, workgroups, local);
+    let t = thread_number(workgroup, local);
     if (t >= spread_count()) {
         return;
     }
@@ -168,10 +164,9 @@ fn inverse(x: Element) -> Element {
 @compute @workgroup_size(WORKGROUP)
 fn invert(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let t = thread_number(workgroup, workgroups, local);
+    let t = thread_number(workgroup, local);
     let threads = invert_count();
     if (t >= threads) {
         return;

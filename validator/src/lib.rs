@@ -30,5 +30,5 @@ pub use error::AttestError;
 pub use keep::keep_proofs;
 pub use metrics::Metrics;
 pub use server::router;
-pub use start::{duties, open_signer, serve};
+pub use start::{Attesting, duties, open_signer, serve};
 pub use validator::{Settings, Validator};

@@ -7,7 +7,8 @@ use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_node::BlockSigner;
 use rollmill_node::setup::RunningNode;
 use rollmill_protocol::Config;
-use rollmill_service::{Failure, HttpLimits, HttpServer, Process, listen};
+use rollmill_service::{Error as ServeError, Failure, HttpLimits, HttpServer, Process, listen};
+use tokio::task::JoinHandle;
 
 use crate::config::CommitteeConfig;
 use crate::duties::L1Duties;
@@ -71,8 +72,32 @@ pub async fn open_signer(
     Ok(Arc::new(tokio::task::spawn_blocking(open).await??))
 }
 
+/// The part of a process that attests blocks of other members, if it does.
+#[derive(Debug)]
+pub struct Attesting(Option<Tasks>);
+
+#[derive(Debug)]
+struct Tasks {
+    server: JoinHandle<Result<(), ServeError>>,
+    keeper: JoinHandle<()>,
+}
+
+impl Attesting {
+    /// Waits, after the shutdown started, until each proposal that was taken before is answered. The grace period bounds
+    /// the wait, as it does for the whole process.
+    ///
+    /// # Errors
+    /// Why the server ended before.
+    pub async fn finished(self) -> Result<(), Failure> {
+        let Some(Tasks { server, keeper }) = self.0 else { return Ok(()) };
+        server.await??;
+        keeper.await?;
+        Ok(())
+    }
+}
+
 /// Attests blocks of other members as part of `process`, until it shuts down, if the settings have an address for
-/// that.
+/// that. Proposals that are being checked then are answered before [`Attesting::finished`] returns.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -81,8 +106,8 @@ pub async fn serve<C>(
     running: &RunningNode,
     signer: &Arc<BlockSigner>,
     process: &Process<C>,
-) -> Result<(), Failure> {
-    let Some(address) = &config.listen else { return Ok(()) };
+) -> Result<Attesting, Failure> {
+    let Some(address) = &config.listen else { return Ok(Attesting(None)) };
     let (node, shutdown) = (&running.node, &process.shutdown);
     let metrics = Metrics::new(&process.metrics)?;
     let settings =
@@ -108,9 +133,10 @@ pub async fn serve<C>(
     };
     let (protection, registry) = (config.listener.protection(), &process.metrics);
     let server = HttpServer::open("committee", address, limits, &protection, registry)?;
-    tokio::spawn(server.serve(listener, router(Arc::new(validator)), shutdown.clone()));
-    tokio::spawn(keep_proofs(Arc::clone(node), Arc::clone(signer), shutdown.clone()));
-    Ok(())
+    let served = server.serve(listener, router(Arc::new(validator)), shutdown.clone());
+    let kept = keep_proofs(Arc::clone(node), Arc::clone(signer), shutdown.clone());
+    let (server, keeper) = (tokio::spawn(served), tokio::spawn(kept));
+    Ok(Attesting(Some(Tasks { server, keeper })))
 }
 
 #[cfg(test)]

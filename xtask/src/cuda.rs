@@ -88,6 +88,7 @@ fn compile_in(root: &Path, toolkit: &Toolkit, folder: &Path) -> anyhow::Result<V
     toolkit.compiler(&sources, &[&arch, "-ptx", UNIT, "-o"], &ptx)?;
     images.push(format!("--image3=kind=ptx,sm={PTX},file={}", ptx.display()));
     let text = std::fs::read_to_string(&ptx).context("cannot read what the compiler wrote")?;
+    table.bound(&text)?;
     let arithmetic = entries(&text, ARITHMETIC_KERNELS)?;
 
     let image = folder.join("kernels.fatbin");
@@ -146,11 +147,7 @@ struct Toolkit {
 impl Toolkit {
     /// Finds the compiler in the cache directory, or installs it there.
     fn find() -> anyhow::Result<Self> {
-        let cache = match std::env::var_os("ROLLMILL_CACHE") {
-            Some(folder) => PathBuf::from(folder),
-            None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
-                .join(".cache/rollmill"),
-        };
+        let cache = rollmill_cache::dir().context("set HOME, or ROLLMILL_CACHE")?;
         let environment = cache.join("nvcc");
         if !environment.join("bin/pip").is_file() {
             println!("gen: making a Python environment in {}", environment.display());

@@ -25,6 +25,7 @@ const TESTING: &str = "-testing";
 /// `plonk` through `node` gives it no right to call `plonk` itself.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("errors", &[]),
+    ("cache", &[]),
     ("algebra", &["errors"]),
     ("kernels", &["errors", "algebra"]),
     ("plonk", &["errors", "algebra"]),
@@ -33,7 +34,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plonk-testing", &["algebra", "plonk"]),
     ("protocol", &["errors", "algebra"]),
     ("protocol-testing", &["protocol"]),
-    ("circuits", &["errors", "algebra", "plonk", "protocol"]),
+    ("circuits", &["errors", "cache", "algebra", "plonk", "protocol"]),
+    ("acir", &["errors", "algebra", "plonk", "circuits"]),
     ("blob", &["errors", "algebra"]),
     ("net", &["errors"]),
     ("net-testing", &["net"]),
@@ -48,7 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("broker-rules", &["broker-client", "broker-schedule"]),
     ("broker-model", &["broker-client", "broker-rules"]),
     ("broker", &["errors", "net", "broker-client", "broker-rules", "broker-schedule", "service"]),
-    ("broker-testing", &["broker", "broker-client", "service"]),
+    ("broker-testing", &["broker", "broker-client", "cache", "service"]),
     (
         "agent",
         &[
@@ -128,7 +130,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pxe",
         ],
     ),
-    ("xtask", &["algebra", "plonk", "protocol", "circuits"]),
+    ("xtask", &["cache", "algebra", "plonk", "protocol", "circuits"]),
 ];
 
 /// Dependencies that only tests need, each with its reason.
@@ -200,6 +202,7 @@ const HEAVY: &[(&str, &str)] = &[
     ("cudarc", "kernels"),
     ("halo2curves", "bench"),
     ("opentelemetry", "service"),
+    ("acvm", "acir"),
 ];
 
 /// Features of arkworks that only its use as a peer of the bench asks for; xtask names them for the build of
@@ -213,6 +216,7 @@ const PURE: &[&str] = &[
     "plonk",
     "protocol",
     "circuits",
+    "acir",
     "broker-schedule",
     "broker-rules",
     "broker-model",

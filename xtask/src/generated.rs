@@ -175,6 +175,16 @@ const ROWS: &[Row] = &[
         writer: Writer::Gen,
         compared_by: GEN_CHECK,
     },
+    Row {
+        files: &["docs/book/capacity.md"],
+        writer: Writer::Test("capacity", "program", Some("the_page_shows")),
+        compared_by: "`the_page_shows_what_the_program_prints` (its table, roughly)",
+    },
+    Row {
+        files: &["kernels/calls.json"],
+        writer: Writer::Test("kernels", "calls", Some("a_proof_makes_no_more_calls")),
+        compared_by: "the same test, as ceilings; 2^17 rows with `ROLLMILL_TEST_ROWS=12,17`",
+    },
 ];
 
 impl Writer {

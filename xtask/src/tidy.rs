@@ -35,9 +35,11 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/words/adx.rs", "BMI2 and ADX instructions"),
     ("icicle/src/library.rs", "ICICLE is a C library"),
     ("icicle/tests/fake/lib.rs", "a C library for the tests, seen from inside"),
+    ("kernels/src/cards.rs", "the CUDA driver is a C library"),
     ("kernels/src/cuda.rs", "the CUDA driver is a C library"),
     ("kernels/src/emulated.rs", "emulated kernels work on raw memory"),
     ("shaders/src/kernel.rs", "shader modules without run-time checks"),
+    ("shaders/src/native.rs", "memory and pipelines that wgpu has no safe function for"),
 ];
 
 /// What must not be left behind in code.

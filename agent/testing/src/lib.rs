@@ -30,14 +30,19 @@ pub fn driver(scratch: &Path) -> PathBuf {
 /// `-DOLD`: what the library lacks.
 pub fn management(name: &str, flags: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
+    compile_management(&folder.path().join(name), flags);
+    folder
+}
+
+/// Compiles the fake management library as the file `library`; see [`management`].
+pub fn compile_management(library: &Path, flags: &[&str]) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/nvml.cpp");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let mut compiler = Command::new(compiler);
     compiler.args(["-std=c++17", "-shared", "-fPIC", "-Wall", "-Werror"]).args(flags);
-    let output = compiler.arg("-o").arg(folder.path().join(name)).arg(source).output();
+    let output = compiler.arg("-o").arg(library).arg(source).output();
     let output = output.expect("a C++ compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder
 }
 
 /// A command of `program` as on a machine without ICICLE and without keys.

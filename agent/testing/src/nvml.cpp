@@ -1,6 +1,8 @@
 // A management library for the tests: NVML's functions that the agent calls, of one card whose UUID is
 // that of the emulated driver's first. $ROLLMILL_FAKE_NVML says what goes wrong, as words separated by
-// commas: NAME=N makes the function NAME give N. Compiled with -DOLD it has the older of two names, with
+// commas: NAME=N makes the function NAME give N; ecc_uncorrected=N and xids=N are so many more errors of
+// memory and of the driver. $ROLLMILL_FAKE_NVML_FILE names a file with such words instead, which is read at
+// each call, so that a card can begin to fail. Compiled with -DOLD it has the older of two names, with
 // -DPOOR it lacks a reading, with -DHOLLOW what finds a card. Source of the signatures: NVML API
 // Reference.
 #include <cstdio>
@@ -13,8 +15,20 @@ typedef unsigned long long u64;
 char card;
 int starts;
 
+// What goes wrong at the moment.
+const char* faults() {
+  const char* path = getenv("ROLLMILL_FAKE_NVML_FILE");
+  if (!path) return getenv("ROLLMILL_FAKE_NVML");
+  static thread_local char text[256];
+  FILE* file = fopen(path, "r");
+  const size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0;
+  if (file) fclose(file);
+  text[length] = 0;
+  return text;
+}
+
 int fault(const char* name) {
-  const char* at = getenv("ROLLMILL_FAKE_NVML");
+  const char* at = faults();
   const size_t length = strlen(name);
   while (at && *at) {
     if (strncmp(at, name, length) == 0 && at[length] == '=') return atoi(at + length + 1);
@@ -112,11 +126,11 @@ API nvmlDeviceGetCurrentClocksEventReasons(void* of, u64* out) {
 API nvmlDeviceGetTotalEccErrors(void* of, unsigned kind, unsigned counter, u64* out) {
   READY("ecc", of);
   if (kind > 1 || counter != 0) return 2;
-  *out = kind == 0 ? 3 : 0;
+  *out = kind == 0 ? 3 : u64(fault("ecc_uncorrected"));
   return 0;
 }
 
-// Each set delivers two errors once: Xid 48 and 79.
+// Each set delivers two errors once, Xid 48 and 79, and then those that are added.
 struct Event {
   void* device;
   u64 kind;
@@ -138,7 +152,7 @@ API nvmlEventSetWait_v2(void* set, Event* out, unsigned ms) {
   if (starts <= 0) return 1;
   int& delivered = *static_cast<int*>(set);
   // 10 is "timeout".
-  if (ms != 0 || delivered == 2) return 10;
+  if (ms != 0 || delivered >= 2 + fault("xids")) return 10;
   *out = {&card, 0x8, delivered++ == 0 ? 48ull : 79ull, 0, 0};
   return 0;
 }

@@ -25,6 +25,7 @@ pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
     laws.group("long scans", Laws::long_scans_match);
     laws.group("linear combinations", Laws::linear_combinations_match);
     laws.group("shapes of vectors", Laws::vector_shapes);
+    laws.group("batches of vectors", Laws::batches_match);
 }
 
 /// Every operation of [`Expr`] on cells with and without rotation. Three outputs of four columns.
@@ -172,6 +173,54 @@ impl<D: Device> Laws<'_, D> {
         }
         let none = self.device.evaluate(&[], Fr::ONE).expect("evaluate");
         self.check(none.is_empty(), "no polynomials have no values", 0);
+    }
+
+    /// Vectors of different lengths in one batch, around the lengths where devices cut them into pieces.
+    fn batches_match(&self) {
+        let lengths = [1, 5000, 16, 2000, 17, 4096, 4097];
+        let all: Vec<Vec<Fr>> = lengths
+            .iter()
+            .map(|n| {
+                let mut values = self.frs(&format!("batch of {n}"), *n);
+                values.iter_mut().skip(3).step_by(7).for_each(|value| *value = Fr::ZERO);
+                values
+            })
+            .collect();
+        let mut buffers: Vec<D::Buffer> = all.iter().map(|values| self.upload(values)).collect();
+        // Storage that two of a batch share.
+        buffers.push(buffers[1].clone());
+        let shared = buffers[1].clone();
+        let mut refs: Vec<&mut D::Buffer> = buffers.iter_mut().collect();
+        self.device.invert_all(&mut refs).expect("invert_all");
+        for (values, buffer) in all.iter().chain([&all[1]]).zip(&buffers) {
+            let holds = self.download(buffer) == plain::invert(values);
+            self.check(holds, "a batch of inverses", values.len());
+        }
+        self.check(self.download(&shared) == all[1], "invert_all leaves clones alone", 5000);
+
+        let columns: Vec<Column<D::Buffer, Coeff>> =
+            all.iter().map(|values| Column::new(self.upload(values))).collect();
+        let points = [self.fr("batch x"), self.fr("batch y"), Fr::ZERO];
+        // Each polynomial at one point, the first ones at another too, and one without coefficients.
+        let claims: Vec<(usize, Fr)> =
+            (0..10).map(|i| (i % columns.len(), points[i % points.len()])).collect();
+        let empty = Column::<_, Coeff>::new(self.upload(&[]));
+        let refs = claims.iter().map(|(i, x)| (&columns[*i], *x)).chain([(&empty, points[0])]);
+        let refs: Vec<(&Column<D::Buffer, Coeff>, Fr)> = refs.collect();
+        let got = self.device.evaluate_all(&refs).expect("evaluate_all");
+        let values = claims.iter().map(|(i, x)| horner(&all[*i], *x)).chain([Fr::ZERO]);
+        self.check(got == values.collect::<Vec<_>>(), "a batch of values", refs.len());
+        let quotients = self.device.divide_all(&refs[..10]).expect("divide_all");
+        self.check(quotients.len() == 10, "a batch has a quotient for each", 10);
+        for ((i, x), quotient) in claims.iter().zip(&quotients) {
+            let one = self.device.divide_by_linear(&columns[*i], *x).expect("divide_by_linear");
+            let holds = self.download(&quotient.buffer) == self.download(&one.buffer);
+            self.check(holds, "a batch of quotients", all[*i].len());
+        }
+        self.device.invert_all(&mut []).expect("invert_all");
+        let nothing = self.device.evaluate_all(&[]).expect("evaluate_all").len()
+            + self.device.divide_all(&[]).expect("divide_all").len();
+        self.check(nothing == 0, "empty batches", 0);
     }
 
     fn linear_combinations_match(&self) {

@@ -34,6 +34,7 @@ pub use ids::{
     AgentId, Digest, IdError, Incarnation, Installation, JobId, KindName, LeaseEpoch, SessionId,
     TokenLabel,
 };
+pub use make::path_ms;
 pub use names::{
     AgentState, AttemptOutcome, CompleteOutcome, EpochOutcome, EpochState, FailureClass, JobState,
     Named, RejectOutcome, Role, Severity, TokenState,

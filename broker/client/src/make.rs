@@ -4,8 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::{
     AgentId, Capability, ClaimRequest, CompleteRequest, Digest, Grant, JobId, KindName, LeaseRef,
-    NewJob, SizeClass, WAIT_MS_MAX,
+    NewJob, PATH_MS_MAX, SizeClass, WAIT_MS_MAX,
 };
+
+/// The rank of a job whose producer measures: milliseconds of the jobs that must follow each other up to the root, its
+/// own included, of which each takes so many seconds. It is both [`NewJob::rank`] and [`NewJob::path_ms`].
+pub fn path_ms(seconds: impl IntoIterator<Item = f64>) -> u32 {
+    // Each job counts, however fast it is: a parent never has the rank of its child.
+    let ms: f64 = seconds.into_iter().map(|seconds| (seconds * 1e3).ceil()).sum();
+    ms.min(PATH_MS_MAX as f64) as u32
+}
 
 impl NewJob {
     /// A job of rank and class 0 without deadline or labels.

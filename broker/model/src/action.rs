@@ -4,6 +4,7 @@ use rollmill_broker_client::{EpochState, FailureClass, JobState, LeaseEpoch, Siz
 use rollmill_broker_rules::{Answer, Deadline, Event, Offered, Row, Step, Stored, decide};
 
 use crate::monitor::{self, Happening};
+use crate::second::{self, Beside};
 use crate::state::{Agent, JobRow, Memory, Proof, State};
 use crate::{AGENTS, Model};
 
@@ -89,6 +90,11 @@ pub enum Action {
     Crash {
         broker: usize,
     },
+    /// Something happens to the second lease of a job.
+    Second {
+        job: usize,
+        what: Beside,
+    },
     Expire {
         job: usize,
     },
@@ -137,6 +143,9 @@ pub(crate) fn possible(model: &Model, state: &State, actions: &mut Vec<Action>) 
         if let Some(row) = row {
             of_job(model, state, (job, row), actions);
             of_agents(model, (job, row), actions);
+            if model.bounds.has_second_rows {
+                second::possible(state, (job, row), actions);
+            }
         }
     }
     for (broker, memory) in state.brokers.iter().enumerate() {
@@ -166,7 +175,7 @@ pub(crate) fn possible(model: &Model, state: &State, actions: &mut Vec<Action>) 
     }
 }
 
-fn agents() -> impl Iterator<Item = Agent> {
+pub(crate) fn agents() -> impl Iterator<Item = Agent> {
     (0..AGENTS).filter_map(|agent| Agent::try_from(agent).ok())
 }
 
@@ -315,6 +324,7 @@ impl Doing<'_> {
                 let row = self.state.jobs[job].as_mut()?;
                 (row.deadline == Deadline::Ahead).then(|| row.deadline = Deadline::Passed)
             }
+            Action::Second { job, what } => second::apply(self.model, &mut self.state, job, what),
             action => self.of_lease(action),
         }
     }
@@ -426,7 +436,8 @@ impl Doing<'_> {
     }
 
     fn close(&mut self) -> Option<()> {
-        (self.before.epoch == EpochState::Open).then_some(())?;
+        // Closing again cancels what was opened since.
+        (self.before.epoch != EpochState::Gone).then_some(())?;
         self.state.epoch = EpochState::Closing;
         for job in 0..self.before.jobs.len() {
             if self.before.jobs[job].is_some() {

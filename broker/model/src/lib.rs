@@ -13,6 +13,7 @@
 pub mod action;
 mod graph;
 mod monitor;
+mod second;
 mod state;
 pub mod weak;
 
@@ -22,7 +23,8 @@ use stateright::Property;
 pub use action::Action;
 pub use graph::{Exploration, explore};
 pub use monitor::Rule;
-pub use state::{Agent, JobRow, Memory, Proof, State};
+pub use second::Beside;
+pub use state::{Agent, JobRow, Memory, Proof, SecondRow, State};
 
 /// Agents of the model.
 pub const AGENTS: usize = 2;
@@ -32,6 +34,13 @@ pub type StepFn = fn(
     &JobRow,
     &rollmill_broker_rules::Event<Agent, Proof>,
 ) -> rollmill_broker_rules::Step<Agent, Proof>;
+
+/// What an event does to a second lease of a job.
+pub type SecondFn = fn(
+    &JobRow,
+    Option<&SecondRow>,
+    &rollmill_broker_rules::SecondEvent<Agent>,
+) -> (Option<SecondRow>, rollmill_broker_rules::Answer);
 
 /// How far the model goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +59,9 @@ pub struct Bounds {
     pub has_drains: bool,
     /// Agents get second leases of jobs that others hold, so they offer results under leases that they never had.
     pub has_seconds: bool,
+    /// Second leases are rows, which replicas give, agents renew and give up, and time ends. Without, only what follows
+    /// from results is explored.
+    pub has_second_rows: bool,
     /// Agents of Aztec's prover nodes take up leases that have expired.
     pub has_resume: bool,
     /// Other events come between the two transactions of a completion that a lane leaves alone.
@@ -69,6 +81,7 @@ impl Bounds {
         has_deadlines: false,
         has_drains: false,
         has_seconds: false,
+        has_second_rows: false,
         has_resume: false,
         has_gap: true,
         is_symmetric: true,
@@ -93,6 +106,11 @@ impl Bounds {
     /// One job, and agents with second leases of it.
     pub const SECONDS: Self = Self { jobs: 1, has_seconds: true, ..Self::BROAD };
 
+    /// As [`Self::SECONDS`], with the rows of the second leases. One replica: each event on such a row is one
+    /// transaction, and no replica remembers any of it.
+    pub const SECOND_ROWS: Self =
+        Self { brokers: 1, has_second_rows: true, has_gap: false, ..Self::SECONDS };
+
     /// Two jobs with more leases: some minutes and some gigabytes.
     pub const LARGE: Self = Self { leases_in_all: 3, rejections_max: 2, ..Self::BROAD };
 }
@@ -102,12 +120,17 @@ impl Bounds {
 pub struct Model {
     pub bounds: Bounds,
     pub step: StepFn,
+    pub second: SecondFn,
 }
 
 impl Model {
     /// With the broker's rules.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, step: rollmill_broker_rules::step }
+        Self {
+            bounds,
+            step: rollmill_broker_rules::step,
+            second: rollmill_broker_rules::second_step,
+        }
     }
 
     /// The beginning: an open epoch without jobs.

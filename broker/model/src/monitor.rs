@@ -2,11 +2,11 @@
 
 use rollmill_broker_client::{AttemptOutcome, CompleteOutcome, EpochState, JobState, LeaseEpoch};
 use rollmill_broker_rules::states::TRANSITIONS;
-use rollmill_broker_rules::{Answer, Effects, Event, Offered, Rejection};
+use rollmill_broker_rules::{Answer, Effects, Event, Offered, Rejection, SecondEvent};
 use stateright::Property;
 
 use crate::Model;
-use crate::state::{Agent, JobRow, Proof, State};
+use crate::state::{Agent, JobRow, Proof, SecondRow, State};
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $rule:ident = $name:literal;)+) => {
@@ -53,6 +53,8 @@ rules! {
     Told = "every end, and every return from an end that held, is in the feed";
     Shape = "there is a lease exactly while a job is leased, and a result exactly while it is done";
     Record = "the present lease has the one running attempt";
+    Beside = "a second lease goes to an agent that may work, beside the holder of a lease, and a job has one at most";
+    Second = "an agent goes on under a second lease only while it has that one and the job may have a result";
 }
 
 /// One event on one job, with what followed.
@@ -189,6 +191,56 @@ fn told(h: &Happening<'_>) -> bool {
     let (from, to) = (h.before.state, h.after.state);
     let must_be = from != to && (to.is_final() || from == JobState::Done);
     !must_be || h.effects.is_told
+}
+
+/// One event on the second lease of a job, with what followed.
+pub(crate) struct Seconds<'a> {
+    pub(crate) row: &'a JobRow,
+    pub(crate) before: Option<&'a SecondRow>,
+    pub(crate) event: &'a SecondEvent<Agent>,
+    pub(crate) after: Option<&'a SecondRow>,
+    pub(crate) answer: Answer,
+}
+
+/// The rule that an event on a second lease broke.
+pub(crate) fn of_second(h: &Seconds<'_>) -> Option<Rule> {
+    if !beside(h) {
+        return Some(Rule::Beside);
+    }
+    (!goes_on(h)).then_some(Rule::Second)
+}
+
+fn beside(h: &Seconds<'_>) -> bool {
+    let SecondEvent::Give { agent, lease_epoch, may_claim, .. } = h.event else { return true };
+    let given = h.after.is_some_and(|it| (it.agent, it.lease_epoch) == (*agent, *lease_epoch));
+    match h.answer {
+        Answer::Granted(Some(number)) => {
+            let holder = h.row.lease.as_ref().map(|lease| lease.holder);
+            given
+                && h.before.is_none()
+                && *may_claim
+                && holder.is_some_and(|holder| holder != *agent)
+                && number == h.row.lease_epoch
+                && number == *lease_epoch
+                && !h.row.excluded.contains(agent)
+        }
+        _ => h.before == h.after,
+    }
+}
+
+fn goes_on(h: &Seconds<'_>) -> bool {
+    let named = match h.event {
+        SecondEvent::Heartbeat { agent, lease_epoch } | SecondEvent::End { agent, lease_epoch } => {
+            (*agent, *lease_epoch)
+        }
+        SecondEvent::Clear | SecondEvent::Give { .. } => return true,
+    };
+    let is_its = h.before.is_some_and(|it| (it.agent, it.lease_epoch) == named);
+    match h.answer {
+        Answer::Held(true) => is_its && !h.row.state.is_final() && h.after.is_some(),
+        Answer::Changed(true) => is_its && h.after.is_none(),
+        _ => h.before == h.after,
+    }
 }
 
 /// The rule that a state breaks.

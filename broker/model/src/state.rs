@@ -7,7 +7,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rollmill_broker_client::{AttemptOutcome, EpochState, FailureClass, JobState, LeaseEpoch};
-use rollmill_broker_rules::Row;
+use rollmill_broker_rules::{Row, Second};
 
 use crate::monitor::Rule;
 use crate::{AGENTS, Bounds};
@@ -30,6 +30,9 @@ impl Proof {
 
 /// A job as the database has it.
 pub type JobRow = Row<Agent, Proof>;
+
+/// A second lease as the database has it.
+pub type SecondRow = Second<Agent>;
 
 /// What a replica remembers between two transactions, and loses when it crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +57,8 @@ pub enum Memory {
 pub struct State {
     /// [`None`]: not enqueued yet.
     pub jobs: Vec<Option<JobRow>>,
+    /// The second lease of each job.
+    pub seconds: Vec<Option<SecondRow>>,
     pub epoch: EpochState,
     /// Rejected results of each agent.
     pub rejected: [u8; AGENTS],
@@ -70,6 +75,7 @@ impl State {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             jobs: vec![None; bounds.jobs],
+            seconds: vec![None; bounds.jobs],
             epoch: EpochState::Open,
             rejected: [0; AGENTS],
             draining: [false; AGENTS],
@@ -137,6 +143,7 @@ impl State {
             row.history.iter_mut().for_each(|attempt| other(&mut attempt.agent));
             sort_history(row);
         }
+        state.seconds.iter_mut().flatten().for_each(|second| other(&mut second.agent));
         for memory in &mut state.brokers {
             match memory {
                 Memory::Nothing => {}
@@ -150,6 +157,7 @@ impl State {
     fn with_jobs_swapped(&self) -> Self {
         let mut state = self.clone();
         state.jobs.reverse();
+        state.seconds.reverse();
         state.banned.reverse();
         for memory in &mut state.brokers {
             match memory {

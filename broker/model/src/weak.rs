@@ -2,11 +2,11 @@
 //! the model finds it.
 
 use rollmill_broker_client::{AttemptOutcome, EpochState, JobState, LeaseEpoch};
-use rollmill_broker_rules::{Answer, Event, Offered, Step, step};
+use rollmill_broker_rules::{Answer, Event, Lease, Offered, SecondEvent, Step, second_step, step};
 
-use crate::StepFn;
 use crate::monitor::Rule;
-use crate::state::{Agent, JobRow, Proof};
+use crate::state::{Agent, JobRow, Proof, SecondRow};
+use crate::{SecondFn, StepFn};
 
 /// How a weakness shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub enum Finding {
 pub struct Weakness {
     pub name: &'static str,
     pub step: StepFn,
+    pub second: SecondFn,
     pub finding: Finding,
 }
 
@@ -57,10 +58,19 @@ pub const WEAKNESSES: &[Weakness] = &[
     weakness("an upload makes nothing ready", ignore_upload, Finding::Loses),
     weakness("a pause never ends", ignore_pause, Finding::Loses),
     weakness("exclusions are not forgiven", never_forgive, Finding::Loses),
+    second("a second lease goes to the holder", second_for_the_holder, Rule::Beside),
+    second("a second lease goes to an agent in quarantine", second_for_any, Rule::Beside),
+    second("a second lease replaces one that runs", second_for_another, Rule::Beside),
+    second("a second lease goes on by its number alone", second_by_number, Rule::Second),
+    second("a second lease goes on when its job has ended", second_for_ever, Rule::Second),
 ];
 
 const fn weakness(name: &'static str, step: StepFn, finding: Finding) -> Weakness {
-    Weakness { name, step, finding }
+    Weakness { name, step, second: second_step, finding }
+}
+
+const fn second(name: &'static str, second: SecondFn, rule: Rule) -> Weakness {
+    Weakness { name, step, second, finding: Finding::Breaks(rule) }
 }
 
 type E = Event<Agent, Proof>;
@@ -250,5 +260,55 @@ fn never_forgive(row: &JobRow, event: &E) -> S {
     match event {
         Event::Forgive { .. } => step(row, &Event::Forgive { nobody_is_left: false }),
         _ => step(row, event),
+    }
+}
+
+type SecondE = SecondEvent<Agent>;
+type SecondS = (Option<SecondRow>, Answer);
+
+fn second_for_the_holder(row: &JobRow, second: Option<&SecondRow>, event: &SecondE) -> SecondS {
+    let SecondEvent::Give { agent, .. } = event else { return second_step(row, second, event) };
+    let other = |lease: &Lease<Agent>| Lease { holder: 1 - *agent, ..lease.clone() };
+    let row = JobRow { lease: row.lease.as_ref().map(other), ..row.clone() };
+    second_step(&row, second, event)
+}
+
+fn second_for_any(row: &JobRow, second: Option<&SecondRow>, event: &SecondE) -> SecondS {
+    match *event {
+        SecondEvent::Give { agent, lease_epoch, is_full, .. } => {
+            let event = SecondEvent::Give { agent, lease_epoch, may_claim: true, is_full };
+            second_step(row, second, &event)
+        }
+        _ => second_step(row, second, event),
+    }
+}
+
+fn second_for_another(row: &JobRow, second: Option<&SecondRow>, event: &SecondE) -> SecondS {
+    let given = match event {
+        SecondEvent::Give { .. } => second_step(row, None, event),
+        _ => second_step(row, second, event),
+    };
+    match given.0 {
+        Some(_) => given,
+        None => second_step(row, second, event),
+    }
+}
+
+fn second_by_number(row: &JobRow, second: Option<&SecondRow>, event: &SecondE) -> SecondS {
+    match (event, second) {
+        (&SecondEvent::Heartbeat { lease_epoch, .. }, Some(SecondRow { agent, .. })) => {
+            second_step(row, second, &SecondEvent::Heartbeat { agent: *agent, lease_epoch })
+        }
+        _ => second_step(row, second, event),
+    }
+}
+
+fn second_for_ever(row: &JobRow, second: Option<&SecondRow>, event: &SecondE) -> SecondS {
+    match event {
+        SecondEvent::Heartbeat { .. } => {
+            let row = JobRow { state: JobState::Ready, ..row.clone() };
+            second_step(&row, second, event)
+        }
+        _ => second_step(row, second, event),
     }
 }

@@ -10,12 +10,14 @@ use rollmill_broker_model::{Bounds, Exploration, Model, Rule, explore};
 use rollmill_broker_rules::states::TRANSITIONS;
 use stateright::{Checker, HasDiscoveries, Model as _};
 
-/// What is explored: two jobs, one in more depth, one with agents that are asked to leave, and one with second leases.
-const ALL: [(&str, Bounds); 4] = [
+/// What is explored: two jobs, one in more depth, one with agents that are asked to leave, one with the results of
+/// second leases, and one with their rows. The last is the smallest, and the first that looks for a weakness.
+const ALL: [(&str, Bounds); 5] = [
     ("two jobs", Bounds::BROAD),
     ("one job", Bounds::DEEP),
     ("leaving", Bounds::LEAVING),
     ("second leases", Bounds::SECONDS),
+    ("rows of second leases", Bounds::SECOND_ROWS),
 ];
 
 /// The graphs of [`ALL`].
@@ -88,7 +90,7 @@ fn every_weakness_is_found() {
 }
 
 fn finds(weakness: &Weakness, bounds: Bounds) -> bool {
-    let model = Model { step: weakness.step, ..Model::new(bounds) };
+    let model = Model { step: weakness.step, second: weakness.second, ..Model::new(bounds) };
     match weakness.finding {
         Finding::Loses => !explore(&model).lost.is_empty(),
         Finding::Breaks(rule) => {
@@ -104,7 +106,7 @@ fn finds(weakness: &Weakness, bounds: Bounds) -> bool {
 #[test]
 fn names_make_no_difference() {
     let deep = Bounds { leases: 2, leases_in_all: 2, has_resume: false, ..Bounds::DEEP };
-    for small in [deep, Bounds::LEAVING] {
+    for small in [deep, Bounds::LEAVING, Bounds::SECOND_ROWS] {
         let named = |is_symmetric| explore(&Model::new(Bounds { is_symmetric, ..small }));
         let (one, all) = (named(true), named(false));
         assert!(one.states < all.states, "{small:?}");

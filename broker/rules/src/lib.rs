@@ -5,6 +5,7 @@
 //! - [`step`] what one event does to a job's row and its attempts, statements included. The statements are the broker's
 //!   (`broker/src/sql`); `broker/tests/rules` sends random events to both and compares rows, answers and effects, and
 //!   `broker/model` explores what follows from [`step`].
+//! - [`second_step`] what one event does to a second lease, which is a row beside the job's.
 //! - [`states`] the table of the transitions.
 //!
 //! Time is no number here. A lease is over or is not, a pause and a deadline likewise; whoever calls says when.
@@ -12,9 +13,11 @@
 pub mod decide;
 mod event;
 mod row;
+mod second;
 pub mod states;
 mod step;
 
 pub use event::{Answer, Completion, Effects, Event, Offered, Rejection, Step, Stored};
 pub use row::{Attempt, Deadline, Lease, Made, Row};
+pub use second::{Second, SecondEvent, second_step};
 pub use step::{SPREAD, step};

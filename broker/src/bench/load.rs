@@ -49,7 +49,7 @@ pub(super) struct Percentiles {
 
 /// Requests to a route that did not succeed.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Refused {
+pub(super) struct Rejected {
     pub(super) route: &'static str,
     /// The code of the answer, or of the client where there was none.
     pub(super) code: String,
@@ -58,7 +58,7 @@ pub(super) struct Refused {
     pub(super) of: u64,
 }
 
-impl Refused {
+impl Rejected {
     /// Whether a broker answered a heartbeat or a completion and did not take it. It promises to delay these at most; a
     /// broker that is gone answers nothing, which has a code of the client.
     pub(super) fn breaks_the_promise(&self) -> bool {
@@ -89,7 +89,7 @@ pub(super) struct Load {
     dispatch: Mutex<Vec<u64>>,
     completion: Mutex<Vec<u64>>,
     requests: Mutex<BTreeMap<&'static str, u64>>,
-    refused: Mutex<BTreeMap<(&'static str, String), u64>>,
+    rejected: Mutex<BTreeMap<(&'static str, String), u64>>,
 }
 
 impl Load {
@@ -132,7 +132,7 @@ impl Load {
             dispatch: Mutex::default(),
             completion: Mutex::default(),
             requests: Mutex::default(),
-            refused: Mutex::default(),
+            rejected: Mutex::default(),
         };
         if plan.artifact_bytes == 0 {
             load.upload_all().await?;
@@ -191,7 +191,7 @@ impl Load {
                 Err(error) => error,
             };
             let code = rollmill_service::Coded::code(&error).to_owned();
-            *self.refused.lock().entry((route, code)).or_default() += 1;
+            *self.rejected.lock().entry((route, code)).or_default() += 1;
             if !error.is_transient() {
                 return Err(error);
             }
@@ -352,13 +352,13 @@ impl Load {
         self.already_done.load(Ordering::Relaxed)
     }
 
-    pub(super) fn refused(&self) -> Vec<Refused> {
+    pub(super) fn rejected(&self) -> Vec<Rejected> {
         let requests = self.requests.lock();
-        let refused = self.refused.lock();
+        let rejected = self.rejected.lock();
         let of = |route: &&'static str| requests.get(*route).copied().unwrap_or(0);
-        refused
+        rejected
             .iter()
-            .map(|((route, code), count)| Refused {
+            .map(|((route, code), count)| Rejected {
                 route,
                 code: code.clone(),
                 count: *count,
@@ -429,15 +429,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_broker_promises_to_take_is_a_fault_when_it_is_refused() {
+    fn only_what_a_broker_promises_to_take_is_a_fault_when_it_is_rejected() {
         for (route, code, is_fault) in [
             ("heartbeat", "BRK-013", true),
             ("complete", "SVC-013", true),
             ("complete", "BRC-011", false),
             ("claim", "BRK-013", false),
         ] {
-            let refused = Refused { route, code: code.to_owned(), count: 1, of: 2 };
-            assert_eq!(refused.breaks_the_promise(), is_fault, "{refused:?}");
+            let rejected = Rejected { route, code: code.to_owned(), count: 1, of: 2 };
+            assert_eq!(rejected.breaks_the_promise(), is_fault, "{rejected:?}");
         }
     }
 }

@@ -93,8 +93,8 @@ struct Report {
     dispatch_ms: Option<load::Percentiles>,
     /// From sending a completion to its answer.
     complete_ms: Option<load::Percentiles>,
-    /// Requests that did not succeed, by route and code.
-    refused: Vec<load::Refused>,
+    /// Requests that were rejected or found no broker, by route and code.
+    rejected: Vec<load::Rejected>,
     /// Completions answered `already_done`: a second agent worked on the job.
     already_done: u64,
     /// Jobs that are not done at the end. More than 0 fails the run.
@@ -142,15 +142,15 @@ pub(crate) async fn run(config: &Config, bench: &Bench) -> Outcome {
         false => print(&report),
     }
     let twice = report.twice.unwrap_or(0);
-    let refused: u64 = report
-        .refused
+    let rejected: u64 = report
+        .rejected
         .iter()
-        .filter(|refused| refused.breaks_the_promise())
-        .map(|refused| refused.count)
+        .filter(|rejected| rejected.breaks_the_promise())
+        .map(|rejected| rejected.count)
         .sum();
-    if report.lost > 0 || twice > 0 || refused > 0 {
+    if report.lost > 0 || twice > 0 || rejected > 0 {
         let reason = format!(
-            "{} jobs lost, {twice} completed twice, and {refused} heartbeats and completions rejected",
+            "{} jobs lost, {twice} completed twice, and {rejected} heartbeats and completions rejected",
             report.lost
         );
         return Err(BrokerError::Bench { reason }.into());
@@ -204,7 +204,7 @@ async fn measure(
         lifecycles_per_second: bench.jobs as f64 / seconds,
         dispatch_ms: load.dispatch(),
         complete_ms: load.completion(),
-        refused: load.refused(),
+        rejected: load.rejected(),
         already_done: load.already_done(),
         lost: bench.jobs - done,
         twice,
@@ -228,9 +228,9 @@ fn print(report: &Report) {
         }
     }
     println!("lost: {}, completed by two agents: {}", report.lost, report.already_done);
-    for refused in &report.refused {
-        let load::Refused { route, code, count, of } = refused;
-        println!("refused: {count} of {of} requests to {route} with {code}");
+    for rejected in &report.rejected {
+        let load::Rejected { route, code, count, of } = rejected;
+        println!("rejected: {count} of {of} requests to {route} with {code}");
     }
     if let Some(database) = &report.database {
         println!(

@@ -1,7 +1,8 @@
 -- second_claim.sql: gives second leases of running jobs to chosen agents, under the number of the lease that runs. A job whose
 -- lease is another one by now is passed over, and so are one that has a second lease, one that excludes the agent, one whose
--- deadline has passed, an agent on the same device, and an agent in quarantine or asked to leave. A second lease that ran out
--- is replaced. hard_limit_seconds is the limit of jobs that name none.
+-- deadline has passed, an agent on the same device, and an agent in quarantine or asked to leave. Under the lock of
+-- second_lock.sql, for at most as many jobs as second_free.sql left places. That statement has deleted the second leases that
+-- ran out. hard_limit_seconds is the limit of jobs that name none.
 --   $1 jobs
 --   $2 agents
 --   $3 lease_epochs
@@ -29,10 +30,7 @@ WITH chosen AS MATERIALIZED (
                     AND g.quarantined_at IS NULL AND g.draining_by IS NULL
                     AND NOT EXISTS (SELECT FROM agent AS h
                                     WHERE h.tenant = r.tenant AND h.id = r.lease_holder AND h.device = g.device))
-    ON CONFLICT (job) DO UPDATE
-    SET lease_epoch = excluded.lease_epoch, agent = excluded.agent, started_at = now(),
-        expires_at = excluded.expires_at, hard_limit_at = excluded.hard_limit_at
-    WHERE second_lease.expires_at <= now()
+    ON CONFLICT (job) DO NOTHING
     RETURNING job, agent
 )
 SELECT r.seq, r.id, r.version, r.lease_epoch, given.agent AS lease_holder,

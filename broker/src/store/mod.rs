@@ -19,6 +19,7 @@ mod outcomes;
 mod overview;
 mod retention;
 mod schema;
+mod scrub;
 mod seconds;
 mod sql;
 pub(crate) mod tokens;
@@ -57,7 +58,8 @@ pub use outcomes::Completed;
 pub(crate) use overview::{EpochJobs, SeenAgent, SeenAgents};
 pub use retention::{Kept, Retention, Retired};
 pub use rollmill_broker_client::Role;
-pub use seconds::{Running, Second};
+pub use scrub::{ScrubBatch, StoredCopy, Verdict};
+pub use seconds::{Running, Second, SecondsGiven};
 pub use tokens::secret;
 pub use view::Listed;
 

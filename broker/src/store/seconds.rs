@@ -7,7 +7,10 @@
 use rollmill_broker_client::{AgentId, LeaseEpoch, LeaseRef, SizeClass};
 use rollmill_broker_rules::decide;
 
-use super::sql::{SecondBeat, SecondCandidates, SecondClaim, SecondEnd, SecondRow, Statement};
+use super::sql::{
+    SecondBeat, SecondCandidates, SecondClaim, SecondEnd, SecondFree, SecondLock, SecondRow,
+    Statement,
+};
 use super::{Beat, Granted, Store, Tenant, corrupt};
 use crate::error::BrokerError;
 
@@ -43,6 +46,14 @@ pub struct Second {
     pub lease_epoch: LeaseEpoch,
 }
 
+/// What came of second leases that were chosen.
+#[derive(Debug)]
+pub struct SecondsGiven {
+    pub granted: Vec<Granted>,
+    /// The first so many were tried. The others found no place: as many agents as may work on second leases do.
+    pub tried: usize,
+}
+
 impl Store {
     /// Running jobs of these epochs, the most urgent first.
     pub async fn second_candidates(
@@ -75,19 +86,33 @@ impl Store {
         candidates.all(&self.pool).await?.into_iter().map(running).collect()
     }
 
-    /// Gives second leases. Those that cannot be given any more are missing in the answer.
-    pub async fn second_claim(&self, chosen: &[Second]) -> Result<Vec<Granted>, BrokerError> {
+    /// Gives second leases, so that there are at most `most` of all tenants and replicas. Those that cannot be given any
+    /// more are missing in the answer.
+    pub async fn second_claim(
+        &self,
+        chosen: &[Second],
+        most: usize,
+    ) -> Result<SecondsGiven, BrokerError> {
         let lease = self.rules.lease;
         let hard_limit = self.rules.hard_limit.as_secs();
+        let mut tx = self.pool.begin().await?;
+        SecondLock {}.run(&mut *tx).await?;
+        // A statement of its own, which sees what the holder of the lock before has given.
+        let present = SecondFree { states: decide::wants_second() }.one(&mut *tx).await?.count.0;
+        let free = most.saturating_sub(usize::try_from(present).unwrap_or(usize::MAX));
+        let tried = &chosen[..free.min(chosen.len())];
         let claim = SecondClaim {
-            jobs: &chosen.iter().map(|second| second.seq).collect::<Vec<_>>(),
-            agents: chosen.iter().map(|second| &second.agent).collect(),
-            lease_epochs: chosen.iter().map(|second| second.lease_epoch).collect(),
+            jobs: &tried.iter().map(|second| second.seq).collect::<Vec<_>>(),
+            agents: tried.iter().map(|second| &second.agent).collect(),
+            lease_epochs: tried.iter().map(|second| second.lease_epoch).collect(),
             lease,
             hard_limit_seconds: i32::try_from(hard_limit).unwrap_or(i32::MAX),
         };
-        let rows = claim.all(&self.pool).await?;
-        rows.into_iter().map(|row| Self::granted(row, lease)).collect()
+        let rows = claim.all(&mut *tx).await?;
+        tx.commit().await?;
+        let granted: Result<Vec<Granted>, BrokerError> =
+            rows.into_iter().map(|row| Self::granted(row, lease)).collect();
+        Ok(SecondsGiven { granted: granted?, tried: tried.len() })
     }
 
     /// Moves second leases on; returns which go on, and of those whether the job's deadline is near.

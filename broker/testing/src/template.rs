@@ -30,7 +30,7 @@ pub(crate) struct Templates {
 impl Templates {
     /// Those in the cache of the project. [`None`] if it cannot be written: tests need no cache, they only take longer.
     pub(crate) fn of_the_project() -> Option<Self> {
-        let folder = cache()?.join("postgres");
+        let folder = rollmill_cache::dir()?.join("postgres");
         match fs::create_dir_all(&folder).and_then(|()| lock_file(&folder)) {
             Ok(_) => Some(Self { folder }),
             Err(error) => {
@@ -93,13 +93,6 @@ impl Templates {
         }
         Ok(())
     }
-}
-
-/// `$ROLLMILL_CACHE`, else `~/.cache/rollmill`.
-fn cache() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let of_home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache/rollmill"));
-    variable("ROLLMILL_CACHE").map(PathBuf::from).or_else(of_home)
 }
 
 fn lock_file(folder: &Path) -> io::Result<File> {

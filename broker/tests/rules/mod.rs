@@ -7,6 +7,7 @@
 mod found;
 pub(crate) mod link;
 mod op;
+mod second;
 mod world;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store, Tenant};
-use rollmill_broker_client::{Digest, EpochState, JobState};
+use rollmill_broker_client::{Digest, EpochState, FailureClass, JobState};
 use rollmill_broker_rules::{Answer, Deadline, Event, Stored, step};
 use rollmill_broker_testing::TestSchema;
+use second::Tally;
 use sqlx::{Connection, PgConnection};
 use world::{
     AGENTS, EPOCH, JOBS, OTHER, Observed, REJECTIONS_MAX, Shelf, damage, input, is_large, job_id,
@@ -45,6 +47,7 @@ struct Lab {
     rng: ChaCha8Rng,
     seed: u64,
     faults: u64,
+    tally: Tally,
 }
 
 fn rules() -> Rules {
@@ -95,7 +98,19 @@ impl Lab {
         let seen = observe(&mut by_hand).await;
         let rng = ChaCha8Rng::seed_from_u64(0);
         let shelf = Shelf::default();
-        Self { schema, by_hand, calm, links, replicas, shelf, seen, rng, seed: 0, faults: 0 }
+        Self {
+            schema,
+            by_hand,
+            calm,
+            links,
+            replicas,
+            shelf,
+            seen,
+            rng,
+            seed: 0,
+            faults: 0,
+            tally: Tally::default(),
+        }
     }
 
     async fn sql(&mut self, statement: &'static str) {
@@ -140,6 +155,9 @@ impl Lab {
     /// Moves one of the times that a job has, in the database and in what is expected.
     async fn tick(&mut self) {
         let job = self.rng.gen_range(0..JOBS);
+        if self.seen.world.seconds[job].is_some() && self.rng.gen_bool(0.5) {
+            return self.tick_second(job).await;
+        }
         let Some(row) = &mut self.seen.world.rows[job] else { return };
         let end_limit = self.rng.gen_bool(0.3);
         let statement = match (&mut row.lease, row.state) {
@@ -182,6 +200,7 @@ impl Lab {
                 self.shelf.drop_epoch(EPOCH);
                 self.seen.world.epoch = None;
                 self.seen.world.rows.fill(None);
+                self.seen.world.seconds.fill(None);
             }
         }
         self.compare("an event outside").await;
@@ -219,6 +238,11 @@ impl Lab {
                 damage(&mut self.by_hand, *result, false).await;
                 self.shelf.damage(*result, false);
             }
+            Op::Fail { job, class: FailureClass::InputMissing, .. } if self.rng.gen_bool(0.7) => {
+                let input = job_id(*job).input();
+                damage(&mut self.by_hand, input, is_large(*job)).await;
+                self.shelf.damage(input, is_large(*job));
+            }
             Op::Reject { result, .. } if self.rng.gen_bool(0.1) => {
                 damage(&mut self.by_hand, *result, false).await;
                 self.shelf.damage(*result, false);
@@ -253,6 +277,7 @@ impl Lab {
                         self.seed, now.world, self.seen.world
                     );
                     self.seen = now;
+                    self.assert_seconds();
                 }
                 Err(error) => panic!("seed {}: {op:?}: {error}", self.seed),
             }
@@ -267,6 +292,7 @@ impl Lab {
         self.shelve(op, &reply);
         self.seen.world = foretold.world;
         self.compare(&format!("{op:?} on {:#?}", before.world)).await;
+        self.tally(op, &before, &reply);
         let moves = "SELECT statement, was, becomes FROM seen ORDER BY 1, 2, 3";
         let mut moves: Vec<(String, Option<String>, String)> =
             sqlx::query_as(moves).fetch_all(&mut self.by_hand).await.unwrap();
@@ -306,6 +332,7 @@ impl Lab {
         let now = observe(&mut self.by_hand).await;
         assert_eq!(now.world, self.seen.world, "seed {}: after {after}", self.seed);
         self.seen = now;
+        self.assert_seconds();
     }
 
     /// Pauses last until the driver ends them.
@@ -441,9 +468,10 @@ async fn the_database_does_what_the_rules_say() {
         }
         lab.assert_nothing_is_lost_or_twice();
     }
-    println!("jobs seen by state: {states:?}");
+    println!("jobs seen by state: {states:?}; {:?}", lab.tally);
     if std::env::var_os("ROLLMILL_SEED").is_none() {
         assert_eq!(states.len(), JobState::ALL.len(), "{states:?}");
+        lab.tally.assert_all();
     }
 }
 
@@ -462,6 +490,6 @@ async fn random_fault_schedules_lose_nothing_and_do_nothing_twice() {
         lab.assert_nothing_is_lost_or_twice();
         lab.finish().await;
     }
-    println!("{} schedules, {} faults", seeds.len(), lab.faults);
+    println!("{} schedules, {} faults, {:?}", seeds.len(), lab.faults, lab.tally);
     assert!(lab.faults > 0 || seeds.len() < 2, "no fault came to pass");
 }

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
-use rollmill_broker::store::{Arrival, Beat, Match, Opening, Store, Tenant};
+use rollmill_broker::store::{Arrival, Beat, Match, Opening, Second, Store, Tenant};
 use rollmill_broker_client::{
     AgentId, ClaimRequest, CompleteRequest, Digest, EpochOutcome, EpochState, FailRequest,
     FailureClass, HeartbeatRequest, Installation, JobState, LeaseEpoch, LeaseRef, RejectRequest,
@@ -15,6 +15,7 @@ use rollmill_broker_rules::{
     Answer, Completion, Deadline, Event, Offered, Rejection, Row, SPREAD, Step, step,
 };
 
+use super::second::{self, SECONDS_MAX};
 use super::world::{
     AGENTS, EPOCH, JOBS, JobRow, Observed, Shelf, World, input, is_large, job_id, new_job, result,
 };
@@ -48,6 +49,8 @@ pub(crate) enum Op {
     Pardon { agent: AgentId },
     Drain { agent: AgentId, undo: bool },
     Upload { job: usize },
+    Second { job: usize, agent: AgentId, lease_epoch: LeaseEpoch },
+    EndSecond { job: usize, agent: AgentId, lease_epoch: LeaseEpoch },
 }
 
 /// What an operation answers.
@@ -75,6 +78,11 @@ pub(crate) struct Foretold {
 impl Op {
     /// Draws one that has a chance to do something.
     pub(crate) fn draw(rng: &mut ChaCha8Rng, world: &World) -> Self {
+        if rng.gen_bool(0.3)
+            && let Some(op) = second::draw(rng, world)
+        {
+            return op;
+        }
         let job = rng.gen_range(0..JOBS);
         let Some(row) = &world.rows[job] else {
             // Its input may have gone with its epoch.
@@ -135,8 +143,10 @@ impl Op {
     }
 }
 
-const CLASSES: [FailureClass; 8] = [
+const CLASSES: [FailureClass; 10] = [
     FailureClass::Transient,
+    FailureClass::InputMissing,
+    FailureClass::InputMissing,
     FailureClass::InputMissing,
     FailureClass::InputMissing,
     FailureClass::OutOfMemory,
@@ -201,6 +211,15 @@ pub(crate) fn foretell(before: &World, shelf: &Shelf, op: &Op) -> Foretold {
                 }
             }
         }
+        Op::Heartbeat { job, agent, lease_epoch, in_lane: true } => {
+            second::beaten(&mut foretold, *job, agent, *lease_epoch)
+        }
+        Op::Second { job, agent, lease_epoch } => {
+            second::given(&mut foretold, *job, agent, *lease_epoch)
+        }
+        Op::EndSecond { job, agent, lease_epoch } => {
+            second::ended(&mut foretold, *job, agent, *lease_epoch)
+        }
         Op::Expire => expired(&mut foretold),
         Op::Promote => all(&mut foretold, &Event::Promote),
         Op::PassDeadline => all(&mut foretold, &Event::PassDeadline),
@@ -227,8 +246,8 @@ fn of_nobodys_job(foretold: &mut Foretold, before: &World, op: &Op) -> Reply {
     match op {
         Op::Close => match before.epoch {
             None | Some(EpochState::Gone) => Reply::Rejected(Rejection::EpochGone),
-            Some(EpochState::Closing) => Reply::Count(0),
-            Some(EpochState::Open) => {
+            // Closing again cancels what was opened since, such as a job whose result was rejected.
+            Some(EpochState::Open | EpochState::Closing) => {
                 foretold.world.epoch = Some(EpochState::Closing);
                 all(foretold, &Event::CloseEpoch)
             }
@@ -322,7 +341,7 @@ fn take(
     Some(answer)
 }
 
-fn one(foretold: &mut Foretold, job: usize, event: &Event<AgentId, Digest>) -> Reply {
+pub(super) fn one(foretold: &mut Foretold, job: usize, event: &Event<AgentId, Digest>) -> Reply {
     take(foretold, job, event).map_or(Reply::Unknown, Reply::One)
 }
 
@@ -397,6 +416,12 @@ async fn answered(store: &Store, seen: &Observed, op: &Op) -> Result<Reply, Brok
             let granted = store.claim(&[Match { seq, agent }]).await?;
             Answer::Granted(granted.first().map(|granted| granted.grant.lease_epoch))
         }
+        Op::Second { job, agent, lease_epoch } => {
+            let Some(seq) = seen.seqs[job] else { return Ok(Reply::Unknown) };
+            let chosen = [Second { seq, agent, lease_epoch }];
+            let given = store.second_claim(&chosen, SECONDS_MAX).await?;
+            Answer::Granted(given.granted.first().map(|granted| granted.grant.lease_epoch))
+        }
         Op::Restart { agent } => {
             return Ok(Reply::Count(store.open_session(&opening(agent)).await?.returned));
         }
@@ -457,6 +482,7 @@ async fn of_agent(store: &Store, seen: &Observed, op: Op) -> Result<Reply, Broke
     let lease = |job: usize, lease_epoch| LeaseRef { job: job_id(job), lease_epoch };
     let answer = match op {
         Op::Heartbeat { job, .. }
+        | Op::EndSecond { job, .. }
         | Op::Complete { job, in_lane: true, .. }
         | Op::Release { job, in_lane: true, .. }
             if seen.seqs[job].is_none() =>
@@ -500,6 +526,10 @@ async fn of_agent(store: &Store, seen: &Observed, op: Op) -> Result<Reply, Broke
             let request = ReleaseRequest { agent, lease: lease(job, lease_epoch) };
             store.release(&tenant, &request).await?;
             Answer::Changed(true)
+        }
+        Op::EndSecond { job, agent, lease_epoch } => {
+            let lease = lease(job, lease_epoch);
+            Answer::Changed(store.second_end(&tenant, &agent, &lease).await?)
         }
         op => panic!("{op:?} is no word of an agent"),
     };

@@ -8,7 +8,7 @@ use rollmill_broker_client::{
     AgentId, AttemptOutcome, Digest, EpochState, FailureClass, JobId, JobState, LeaseEpoch, NewJob,
     SizeClass,
 };
-use rollmill_broker_rules::{Attempt, Deadline, Lease, Made, Row, Stored, decide};
+use rollmill_broker_rules::{Attempt, Deadline, Lease, Made, Row, Second, Stored, decide};
 use sqlx::PgConnection;
 
 use crate::support::{agent, digest, job};
@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) epoch: Option<EpochState>,
     /// [`None`]: not enqueued.
     pub(crate) rows: Vec<Option<JobRow>>,
+    /// The second lease of each job, until it is deleted.
+    pub(crate) seconds: Vec<Option<Second<AgentId>>>,
     pub(crate) agents: Vec<Standing>,
 }
 
@@ -52,6 +54,7 @@ impl World {
         Self {
             epoch: None,
             rows: vec![None; JOBS],
+            seconds: vec![None; JOBS],
             agents: vec![Standing::default(); AGENTS.len()],
         }
     }
@@ -197,6 +200,16 @@ const JOB: &str = "SELECT seq, state, class, lease_epoch, attempts::bigint, leas
 const ATTEMPTS: &str = "SELECT lease_epoch, agent, outcome, failure_class, result, counted
     FROM attempt WHERE job = $1 ORDER BY id";
 
+type SecondColumns = (String, i64, bool, bool);
+
+const SECOND: &str = "SELECT agent, lease_epoch, expires_at <= now(), hard_limit_at <= now()
+    FROM second_lease WHERE job = $1";
+
+fn read_second((name, number, is_over, limit_is_over): SecondColumns) -> Second<AgentId> {
+    let lease_epoch = LeaseEpoch(number.try_into().unwrap());
+    Second { agent: agent(&name), lease_epoch, is_over, limit_is_over }
+}
+
 /// Reads everything, once no transaction of others holds a lock on it: one that failed is rolled back a moment after
 /// its error is returned, and statements pass over what it holds.
 pub(crate) async fn observe(on: &mut PgConnection) -> Observed {
@@ -204,6 +217,7 @@ pub(crate) async fn observe(on: &mut PgConnection) -> Observed {
         "SELECT 1 FROM epoch FOR UPDATE",
         "SELECT 1 FROM job FOR UPDATE",
         "SELECT 1 FROM agent FOR UPDATE",
+        "SELECT 1 FROM second_lease FOR UPDATE",
     ] {
         sqlx::query(wait).execute(&mut *on).await.unwrap();
     }
@@ -232,6 +246,9 @@ pub(crate) async fn observe(on: &mut PgConnection) -> Observed {
         seen.seqs[index] = Some(row.0);
         seen.changes[index] = row.14;
         let history = sqlx::query_as(ATTEMPTS).bind(row.0).fetch_all(&mut *on).await.unwrap();
+        let second: Option<SecondColumns> =
+            sqlx::query_as(SECOND).bind(row.0).fetch_optional(&mut *on).await.unwrap();
+        seen.world.seconds[index] = second.map(read_second);
         seen.world.rows[index] = Some(read(row, history));
     }
     seen

@@ -1,6 +1,7 @@
 //! The event queue and what each event does.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use rollmill_broker_client::{FailureClass, SizeClass};
@@ -145,9 +146,7 @@ pub(super) struct Engine<'a> {
 pub(super) struct EpochState {
     /// Jobs that are not done, by circuit and by rank.
     pub(super) by_work: Vec<u64>,
-    pub(super) by_rank: Vec<u32>,
-    /// Seconds of the longest path from each rank.
-    pub(super) paths: Vec<f64>,
+    pub(super) by_rank: BTreeMap<u32, u64>,
     pub(super) accepted: Option<f64>,
     pub(super) is_lost: bool,
 }
@@ -170,19 +169,13 @@ pub fn run(setup: &Setup) -> Outcome {
 impl<'a> Engine<'a> {
     fn new(setup: &'a Setup) -> Self {
         let graph = Graph::new(setup);
-        let seconds = |work: u8| setup.works[usize::from(work)].p50;
         let mut epochs: Vec<EpochState> = (0..setup.epochs.len())
-            .map(|epoch| EpochState {
-                by_work: vec![0; setup.works.len()],
-                paths: graph.paths(epoch as u32, seconds),
-                ..EpochState::default()
-            })
+            .map(|_| EpochState { by_work: vec![0; setup.works.len()], ..EpochState::default() })
             .collect();
         for node in &graph.nodes {
             let epoch = &mut epochs[node.epoch as usize];
             epoch.by_work[usize::from(node.work)] += 1;
-            epoch.by_rank.resize(epoch.paths.len(), 0);
-            epoch.by_rank[node.rank as usize] += 1;
+            *epoch.by_rank.entry(node.rank).or_default() += 1;
         }
         let job = |node: &super::graph::Node| Job {
             state: State::Open,
@@ -467,7 +460,12 @@ impl<'a> Engine<'a> {
         let submission = self.setup.delays.submission;
         let epoch = &mut self.epochs[node.epoch as usize];
         epoch.by_work[usize::from(node.work)] -= 1;
-        epoch.by_rank[node.rank as usize] -= 1;
+        if let Entry::Occupied(mut open) = epoch.by_rank.entry(node.rank) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
         if node.parent == NONE {
             epoch.accepted = Some(self.now + submission);
             return;

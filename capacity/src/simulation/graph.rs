@@ -1,9 +1,10 @@
 //! The jobs of epochs, as the prover node plans them.
 
+use rollmill_broker_client::{PATH_MS_MAX, path_ms};
 use rollmill_protocol::circuit::Circuit;
 use rollmill_protocol::plan::{EpochPlan, Subject};
 
-use super::Setup;
+use super::{Machine, Setup};
 
 /// No job.
 pub(super) const NONE: u32 = u32::MAX;
@@ -14,7 +15,7 @@ pub(super) struct Node {
     /// Place in [`Circuit::ALL`].
     pub(super) work: u8,
     pub(super) epoch: u32,
-    /// Proofs on the path to the root, its own included: what the prover node sends.
+    /// Of the path to the root, its own proof included; see [`Setup::has_measured_ranks`].
     pub(super) rank: u32,
     /// [`NONE`] for the root.
     pub(super) parent: u32,
@@ -42,7 +43,8 @@ impl Graph {
                 continue;
             };
             let base = u32::try_from(graph.nodes.len()).unwrap_or(NONE);
-            for node in &plan.nodes {
+            let ranks = ranks(&plan, setup);
+            for (node, rank) in plan.nodes.iter().zip(ranks) {
                 let block = match node.subject {
                     Subject::Tx { block, .. }
                     | Subject::Txs { block, .. }
@@ -53,7 +55,7 @@ impl Graph {
                 graph.nodes.push(Node {
                     work: work_of(node.circuit),
                     epoch: epoch as u32,
-                    rank: node.steps_to_root as u32,
+                    rank,
                     parent: node.parent.map_or(NONE, |parent| base + parent as u32),
                     children: node.children.len() as u8,
                     lands: load.blocks[block].lands,
@@ -77,26 +79,30 @@ impl Graph {
         }
         self.roots.iter().map(|root| ready.get(*root as usize).copied().unwrap_or(0.0)).collect()
     }
+}
 
-    /// The longest path to the root in seconds for each rank, by which an epoch's remaining path is estimated: the most
-    /// that any job of that rank still has before it, its own time included.
-    pub(super) fn paths(&self, epoch: u32, seconds: impl Fn(u8) -> f64) -> Vec<f64> {
-        let mut path = vec![0.0; self.nodes.len()];
-        let mut of_rank: Vec<f64> = vec![0.0];
-        for (place, node) in self.nodes.iter().enumerate().rev() {
-            if node.epoch != epoch {
-                continue;
-            }
-            let above = path.get(node.parent as usize).copied().unwrap_or(0.0);
-            path[place] = above + seconds(node.work);
-            let rank = node.rank as usize;
-            if of_rank.len() <= rank {
-                of_rank.resize(rank + 1, 0.0);
-            }
-            of_rank[rank] = of_rank[rank].max(path[place]);
-        }
-        of_rank
+/// The rank of each job of a plan, as its producer sends it. Jobs take what they take on a machine of the cluster.
+fn ranks(plan: &EpochPlan, setup: &Setup) -> Vec<u32> {
+    let speed = middle(&setup.machines);
+    let own: Vec<u32> = match setup.has_measured_ranks {
+        true => setup.works.iter().map(|work| path_ms([work.p50 / speed])).collect(),
+        false => vec![1; setup.works.len()],
+    };
+    let mut ranks = vec![0_u32; plan.nodes.len()];
+    // A parent comes after its children in the list.
+    for (place, node) in plan.nodes.iter().enumerate().rev() {
+        let above = node.parent.map_or(0, |parent| ranks[parent]);
+        let rank = above.saturating_add(own[usize::from(work_of(node.circuit))]);
+        ranks[place] = rank.min(PATH_MS_MAX as u32);
     }
+    ranks
+}
+
+/// The median speed, of which the medians of a producer are.
+fn middle(machines: &[Machine]) -> f64 {
+    let mut speeds: Vec<f64> = machines.iter().map(|machine| machine.speed).collect();
+    speeds.sort_by(f64::total_cmp);
+    speeds.get(speeds.len() / 2).copied().unwrap_or(1.0)
 }
 
 pub(super) fn work_of(circuit: Circuit) -> u8 {

@@ -96,7 +96,6 @@ impl Engine<'_> {
 
     fn epoch<'d>(&self, epoch: usize, remaining: &'d [Demand]) -> Epoch<'d> {
         let (load, state) = (&self.setup.epochs[epoch], &self.epochs[epoch]);
-        let rank = state.by_rank.iter().rposition(|count| *count > 0).unwrap_or(0);
         let is_open = state.accepted.is_none() && !state.is_lost;
         Epoch {
             tenant: 0,
@@ -106,8 +105,20 @@ impl Engine<'_> {
             window: load.window,
             submission: self.setup.delays.submission,
             remaining,
-            longest_path: state.paths.get(rank).copied().unwrap_or(0.0),
+            longest_path: self.longest_path(state),
         }
+    }
+
+    /// Seconds, as the broker takes them from the highest rank: as measured, or the mean of the jobs for each proof.
+    fn longest_path(&self, epoch: &EpochState) -> f64 {
+        let rank = epoch.by_rank.last_key_value().map_or(0.0, |(rank, _)| f64::from(*rank));
+        if self.setup.has_measured_ranks {
+            return rank / 1e3;
+        }
+        let jobs: u64 = epoch.by_work.iter().sum();
+        let each = epoch.by_work.iter().zip(&self.setup.works);
+        let seconds: f64 = each.map(|(jobs, work)| *jobs as f64 * work.p50).sum();
+        rank * seconds / jobs.max(1) as f64
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Setup {
     pub resident_keys: usize,
     /// Whether slow jobs of an epoch at risk get second leases.
     pub has_second_leases: bool,
+    /// Whether ranks are milliseconds of proofs up to the root, as a prover node sends them that has measured each
+    /// circuit, or numbers of proofs, as other producers may send them.
+    pub has_measured_ranks: bool,
     /// Virtual seconds after which the run ends whatever is open.
     pub limit: f64,
 }

@@ -1,5 +1,10 @@
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rollmill_broker_client::path_ms;
 use rollmill_protocol::circuit::Circuit;
+use rollmill_protocol::plan::EpochPlan;
 
+use super::graph::{Graph, work_of};
 use super::*;
 
 /// Every circuit takes a second.
@@ -16,6 +21,7 @@ fn setup(blocks: &[usize], agents: usize) -> Setup {
         faults: Faults::default(),
         resident_keys: 9,
         has_second_leases: true,
+        has_measured_ranks: true,
         limit: 1e6,
     }
 }
@@ -107,6 +113,65 @@ fn second_leases_save_an_epoch_at_risk_from_stragglers() {
     assert!(with.second_leases_won > 0, "{with:?}");
     assert_eq!(without.second_leases, 0);
     assert!(with.makespan_seconds < without.makespan_seconds, "{with:?} {without:?}");
+}
+
+/// Goal: the rank of each job is the one that a prover node sends the broker: the milliseconds of every proof up to the
+/// root, as they were measured on the cluster's machines.
+#[test]
+fn ranks_are_what_a_prover_node_sends_the_broker() {
+    let counts = [5, 0, 1, 32];
+    let mut setup = setup(&counts, 3);
+    for (place, work) in setup.works.iter_mut().enumerate() {
+        work.p50 = 0.3 + 0.7 * place as f64;
+    }
+    for (machine, speed) in setup.machines.iter_mut().zip([4.0, 0.5, 2.0]) {
+        machine.speed = speed;
+    }
+    let plan = EpochPlan::new(&counts).unwrap();
+    let seconds = |node: usize| setup.works[usize::from(work_of(plan.nodes[node].circuit))].p50;
+    for (place, node) in Graph::new(&setup).nodes.iter().enumerate() {
+        let path = std::iter::successors(Some(place), |node| plan.nodes[*node].parent);
+        assert_eq!(node.rank, path_ms(path.map(|node| seconds(node) / 2.0)), "{place}");
+    }
+    setup.has_measured_ranks = false;
+    for (node, planned) in Graph::new(&setup).nodes.iter().zip(&plan.nodes) {
+        assert_eq!(node.rank as usize, planned.steps_to_root);
+    }
+}
+
+/// Fault: a slow proof on a short path is left for last.
+#[test]
+fn a_short_path_with_a_slow_proof_goes_first() {
+    let mut measured = setup(&[16, 1], 2);
+    let slow = Circuit::ALL.iter().position(|circuit| circuit.name() == "block_root_1").unwrap();
+    measured.works[slow] = Work { p50: 20.0, p95: 20.0, load: 0.0 };
+    let counted = Setup { has_measured_ranks: false, ..measured.clone() };
+    let [measured, counted] = [measured, counted].map(|setup| run(&setup).makespan_seconds);
+    // 53 s of work on two agents. By the number of proofs, 28 jobs of 1 s come before the path of 22 s.
+    assert!((26.5..30.0).contains(&measured) && counted > 35.0, "{measured} {counted}");
+}
+
+/// Goal: measured ranks cost no time. An order by paths is no optimum, so that single cases may be somewhat worse.
+#[test]
+fn measured_ranks_make_no_epoch_longer() {
+    let (mut measured, mut counted) = (0.0, 0.0);
+    for seed in 0..60 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let sizes = [0, 1, 2, 3, 5, 8, 17, 32];
+        let count = random.gen_range(1..=8);
+        let counts: Vec<usize> =
+            (0..count).map(|_| sizes[random.gen_range(0..sizes.len())]).collect();
+        let mut setup = setup(&counts, random.gen_range(1..=12));
+        for work in &mut setup.works {
+            let seconds = random.gen_range(0.5..8.0);
+            *work = Work { p50: seconds, p95: seconds, load: 0.0 };
+        }
+        let by_count = Setup { has_measured_ranks: false, ..setup.clone() };
+        let [of_time, of_count] = [setup, by_count].map(|setup| run(&setup).makespan_seconds);
+        assert!(of_time <= 1.1 * of_count, "seed {seed}: {of_time} s, {of_count} s by count");
+        (measured, counted) = (measured + of_time, counted + of_count);
+    }
+    assert!(measured <= 1.002 * counted, "{measured} s, {counted} s by count");
 }
 
 #[test]

@@ -34,7 +34,7 @@ use super::symbolic::{Sym, lower, sum};
 use super::transcript::{OffsetScalar, Transcript};
 use super::verifier::{Opening, ProofVars, reduce, short_coefficient};
 use super::vk_tree::{Choice, KeyVars, LeafVars, assert_leaf};
-use crate::circuit::SizeClass;
+use crate::circuit::Dimensions;
 use crate::weaken::gone;
 
 /// Siblings of a leaf of the verification-key tree, lowest first.
@@ -58,7 +58,7 @@ pub struct ChildSpec<'a> {
     /// Number of public inputs.
     pub n_public: usize,
     /// Numbers of rows and widths of limb cells that are accepted, each number with its width.
-    pub sizes: &'a [SizeClass],
+    pub sizes: &'a [Dimensions],
     /// Where in the public inputs a carried pair starts, if there is one.
     pub pair_at: Option<usize>,
     /// The transcript in the child's leaf.

@@ -15,7 +15,7 @@ use super::curve::Point;
 use super::symbolic::{Sym, assert_zero, lower, sum};
 use super::transcript::Transcript;
 use super::vk_tree::KeyVars;
-use crate::circuit::SizeClass;
+use crate::circuit::Dimensions;
 use crate::weaken::gone;
 
 /// A proof as variables.
@@ -184,7 +184,7 @@ fn power_n(b: &mut Builder, key: &KeyVars, zeta: Var) -> Var {
 }
 
 /// A number that depends only on the key's size.
-fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(SizeClass) -> Fr) -> Sym {
+fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(Dimensions) -> Fr) -> Sym {
     match common(key.size.values().iter().map(|size| f(*size))) {
         Some(value) => Sym::constant(value),
         None => Sym::var(key.size.map(b, f)),
@@ -320,11 +320,11 @@ mod tests {
     use super::super::vk_tree::Choice;
     use super::*;
 
-    const SMALL: SizeClass = SizeClass { log_n: 13, cell_bits: 12 };
-    const LARGE: SizeClass = SizeClass { log_n: 17, cell_bits: 16 };
+    const SMALL: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+    const LARGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 
     /// Whether a circuit accepts these two points under the last of these sizes, with only the rows that matter here.
-    fn accepted(sizes: &[SizeClass], lay_out: impl Fn(&mut Builder, &KeyVars)) -> bool {
+    fn accepted(sizes: &[Dimensions], lay_out: impl Fn(&mut Builder, &KeyVars)) -> bool {
         let mut b = Builder::new(0, 16);
         let size = Choice::new(&mut b, sizes, *sizes.last().expect("a size"));
         let zero = Builder::ZERO;
@@ -337,7 +337,7 @@ mod tests {
     /// On the domain any value of a Lagrange polynomial passes, so a prover could choose it.
     #[test]
     fn a_point_of_the_domain_is_rejected() {
-        let taken = |sizes: &[SizeClass], zeta: Fr| {
+        let taken = |sizes: &[Dimensions], zeta: Fr| {
             accepted(sizes, |b, key| {
                 let zeta = b.witness(zeta);
                 let zeta_n = power_n(b, key, zeta);
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_second_point_among_those_of_the_first_is_rejected() {
         let zeta = Fr::from(7u64);
-        let taken = |sizes: &[SizeClass], zeta: Fr, z_prime: Fr| {
+        let taken = |sizes: &[Dimensions], zeta: Fr, z_prime: Fr| {
             accepted(sizes, |b, key| {
                 let (zeta, z_prime) = (b.witness(zeta), b.witness(z_prime));
                 let short: Vec<Var> = (0..CLAIMS as u64).map(|i| b.constant_u64(i + 9)).collect();

@@ -10,7 +10,7 @@ use rollmill_protocol::domain;
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 
 use super::curve::Point;
-use crate::circuit::SizeClass;
+use crate::circuit::Dimensions;
 use crate::weaken::gone;
 
 /// One value of a constant list, as one bit for each.
@@ -90,7 +90,7 @@ pub struct KeyVars {
     /// Commitments to the fixed columns.
     pub fixed: Vec<Point>,
     /// The size under which proofs are verified.
-    pub size: Choice<SizeClass>,
+    pub size: Choice<Dimensions>,
     /// Base-2 logarithm of the number of rows, as the digest and the leaf contain it.
     pub log_n: Var,
     /// The key's digest, computed here from its parts.
@@ -99,8 +99,8 @@ pub struct KeyVars {
 
 impl KeyVars {
     /// A key of one of these sizes, and exactly this number of public inputs.
-    pub fn new(b: &mut Builder, vk: &VerifyingKey, sizes: &[SizeClass], n_public: usize) -> Self {
-        let size = SizeClass { log_n: vk.shape.log_n, cell_bits: vk.shape.cell_bits };
+    pub fn new(b: &mut Builder, vk: &VerifyingKey, sizes: &[Dimensions], n_public: usize) -> Self {
+        let size = Dimensions { log_n: vk.shape.log_n, cell_bits: vk.shape.cell_bits };
         Self::given(b, vk, sizes, n_public, size)
     }
 
@@ -109,9 +109,9 @@ impl KeyVars {
     fn given(
         b: &mut Builder,
         vk: &VerifyingKey,
-        sizes: &[SizeClass],
+        sizes: &[Dimensions],
         n_public: usize,
-        chosen: SizeClass,
+        chosen: Dimensions,
     ) -> Self {
         let size = Choice::new(b, sizes, chosen);
         let fixed: Vec<Point> = vk.fixed.iter().map(|p: &G1Affine| Point::fresh(b, p)).collect();
@@ -196,8 +196,8 @@ mod tests {
 
     use super::*;
 
-    const SMALL: SizeClass = SizeClass { log_n: 13, cell_bits: 12 };
-    const LARGE: SizeClass = SizeClass { log_n: 17, cell_bits: 16 };
+    const SMALL: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+    const LARGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 
     fn path() -> [Fr; VK_TREE_HEIGHT] {
         std::array::from_fn(|i| Fr::from(500 + i as u64))
@@ -262,8 +262,8 @@ mod tests {
     fn a_key_under_another_size_than_its_own_is_rejected() {
         const N_PUBLIC: usize = 45;
         let path = path();
-        let accepted = |own: SizeClass, chosen: SizeClass| {
-            let SizeClass { log_n, cell_bits } = own;
+        let accepted = |own: Dimensions, chosen: Dimensions| {
+            let Dimensions { log_n, cell_bits } = own;
             let shape = Shape { log_n, n_public: N_PUBLIC as u32, cell_bits };
             let fixed = [G1Affine::generator(); fixed::COUNT];
             let vk = VerifyingKey { shape, srs_id: Fr::from(3u64), fixed };
@@ -291,7 +291,7 @@ mod tests {
         assert!(!accepted(SMALL, LARGE), "a small key under the large size");
         assert!(!accepted(LARGE, SMALL), "a large key under the small size");
         // Rows of the one and cells of the other are no size, though a leaf has it.
-        let mixed = SizeClass { log_n: LARGE.log_n, cell_bits: SMALL.cell_bits };
+        let mixed = Dimensions { log_n: LARGE.log_n, cell_bits: SMALL.cell_bits };
         for chosen in [mixed, SMALL, LARGE] {
             assert!(!accepted(mixed, chosen), "{chosen:?}");
         }

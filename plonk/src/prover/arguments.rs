@@ -107,9 +107,8 @@ pub(super) fn arguments<D: Device, P: Probe<D> + ?Sized>(
         .collect();
     let kernel = ArgumentKernel { challenges, cell_bits: key.vk.shape.cell_bits };
     let mut fractions = device.rows(&kernel, &columns)?;
-    for denominator in fractions.iter_mut().skip(1).step_by(2) {
-        device.invert(denominator)?;
-    }
+    let mut denominators: Vec<&mut D::Buffer> = fractions.iter_mut().skip(1).step_by(2).collect();
+    device.invert_all(&mut denominators)?;
     let mut ratios = device.rows(&ProductKernel, &fractions.iter().collect::<Vec<_>>())?;
     drop(fractions);
     let z = device.prefix_product(&ratios[0])?;

@@ -2,7 +2,9 @@
 
 use ark_ff::{Field, Zero};
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{Column, Coset, Device, Expr, Row, RowKernel};
+use rollmill_algebra::device::{
+    Column, Coset, Device, DeviceError, Expr, Lagrange, Row, RowKernel,
+};
 use rollmill_algebra::field::{inverse_of_nonzero, powers};
 
 use super::{Blinder, Poly, Probe, ProveError, active, at};
@@ -112,6 +114,20 @@ pub(super) fn quotient<D: Device, P: Probe<D> + ?Sized>(
         chunks.push(Column::new(chunk));
     }
     Ok(chunks)
+}
+
+/// The column of public inputs. Only they travel: the zeros after them are made on the device, as those that a shorter
+/// term of a sum is padded with.
+pub(super) fn public_values<D: Device>(
+    device: &D,
+    public: &[Fr],
+    polys: &[Poly<D>],
+) -> Result<Column<D::Buffer, Lagrange>, DeviceError> {
+    let values = device.upload(public)?;
+    let long = polys.first().map(|poly| (&poly.buffer, Fr::zero()));
+    let short = (!public.is_empty()).then_some((&values, Fr::ONE));
+    let terms: Vec<_> = long.into_iter().chain(short).collect();
+    Ok(Column::new(device.linear_combination(&terms)?))
 }
 
 /// Row `i` has the weights that map the values `T(node_j)` to coefficient `i` of T.

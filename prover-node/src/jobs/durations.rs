@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rollmill_broker_client::PATH_MS_MAX;
+use rollmill_broker_client::path_ms;
 
 /// Proofs of each circuit that are kept.
 const SAMPLES: usize = 64;
@@ -56,14 +56,14 @@ impl Durations {
         };
         let seconds_of =
             |circuit: &str| self.circuits.get(circuit).map_or(mean, |samples| samples.in_use);
-        // Each proof counts, however fast it is: a parent never has the rank of its child.
-        let ms = circuits.map(|circuit| (seconds_of(circuit) * 1e3).ceil()).sum::<f64>();
-        ms.min(PATH_MS_MAX as f64) as u32
+        path_ms(circuits.map(seconds_of))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rollmill_broker_client::PATH_MS_MAX;
+
     use super::*;
 
     fn path(durations: &Durations, circuits: &[&str]) -> u32 {

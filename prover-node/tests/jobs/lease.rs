@@ -39,6 +39,10 @@ impl Script {
 }
 
 impl Names for Script {
+    async fn probe(&self) -> Result<(), ClientError> {
+        self.next("probe", 0).map(drop)
+    }
+
     async fn acquire(&self, _: &str, _: &Identity) -> Result<NamedLeaseResponse, ClientError> {
         self.next("acquire", 0)
     }
@@ -162,6 +166,31 @@ async fn a_rejected_token_is_a_condition_of_an_idle_node() {
     })
     .await;
     assert!(*seen.lock());
+}
+
+/// Goal: a process that submits nothing takes no lease, and knows of its token nevertheless.
+#[tokio::test]
+async fn a_process_that_submits_nothing_asks_for_no_lease() {
+    let (script, health, shutdown) =
+        (Script::default(), Arc::new(Health::default()), Shutdown::new());
+    script.answers.lock().extend(std::iter::repeat_n(Err(401), 100_000));
+    let every = Duration::from_millis(2);
+    let task =
+        tokio::spawn(lease::probe(script.clone(), Arc::clone(&health), every, shutdown.clone()));
+    let seen = async |is_met: &dyn Fn() -> bool| {
+        let met = async {
+            while !is_met() {
+                tokio::time::sleep(MS).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), met).await.expect("it is met");
+    };
+    seen(&|| health.token().reason.contains("BRK-023")).await;
+    script.answers.lock().clear();
+    seen(&|| health.token().holds && health.broker().holds).await;
+    shutdown.start();
+    task.await.unwrap();
+    assert!(script.asked.lock().iter().all(|asked| asked == "probe 0"));
 }
 
 /// Goal: what is in doubt stays where it is, what is lost is not sent. Method: the right under a fence

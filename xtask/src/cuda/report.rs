@@ -7,6 +7,9 @@ use anyhow::Context;
 /// What one kernel takes on one architecture.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Cost {
+    /// Most threads of a block, from the kernel's launch bounds.
+    #[serde(default)]
+    pub(crate) threads: u32,
     pub(crate) registers: u32,
     /// Written to and read from memory because registers ran out, in the kernel and what it calls.
     pub(crate) spill_bytes: u32,
@@ -64,6 +67,23 @@ pub(crate) fn resources(printed: &str) -> anyhow::Result<BTreeMap<String, Cost>>
         }
     }
     Ok(costs)
+}
+
+/// The launch bound of each kernel of a PTX file.
+pub(crate) fn launch_bounds(ptx: &str) -> BTreeMap<String, u32> {
+    let mut bounds = BTreeMap::new();
+    let mut current = None;
+    for line in ptx.lines() {
+        if let Some((_, rest)) = line.split_once(".visible .entry ") {
+            current = rest.split('(').next();
+        }
+        let Some((_, rest)) = line.split_once(".maxntid") else { continue };
+        let first = rest.split(',').next().unwrap_or_default();
+        if let (Some(kernel), Ok(threads)) = (current, first.trim().parse()) {
+            bounds.insert(kernel.to_owned(), threads);
+        }
+    }
+    bounds
 }
 
 /// Adds the instructions of a listing by `cuobjdump -sass`.
@@ -147,6 +167,14 @@ ptxas info    : Used 8 registers, used 0 barriers
         assert_eq!((one.registers, one.spill_bytes, one.stack_bytes), (48, 24, 520));
         assert_eq!(one.shared_bytes, 16);
         assert_eq!(costs["two"], Cost { registers: 8, ..Cost::default() });
+    }
+
+    #[test]
+    fn launch_bounds_are_those_of_the_entry_above() {
+        let ptx = ".visible .entry one(\n.param .u64 a\n)\n.maxntid 256, 1, 1\n{\n}\n\
+                   .visible .entry two()\n.maxntid 128\n{\n}\n.visible .entry three()\n{\n}\n";
+        let bounds = launch_bounds(ptx);
+        assert_eq!(bounds, BTreeMap::from([("one".to_owned(), 256), ("two".to_owned(), 128)]));
     }
 
     #[test]

@@ -34,7 +34,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("agent/src/srs.rs", 1, PARSER),
     ("bench/src/peers/barretenberg.rs", 1, "why a peer cannot run, a cell of the table of results"),
     ("bench/src/peers/scalar.rs", 1, "why a peer cannot run, a cell of the table of results"),
-    ("bench/src/result.rs", 1, "the reason in `BenchError::Foreign`"),
+    ("bench/src/result.rs", 2, "the reason in `BenchError::Foreign`"),
     (
         "broker/client/src/routes.rs",
         5,
@@ -87,9 +87,8 @@ const TEXTS: &[(&str, usize, &str)] = &[
         "the message of `Error::Setting`, and a help text to print",
     ),
     ("service/src/values.rs", 2, PARSER),
-    ("shaders/src/gpu.rs", 1, "the reason in `OpenError`, kept for each pipeline"),
-    ("shaders/src/kernel.rs", 1, "the reason in `OpenError`"),
-    ("shaders/src/source.rs", 2, "the reason in `OpenError`"),
+    ("shaders/src/kernel.rs", 1, "the reason in `DeviceError::Failed`, kept for each pipeline"),
+    ("shaders/src/program.rs", 1, "the same, for the pieces of a program"),
 ];
 
 /// Why a value parser of an option returns a text.

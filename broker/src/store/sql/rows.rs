@@ -58,6 +58,25 @@ rows! {
     /// The name of a job.
     Id { id: Text<JobId>, }
 
+    /// Where the scrubber is. Before the first artifact: no name, no digest and an epoch before all others.
+    ScrubPlaceRow {
+        tenant: String,
+        digest: Vec<u8>,
+        epoch: i64,
+    }
+
+    /// A copy of an artifact, and whether its epoch is open.
+    ScrubNextRow {
+        tenant: String,
+        digest: Sha,
+        epoch: Big,
+        bytes: Big,
+        is_open: bool,
+    }
+
+    /// How long the scrubber waits.
+    ScrubWaitRow { wait_seconds: f64, }
+
     /// The address of an artifact.
     Address { digest: Sha, }
 

@@ -97,6 +97,8 @@ statements! {
         epochs: Vec<u64>,
         most: i64,
     } -> SecondRow;
+    SecondLock = "second_lock.sql" {} -> ();
+    SecondFree = "second_free.sql" { states: Vec<JobState> } -> Count;
     SecondClaim<'a> = "second_claim.sql" {
         jobs: &'a [i64],
         agents: Vec<&'a AgentId>,
@@ -328,6 +330,22 @@ statements! {
         epoch: u64,
     } -> Address;
 
+    // The scrubber.
+    ScrubPlace = "scrub_place.sql" {} -> ScrubPlaceRow;
+    ScrubNext<'a> = "scrub_next.sql" {
+        tenant: &'a Tenant,
+        digest: &'a [u8],
+        epoch: i64,
+        most: i64,
+    } -> ScrubNextRow;
+    ScrubMove<'a> = "scrub_move.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+        pause: Duration,
+    } -> ();
+    ScrubAgain = "scrub_again.sql" { pass: Duration } -> ();
+    ScrubWait = "scrub_wait.sql" {} -> ScrubWaitRow;
 
     // Epochs and how long things are kept.
     EpochStateOf<'a> = "epoch_state.sql" { tenant: &'a Tenant, number: u64 } -> EpochRow;

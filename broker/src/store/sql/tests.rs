@@ -175,6 +175,7 @@ fn every_name_in_a_statement_is_one_of_an_enum() {
             "artifact_body",
             "aztec.%",
             "client backend",
+            "rollmill_second_lease",
             "server_version",
             "server_version_num",
             // The label of a job whose epoch is traced.

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 
-use rollmill_algebra::graph::{Cell, Graph, Node, Operation};
+use super::{Cell, Graph, Node, Operation};
 
 /// A value: a term by its number, or a part of a sum by a number above all terms'.
-pub(crate) type Value = usize;
+pub type Value = usize;
 
+/// A step of a row program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// `target = a operation b`.
     Compute { target: Value, operation: Operation, a: Value, b: Value },
     /// An output is ready.
@@ -39,7 +40,7 @@ struct Schedule<'a> {
 }
 
 /// The steps that compute the roots of a graph, and how many values they have.
-pub(crate) fn schedule(graph: &Graph<Cell>) -> (Vec<Step>, usize) {
+pub fn schedule(graph: &Graph<Cell>) -> (Vec<Step>, usize) {
     let mut schedule = Schedule::new(graph);
     for (index, root) in graph.roots().iter().enumerate() {
         schedule.evaluate(*root);
@@ -183,9 +184,8 @@ impl<'a> Schedule<'a> {
 
 #[cfg(test)]
 mod tests {
-    use rollmill_algebra::graph::{Expression, Identity};
-
     use super::*;
+    use crate::graph::{Expression, Identity};
 
     #[test]
     fn a_sum_takes_first_what_ends_the_lives_of_shared_values() {

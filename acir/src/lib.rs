@@ -1,0 +1,15 @@
+//! Noir programs as PLONK circuits.
+//!
+//! [`artifact::Artifact::parse`] reads what Noir's compiler writes, [`solve::solve`] computes a witness with Noir's
+//! own solver, and [`lower::lower`] lays the opcodes of ACIR out in rows of [`rollmill_plonk`]. [`plain::holds`] reads
+//! the opcodes one by one, as the slow twin of the rows.
+//!
+//! No I/O, no clock: an artifact is bytes, and an oracle is the caller's [`solve::Oracles`].
+//!
+//! The rows do not depend on the witness, so that a key needs no inputs.
+
+pub mod artifact;
+mod gadgets;
+pub mod lower;
+pub mod plain;
+pub mod solve;

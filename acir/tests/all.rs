@@ -1,0 +1,11 @@
+//! The tests of the crate. One program, since each links everything that the crate needs.
+
+mod artifact;
+mod ecdsa;
+mod freedom;
+mod functions;
+mod opcodes;
+mod proof;
+mod rejections;
+mod solving;
+mod support;
