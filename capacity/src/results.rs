@@ -42,7 +42,8 @@ struct Entry {
     max_seconds: f64,
 }
 
-/// The measured case of `rollmill-bench` that all circuits of an epoch are like: they have 2^17 rows.
+/// The measured case of `rollmill-bench` that the circuits of an epoch are like: they have 2^17 rows. Only that of a
+/// block without transactions has fewer, so that its time is an upper bound.
 const BENCH_CASE: &str = "proof 2^17";
 
 impl Results {

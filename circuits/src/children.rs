@@ -11,7 +11,7 @@ use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, Pair};
 
-use crate::circuit::{cell_bits, log_n};
+use crate::circuit::{Dimensions, cell_bits, dimensions, log_n};
 use crate::gadgets::charge::OpenedLeaf;
 use crate::gadgets::effects::inputs_of;
 use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
@@ -78,15 +78,15 @@ pub fn verified(
         return (Vec::new(), PairLayout::of(&Pair::trivial()).map(|v| b.constant(v)));
     };
     let roles: Vec<u32> = parent.accepts().iter().map(|circuit| *circuit as u32).collect();
-    let mut log_ns: Vec<u32> = parent.accepts().iter().map(|circuit| log_n(*circuit)).collect();
-    log_ns.sort_unstable();
-    log_ns.dedup();
-    // Circuits that one parent accepts differ in size only.
+    let mut sizes: Vec<Dimensions> =
+        parent.accepts().iter().map(|circuit| dimensions(*circuit)).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    // Circuits that one parent accepts differ in size and width of cells only.
     let spec = ChildSpec {
         roles: &roles,
         n_public: first.n_public(),
-        log_ns: &log_ns,
-        cell_bits: cell_bits(first),
+        sizes: &sizes,
         pair_at: Some(first.pair_at()),
         transcript: Verifier::Circuit.transcript(),
     };

@@ -9,11 +9,16 @@ use rollmill_protocol::circuit::Verifier;
 
 use crate::client;
 
-/// Bits of a limb cell of every circuit but the client's.
+/// Bits of a limb cell of every circuit that verifies proofs: non-native arithmetic needs this width.
 pub const RANGE_CELL_BITS: u32 = 16;
-/// Base-2 logarithm of the number of rows of every circuit but the client's: the smallest that fits the range
+/// Base-2 logarithm of the number of rows of every circuit that verifies proofs: the smallest that fits the range
 /// table with a ROM, and two verifications.
 pub const RANGE_LOG_N: u32 = 17;
+/// Bits of a limb cell of BlockRoot without ranges, which has no non-native arithmetic: the widest whose range table
+/// fits in its rows.
+pub const EMPTY_BLOCK_CELL_BITS: u32 = 12;
+/// Base-2 logarithm of the number of rows of BlockRoot without ranges.
+pub const EMPTY_BLOCK_LOG_N: u32 = 13;
 /// Wire columns of every circuit.
 pub const WIRE_COLUMNS: usize = WIRES;
 /// Fixed columns of every circuit.
@@ -34,6 +39,16 @@ pub struct Size {
     pub warmed: Option<u8>,
 }
 
+/// What a parent must know of a child's rows, besides their commitments, to verify a proof. Parents accept a constant
+/// list of these, and the key determines which one it is (decision 48).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dimensions {
+    /// Base-2 logarithm of the number of rows.
+    pub log_n: u32,
+    /// Bits of a limb cell.
+    pub cell_bits: u32,
+}
+
 const fn row(log_n: u32, cell_bits: u32, log_n_max: u32, warmed: Option<u8>) -> Size {
     Size { log_n, cell_bits, log_n_max, warmed }
 }
@@ -47,7 +62,7 @@ pub const fn size(circuit: Circuit) -> Size {
         Circuit::Client => row(client::LOG_N, client::CELL_BITS, 15, None),
         Circuit::TxBase => row(N, BITS, 17, Some(0)),
         Circuit::TxMerge => row(N, BITS, 18, Some(1)),
-        Circuit::BlockRoot0 => row(N, BITS, 18, Some(6)),
+        Circuit::BlockRoot0 => row(EMPTY_BLOCK_LOG_N, EMPTY_BLOCK_CELL_BITS, 13, Some(6)),
         Circuit::BlockRoot1 => row(N, BITS, 18, Some(3)),
         Circuit::BlockRoot2 => row(N, BITS, 18, Some(2)),
         Circuit::BlockMerge => row(N, BITS, 18, Some(4)),
@@ -64,6 +79,12 @@ pub const fn log_n(circuit: Circuit) -> u32 {
 /// Bits of a circuit's limb cells.
 pub const fn cell_bits(circuit: Circuit) -> u32 {
     size(circuit).cell_bits
+}
+
+/// Number of rows and width of limb cells of a circuit.
+pub const fn dimensions(circuit: Circuit) -> Dimensions {
+    let Size { log_n, cell_bits, .. } = size(circuit);
+    Dimensions { log_n, cell_bits }
 }
 
 /// The transcript of a circuit's proofs: the cheapest one for its verifier.

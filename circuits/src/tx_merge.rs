@@ -20,7 +20,7 @@ use crate::weaken::gone;
 /// Numbers of transactions that a left range may have. With a right range of no more the tree over n transactions has
 /// one shape: the largest power of two below n on the left, and the rest on the right. A block has at most twice the
 /// last one.
-const LEFT_COUNTS: [u32; 5] = [1, 2, 4, 8, 16];
+const LEFT_COUNTS: [u64; 5] = [1, 2, 4, 8, 16];
 const _: () = assert!(2 * LEFT_COUNTS[4] as usize == MAX_TXS_PER_BLOCK);
 
 /// Joins `left` and `right`; the twin of `TxRange::join`. The result has the pair `pair`.

@@ -188,6 +188,7 @@ pub const SWITCHES: &[Switch] = &[
     Switch::new("gadgets.insert.low_leaf"),
     Switch::new("gadgets.inverse"),
     Switch::new("gadgets.key.root"),
+    Switch::new("gadgets.key.size"),
     Switch::new("gadgets.member.root"),
     Switch::new("gadgets.negative.bit"),
     Switch::new("gadgets.negative.range"),

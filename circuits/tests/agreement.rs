@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use rollmill_algebra::bytes::{FIELD_BYTES, fr_from_slice, fr_to_bytes};
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::gadgets::verifier::{Opening, ProofVars, reduce};
 use rollmill_circuits::gadgets::vk_tree::KeyVars;
 use rollmill_plonk::builder::{Builder, Var};
@@ -68,17 +69,21 @@ impl Good {
 
 fn good() -> &'static Good {
     static GOOD: OnceLock<Good> = OnceLock::new();
-    GOOD.get_or_init(make)
+    GOOD.get_or_init(|| make(CELL_BITS, None))
 }
 
-fn make() -> Good {
-    let mut b = Builder::new(2, CELL_BITS);
+fn size_of(vk: &VerifyingKey) -> Dimensions {
+    Dimensions { log_n: vk.shape.log_n, cell_bits: vk.shape.cell_bits }
+}
+
+fn make(cell_bits: u32, log_n: Option<u32>) -> Good {
+    let mut b = Builder::new(2, cell_bits);
     let x = b.witness(Fr::from(3u64));
     b.set_public(0, x);
     b.range(x, 6);
     let digest = b.hash(9, &[x, x]);
     b.set_public(1, digest);
-    let (layout, witness) = b.finish(None).expect("fits");
+    let (layout, witness) = b.finish(log_n).expect("fits");
     let device = CpuDevice::new(2);
     let srs = Srs::development(layout.shape.log_n);
     let lagrange = srs.lagrange(layout.shape.log_n).expect("long enough");
@@ -118,7 +123,7 @@ fn in_circuit(good: &Good, public: &[Fr], proof: &Proof) -> Verdict {
 }
 
 fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
-    verdicts_in_one_circuit(&good.vk, &good.srs, CELL_BITS, cases)
+    verdicts_in_one_circuit(&good.vk, &good.srs, &[size_of(&good.vk)], cases)
 }
 
 /// The verdict on each case, of verifiers side by side in one circuit: laying out and padding one costs
@@ -126,18 +131,18 @@ fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
 fn verdicts_in_one_circuit(
     vk: &VerifyingKey,
     srs: &Srs,
-    cell_bits: u32,
+    sizes: &[Dimensions],
     cases: &[Case],
 ) -> Vec<Verdict> {
     let mut b = Builder::new(0, 16);
     let n_public = vk.shape.n_public as usize;
-    let key = KeyVars::new(&mut b, vk, &[vk.shape.log_n], n_public, cell_bits);
+    let key = KeyVars::new(&mut b, vk, sizes, n_public);
     let mut parts = Vec::new();
     for (public, proof) in cases {
         let start = b.rows();
         let public: Vec<Var> = public.iter().map(|p| b.witness(*p)).collect();
         let proof = ProofVars::new(&mut b, proof);
-        let opening = reduce(&mut b, &key, cell_bits, &public, &proof);
+        let opening = reduce(&mut b, &key, &public, &proof);
         parts.push((start..b.rows(), pair(&b, &opening)));
     }
     let (layout, witness) = b.finish(None).expect("fits");
@@ -228,6 +233,32 @@ fn the_in_circuit_verifier_agrees_with_the_native_one() {
     });
 }
 
+/// Goal: where a parent accepts two sizes, the verdict is the native one's for keys of either. Method: two keys that
+/// differ in rows and in width of cells, their honest proofs, and random changes to them.
+#[test]
+fn keys_of_either_accepted_size_are_verified_as_natively() {
+    let seed = number("ROLLMILL_SEED", 8);
+    println!("seed {seed}");
+    let other = make(CELL_BITS + 1, Some(11));
+    let both = [good(), &other];
+    let sizes = both.map(|good| size_of(&good.vk));
+    assert!(sizes[0].log_n != sizes[1].log_n && sizes[0].cell_bits != sizes[1].cell_bits);
+    for good in both {
+        let mut cases = vec![(good.public.clone(), good.proof.clone())];
+        for i in 0..8 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(i << 20));
+            let (mut public, mut proof) = cases[0].clone();
+            change(&mut public, &mut proof, &mut rng);
+            cases.push((public, proof));
+        }
+        let verdicts = verdicts_in_one_circuit(&good.vk, &good.srs, &sizes, &cases);
+        assert_eq!(verdicts[0], Verdict::Accepted, "{:?}", good.vk.shape);
+        for ((public, proof), verdict) in cases.iter().zip(verdicts) {
+            assert_eq!(verdict, good.native(KIND, public, proof), "{:?}", good.vk.shape);
+        }
+    }
+}
+
 /// Goal: no byte of a public input or of a proof is idle in the in-circuit verifier. Method: flip one
 /// bit of each; most do not decode, the rest must be rejected for the reason the native verifier has.
 /// Honest proofs stand between them and must be accepted, so that no refusal is a neighbour's.
@@ -282,8 +313,8 @@ fn every_false_statement_of_the_gates_is_rejected_in_a_circuit() {
         };
         let mut cases: Vec<Case> = chunk.iter().map(prove).collect();
         cases.push(honest.clone());
-        let (vk, bits) = (&setting.key.vk, statements::CELL_BITS);
-        let mut verdicts = verdicts_in_one_circuit(vk, &setting.srs, bits, &cases);
+        let vk = &setting.key.vk;
+        let mut verdicts = verdicts_in_one_circuit(vk, &setting.srs, &[size_of(vk)], &cases);
         assert_eq!(verdicts.pop(), Some(Verdict::Accepted), "the honest statement");
         for (statement, verdict) in chunk.iter().zip(verdicts) {
             assert_eq!(verdict, Verdict::Gates, "{statement:?}");

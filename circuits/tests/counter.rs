@@ -2,10 +2,11 @@
 //!
 //! A leaf counts one; a merge verifies two counters, leaves or merges, and adds them. At every level
 //! the proof is verified natively together with the pair it carries. `COUNTER_DEPTH` sets the number of
-//! merge levels; each takes one proof of 2^17 rows.
+//! merge levels; each takes one proof of 2^17 rows. A leaf has a size of its own.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
+use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
@@ -22,7 +23,8 @@ use rollmill_protocol::circuit::Verifier;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
-const LOG_N: u32 = 17;
+const LEAF: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+const MERGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 const VERSION: u64 = 1;
 /// vk_root, count, pair.
 const N_PUBLIC: usize = 2 + PAIR_INPUTS;
@@ -38,24 +40,23 @@ fn publish(b: &mut Builder, root: Var, count: Var, pair: &[Var]) {
 }
 
 fn leaf(root: Fr) -> (Layout, Witness) {
-    let mut b = Builder::new(N_PUBLIC, 16);
+    let mut b = Builder::new(N_PUBLIC, LEAF.cell_bits);
     let root = b.witness(root);
     let count = b.constant_u64(1);
     let pair = Pair::trivial().to_fields().map(|v| b.constant(v));
     publish(&mut b, root, count, &pair);
-    b.finish(Some(LOG_N)).expect("fits")
+    b.finish(Some(LEAF.log_n)).expect("fits")
 }
 
 fn merge(root: Fr, children: [&ChildWitness; 2]) -> (Layout, Witness) {
-    let mut b = Builder::new(N_PUBLIC, 16);
+    let mut b = Builder::new(N_PUBLIC, MERGE.cell_bits);
     let root = b.witness(root);
     let version = b.constant_u64(VERSION);
     let roles = ROLES.map(|c| c as u32);
     let spec = ChildSpec {
         roles: &roles,
         n_public: N_PUBLIC,
-        log_ns: &[LOG_N],
-        cell_bits: 16,
+        sizes: &[LEAF, MERGE],
         pair_at: Some(PAIR_AT),
         transcript: Verifier::Circuit.transcript(),
     };
@@ -66,13 +67,13 @@ fn merge(root: Fr, children: [&ChildWitness; 2]) -> (Layout, Witness) {
     }
     let count = b.add(verified[0].public[1], verified[1].public[1]);
     publish(&mut b, root, count, &pair);
-    b.finish(Some(LOG_N)).expect("fits")
+    b.finish(Some(MERGE.log_n)).expect("fits")
 }
 
 struct Prover {
     device: CpuDevice,
     srs: Srs,
-    bases: Bases<CpuDevice>,
+    bases: [Bases<CpuDevice>; 2],
     keys: Vec<ProvingKey<CpuDevice>>,
     leaves: Vec<VkLeaf>,
     tree: Vec<Vec<Fr>>,
@@ -81,18 +82,21 @@ struct Prover {
 impl Prover {
     fn new() -> Self {
         let device = CpuDevice::default();
-        let srs = Srs::development(LOG_N);
-        let lagrange = srs.lagrange(LOG_N).expect("long enough");
-        let bases = Bases::new(&device, &srs, &lagrange).expect("registered");
+        let srs = Srs::development(MERGE.log_n);
+        let bases = [LEAF, MERGE].map(|size| {
+            let lagrange = srs.lagrange(size.log_n).expect("long enough");
+            Bases::new(&device, &srs, &lagrange).expect("registered")
+        });
         // Structure does not depend on the witness, so any child will do.
         let nobody = nobody(&srs);
         let layouts = [leaf(Fr::from(0u64)).0, merge(Fr::from(0u64), [&nobody, &nobody]).0];
         println!("merge: {} rows", layouts[1].rows_used);
         let keys: Vec<_> = layouts
             .iter()
-            .map(|layout| {
+            .zip(&bases)
+            .map(|(layout, bases)| {
                 let columns = layout.fixed_columns();
-                let vk = setup(&device, &bases, srs.id(), layout.shape, &columns).expect("key");
+                let vk = setup(&device, bases, srs.id(), layout.shape, &columns).expect("key");
                 ProvingKey::new(&device, vk, &columns).expect("key")
             })
             .collect();
@@ -102,7 +106,7 @@ impl Prover {
             .map(|(circuit, key)| VkLeaf {
                 circuit: *circuit,
                 vk_digest: key.vk_digest,
-                log_n: LOG_N.into(),
+                log_n: key.vk.shape.log_n.into(),
                 n_public_inputs: N_PUBLIC as u64,
                 charged_rows: 1,
                 protocol_version: VERSION,
@@ -121,8 +125,8 @@ impl Prover {
         assert_eq!(check(&layout, &witness), Ok(()));
         let key = &self.keys[which];
         let started = std::time::Instant::now();
-        let proof =
-            prove(&self.device, key, &self.bases, KIND, &witness, Blinding::Off).expect("proves");
+        let bases = &self.bases[which];
+        let proof = prove(&self.device, key, bases, KIND, &witness, Blinding::Off).expect("proves");
         println!("proof in {:?}", started.elapsed());
         let public = witness.public;
         let decide =
@@ -146,7 +150,8 @@ fn nobody(srs: &Srs) -> ChildWitness {
     let zero = Fr::from(0u64);
     let mut public = vec![zero; 2];
     public.extend(Pair::trivial().to_fields());
-    let shape = Shape { log_n: LOG_N, n_public: N_PUBLIC as u32, cell_bits: 16 };
+    let Dimensions { log_n, cell_bits } = MERGE;
+    let shape = Shape { log_n, n_public: N_PUBLIC as u32, cell_bits };
     ChildWitness {
         proof: Proof::from_parts(&[g; COMMITMENTS + 2], [zero; EVALUATIONS]),
         public,
@@ -154,7 +159,7 @@ fn nobody(srs: &Srs) -> ChildWitness {
         leaf: VkLeaf {
             circuit: ROLES[0],
             vk_digest: zero,
-            log_n: LOG_N.into(),
+            log_n: log_n.into(),
             n_public_inputs: N_PUBLIC as u64,
             charged_rows: 0,
             protocol_version: VERSION,
@@ -187,6 +192,7 @@ fn structure_does_not_depend_on_the_witness() {
     c.proof.evaluations = std::array::from_fn(|i| Fr::from(i as u64 * 1000 + 3));
     c.proof.wires[3] = srs.powers[3];
     c.vk.fixed[5] = srs.powers[4];
+    (c.vk.shape.log_n, c.vk.shape.cell_bits) = (LEAF.log_n, LEAF.cell_bits);
     let (x, _) = merge(Fr::from(0u64), [&a, &a]);
     let (y, _) = merge(Fr::from(5u64), [&c, &a]);
     assert_eq!(x.rows_used, y.rows_used);

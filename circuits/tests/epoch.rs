@@ -198,10 +198,10 @@ fn merge_holds(change: impl Fn(&KeySet, &mut [ChildWitness; 2])) -> bool {
 #[test]
 fn a_child_under_another_key_or_of_another_role_is_rejected() {
     assert!(merge_holds(|_, _| ()));
-    // BlockRoot0's key at BlockRoot0's place: a good leaf, but of a role TxMerge does not take.
+    // BlockRoot1's key at BlockRoot1's place: a good leaf of a size TxMerge takes, but of a role it does not.
     assert!(!merge_holds(|set, children| {
-        let opened = set.opened(Circuit::BlockRoot0);
-        children[0].vk = set.key(Circuit::BlockRoot0).vk.clone();
+        let opened = set.opened(Circuit::BlockRoot1);
+        children[0].vk = set.key(Circuit::BlockRoot1).vk.clone();
         (children[0].leaf, children[0].path) = (opened.leaf, opened.path);
     }));
     // TxMerge's place for a TxBase proof: a role it takes, but another key.

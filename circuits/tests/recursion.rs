@@ -9,6 +9,7 @@ use ark_ff::{Field, UniformRand};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective, field::powers, poseidon2};
+use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::gadgets::fold::{
     ChildSpec, ChildWitness, PairVars, VerifiedChild, verify_children,
 };
@@ -31,17 +32,13 @@ const ROLES: [u32; 2] = [1, 2];
 const N_PUBLIC: usize = 12;
 const PAIR_AT: usize = 2;
 const VERSION: u64 = 3;
+/// Sizes that the parent accepts.
+const SMALL: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+const LARGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 
 fn spec(pair_at: Option<usize>) -> ChildSpec<'static> {
     let transcript = Verifier::Circuit.transcript();
-    ChildSpec {
-        roles: &ROLES,
-        n_public: N_PUBLIC,
-        log_ns: &[17],
-        cell_bits: 16,
-        pair_at,
-        transcript,
-    }
+    ChildSpec { roles: &ROLES, n_public: N_PUBLIC, sizes: &[SMALL, LARGE], pair_at, transcript }
 }
 
 fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
@@ -49,8 +46,9 @@ fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
     G1Projective::normalize_batch(&all).try_into().expect("N points")
 }
 
-fn made_up_key(rng: &mut ChaCha8Rng) -> VerifyingKey {
-    let shape = Shape { log_n: 17, n_public: N_PUBLIC as u32, cell_bits: 16 };
+fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions) -> VerifyingKey {
+    let Dimensions { log_n, cell_bits } = size;
+    let shape = Shape { log_n, n_public: N_PUBLIC as u32, cell_bits };
     VerifyingKey { shape, srs_id: Fr::rand(rng), fixed: points(rng) }
 }
 
@@ -75,10 +73,10 @@ fn made_up_proof(rng: &mut ChaCha8Rng, vk: &VerifyingKey, public: &[Fr]) -> Proo
     proof
 }
 
-/// A root and children of the first two roles under it, each with a carried pair.
+/// A root and children of the first two roles under it, each with a carried pair. The roles are of different sizes.
 fn children(count: usize) -> (Fr, Vec<ChildWitness>) {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let keys = [made_up_key(&mut rng), made_up_key(&mut rng)];
+    let keys = [LARGE, SMALL].map(|size| made_up_key(&mut rng, size));
     let circuits = [Circuit::TxBase, Circuit::TxMerge];
     let leaves: Vec<VkLeaf> = circuits
         .iter()
@@ -86,7 +84,7 @@ fn children(count: usize) -> (Fr, Vec<ChildWitness>) {
         .map(|(circuit, vk)| VkLeaf {
             circuit: *circuit,
             vk_digest: vk.digest(),
-            log_n: 17,
+            log_n: vk.shape.log_n.into(),
             n_public_inputs: N_PUBLIC as u64,
             charged_rows: 1000 + circuit.role(),
             protocol_version: VERSION,
@@ -219,6 +217,13 @@ fn two_children_and_their_pairs_fold_to_the_sum_and_fit_in_two_to_the_17() {
     folds_as_expected(2, Some(PAIR_AT));
 }
 
+/// The child under another size: a proof for it, made up anew, and a leaf that claims it.
+fn of_size(child: &mut ChildWitness, size: Dimensions) {
+    (child.vk.shape.log_n, child.vk.shape.cell_bits) = (size.log_n, size.cell_bits);
+    child.leaf.log_n = size.log_n.into();
+    solve(&child.vk, &child.public, &mut child.proof);
+}
+
 fn accepted(root: Fr, children: &[ChildWitness]) -> bool {
     let (layout, witness) = lay(root, children, Some(PAIR_AT)).b.finish(None).expect("fits");
     check(&layout, &witness).is_ok()
@@ -229,13 +234,24 @@ fn accepted(root: Fr, children: &[ChildWitness]) -> bool {
 fn named_attacks_on_a_child_are_rejected() {
     let (root, honest) = children(1);
     type Attack = (&'static str, fn(&mut ChildWitness));
-    let attacks: [Attack; 9] = [
+    let attacks: [Attack; 13] = [
         ("a role that is not accepted", |c| c.leaf.circuit = Circuit::BlockMerge),
         ("another accepted role, not the key's own", |c| c.leaf.circuit = Circuit::TxMerge),
         ("other charged rows than in the leaf", |c| c.leaf.charged_rows += 1),
         ("another key, for which the proof would hold", |c| {
-            c.vk = made_up_key(&mut ChaCha8Rng::seed_from_u64(9));
+            c.vk = made_up_key(&mut ChaCha8Rng::seed_from_u64(9), LARGE);
             solve(&c.vk, &c.public, &mut c.proof);
+        }),
+        ("another accepted size, for which the proof would hold", |c| of_size(c, SMALL)),
+        ("another accepted role with its size, not the key's own", |c| {
+            c.leaf.circuit = Circuit::TxMerge;
+            of_size(c, SMALL);
+        }),
+        ("the rows of another accepted size", |c| {
+            of_size(c, Dimensions { log_n: SMALL.log_n, ..LARGE });
+        }),
+        ("the width of cells of another accepted size", |c| {
+            of_size(c, Dimensions { cell_bits: SMALL.cell_bits, ..LARGE });
         }),
         ("two commitments swapped", |c| c.proof.wires.swap(0, 1)),
         ("a commitment doubled in another's place", |c| c.proof.wires[1] = c.proof.wires[0]),

@@ -34,6 +34,7 @@ use super::symbolic::{Sym, lower, sum};
 use super::transcript::{OffsetScalar, Transcript};
 use super::verifier::{Opening, ProofVars, reduce, short_coefficient};
 use super::vk_tree::{Choice, KeyVars, LeafVars, assert_leaf};
+use crate::circuit::Dimensions;
 use crate::weaken::gone;
 
 /// Siblings of a leaf of the verification-key tree, lowest first.
@@ -56,10 +57,8 @@ pub struct ChildSpec<'a> {
     pub roles: &'a [u32],
     /// Number of public inputs.
     pub n_public: usize,
-    /// Sizes that are accepted.
-    pub log_ns: &'a [u32],
-    /// Width of limb cells.
-    pub cell_bits: u32,
+    /// Numbers of rows and widths of limb cells that are accepted, each number with its width.
+    pub sizes: &'a [Dimensions],
     /// Where in the public inputs a carried pair starts, if there is one.
     pub pair_at: Option<usize>,
     /// The transcript in the child's leaf.
@@ -104,8 +103,8 @@ pub fn verify_children(
     let mut seeds = Vec::new();
     for (i, (spec, witness)) in children.iter().enumerate() {
         b.section(&format!("child {i}: key and points"));
-        let key = KeyVars::new(b, &witness.vk, spec.log_ns, spec.n_public, spec.cell_bits);
-        let role = Choice::new(b, spec.roles, witness.leaf.circuit.role());
+        let key = KeyVars::new(b, &witness.vk, spec.sizes, spec.n_public);
+        let role = Choice::new(b, spec.roles, witness.leaf.circuit as u32);
         let charged_rows = b.witness(witness.leaf.charged_rows.into());
         let leaf = LeafVars {
             n_public: spec.n_public,
@@ -118,7 +117,7 @@ pub fn verify_children(
         assert_eq!(witness.public.len(), spec.n_public, "public inputs of child {i}");
         let public: Vec<Var> = witness.public.iter().map(|v| b.witness(*v)).collect();
         b.section(&format!("child {i}: transcript and gates"));
-        let opening = reduce(b, &key, spec.cell_bits, &public, &proof);
+        let opening = reduce(b, &key, &public, &proof);
         seeds.push(opening.fold);
         parts.push(Part::Own(Box::new(opening)));
         if let Some(at) = spec.pair_at {

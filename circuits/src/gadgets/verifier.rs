@@ -15,6 +15,7 @@ use super::curve::Point;
 use super::symbolic::{Sym, assert_zero, lower, sum};
 use super::transcript::Transcript;
 use super::vk_tree::KeyVars;
+use crate::circuit::Dimensions;
 use crate::weaken::gone;
 
 /// A proof as variables.
@@ -76,13 +77,7 @@ fn drawn(b: &mut Builder, challenge: Var, name: &str) -> Var {
 }
 
 /// Verifies a proof for `public` under `key`, except for the MSMs and the pairing.
-pub fn reduce(
-    b: &mut Builder,
-    key: &KeyVars,
-    cell_bits: u32,
-    public: &[Var],
-    proof: &ProofVars,
-) -> Opening {
+pub fn reduce(b: &mut Builder, key: &KeyVars, public: &[Var], proof: &ProofVars) -> Opening {
     let mut t = Transcript::new(b, public.len());
     if !gone("gadgets.verifier.absorb.key") {
         t.absorb(&[key.digest]);
@@ -110,7 +105,9 @@ pub fn reduce(
     let challenges = Challenges { eta, beta, gamma };
     let evaluations = proof.evaluations.map(Sym::var);
     let (cells, chunks) = cells_from_evaluations(&evaluations, computed);
-    let constants = Constants::new(challenges, cell_bits);
+    let weights =
+        std::array::from_fn(|i| of_size(b, key, |size| power_of_two(size.cell_bits * i as u32)));
+    let constants = Constants::with_weights(challenges, weights);
     let one = Sym::constant(Fr::from(1u64));
     let powers: Vec<Sym> =
         std::iter::successors(Some(one.clone()), |p| Some(p.clone() * Sym::var(alpha)))
@@ -162,33 +159,41 @@ impl Channel for OfProof<'_> {
     }
 }
 
+/// The value that all have, if they have one.
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
 /// ζ^n, where n is one of the sizes that the key can have.
 fn power_n(b: &mut Builder, key: &KeyVars, zeta: Var) -> Var {
-    let largest = key.log_n.values().iter().copied().max().expect("a key has a size");
+    let log_ns: Vec<u32> = key.size.values().iter().map(|size| size.log_n).collect();
+    let largest = log_ns.iter().copied().max().expect("a key has a size");
     let mut powers = vec![zeta];
     for k in 0..largest as usize {
         let square = b.mul(powers[k], powers[k]);
         powers.push(square);
     }
-    if let Some(log_n) = key.log_n.single() {
-        return powers[log_n as usize];
+    if let Some(log_n) = common(log_ns.iter()) {
+        return powers[*log_n as usize];
     }
-    let terms = key
-        .log_n
-        .bits
-        .iter()
-        .zip(key.log_n.values())
-        .map(|(bit, log_n)| Sym::var(*bit) * Sym::var(powers[*log_n as usize]));
+    let bits = key.size.bits.iter().zip(&log_ns);
+    let terms = bits.map(|(bit, log_n)| Sym::var(*bit) * Sym::var(powers[*log_n as usize]));
     let [power] = lower(b, [&sum(terms)]);
     power
 }
 
 /// A number that depends only on the key's size.
-fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(u32) -> Fr) -> Sym {
-    match key.log_n.single() {
-        Some(log_n) => Sym::constant(f(log_n)),
-        None => Sym::var(key.log_n.map(b, f)),
+fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(Dimensions) -> Fr) -> Sym {
+    match common(key.size.values().iter().map(|size| f(*size))) {
+        Some(value) => Sym::constant(value),
+        None => Sym::var(key.size.map(b, f)),
     }
+}
+
+/// [`of_size`] of a number that depends on the number of rows alone.
+fn of_rows(b: &mut Builder, key: &KeyVars, f: impl Fn(u32) -> Fr) -> Sym {
+    of_size(b, key, |size| f(size.log_n))
 }
 
 /// ω^k for a small k of either sign.
@@ -210,18 +215,18 @@ fn computed_at(
     if !gone("gadgets.verifier.zeta_off_domain") {
         b.inverse(vanishing);
     }
-    let n_inverse = of_size(b, key, |log_n| inverse_of_nonzero(&power_of_two(log_n)));
+    let n_inverse = of_rows(b, key, |log_n| inverse_of_nonzero(&power_of_two(log_n)));
     // L_k(ζ)·(ζ − ω^k) = ω^k·(ζ^n − 1)/n, and ζ − ω^k is not zero.
     let [over_n] = lower(b, [&(Sym::var(vanishing) * n_inverse)]);
     let blinding = BLINDING_ROWS as i64;
     let mut values = Vec::new();
     let rows = (-blinding..0).chain(0..public.len().max(1) as i64);
-    let (at, size) = (b.value(zeta), key.log_n.chosen(b));
-    let mut inverses: Vec<Fr> =
-        rows.clone().map(|k| at - size.map_or(Fr::from(0u64), |log_n| root(log_n, k))).collect();
+    let (at, size) = (b.value(zeta), key.size.chosen(b));
+    let chosen_root = |k: i64| size.map_or(Fr::from(0u64), |size| root(size.log_n, k));
+    let mut inverses: Vec<Fr> = rows.clone().map(|k| at - chosen_root(k)).collect();
     batch_invert(&mut inverses);
     for (k, inverse) in rows.zip(inverses) {
-        let power = of_size(b, key, |log_n| root(log_n, k));
+        let power = of_rows(b, key, |log_n| root(log_n, k));
         let [point] = lower(b, [&power]);
         let value = b.value(point) * b.value(over_n) * inverse;
         let value = Sym::var(b.witness(value));
@@ -263,8 +268,8 @@ fn opening(
         }
     };
     let z = Sym::var(zeta);
-    let w = of_size(b, key, |log_n| root(log_n, 1));
-    let w2 = of_size(b, key, |log_n| root(log_n, 2));
+    let w = of_rows(b, key, |log_n| root(log_n, 1));
+    let w2 = of_rows(b, key, |log_n| root(log_n, 2));
     let z_prime = Sym::var(z_prime);
     let differences =
         [z_prime.clone() - z.clone(), z_prime.clone() - z.clone() * w, z_prime - z * w2];
@@ -291,13 +296,13 @@ fn opening(
     let mut set2 = Vec::new();
     for i in 0..2 {
         let other = d[1 - i].clone();
-        let k = of_size(b, key, weight(2, i as i64));
+        let k = of_rows(b, key, weight(2, i as i64));
         set2.push(weighted(1, i) * other * k);
     }
     let mut set3 = Vec::new();
     for i in 0..3 {
         let others = both((i + 1) % 3, (i + 2) % 3);
-        let k = of_size(b, key, weight(3, i as i64));
+        let k = of_rows(b, key, weight(3, i as i64));
         set3.push(weighted(2, i) * others * k);
     }
     let s_r = Sym::var(f1) * set1
@@ -315,13 +320,15 @@ mod tests {
     use super::super::vk_tree::Choice;
     use super::*;
 
-    const LOG_N: u32 = 17;
+    const SMALL: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+    const LARGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
 
-    /// Whether a circuit accepts these two points, with only the rows that matter here.
-    fn accepted(lay_out: impl Fn(&mut Builder, &KeyVars)) -> bool {
+    /// Whether a circuit accepts these two points under the last of these sizes, with only the rows that matter here.
+    fn accepted(sizes: &[Dimensions], lay_out: impl Fn(&mut Builder, &KeyVars)) -> bool {
         let mut b = Builder::new(0, 16);
-        let log_n = Choice::new(&mut b, &[LOG_N], LOG_N.into());
-        let key = KeyVars { fixed: Vec::new(), log_n, digest: Builder::ZERO };
+        let size = Choice::new(&mut b, sizes, *sizes.last().expect("a size"));
+        let zero = Builder::ZERO;
+        let key = KeyVars { fixed: Vec::new(), size, log_n: zero, digest: zero };
         lay_out(&mut b, &key);
         let (layout, witness) = b.finish(None).expect("fits");
         check(&layout, &witness).is_ok()
@@ -330,26 +337,32 @@ mod tests {
     /// On the domain any value of a Lagrange polynomial passes, so a prover could choose it.
     #[test]
     fn a_point_of_the_domain_is_rejected() {
-        let taken = |zeta: Fr| {
-            accepted(|b, key| {
+        let taken = |sizes: &[Dimensions], zeta: Fr| {
+            accepted(sizes, |b, key| {
                 let zeta = b.witness(zeta);
                 let zeta_n = power_n(b, key, zeta);
                 let public = [b.constant_u64(4), b.constant_u64(5)];
                 computed_at(b, key, &public, zeta, zeta_n);
             })
         };
-        assert!(taken(Fr::from(7u64)));
-        for k in [0, 1, 2, 77, -1, -(BLINDING_ROWS as i64)] {
-            assert!(!taken(root(LOG_N, k)), "{k}");
+        let lists = [&[LARGE][..], &[SMALL, LARGE], &[LARGE, SMALL]];
+        for sizes in lists {
+            let log_n = sizes[sizes.len() - 1].log_n;
+            assert!(taken(sizes, Fr::from(7u64)), "{sizes:?}");
+            for k in [0, 1, 2, 77, -1, -(BLINDING_ROWS as i64)] {
+                assert!(!taken(sizes, root(log_n, k)), "{sizes:?}: {k}");
+            }
         }
+        // A point of the large domain alone: the size decides.
+        assert!(taken(&[LARGE, SMALL], root(LARGE.log_n, 1)));
     }
 
     /// At these points the factor of a set's claims is zero.
     #[test]
     fn a_second_point_among_those_of_the_first_is_rejected() {
         let zeta = Fr::from(7u64);
-        let taken = |zeta: Fr, z_prime: Fr| {
-            accepted(|b, key| {
+        let taken = |sizes: &[Dimensions], zeta: Fr, z_prime: Fr| {
+            accepted(sizes, |b, key| {
                 let (zeta, z_prime) = (b.witness(zeta), b.witness(z_prime));
                 let short: Vec<Var> = (0..CLAIMS as u64).map(|i| b.constant_u64(i + 9)).collect();
                 let evaluations: [Sym; EVALUATIONS] =
@@ -357,10 +370,14 @@ mod tests {
                 opening(b, key, &evaluations, zeta, z_prime, &short);
             })
         };
-        assert!(taken(zeta, Fr::from(8u64)));
-        for k in 0..3 {
-            assert!(!taken(zeta, zeta * root(LOG_N, k)), "{k}");
+        for sizes in [&[LARGE][..], &[SMALL, LARGE], &[LARGE, SMALL]] {
+            let log_n = sizes[sizes.len() - 1].log_n;
+            assert!(taken(sizes, zeta, Fr::from(8u64)), "{sizes:?}");
+            for k in 0..3 {
+                assert!(!taken(sizes, zeta, zeta * root(log_n, k)), "{sizes:?}: {k}");
+            }
+            assert!(!taken(sizes, Fr::from(0u64), Fr::from(8u64)), "all three are one");
         }
-        assert!(!taken(Fr::from(0u64), Fr::from(8u64)), "all three are one");
+        assert!(taken(&[LARGE, SMALL], zeta, zeta * root(LARGE.log_n, 1)), "of another size");
     }
 }

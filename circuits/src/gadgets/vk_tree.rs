@@ -10,26 +10,26 @@ use rollmill_protocol::domain;
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 
 use super::curve::Point;
+use crate::circuit::Dimensions;
 use crate::weaken::gone;
 
-/// One number of a constant list, as one bit for each.
+/// One value of a constant list, as one bit for each.
 #[derive(Debug, Clone)]
-pub struct Choice {
-    /// `bits[i]` is one when the number is `values[i]`; exactly one is.
+pub struct Choice<T> {
+    /// `bits[i]` is one when the value is `values[i]`; exactly one is.
     pub bits: Vec<Var>,
-    values: Vec<u32>,
+    values: Vec<T>,
 }
 
-impl Choice {
+impl<T: Copy + PartialEq> Choice<T> {
     /// Chooses `value`. If the list does not contain it, no witness satisfies the circuit.
-    pub fn new(b: &mut Builder, values: &[u32], value: u64) -> Self {
-        let bits: Vec<Fr> =
-            values.iter().map(|v| Fr::from(u64::from(u64::from(*v) == value))).collect();
+    pub fn new(b: &mut Builder, values: &[T], value: T) -> Self {
+        let bits: Vec<Fr> = values.iter().map(|v| Fr::from(u64::from(*v == value))).collect();
         Self::given(b, values, &bits)
     }
 
     /// [`Self::new`] with bits that the prover chooses.
-    fn given(b: &mut Builder, values: &[u32], bits: &[Fr]) -> Self {
+    fn given(b: &mut Builder, values: &[T], bits: &[Fr]) -> Self {
         let one = Fr::from(1u64);
         let bits: Vec<Var> = if values.len() == 1 {
             vec![b.constant(one)]
@@ -52,8 +52,8 @@ impl Choice {
         Self { bits, values: values.to_vec() }
     }
 
-    /// `f` of the chosen number.
-    pub fn map(&self, b: &mut Builder, f: impl Fn(u32) -> Fr) -> Var {
+    /// `f` of the chosen value.
+    pub fn map(&self, b: &mut Builder, f: impl Fn(T) -> Fr) -> Var {
         if let [value] = self.values[..] {
             return b.constant(f(value));
         }
@@ -62,24 +62,24 @@ impl Choice {
         b.linear(&terms, Fr::from(0u64))
     }
 
-    /// The number that this witness chooses, if it chooses one.
-    pub fn chosen(&self, b: &Builder) -> Option<u32> {
+    /// The value that this witness chooses, if it chooses one.
+    pub fn chosen(&self, b: &Builder) -> Option<T> {
         let one = Fr::from(1u64);
         let mut chosen =
             self.bits.iter().zip(&self.values).filter(|(bit, _)| b.value(**bit) == one);
         chosen.next().map(|(_, value)| *value)
     }
 
-    /// The only number of the list, if it has just one.
-    pub fn single(&self) -> Option<u32> {
+    /// The only value of the list, if it has just one.
+    pub fn single(&self) -> Option<T> {
         match self.values[..] {
             [value] => Some(value),
             _ => None,
         }
     }
 
-    /// The numbers.
-    pub fn values(&self) -> &[u32] {
+    /// The values.
+    pub fn values(&self) -> &[T] {
         &self.values
     }
 }
@@ -89,34 +89,48 @@ impl Choice {
 pub struct KeyVars {
     /// Commitments to the fixed columns.
     pub fixed: Vec<Point>,
-    /// Base-2 logarithm of the number of rows.
-    pub log_n: Choice,
+    /// The size under which proofs are verified.
+    pub size: Choice<Dimensions>,
+    /// Base-2 logarithm of the number of rows, as the digest and the leaf contain it.
+    pub log_n: Var,
     /// The key's digest, computed here from its parts.
     pub digest: Var,
 }
 
 impl KeyVars {
-    /// A key with one of these sizes, and exactly this number of public inputs and this width of limb cells.
-    pub fn new(
+    /// A key of one of these sizes, and exactly this number of public inputs.
+    pub fn new(b: &mut Builder, vk: &VerifyingKey, sizes: &[Dimensions], n_public: usize) -> Self {
+        let size = Dimensions { log_n: vk.shape.log_n, cell_bits: vk.shape.cell_bits };
+        Self::given(b, vk, sizes, n_public, size)
+    }
+
+    /// [`Self::new`] with a size that the prover chooses. Its number of rows and its width of cells are words of the
+    /// digest, which the leaf binds, so only the key's own size leads to the leaf.
+    fn given(
         b: &mut Builder,
         vk: &VerifyingKey,
-        log_ns: &[u32],
+        sizes: &[Dimensions],
         n_public: usize,
-        cell_bits: u32,
+        chosen: Dimensions,
     ) -> Self {
-        let log_n = Choice::new(b, log_ns, vk.shape.log_n.into());
+        let size = Choice::new(b, sizes, chosen);
         let fixed: Vec<Point> = vk.fixed.iter().map(|p: &G1Affine| Point::fresh(b, p)).collect();
-        let mut inputs = vec![
-            log_n.map(b, Fr::from),
-            b.constant_u64(n_public as u64),
-            b.constant_u64(cell_bits.into()),
-            b.witness(vk.srs_id),
-        ];
+        let is_gone = gone("gadgets.key.size");
+        let log_n = match is_gone {
+            true => b.witness(vk.shape.log_n.into()),
+            false => size.map(b, |size| size.log_n.into()),
+        };
+        let n_public = b.constant_u64(n_public as u64);
+        let cell_bits = match is_gone {
+            true => b.witness(vk.shape.cell_bits.into()),
+            false => size.map(b, |size| size.cell_bits.into()),
+        };
+        let mut inputs = vec![log_n, n_public, cell_bits, b.witness(vk.srs_id)];
         for point in &fixed {
             inputs.extend(point.absorbed(b));
         }
         let digest = b.hash(VK_DIGEST_DOMAIN, &inputs);
-        Self { fixed, log_n, digest }
+        Self { fixed, size, log_n, digest }
     }
 }
 
@@ -134,7 +148,7 @@ pub struct LeafVars {
 pub fn assert_leaf(
     b: &mut Builder,
     vk_root: Var,
-    role: &Choice,
+    role: &Choice<u32>,
     key: &KeyVars,
     leaf: LeafVars,
     path: &[Fr; VK_TREE_HEIGHT],
@@ -142,7 +156,7 @@ pub fn assert_leaf(
     let fields = [
         role.map(b, Fr::from),
         key.digest,
-        key.log_n.map(b, Fr::from),
+        key.log_n,
         b.constant_u64(leaf.n_public as u64),
         leaf.charged_rows,
         leaf.protocol_version,
@@ -173,9 +187,21 @@ pub fn assert_leaf(
 
 #[cfg(test)]
 mod tests {
+    use ark_ec::AffineRepr;
     use rollmill_plonk::check::check;
+    use rollmill_plonk::shape::{Shape, fixed};
+    use rollmill_protocol::Circuit;
+    use rollmill_protocol::tree::root_from_path;
+    use rollmill_protocol::vk_tree::VkLeaf;
 
     use super::*;
+
+    const SMALL: Dimensions = Dimensions { log_n: 13, cell_bits: 12 };
+    const LARGE: Dimensions = Dimensions { log_n: 17, cell_bits: 16 };
+
+    fn path() -> [Fr; VK_TREE_HEIGHT] {
+        std::array::from_fn(|i| Fr::from(500 + i as u64))
+    }
 
     /// Attacks: no number, two numbers (roles 3 and 4 would open leaf 7), or "bits" that only add up
     /// to one.
@@ -183,7 +209,7 @@ mod tests {
     fn a_choice_of_other_than_one_is_rejected() {
         let accepted = |bits: [i64; 3]| {
             let mut b = Builder::new(0, 10);
-            let choice = Choice::given(&mut b, &[3, 4, 5], &bits.map(Fr::from));
+            let choice = Choice::given(&mut b, &[3u32, 4, 5], &bits.map(Fr::from));
             let chosen = choice.map(&mut b, Fr::from);
             let sum: i64 = bits.iter().zip([3, 4, 5]).map(|(bit, value)| bit * value).sum();
             assert_eq!(b.value(chosen), Fr::from(sum));
@@ -205,15 +231,16 @@ mod tests {
         const ROLE: u32 = 2;
         // Role, digest, size, public inputs, rows, version, transcript.
         let leaf = [2, 77, 17, 45, 1000, 2, 0].map(Fr::from);
-        let path: [Fr; VK_TREE_HEIGHT] = std::array::from_fn(|i| Fr::from(500 + i as u64));
+        let path = path();
         let accepted = |leaf: [Fr; 7], at: u64| {
             let node = rollmill_algebra::poseidon2::hash(domain::VK_LEAF, &leaf);
-            let root = rollmill_protocol::tree::root_from_path(&node, at, &path);
+            let root = root_from_path(&node, at, &path);
             let mut b = Builder::new(0, 10);
             let root = b.witness(root);
-            let role = Choice::new(&mut b, &[ROLE], ROLE.into());
-            let log_n = Choice::new(&mut b, &[17], 17);
-            let key = KeyVars { fixed: Vec::new(), log_n, digest: b.constant_u64(77) };
+            let role = Choice::new(&mut b, &[ROLE], ROLE);
+            let size = Choice::new(&mut b, &[LARGE], LARGE);
+            let (log_n, digest) = (b.constant_u64(LARGE.log_n.into()), b.constant_u64(77));
+            let key = KeyVars { fixed: Vec::new(), size, log_n, digest };
             let (charged_rows, protocol_version) = (b.constant_u64(1000), b.constant_u64(2));
             let leaf = LeafVars { n_public: 45, charged_rows, protocol_version, transcript: 0 };
             assert_leaf(&mut b, root, &role, &key, leaf, &path);
@@ -226,6 +253,47 @@ mod tests {
             let mut other = leaf;
             other[word] += Fr::from(1u64);
             assert!(!accepted(other, ROLE.into()), "word {word}");
+        }
+    }
+
+    /// Attack: a key under another size than its own. Domain, cosets, Lagrange polynomials and packs would be those of
+    /// that size, for which a prover can make up a proof.
+    #[test]
+    fn a_key_under_another_size_than_its_own_is_rejected() {
+        const N_PUBLIC: usize = 45;
+        let path = path();
+        let accepted = |own: Dimensions, chosen: Dimensions| {
+            let Dimensions { log_n, cell_bits } = own;
+            let shape = Shape { log_n, n_public: N_PUBLIC as u32, cell_bits };
+            let fixed = [G1Affine::generator(); fixed::COUNT];
+            let vk = VerifyingKey { shape, srs_id: Fr::from(3u64), fixed };
+            let circuit = Circuit::TxMerge;
+            let leaf = VkLeaf {
+                circuit,
+                vk_digest: vk.digest(),
+                log_n: log_n.into(),
+                n_public_inputs: N_PUBLIC as u64,
+                charged_rows: 1000,
+                protocol_version: 2,
+            };
+            let mut b = Builder::new(0, 16);
+            let root = b.witness(root_from_path(&leaf.hash(), circuit.role(), &path));
+            let role = Choice::new(&mut b, &[circuit as u32], circuit as u32);
+            let key = KeyVars::given(&mut b, &vk, &[SMALL, LARGE], N_PUBLIC, chosen);
+            let (charged_rows, protocol_version) = (b.constant_u64(1000), b.constant_u64(2));
+            let leaf =
+                LeafVars { n_public: N_PUBLIC, charged_rows, protocol_version, transcript: 0 };
+            assert_leaf(&mut b, root, &role, &key, leaf, &path);
+            let (layout, witness) = b.finish(None).expect("fits");
+            check(&layout, &witness).is_ok()
+        };
+        assert!(accepted(SMALL, SMALL) && accepted(LARGE, LARGE));
+        assert!(!accepted(SMALL, LARGE), "a small key under the large size");
+        assert!(!accepted(LARGE, SMALL), "a large key under the small size");
+        // Rows of the one and cells of the other are no size, though a leaf has it.
+        let mixed = Dimensions { log_n: LARGE.log_n, cell_bits: SMALL.cell_bits };
+        for chosen in [mixed, SMALL, LARGE] {
+            assert!(!accepted(mixed, chosen), "{chosen:?}");
         }
     }
 }

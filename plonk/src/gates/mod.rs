@@ -100,12 +100,15 @@ pub const QUOTIENT_OFFSET_TOP: u64 = 1 << 63;
 /// Carries are signed: their five packed cells contain `c + 2^79`.
 pub const CARRY_OFFSET_BITS: u32 = 79;
 
+/// Limb cells that a gate joins at most: those of a carry.
+pub const JOINED_CELLS: usize = 5;
+
 /// The constants of the gates in the type they are evaluated in.
 #[derive(Debug, Clone)]
 pub struct Constants<E> {
     pub challenges: Challenges<E>,
     eta_powers: [E; 11],
-    cell: [E; 5],
+    cell: [E; JOINED_CELLS],
     one: E,
     kinds: [E; WIDE + 1],
     kind_scale: [E; WIDE + 1],
@@ -165,6 +168,12 @@ impl<E: Expr> Constants<E> {
             cosets: column_cosets().map(k),
             diag: poseidon2::INTERNAL_DIAG.map(k),
         }
+    }
+
+    /// [`Self::new`] where the width of limb cells is not a constant: `weights[i]` must be `2^(i · width)`.
+    pub fn with_weights(challenges: Challenges<E>, weights: [E; JOINED_CELLS]) -> Self {
+        // Of the constants only the weights depend on the width.
+        Self { cell: weights, ..Self::new(challenges, 0) }
     }
 }
 
