@@ -229,7 +229,7 @@ impl Encoder<'_> {
         match (of, value) {
             (AbiType::Field, _) => {
                 let number = self.number(of, value)?;
-                if number.size >= FieldElement::modulus() {
+                if number.size >= modulus() {
                     return Err(self.range(of.describe()));
                 }
                 let size = element(&number.size);
@@ -377,6 +377,11 @@ impl Number {
         let size = BigUint::parse_bytes(digits.as_bytes(), radix)?;
         Some(Self { is_negative, size })
     }
+}
+
+/// The field's modulus. Of this crate's own type of integers: the field's crate has another version of it.
+fn modulus() -> BigUint {
+    BigUint::from_bytes_be(&FieldElement::modulus().to_bytes_be())
 }
 
 /// A number below the modulus.
