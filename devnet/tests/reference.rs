@@ -108,6 +108,7 @@ fn pages() -> Vec<(String, String)> {
     help("rollmill-bench", "rollmill-bench", &mut lines);
     help("rollmill-capacity", "rollmill-capacity", &mut lines);
     help("rollmill-devnet", "rollmill-devnet", &mut lines);
+    help("rollmill-noir", "rollmill-noir", &mut lines);
     help("rollmill-xtask", "cargo xtask", &mut lines);
     let mut settings = format!(
         "# Settings\n\n{generated}\n\n\
@@ -318,7 +319,8 @@ fn lacks(option: &Shown, usage: &str, program: Option<&str>) -> Vec<&'static str
 fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
     let mut found = Vec::new();
     let mut seen = 0;
-    let others = ["rollmill-bench", "rollmill-capacity", "rollmill-devnet", "rollmill-xtask"];
+    let others =
+        ["rollmill-bench", "rollmill-capacity", "rollmill-devnet", "rollmill-noir", "rollmill-xtask"];
     for name in SERVICES.iter().copied().chain(others) {
         let mut pages = Vec::new();
         help_pages(name, &[], &mut pages);
@@ -330,7 +332,7 @@ fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
                     || (option.heading == "Options" && !words.is_empty());
                 let of = match name {
                     "rollmill-capacity" | "rollmill-devnet" | "rollmill-xtask" => None,
-                    "rollmill-bench" => Some("agent"),
+                    "rollmill-bench" | "rollmill-noir" => Some("agent"),
                     name => name.strip_prefix("rollmill-"),
                 };
                 let lacks = lacks(&option, usage, of.filter(|_| !is_own));

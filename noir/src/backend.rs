@@ -142,7 +142,10 @@ impl<D: Device> Backend<'_, D> {
     fn made(&self, srs: &Srs, layout: &Layout) -> Result<MadeKey, RegistryError> {
         let again = || Ok::<_, RegistryError>(layout.clone());
         let layouts: [&dyn Fn() -> Result<Layout, RegistryError>; 1] = [&again];
-        let heard = |_: usize, reused: bool| tracing::info!(reused, "verification key ready");
+        let heard = |_: usize, reused: bool| match reused {
+            true => tracing::info!("verification key taken from the store"),
+            false => tracing::info!("verification key made"),
+        };
         let mut made = maker::make(self.device, srs, self.store, &layouts, &heard)?;
         Ok(made.pop().expect("there is one key for each layout"))
     }

@@ -187,7 +187,7 @@ fn work(
         }
         Commands::Key { .. } | Commands::Prove { .. } => {
             let chosen = accelerator::choose(config)?;
-            tracing::info!(device = chosen.device.name(), why = chosen.why, "device chosen");
+            tracing::info!(device = chosen.device.name(), reason = chosen.why, "device chosen");
             match chosen.device {
                 Accelerator::Cpu(device) => work_on(&*device, config, command, goes_on),
                 Accelerator::Cuda(device) => work_on(&*device, config, command, goes_on),

@@ -67,6 +67,8 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("l1/src/keys.rs", 1, "the reason in `L1Error::Key`"),
     ("l1/src/sealed.rs", 2, "the reason in `L1Error::IntentFile`"),
     ("l1/src/sidecars.rs", 2, "the reason in `L1Error::IntentFile`, or in `L1Error::Dropped`"),
+    ("noir/src/files.rs", 7, "the reason in `NoirError::KeyFile` or `NoirError::ProofFile`"),
+    ("noir/src/inputs.rs", 1, "the reason in `NoirError::Inputs`"),
     ("net/src/tls.rs", 1, "why no server can be verified, the reason in the error of a request"),
     ("node/src/config.rs", 1, PARSER),
     (
