@@ -284,6 +284,14 @@ fn logs(b: &mut Builder, w: &ClientWitness) -> [[Var; SLOTS]; 2] {
 
 /// The circuit without the publication of its public inputs, which it returns.
 pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> {
+    constrain_with_effects(b, w).0
+}
+
+/// [`constrain`], with the effects whose hash is among the public inputs.
+pub fn constrain_with_effects(
+    b: &mut Builder,
+    w: &ClientWitness,
+) -> (ClientInputsLayout<Var>, TxEffectsLayout<Var>) {
     b.section("keys and anchor");
     let sender = account(b, &w.sender);
     let anchor: HeaderLayout<Var> = header(b, &w.anchor);
@@ -323,7 +331,7 @@ pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> 
     if !gone("circuits.client.balance") {
         b.linear_into(&balance, Fr::from(0u64), Builder::ZERO);
     }
-    ClientInputsLayout {
+    let inputs = ClientInputsLayout {
         chain_id: anchor.chain_id,
         version: anchor.version,
         vk_root: b.witness(w.vk_root),
@@ -331,7 +339,8 @@ pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> 
         anchor_header_hash,
         tx_hash: tx_hash(b, &effects),
         pair: PairLayout::of(&Pair::trivial()).map(|word| b.constant(word)),
-    }
+    };
+    (inputs, effects)
 }
 
 /// A value that enters or leaves the notes.

@@ -1,7 +1,10 @@
 //! The client circuit: honest transfers are accepted, and each rule refuses what breaks it.
 
 use rollmill_algebra::Fr;
-use rollmill_circuits::client::{CELL_BITS, ClientWitness, InputNote, Payer, build, constrain};
+use rollmill_circuits::client::{
+    CELL_BITS, ClientWitness, INPUTS, InputNote, OUTPUTS, Payer, build, constrain,
+    constrain_with_effects,
+};
 use rollmill_circuits::gadgets::effects::publish;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
@@ -184,6 +187,25 @@ fn the_published_hash_is_that_of_the_effects() {
         assert_eq!(b.value(inputs.tx_hash), w.effects().tx_hash());
         publish(&mut b, &inputs.into_vec());
         assert_eq!(outcome(b), Ok(()));
+    }
+}
+
+/// Attacks: a note out of nothing in a place that a transfer does not use, and a message that is the leaf of a
+/// withdrawal of any amount. TxBase takes both as they are, since only the kernel's tail has them. They are the constant
+/// zero here, which no prover chooses.
+#[test]
+fn words_that_a_transfer_does_not_use_are_constants() {
+    for w in [honest(), paid_from_notes(honest())] {
+        let mut b = Builder::new(ClientInputs::FIELDS, 10);
+        let (_, effects) = constrain_with_effects(&mut b, &w);
+        let unused = [
+            &effects.nullifiers[INPUTS..],
+            &effects.note_hashes[OUTPUTS..],
+            &effects.messages[..],
+            &[effects.public_calls_hash],
+        ]
+        .concat();
+        assert_eq!(unused, vec![Builder::ZERO; 6 + 6 + 2 + 1]);
     }
 }
 

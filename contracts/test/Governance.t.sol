@@ -211,6 +211,77 @@ contract GovernanceTest is Fixture {
         _governor.execute(targets, values, calls, text);
     }
 
+    /// Goal: what did not pass a vote gets into neither contract. Method: what may change something in the
+    /// timelock, but for the execution of what has waited, and each setting of the Governor, called by
+    /// the deployer, by a stranger and by other contracts.
+    function test_nobody_passes_the_vote_or_changes_its_rules() public {
+        _deployGovernance();
+        address[4] memory callers =
+            [address(this), address(0xB0B), address(_azt), address(all.registry)];
+        for (uint256 i; i < callers.length; i++) {
+            bytes[] memory tries = _callsOfTheTimelock(callers[i]);
+            bytes4 expected =
+                bytes4(keccak256("AccessControlUnauthorizedAccount(address,bytes32)"));
+            for (uint256 j; j < tries.length; j++) {
+                _rejectsCaller(_timelock, callers[i], tries[j], expected);
+            }
+            bytes memory delay = abi.encodeWithSignature("updateDelay(uint256)", 0);
+            expected = bytes4(keccak256("TimelockUnauthorizedCaller(address)"));
+            _rejectsCaller(_timelock, callers[i], delay, expected);
+            tries = _callsOfTheGovernor(callers[i]);
+            expected = IGovernor.GovernorOnlyExecutor.selector;
+            for (uint256 j; j < tries.length; j++) {
+                _rejectsCaller(address(_governor), callers[i], tries[j], expected);
+            }
+        }
+    }
+
+    function _callsOfTheTimelock(address caller) private view returns (bytes[] memory tries) {
+        bytes memory mint = abi.encodeCall(IAztToken.mint, (caller, 1));
+        tries = new bytes[](5);
+        tries[0] = abi.encodeWithSignature(
+            "schedule(address,uint256,bytes,bytes32,bytes32,uint256)",
+            address(_azt),
+            0,
+            mint,
+            bytes32(0),
+            bytes32(0),
+            1 days
+        );
+        tries[1] = abi.encodeWithSignature(
+            "scheduleBatch(address[],uint256[],bytes[],bytes32,bytes32,uint256)",
+            new address[](1),
+            new uint256[](1),
+            new bytes[](1),
+            bytes32(0),
+            bytes32(0),
+            1 days
+        );
+        tries[2] = abi.encodeWithSignature("cancel(bytes32)", bytes32(0));
+        bytes32 proposer = keccak256("PROPOSER_ROLE");
+        tries[3] = abi.encodeWithSignature("grantRole(bytes32,address)", proposer, caller);
+        tries[4] =
+            abi.encodeWithSignature("revokeRole(bytes32,address)", proposer, address(_governor));
+    }
+
+    function _callsOfTheGovernor(address caller) private pure returns (bytes[] memory tries) {
+        tries = new bytes[](6);
+        tries[0] = abi.encodeWithSignature("setVotingDelay(uint48)", 0);
+        tries[1] = abi.encodeWithSignature("setVotingPeriod(uint32)", 1);
+        tries[2] = abi.encodeWithSignature("setProposalThreshold(uint256)", 0);
+        tries[3] = abi.encodeWithSignature("updateQuorumNumerator(uint256)", 0);
+        tries[4] = abi.encodeWithSignature("updateTimelock(address)", caller);
+        tries[5] = abi.encodeWithSignature("relay(address,uint256,bytes)", caller, 0, "");
+    }
+
+    function _rejectsCaller(address target, address caller, bytes memory call, bytes4 expected)
+        private
+    {
+        VM.prank(caller);
+        (bool done, bytes memory answer) = target.call(call);
+        require(!done && bytes4(answer) == expected, VM.toString(uint32(bytes4(call))));
+    }
+
     function test_permit_spends_without_a_transaction_of_the_owner() public {
         uint256 key = 0xC0DE;
         address owner = VM.addr(key);

@@ -224,6 +224,17 @@ contract Handler is StakedFixture {
         more.set(true);
     }
 
+    /// A proof of blocks that are proven already changes nothing, although the verifier says yes and the work is the
+    /// most that there is: whose proof was accepted stays the one that is paid.
+    function proveAgain(uint64 seed) external watched(false) {
+        if (lastProven == 0) return;
+        uint64 last = 1 + seed % lastProven;
+        uint64 epoch = rollup.blockRecord(last).slot / SLOTS;
+        try rollup.submitEpochProof(_range(epoch, last, type(uint64).max), "proof") {
+            broken = "blocks were proven twice";
+        } catch {}
+    }
+
     function prune() external watched(false) {
         IRollup.Tips memory t = rollup.tips();
         (,, bool due) = rollup.deadlines(0);

@@ -27,7 +27,7 @@ contract InvariantTest {
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory s = new bytes4[](21);
+        bytes4[] memory s = new bytes4[](22);
         // Blocks, proofs and time come more often than the rest.
         (s[0], s[1], s[2]) =
         (Handler.propose.selector, Handler.propose.selector, Handler.propose.selector);
@@ -40,6 +40,7 @@ contract InvariantTest {
         (s[15], s[16]) = (Handler.fund.selector, Handler.collect.selector);
         (s[17], s[18]) = (Handler.stakeAgain.selector, Handler.exit.selector);
         (s[19], s[20]) = (Handler.slash.selector, Handler.setRates.selector);
+        s[21] = Handler.proveAgain.selector;
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(_handler), s);
     }
@@ -58,6 +59,7 @@ contract InvariantTest {
         _handler.propose(5, 5);
         _handler.propose(6, 6);
         _handler.prove(0, 0);
+        _handler.proveAgain(0);
         _handler.proveWrongly(0, 2);
         for (uint256 i; i < 3; i++) {
             _handler.pass(38);
