@@ -258,7 +258,8 @@ impl Facts {
         self.check_times()?;
         self.check_owners()?;
         self.check_rates()?;
-        self.check_accounts()
+        self.check_accounts()?;
+        self.check_threshold()
     }
 
     fn check_times(&self) -> Result<(), DeployError> {
@@ -330,13 +331,7 @@ impl Facts {
             one_of("governance.vote", "governance.owner", vote, owner)?;
             within("governance.timelock_seconds", governance.timelock_seconds, 0..=(1 << 32) - 1)?;
             if let Some(vote) = &governance.vote {
-                within("governance.vote.delay_seconds", vote.delay_seconds, 0..=(1 << 32) - 1)?;
-                within(
-                    "governance.vote.period_seconds",
-                    vote.period_seconds.into(),
-                    1..=(1 << 32) - 1,
-                )?;
-                within("governance.vote.quorum_percent", vote.quorum_percent, 0..=100)?;
+                check_vote(governance.timelock_seconds, vote)?;
             }
             if governance.owner.is_some_and(|owner| owner.0.is_zero()) {
                 return Err(DeployError::fact(
@@ -442,6 +437,18 @@ impl Facts {
         }
     }
 
+    /// With a threshold above the supply nobody can ever propose anything.
+    fn check_threshold(&self) -> Result<(), DeployError> {
+        let vote = self.governance.as_ref().and_then(|governance| governance.vote.as_ref());
+        let (Some(token), Some(vote)) = (&self.token, vote) else { return Ok(()) };
+        let (threshold, supply) = (vote.threshold_azt.0, token.supply_azt.0);
+        if threshold <= supply {
+            return Ok(());
+        }
+        let why = format!("at most the supply of {supply} AZT expected, got {threshold}");
+        Err(DeployError::fact("governance.vote.threshold_azt", why))
+    }
+
     /// What the deployer's account needs of the token.
     pub fn spent(&self) -> Azt {
         let rewards = self.funds.rewards_azt.map_or(Azt::ZERO, |amount| amount.0);
@@ -498,6 +505,17 @@ impl Rates {
             minStake: word(self.min_stake_azt),
         }
     }
+}
+
+/// Rejects votes that protect nobody, which the contracts accept.
+fn check_vote(timelock_seconds: u64, vote: &Vote) -> Result<(), DeployError> {
+    let most: u64 = (1 << 32) - 1;
+    // Without a delay what passed takes effect before anybody can leave.
+    within("governance.timelock_seconds", timelock_seconds, 1..=most)?;
+    within("governance.vote.delay_seconds", vote.delay_seconds, 0..=most)?;
+    within("governance.vote.period_seconds", vote.period_seconds.into(), 1..=most)?;
+    // At 0 the smallest part of a token decides alone, if nobody else votes.
+    within("governance.vote.quorum_percent", vote.quorum_percent, 1..=100)
 }
 
 fn within(key: &str, got: u64, range: RangeInclusive<u64>) -> Result<(), DeployError> {

@@ -86,7 +86,20 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("#token = ", "token = ", "token", "existing.token is set too"),
     ("#timelock = ", "timelock = ", "governance", "existing.timelock is set too"),
     ("#owner = ", "owner = ", "governance.owner", "governance.vote is set too"),
-    ("quorum_percent = 4", "quorum_percent = 101", "governance.vote.quorum_percent", "0 to 100"),
+    ("quorum_percent = 4", "quorum_percent = 101", "governance.vote.quorum_percent", "1 to 100"),
+    ("quorum_percent = 4", "quorum_percent = 0", "governance.vote.quorum_percent", "got 0"),
+    (
+        "timelock_seconds = 172800",
+        "timelock_seconds = 0",
+        "governance.timelock_seconds",
+        "1 to 4294967295",
+    ),
+    (
+        "threshold_azt = \"10000000\"",
+        "threshold_azt = \"1000000001\"",
+        "governance.vote.threshold_azt",
+        "supply of 1000000000 AZT expected, got 1000000001",
+    ),
     (
         MEMBER,
         "members = [\"0x12\"]",
