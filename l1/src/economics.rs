@@ -138,7 +138,7 @@ impl Economics {
         Ok(Bond { free: Azt::new(both.free), locked: Azt::new(both.locked) })
     }
 
-    /// What [`Self::claim`] would pay an account if Rewards has the funds.
+    /// What an account is owed. [`Self::claim`] pays it if Rewards has the funds.
     pub async fn owed(&self, account: Address) -> Result<Azt, L1Error> {
         self.owed_at(account, BlockId::latest()).await
     }
@@ -148,6 +148,22 @@ impl Economics {
         let rewards = Rewards::new(self.contracts.rewards, &self.provider);
         let owed = rewards.owedTo(account).block(at).call().await;
         Ok(Azt::from_word(owed.map_err(L1Error::contract("owedTo"))?))
+    }
+
+    /// What [`Self::claim`] would pay an account: all that it is owed, or less if Rewards has too little.
+    pub async fn payable(&self, account: Address) -> Result<Azt, L1Error> {
+        self.payable_at(account, BlockId::latest()).await
+    }
+
+    /// [`Self::payable`] after an L1 block.
+    pub async fn payable_at(&self, account: Address, at: BlockId) -> Result<Azt, L1Error> {
+        // The token has no such holder, so that a claim reverts.
+        if account.is_zero() {
+            return Ok(Azt::ZERO);
+        }
+        let rewards = Rewards::new(self.contracts.rewards, &self.provider);
+        let paid = rewards.claim(account).block(at).call().await;
+        Ok(Azt::from_word(paid.map_err(L1Error::contract("claim"))?))
     }
 
     /// What Rewards owes to all, and what it has.

@@ -4,7 +4,7 @@
 //! one that was proven before its end is settled by a call that anybody can make. So a node that claims also settles.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rollmill_l1::alloy::primitives::Address;
@@ -44,6 +44,8 @@ pub struct Claims {
     /// First block of the oldest epoch that is not known to be settled. It follows from L1, so it is in memory only. A
     /// settlement that L1 reorganises away is sent again by its sender.
     unsettled_from: AtomicU64,
+    /// Whether Rewards had too little at the last reading, which is told once.
+    is_short: AtomicBool,
 }
 
 impl Claims {
@@ -61,8 +63,18 @@ impl Claims {
     ) -> Result<Self, L1Error> {
         let economics = contract.economics(info).await?;
         let (contract, info) = (contract.clone(), info.clone());
-        let unsettled_from = AtomicU64::new(1);
-        Ok(Self { contract, info, economics, sender, prover, above, metrics, unsettled_from })
+        let (unsettled_from, is_short) = (AtomicU64::new(1), AtomicBool::new(false));
+        Ok(Self {
+            contract,
+            info,
+            economics,
+            sender,
+            prover,
+            above,
+            metrics,
+            unsettled_from,
+            is_short,
+        })
     }
 
     /// Reads what is owed now and then until `shutdown` starts. Errors of L1 are logged and retried.
@@ -81,14 +93,19 @@ impl Claims {
     /// When L1 cannot be read, or accepts no claim. Both can be retried.
     pub async fn step(&self) -> Result<bool, L1Error> {
         let (Some(above), Some(sender)) = (self.above, &self.sender) else {
-            self.show(self.economics.owed(self.prover).await?);
+            self.show_latest().await?;
             return Ok(false);
         };
         self.credit(sender).await?;
         let Some(reading) = Reading::of(sender, CLAIM).await? else { return Ok(false) };
         let owed = self.economics.owed_at(self.prover, reading.head.hash.into()).await?;
-        self.show(owed);
+        let payable = self.economics.payable_at(self.prover, reading.head.hash.into()).await?;
+        self.show(owed, payable);
         if owed.is_zero() || owed < above {
+            return Ok(false);
+        }
+        // A claim that pays nothing is no error, and costs the same each time.
+        if !self.is_enough(owed, payable, above) {
             return Ok(false);
         }
         let claim = TxRequest::of(CLAIM, self.economics.claim(self.prover));
@@ -99,7 +116,7 @@ impl Claims {
         self.metrics.rewards_claims_total.inc();
         tracing::info!(account = %self.prover, l1_tx = %receipt.tx_hash, "rewards claimed");
         // Rewards may have had less than it owes.
-        self.show(self.economics.owed(self.prover).await?);
+        self.show_latest().await?;
         Ok(true)
     }
 
@@ -152,8 +169,28 @@ impl Claims {
         }
     }
 
-    fn show(&self, owed: Azt) {
+    /// Whether Rewards can pay enough for a claim.
+    fn is_enough(&self, owed: Azt, payable: Azt, above: Azt) -> bool {
+        let is_enough = !payable.is_zero() && payable >= above;
+        let was_short = self.is_short.swap(!is_enough, Ordering::Relaxed);
+        if !is_enough && !was_short {
+            tracing::warn!(
+                account = %self.prover, %owed, %payable,
+                "Rewards has too little for what it owes; nothing is claimed until it has more"
+            );
+        }
+        is_enough
+    }
+
+    async fn show_latest(&self) -> Result<(), L1Error> {
+        let owed = self.economics.owed(self.prover).await?;
+        self.show(owed, self.economics.payable(self.prover).await?);
+        Ok(())
+    }
+
+    fn show(&self, owed: Azt, payable: Azt) {
         self.metrics.rewards_owed_azt.set(owed.to_metric());
+        self.metrics.rewards_payable_azt.set(payable.to_metric());
     }
 }
 

@@ -44,6 +44,8 @@ rollmill_service::metrics! {
         pub submission_fees_eth_total: Counter,
         /// What the prover is owed on L1, in AZT, as of the last reading.
         pub rewards_owed_azt: Gauge,
+        /// What a claim would pay the prover, in AZT, as of the last reading; less than it is owed while Rewards has too little.
+        pub rewards_payable_azt: Gauge,
         /// Claims by this process of what the prover is owed.
         pub rewards_claims_total: IntCounter,
         /// Quotes that a proposer took and did not have before.

@@ -79,6 +79,35 @@ async fn what_is_owed_is_claimed_from_the_amount_on_and_once() {
     assert_eq!(sent().await, before, "claimed again");
 }
 
+/// Fault: Rewards has no funds, so that a claim is included and pays nothing. Goal: none is sent, however often this is
+/// looked at, until there are funds.
+#[tokio::test]
+async fn nothing_is_claimed_while_rewards_has_no_funds() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 20_000).await;
+    network.propose(1).await;
+    network.prove(0, 1).await;
+    network.at(4).await;
+    let account = signer(1).address();
+    let sent = || async { network.client.provider().get_transaction_count(account).await.unwrap() };
+
+    let registry = Registry::new();
+    let (claims, economics) = claims(&network, &registry, Some(1)).await;
+    // It settles the epoch, which credits the proof.
+    assert!(!claims.step().await.unwrap());
+    let owed = economics.owed(PROVER).await.unwrap();
+    assert!(owed >= Azt::new(1), "{owed}");
+    let before = sent().await;
+    assert!(!claims.step().await.unwrap());
+    assert!(!claims.step().await.unwrap());
+    assert_eq!(sent().await, before, "claims of nothing");
+
+    fund(&network).await;
+    assert!(claims.step().await.unwrap());
+    assert_eq!(economics.balance(PROVER).await.unwrap(), owed);
+    assert_eq!(sent().await, before + 1);
+}
+
 /// Fault: nobody settles epochs that were proven before their end, more of them than count as the newest. Goal: the
 /// oldest one is settled too and the fees of its blocks are claimed; then nothing is sent any more.
 #[tokio::test]
