@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use rollmill_l1::Azt;
 use rollmill_l1::alloy::primitives::U256;
+use rollmill_l1::attest::{Evidence, NotEvidence};
 use rollmill_node::config::{AccountConfig, eth_address};
 use rollmill_protocol::{EthAddress, Fr, field};
 use rollmill_pxe::keys::Address;
@@ -297,6 +298,18 @@ pub(crate) enum Stake {
         #[arg(value_name = "VALIDATOR", value_parser = eth_address)]
         validator: Option<EthAddress>,
     },
+    /// Report a validator that signed two blocks of one slot
+    ///
+    /// It loses its stake: a tenth goes to the account that reports it, the rest to Rewards. The log of a member that was
+    /// asked for both signatures has them in this form.
+    Report {
+        /// One signature, as NUMBER:SLOT:CHAIN:SIGNATURE
+        #[arg(value_name = "FIRST", value_parser = evidence)]
+        first: Evidence,
+        /// The other one
+        #[arg(value_name = "SECOND", value_parser = evidence)]
+        second: Evidence,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -475,6 +488,11 @@ impl rollmill_service::Commands for Commands {
 /// A number of the Governor, decimal or hexadecimal.
 fn number(text: &str) -> Result<U256, String> {
     text.parse().map_err(|_| "expected the number of a proposal".to_owned())
+}
+
+/// A signature over a block.
+fn evidence(text: &str) -> Result<Evidence, String> {
+    text.parse().map_err(|error: NotEvidence| error.to_string())
 }
 
 /// An amount that is not 0.
