@@ -319,8 +319,13 @@ fn lacks(option: &Shown, usage: &str, program: Option<&str>) -> Vec<&'static str
 fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
     let mut found = Vec::new();
     let mut seen = 0;
-    let others =
-        ["rollmill-bench", "rollmill-capacity", "rollmill-devnet", "rollmill-noir", "rollmill-xtask"];
+    let others = [
+        "rollmill-bench",
+        "rollmill-capacity",
+        "rollmill-devnet",
+        "rollmill-noir",
+        "rollmill-xtask",
+    ];
     for name in SERVICES.iter().copied().chain(others) {
         let mut pages = Vec::new();
         help_pages(name, &[], &mut pages);
