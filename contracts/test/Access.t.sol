@@ -251,7 +251,9 @@ contract AccessTest is StakedFixture {
         for (uint256 i; i < artifacts.length; i++) {
             string[] memory names = _changing(artifacts[i]);
             for (uint256 j; j < names.length; j++) {
-                require(_isListed(artifacts[i], names[j]), string.concat(artifacts[i], ".", names[j]));
+                require(
+                    _isListed(artifacts[i], names[j]), string.concat(artifacts[i], ".", names[j])
+                );
                 found++;
             }
         }

@@ -220,8 +220,7 @@ contract GovernanceTest is Fixture {
             [address(this), address(0xB0B), address(_azt), address(all.registry)];
         for (uint256 i; i < callers.length; i++) {
             bytes[] memory tries = _callsOfTheTimelock(callers[i]);
-            bytes4 expected =
-                bytes4(keccak256("AccessControlUnauthorizedAccount(address,bytes32)"));
+            bytes4 expected = bytes4(keccak256("AccessControlUnauthorizedAccount(address,bytes32)"));
             for (uint256 j; j < tries.length; j++) {
                 _rejectsCaller(_timelock, callers[i], tries[j], expected);
             }
