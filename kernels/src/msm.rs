@@ -2,12 +2,14 @@
 
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
-use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
+use rollmill_algebra::device::{
+    Committed, DeviceBuffer, DeviceError, HostColumn, Msm, check_start,
+};
 use rollmill_algebra::{Fq, G1Affine, G1Projective};
 
 use crate::arena::{At, Block};
 use crate::declared;
-use crate::device::{CudaBuffer, CudaDevice, shape};
+use crate::device::{CudaBuffer, CudaDevice, ELEMENT, shape};
 use crate::launch::{List, Word};
 use crate::plan::{LENGTHS, Plan, Reach, Slices, plan};
 use crate::sizes::{AFFINE, Load, SCAN_BLOCK, Sizes, XYZZ, batch_bytes_max, column_bytes_max};
@@ -18,6 +20,9 @@ const COUNTERS: u64 = 16;
 
 /// A table of multiples takes at most this part of the free memory.
 const TABLE_PART: u64 = 16;
+/// Bytes of columns that travel before their sums are queued: what a batch takes of a proof of 2^17 rows, so that cutting
+/// its columns into groups costs few launches.
+const OVERLAP_BYTES: u64 = 16 << 20;
 /// For fewer bases a table saves less than it costs to make.
 const TABLE_BASES_MIN: usize = 1 << 12;
 
@@ -47,6 +52,15 @@ pub(crate) struct Batch<'a> {
     /// As `MsmColumn` and `MsmWindow`.
     pub(crate) columns: List<'a>,
     pub(crate) windows: List<'a>,
+}
+
+/// A commitment whose sums are queued.
+#[derive(Debug)]
+struct Queued {
+    /// Of each column; `None` for one of zeros.
+    plans: Vec<Option<Plan>>,
+    /// Of the windows of all columns; `None` if there are no windows.
+    sums: Option<Block>,
 }
 
 /// Places in the block of counters that a batch starts with zeros.
@@ -358,6 +372,68 @@ impl CudaDevice {
         };
         Ok(columns.iter().zip(&reaches).map(job).collect())
     }
+
+    /// Queues all passes of a commitment. Waits only for the lengths of the scalars.
+    fn queue_sums(
+        &self,
+        bases: &CudaBases,
+        columns: &[&CudaBuffer],
+    ) -> Result<Queued, DeviceError> {
+        columns.iter().try_for_each(|column| require_bases(bases, column.len()))?;
+        let none = Queued { plans: vec![None; columns.len()], sums: None };
+        let Some(block) = bases.block.as_ref().filter(|_| !columns.is_empty()) else {
+            return Ok(none);
+        };
+        let planned = self.jobs(bases, columns)?;
+        let jobs: Vec<Job<'_>> = planned.iter().flatten().copied().collect();
+        if jobs.is_empty() {
+            return Ok(none);
+        }
+        if let Some(long) = jobs.iter().find(|job| job.load.digits > u64::from(u32::MAX)) {
+            return shape(OP, "fewer than 2^32 digits in a column", format!("{} scalars", long.n));
+        }
+        let batches = batches(&jobs);
+        // Before any allocation: a commitment that does not fit in memory is rejected with the bytes it
+        // needs.
+        for batch in &batches {
+            let load = batch.iter().fold(Load::default(), |load, job| load.plus(job.load));
+            self.require_memory(OP, load.bytes_max())?;
+        }
+        let windows: usize = jobs.iter().map(|job| job.plan.windows as usize).sum();
+        let out = self.take_scratch(OP, windows, XYZZ)?;
+        let mut at = out.start();
+        for jobs in batches {
+            let batch = self.batch(jobs, bases.len)?;
+            self.sum_windows(block.start(), &batch, at)?;
+            at = at.plus(XYZZ * batch.sizes.load.windows);
+        }
+        let plans = planned.iter().map(|job| job.map(|job| job.plan)).collect();
+        Ok(Queued { plans, sums: Some(out) })
+    }
+
+    /// Waits for the sums of commitments, and joins the windows of each column.
+    fn joined_sums(&self, queued: &[Queued]) -> Result<Vec<G1Affine>, DeviceError> {
+        let mut points = Vec::new();
+        for Queued { plans, sums } in queued {
+            let windows: usize = plans.iter().flatten().map(|plan| plan.windows as usize).sum();
+            let sums = match sums {
+                Some(sums) => self.download_words(OP, sums.start(), 16 * windows)?,
+                None => Vec::new(),
+            };
+            let sums = self.checked_sums(&sums)?;
+            let mut sums = sums.as_slice();
+            for plan in plans {
+                let Some(plan) = plan else {
+                    points.push(G1Projective::ZERO);
+                    continue;
+                };
+                let (own, rest) = sums.split_at(plan.windows as usize);
+                sums = rest;
+                points.push(joined(*plan, own));
+            }
+        }
+        Ok(ark_ec::CurveGroup::normalize_batch(&points))
+    }
 }
 
 /// Splits columns into batches that fit in the memory of a commitment, each of one column or more.
@@ -403,50 +479,51 @@ impl Msm for CudaDevice {
         bases: &CudaBases,
         columns: &[&CudaBuffer],
     ) -> Result<Vec<G1Affine>, DeviceError> {
-        if let Some(long) = columns.iter().find(|column| column.len() > bases.len) {
-            let expected = format!("at most {} scalars", bases.len);
-            return shape(OP, expected, long.len().to_string());
-        }
-        let none = vec![G1Affine::identity(); columns.len()];
-        let Some(block) = bases.block.as_ref().filter(|_| !columns.is_empty()) else {
-            return Ok(none);
-        };
-        let planned = self.jobs(bases, columns)?;
-        let jobs: Vec<Job<'_>> = planned.iter().flatten().copied().collect();
-        if jobs.is_empty() {
-            return Ok(none);
-        }
-        if let Some(long) = jobs.iter().find(|job| job.load.digits > u64::from(u32::MAX)) {
-            return shape(OP, "fewer than 2^32 digits in a column", format!("{} scalars", long.n));
-        }
-        let batches = batches(&jobs);
-        // Before any allocation: a commitment that does not fit in memory is rejected with the bytes it
-        // needs.
-        for batch in &batches {
-            let load = batch.iter().fold(Load::default(), |load, job| load.plus(job.load));
-            self.require_memory(OP, load.bytes_max())?;
-        }
-        let windows: usize = jobs.iter().map(|job| job.plan.windows as usize).sum();
-        let out = self.take_scratch(OP, windows, XYZZ)?;
-        let mut at = out.start();
-        for jobs in batches {
-            let batch = self.batch(jobs, bases.len)?;
-            self.sum_windows(block.start(), &batch, at)?;
-            at = at.plus(XYZZ * batch.sizes.load.windows);
-        }
-        let sums = self.checked_sums(&self.download_words(OP, out.start(), 16 * windows)?)?;
-        let mut sums = sums.as_slice();
-        let points: Vec<G1Projective> = planned
-            .iter()
-            .map(|job| {
-                let Some(Job { plan, .. }) = job else { return G1Projective::ZERO };
-                let (own, rest) = sums.split_at(plan.windows as usize);
-                sums = rest;
-                joined(*plan, own)
-            })
-            .collect();
-        Ok(ark_ec::CurveGroup::normalize_batch(&points))
+        let queued = self.queue_sums(bases, columns)?;
+        self.joined_sums(&[queued])
     }
+
+    /// The copies have a stream of their own. While some columns are summed, the host copies the next ones, which wait
+    /// for nothing; the pass that counts the lengths of their scalars waits for them, and comes after the sums.
+    fn upload_and_commit(
+        &self,
+        bases: &CudaBases,
+        columns: &[HostColumn<'_>],
+    ) -> Result<Committed<CudaBuffer>, DeviceError> {
+        for column in columns {
+            check_start(column.start, column.values.len())?;
+            require_bases(bases, column.elements())?;
+        }
+        let bytes = self.card.options.overlap_bytes.unwrap_or(OVERLAP_BYTES);
+        let (mut buffers, mut queued) = (Vec::with_capacity(columns.len()), Vec::new());
+        for group in groups(columns, bytes) {
+            let from = buffers.len();
+            for column in group {
+                buffers.push(self.upload_column("upload", *column)?);
+            }
+            let refs: Vec<&CudaBuffer> = buffers[from..].iter().collect();
+            queued.push(self.queue_sums(bases, &refs)?);
+        }
+        let points = self.joined_sums(&queued)?;
+        Ok((buffers, points))
+    }
+}
+
+fn require_bases(bases: &CudaBases, scalars: usize) -> Result<(), DeviceError> {
+    if scalars <= bases.len {
+        return Ok(());
+    }
+    shape(OP, format!("at most {} scalars", bases.len), scalars.to_string())
+}
+
+/// Splits columns, which mostly have one length, into groups of at least `bytes`, of which the last ones may have one
+/// column more: nothing is summed while the first group travels.
+fn groups<'b, 'a>(columns: &'b [HostColumn<'a>], bytes: u64) -> Vec<&'b [HostColumn<'a>]> {
+    let elements: usize = columns.iter().map(HostColumn::elements).sum();
+    let wanted = elements as u64 * ELEMENT / bytes.max(1);
+    let count = usize::try_from(wanted).unwrap_or(usize::MAX).min(columns.len()).max(1);
+    let end = |group: usize| group * columns.len() / count;
+    (0..count).map(|group| &columns[end(group)..end(group + 1)]).collect()
 }
 
 /// Bases as the kernels have them; (0, 0) represents the identity.
