@@ -331,7 +331,7 @@ impl Arena {
     }
 
     /// New memory of the driver, or where there is none left, any that fits. `size` is charged already, so that what is
-    /// in use leaves room for it in the budget, and all else that is held is idle or on its way back.
+    /// in use leaves as much of the budget, and all else that is held is idle or on its way back.
     fn take_new(
         &self,
         stay: Stay,
@@ -340,14 +340,14 @@ impl Arena {
     ) -> Result<Idle, CudaError> {
         loop {
             let missing = (state.held_bytes + size).saturating_sub(self.budget_bytes);
-            let mut refused = None;
+            let mut driver_error = None;
             if missing == 0 {
                 match self.driver.allocate(size) {
                     Ok(pointer) => {
                         state.held_bytes += size;
                         return Ok(Idle { pointer, size, uses: Uses::default() });
                     }
-                    Err(error @ CudaError::Memory { .. }) => refused = Some(error),
+                    Err(error @ CudaError::Memory { .. }) => driver_error = Some(error),
                     Err(error) => return Err(error),
                 }
             }
@@ -363,9 +363,11 @@ impl Arena {
                 self.freed.wait(state);
                 continue;
             }
-            // Without a refusal only memory that the driver failed to take back is missing.
+            // Without an error only memory that the driver failed to take back is missing.
             let free_bytes = self.budget_bytes.saturating_sub(state.held_bytes);
-            return Err(refused.unwrap_or(CudaError::Memory { needed_bytes: size, free_bytes }));
+            return Err(
+                driver_error.unwrap_or(CudaError::Memory { needed_bytes: size, free_bytes })
+            );
         }
     }
 
@@ -418,7 +420,7 @@ mod tests {
 
     const STREAM: Stream = 0;
 
-    /// On a card that has no more memory than the budget, and would refuse it.
+    /// On a card that has no more memory than the budget.
     fn arena(kib: u64) -> Arc<Arena> {
         let emulation = Emulation { memory_bytes: kib << 10, ..Emulation::new(library()) };
         let driver: Arc<dyn Driver> = Arc::new(EmulatedDriver::open(&emulation).expect("opens"));

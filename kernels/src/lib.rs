@@ -7,6 +7,7 @@
 
 mod arena;
 mod cards;
+mod copying;
 mod cuda;
 mod declared;
 mod device;
