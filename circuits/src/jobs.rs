@@ -317,10 +317,25 @@ pub fn prepare<D: Device>(
     let loaded = keys.proving_key(circuit)?;
 
     let started = now();
-    let (layout, witness) = input.job().build(set)?.finish(Some(log_n(circuit)))?;
+    let (layout, witness) = witness_of(set, &input, &expected)?;
     let witness_seconds = (now() - started).as_secs_f64();
-    same_public(circuit, &expected, &witness.public)?;
     Ok(Prepared { circuit, loaded, layout, witness, witness_seconds })
+}
+
+/// What [`prepare`] does without a key on a device, for measurements of the host.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn witness(set: &KeySet, kind: &str, input: &[u8]) -> Result<(Layout, Witness), JobError> {
+    let input = Input::from_bytes(circuit_of(kind)?, input)?;
+    witness_of(set, &input, &expected(set, &input)?)
+}
+
+fn witness_of(set: &KeySet, input: &Input, expected: &[Fr]) -> Result<(Layout, Witness), JobError> {
+    let circuit = input.circuit();
+    let (layout, witness) = input.job().build(set)?.finish(Some(log_n(circuit)))?;
+    same_public(circuit, expected, &witness.public)?;
+    Ok((layout, witness))
 }
 
 /// The second half of a job: proves, and verifies the proof. `goes_on` is asked between the rounds of the proof whether

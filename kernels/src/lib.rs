@@ -26,6 +26,7 @@ mod program;
 mod rates;
 mod replay;
 mod rows;
+mod sessions;
 mod sizes;
 #[cfg(test)]
 mod twins;
