@@ -210,10 +210,16 @@ impl Drop for Block {
     }
 }
 
-/// Sizes come in eight steps for each power of two, so that blocks fit again and little is wasted.
+/// What a driver takes larger blocks from the card in (`cuMemGetAllocationGranularity` of today's cards). Up to this
+/// size, several blocks share one.
+const PAGE: u64 = 2 << 20;
+
+/// Sizes come in eight steps for each power of two, so that blocks fit again and little is wasted. Those of more than a
+/// page are whole pages: whatever a driver adds to a block is memory that the budget does not have.
 pub(crate) fn rounded(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1u64 << (bytes.ilog2() - 3)).max(256);
+    let step = if bytes > PAGE { step.max(PAGE) } else { step };
     bytes.div_ceil(step) * step
 }
 
@@ -446,6 +452,22 @@ mod tests {
     fn kib(arena: &Arena) -> [u64; 2] {
         let (free_bytes, total_bytes) = arena.driver.memory().expect("known");
         [arena.usage().0 >> 10, (total_bytes - free_bytes) >> 10]
+    }
+
+    #[test]
+    fn large_blocks_are_whole_pages_and_little_of_any_block_is_wasted() {
+        for log in 0..40 {
+            for bytes in [(1u64 << log) - 1, 1 << log, (1 << log) + 1, 3 << log] {
+                let size = rounded(bytes);
+                assert!(size >= bytes && rounded(size) == size, "{bytes} B");
+                assert!(size <= PAGE || size % PAGE == 0, "{bytes} B take {size} B");
+                let wasted = size - bytes.max(256);
+                let most = if size > PAGE { (bytes / 8).max(PAGE) } else { (bytes / 8).max(256) };
+                assert!(wasted <= most, "{bytes} B take {size} B");
+            }
+        }
+        // A column of a proof of 2^17 rows, and one with a few coefficients more.
+        assert_eq!([rounded(32 << 17), rounded((32 << 17) + 64)], [4 << 20, 6 << 20]);
     }
 
     #[test]
