@@ -142,16 +142,19 @@ impl CudaDevice {
         Ok(counts.chunks_exact(LENGTHS).map(Reach::new).collect())
     }
 
-    /// Uploads what the passes read about some columns, over slices of `stride` bases.
+    /// Uploads what the passes read about some columns, over slices of `stride` bases, and with the segments that suit
+    /// the card unless their length is given.
     pub(crate) fn batch<'a>(
         &self,
         jobs: &[Job<'a>],
         stride: usize,
+        log_segment: Option<u32>,
     ) -> Result<Batch<'a>, DeviceError> {
         let load = jobs.iter().fold(Load::default(), |load, job| load.plus(job.load));
         let plans: Vec<Plan> = jobs.iter().map(|job| job.plan).collect();
         let longest = jobs.iter().map(|job| job.n as u64).max().unwrap_or(0);
         let sizes = Sizes::new(load, &plans, longest, self.card.driver.multiprocessors());
+        let sizes = log_segment.map_or(sizes, |log| sizes.with_segment(&plans, log));
         let pair = |low: u64, high: u64| Word::Number(low | high << 32);
         let (mut columns, mut windows) = (Vec::new(), Vec::new());
         let (mut key, mut group) = (0, 0);
@@ -403,7 +406,7 @@ impl CudaDevice {
         let out = self.take_scratch(OP, windows, XYZZ)?;
         let mut at = out.start();
         for jobs in batches {
-            let batch = self.batch(jobs, bases.len)?;
+            let batch = self.batch(jobs, bases.len, None)?;
             self.sum_windows(block.start(), &batch, at)?;
             at = at.plus(XYZZ * batch.sizes.load.windows);
         }

@@ -26,6 +26,8 @@ struct Case {
     name: &'static str,
     columns: Vec<Vec<Fr>>,
     slices: Slices,
+    /// As a power of two: the least, with which a window has the most groups, and longer ones.
+    segment: u32,
 }
 
 /// The comparison of one case.
@@ -136,12 +138,15 @@ fn cases(seed: u64) -> Vec<Case> {
         vec![Fr::ONE, -Fr::ONE, Fr::from(1u64 << 16), -Fr::from(255u64), Fr::ZERO],
     ];
     let columns = vec![uniform(0, 300), uniform(1000, 257), uniform(2000, 31)];
-    let of = |name, columns: &Vec<Vec<Fr>>, slices| Case { name, columns: columns.clone(), slices };
+    let of = |name, columns: &Vec<Vec<Fr>>, slices, segment| {
+        let columns = columns.clone();
+        Case { name, columns, slices, segment }
+    };
     vec![
-        of("uniform", &columns, Slices::ONE),
-        of("skewed", &skewed, Slices::ONE),
-        of("uniform, two slices", &columns, Slices { span: 127, count: 2 }),
-        of("skewed, all slices", &skewed, Slices { span: 11, count: 24 }),
+        of("uniform", &columns, Slices::ONE, 2),
+        of("skewed", &skewed, Slices::ONE, 5),
+        of("uniform, two slices", &columns, Slices { span: 127, count: 2 }, 3),
+        of("skewed, all slices", &skewed, Slices { span: 11, count: 24 }, 2),
     ]
 }
 
@@ -160,7 +165,7 @@ impl<'a> Check<'a> {
             jobs.push(Job { scalars, n, plan, load: Load::of(plan, &reach, n as u64) });
             columns.push((column.as_slice(), plan));
         }
-        let batch = device.batch(&jobs, bases.len())?;
+        let batch = device.batch(&jobs, bases.len(), Some(case.segment))?;
         let mut all = bases.to_vec();
         for slice in 1..case.slices.count as usize {
             let last = &all[(slice - 1) * bases.len()..];

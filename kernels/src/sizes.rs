@@ -1,7 +1,7 @@
 //! What the passes of a commitment cover, and the memory that they take.
 
 use crate::arena::rounded;
-use crate::plan::{LENGTHS, Plan, Reach, SPAN, full};
+use crate::plan::{DOUBLE, FULL, LENGTHS, Plan, Reach, SPAN, full};
 
 /// Bytes of an affine point and of a sum (X, Y, ZZ, ZZZ).
 pub(crate) const AFFINE: u64 = 64;
@@ -122,11 +122,14 @@ impl Sizes {
         let busy = (4 * load.digits / threads).max(LENGTH_MIN);
         let length = (4 * mean).clamp(LENGTH_MIN, busy).max(load.run.div_ceil(CUT_PIECES_MAX));
         let length = length.min(load.length_max()) as u32;
-        // Two warps for each of the four schedulers of a multiprocessor, where there are buckets for them.
-        let each = load.keys / (256 * u64::from(multiprocessors));
-        let log_segment = each.max(1).ilog2().clamp(SEGMENT_MIN, SEGMENT_MAX);
+        let without = Self { load, longest, length, log_segment: 0, groups: 0 };
+        without.with_segment(plans, log_segment(plans, multiprocessors))
+    }
+
+    /// With segments of another length.
+    pub(crate) fn with_segment(self, plans: &[Plan], log_segment: u32) -> Self {
         let groups = plans.iter().map(|plan| plan.groups(32 << log_segment)).sum();
-        Self { load, longest, length, log_segment, groups }
+        Self { log_segment, groups, ..self }
     }
 
     /// Bytes of each block, as [`blocks`] lists them.
@@ -149,6 +152,32 @@ impl Sizes {
     pub(crate) fn groups_of(&self, log_buckets: u32) -> u64 {
         (1u64 << log_buckets).div_ceil(32 << self.log_segment)
     }
+}
+
+/// Buckets of a lane of `msm_reduce`, as a power of two, with which both passes of the reduction end first. More of them
+/// make each warp of the first pass take longer, fewer the only warp that a window has in the second. A warp alone takes
+/// as long as the additions that follow one another; more than one for each of the four schedulers of a multiprocessor
+/// take turns.
+fn log_segment(plans: &[Plan], multiprocessors: u32) -> u32 {
+    let schedulers = 4 * u64::from(multiprocessors);
+    let costs = |log: &u32| {
+        let groups: u64 = plans.iter().map(|plan| plan.groups(32 << log)).sum();
+        let of_window = |plan: &Plan| (1u64 << (plan.bits() - 1)).div_ceil(32 << log);
+        let longest = plans.iter().map(of_window).max().unwrap_or(1);
+        let [reduce, finish] = reduction_chains(*log, longest);
+        reduce * groups.max(schedulers) + finish * schedulers
+    };
+    (SEGMENT_MIN..=SEGMENT_MAX).min_by_key(costs).unwrap_or(SEGMENT_MIN)
+}
+
+/// Multiply-adds that follow one another in a warp of `msm_reduce` and in one of `msm_finish`, for a window of so many
+/// groups.
+pub(crate) fn reduction_chains(log_segment: u32, groups: u64) -> [u64; 2] {
+    let each = groups.div_ceil(32).next_power_of_two();
+    let log = u64::from(log_segment);
+    let reduce = ((2 << log) + 11) * FULL + log * DOUBLE;
+    let finish = (3 * each + 11) * FULL + (5 + log + u64::from(each.ilog2())) * DOUBLE;
+    [reduce, finish]
 }
 
 /// The columns of a proof are as long as its domain or a few scalars longer: the length that stands for both.
@@ -251,6 +280,31 @@ mod tests {
             let sizes = of(1 << 24, bits);
             assert!((1u64 << 24).div_ceil(u64::from(sizes.length)) <= CUT_PIECES_MAX);
         }
+    }
+
+    /// A window has one warp in the last pass, which took longer than all others where a whole table left one window.
+    #[test]
+    fn a_single_window_is_reduced_in_the_least_time() {
+        for log_n in [12, 17, 20, 22] {
+            let n = 1 << log_n;
+            let reach = Reach::of_all(n, SPAN - 1);
+            let slices = Slices::cheapest(n, Slices::COUNT_MAX);
+            let plan = plan(&reach, slices, |_| 0, 0).unwrap();
+            assert_eq!(plan.windows, 1, "2^{log_n}");
+            let chosen = sizes(&[(plan, reach, n)], 132).log_segment;
+            let time = |log: u32| {
+                let groups = plan.groups(32 << log);
+                let [reduce, finish] = reduction_chains(log, groups);
+                reduce * groups.max(4 * 132) + finish * 4 * 132
+            };
+            for log in SEGMENT_MIN..=SEGMENT_MAX {
+                assert!(time(chosen) <= time(log), "2^{log_n}: {chosen}, not {log}");
+            }
+        }
+        // Many windows have many warps, for which long segments save nothing.
+        let n = 1 << 12;
+        let many = [(full(n), Reach::of_all(n, SPAN - 1), n)];
+        assert_eq!(sizes(&many, 132).log_segment, SEGMENT_MIN);
     }
 
     #[test]
