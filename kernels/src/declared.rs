@@ -15,7 +15,7 @@ use crate::error::CudaError;
 use crate::launch::{Argument, List};
 
 /// What the compiler reported about [`crate::COMPILED`], by kernel and architecture.
-const REPORT: &str = include_str!("../kernels.json");
+pub(crate) const REPORT: &str = include_str!("../kernels.json");
 
 /// What a parameter of a kernel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Multi-scalar multiplication; see `cuda/msm.cuh`.
 
+use std::ops::Range;
+
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 use rollmill_algebra::device::{
@@ -19,7 +21,7 @@ pub(crate) const OP: &str = "commit";
 const COUNTERS: u64 = 16;
 
 /// A table of multiples takes at most this part of the free memory.
-const TABLE_PART: u64 = 16;
+pub(crate) const TABLE_PART: u64 = 16;
 /// Bytes of columns that travel before their sums are queued: what a batch takes of a proof of 2^17 rows, so that cutting
 /// its columns into groups costs few launches.
 const OVERLAP_BYTES: u64 = 16 << 20;
@@ -442,6 +444,12 @@ impl CudaDevice {
 /// Splits columns into batches that fit in the memory of a commitment, each of one column or more.
 fn batches<'b, 'a>(jobs: &'b [Job<'a>]) -> Vec<&'b [Job<'a>]> {
     let longest = jobs.iter().map(|job| job.n as u64).max().unwrap_or(0);
+    let loads: Vec<Load> = jobs.iter().map(|job| job.load).collect();
+    batches_of(&loads, longest).into_iter().map(|batch| &jobs[batch]).collect()
+}
+
+/// The batches of columns with such loads, of which the longest has so many scalars.
+pub(crate) fn batches_of(loads: &[Load], longest: u64) -> Vec<Range<usize>> {
     let bytes_max = batch_bytes_max(longest);
     let fits = |load: Load| {
         let all = load.keys + load.digits;
@@ -449,15 +457,15 @@ fn batches<'b, 'a>(jobs: &'b [Job<'a>]) -> Vec<&'b [Job<'a>]> {
     };
     let mut batches = Vec::new();
     let (mut from, mut load) = (0, Load::default());
-    for (at, job) in jobs.iter().enumerate() {
-        if at > from && !fits(load.plus(job.load)) {
-            batches.push(&jobs[from..at]);
+    for (at, own) in loads.iter().enumerate() {
+        if at > from && !fits(load.plus(*own)) {
+            batches.push(from..at);
             (from, load) = (at, Load::default());
         }
-        load = load.plus(job.load);
+        load = load.plus(*own);
     }
-    if from < jobs.len() {
-        batches.push(&jobs[from..]);
+    if from < loads.len() {
+        batches.push(from..loads.len());
     }
     batches
 }
