@@ -32,7 +32,10 @@ fn card() -> Option<CudaDevice> {
 fn card_with(options: &CudaOptions) -> Option<CudaDevice> {
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1");
     let index = std::env::var("GPU").unwrap_or_else(|_| "0".to_owned());
-    match CudaDevice::open(&index, COMPILED, options) {
+    // An image that was made for older drivers, as the agent takes it.
+    let other = std::env::var_os("ROLLMILL_AGENT_CUDA_IMAGE");
+    let other = other.map(|path| std::fs::read(path).expect("the image in the environment"));
+    match CudaDevice::open(&index, other.as_deref().unwrap_or(COMPILED), options) {
         Ok(device) => Some(device),
         Err(error) if required => panic!("REQUIRE_GPU=1, but: {error}"),
         Err(error) => {
