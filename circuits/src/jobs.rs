@@ -349,7 +349,7 @@ pub fn finish<D: Device>(
     now: &dyn Fn() -> Duration,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<JobOutput, JobError> {
-    let Prepared { circuit, loaded, layout, witness, witness_seconds } = prepared;
+    let Prepared { circuit, loaded, layout, mut witness, witness_seconds } = prepared;
     let started = now();
     let proof = keys.prove_while(&loaded, transcript(circuit), &witness, goes_on)?.to_bytes();
     let proving_seconds = (now() - started).as_secs_f64();
@@ -361,8 +361,11 @@ pub fn finish<D: Device>(
         };
         return Err(JobError::Unsatisfied { reason });
     }
+    let public = std::mem::take(&mut witness.public);
+    // A proof of the rollup hides nothing.
+    witness.recycle();
     Ok(JobOutput {
-        bytes: Output { circuit, public: witness.public, proof }.to_bytes(),
+        bytes: Output { circuit, public, proof }.to_bytes(),
         rows: layout.rows_used as u64,
         witness_seconds,
         proving_seconds,
