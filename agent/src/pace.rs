@@ -20,8 +20,8 @@ const COUNTS: [usize; 5] = [2, 3, 4, 6, 8];
 const ENOUGH: f64 = 0.95;
 /// No further number is measured after so long. A card for which one takes longer is busy with two.
 const LONGEST: Duration = Duration::from_secs(3);
-/// Products per second of the slowest devices that are measured, far below any card's: on an emulated driver it would take
-/// minutes.
+/// Products per second of the slowest devices that are measured, far below any card's: on an emulated driver it would
+/// take minutes.
 const PRODUCTS_MIN: f64 = 5e8;
 
 /// Proofs at a time, and jobs claimed besides them.
@@ -42,8 +42,8 @@ impl Pace {
     /// One proof at a time, and the next one prepared.
     pub(crate) const ONE_AHEAD: Self = Self { proofs_in_flight: 1, prefetch: 1 };
 
-    /// With the fewest proofs at a time that are about as fast as can be, by these measured speeds, on a card with memory
-    /// for `fit` of them that is fed by so many cores.
+    /// With the fewest proofs at a time that are about as fast as can be, by these measured speeds, on a card with
+    /// memory for `fit` of them that is fed by so many cores.
     fn of_speeds(speeds: &[(usize, f64)], fit: usize, cores: usize) -> Self {
         let best = speeds.iter().map(|(_, speed)| *speed).fold(0.0, f64::max);
         let enough = speeds.iter().find(|(_, speed)| *speed >= ENOUGH * best);

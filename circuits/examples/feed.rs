@@ -139,7 +139,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(last) = speeds.last() {
         let each = last.per_second / last.threads as f64;
         println!(
-            "{TARGET} proofs a second take {:.1} such cores, each as fast as with {} at work; {:.0} % of {CORES} are left",
+            "{TARGET} proofs a second take {:.1} cores, each as fast as with {} at work; {:.0} % of {CORES} are left",
             TARGET / each,
             last.threads,
             100.0 * (1.0 - TARGET / each / CORES)

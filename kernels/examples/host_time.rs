@@ -3,8 +3,8 @@
 //!
 //! `cargo run --release -p rollmill-kernels --example host_time -- [LOG_ROWS] [RUNS] [SLICES]`
 //!
-//! 17, 200 and 16 unless given. So many slices has the table of multiples on a card of 8 GB or more, for 2^17 rows; with
-//! one slice the host joins about 20 windows of each commitment, by 253 doublings.
+//! 17, 200 and 16 unless given. So many slices has the table of multiples on a card of 8 GB or more, for 2^17 rows;
+//! with one slice the host joins about 20 windows of each commitment, by 253 doublings.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! A model of a card: what MSMs, transforms and proofs take by the counts of the compiled kernels, of their plans and of
-//! a proof's calls. `docs/book/card-model.md` has its tables, and says what it leaves out.
+//! A model of a card: what MSMs, transforms and proofs take by the counts of the compiled kernels, of their plans and
+//! of a proof's calls. `docs/book/card-model.md` has its tables, and says what it leaves out.
 //!
 //! A kernel takes the longer of two times: that of all its multiply-adds, when every scheduler is busy, and that of
 //! those which follow one another in its longest warp.
@@ -32,8 +32,8 @@ const COSETS: usize = 5;
 /// Products per row of inversions, scans, evaluations, divisions and linear combinations, as `rollmill-bench` counts
 /// them.
 const VECTOR_PRODUCTS: f64 = 122.0;
-/// Cycles between two multiply-adds of a warp that has a scheduler to itself: a product of field elements, which is 129
-/// of them, is issued in 592 cycles by the stall counts of the compiled code.
+/// Cycles between two multiply-adds of a warp that has a scheduler to itself: a product of field elements, which is
+/// 129 of them, is issued in 592 cycles by the stall counts of the compiled code.
 const ALONE: f64 = 592.0 / 129.0;
 /// Shares of the multiply-adds per second that kernels are expected to reach: with four warps for each scheduler; of a
 /// transform, which waits for shared memory; of kernels with two warps; of those that read memory for each product.
@@ -271,7 +271,7 @@ pub fn card_model() -> String {
         let _ = writeln!(text, "| {name} | {:.2} | {:.2} |", 1e3 * alone, 1e3 * busy);
     }
 
-    text += "\n| MSM | digits before | digits | buckets before | buckets | sums of buckets, ms | reduction, ms | sort, ms |\n\
+    text += "\n| MSM | digits before | digits | buckets before | buckets | sums, ms | reduction, ms | sort, ms |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     // Windows of 13 and 18 bits without multiples.
     for (log_n, windows, bits) in [(17, 20u64, 13), (22, 15, 18)] {

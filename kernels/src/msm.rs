@@ -22,8 +22,8 @@ const COUNTERS: u64 = 16;
 
 /// A table of multiples takes at most this part of the free memory.
 pub(crate) const TABLE_PART: u64 = 16;
-/// Bytes of columns that travel before their sums are queued: four columns of 2^17 rows, about what a batch takes, so that
-/// groups cost few launches.
+/// Bytes of columns that travel before their sums are queued: four columns of 2^17 rows, about what a batch takes, so
+/// that groups cost few launches.
 const OVERLAP_BYTES: u64 = 16 << 20;
 /// For fewer bases a table saves less than it costs to make.
 const TABLE_BASES_MIN: usize = 1 << 12;

@@ -126,8 +126,8 @@ fn passes(log_n: u32) -> Vec<Pass> {
 }
 
 /// Eighths of a product that a transform takes per element, and its passes; `tests/counts.rs` counts them. After its
-/// first factor a pass of b bits, at least three, takes 4 b − 7: seven for each later group of three layers, five within
-/// three layers, and less for groups of two and of one.
+/// first factor a pass of b bits, at least three, takes 4 b − 7: seven for each later group of three layers, five
+/// within three layers, and less for groups of two and of one.
 pub(crate) fn eighths(log_n: u32, has_coset: bool) -> (u64, u64) {
     let passes = passes(log_n);
     let within: u32 = passes.iter().map(|pass| (4 * pass.log_radix).saturating_sub(7)).sum();

@@ -1,5 +1,7 @@
 //! What the passes of a commitment cover, and the memory that they take.
 
+use parking_lot::Mutex;
+
 use crate::arena::rounded;
 use crate::plan::{DOUBLE, FULL, LENGTHS, Plan, Reach, SPAN, full};
 
@@ -154,10 +156,10 @@ impl Sizes {
     }
 }
 
-/// Buckets of a lane of `msm_reduce`, as a power of two, with which both passes of the reduction end first. More of them
-/// make each warp of the first pass take longer, fewer the only warp that a window has in the second. A warp alone takes
-/// as long as the additions that follow one another; more than one for each of the four schedulers of a multiprocessor
-/// take turns.
+/// Buckets of a lane of `msm_reduce`, as a power of two, with which both passes of the reduction end first. More of
+/// them make each warp of the first pass take longer, fewer the only warp that a window has in the second. A warp
+/// alone takes as long as the additions that follow one another; more than one for each of the four schedulers of a
+/// multiprocessor take turns.
 fn log_segment(plans: &[Plan], multiprocessors: u32) -> u32 {
     let schedulers = 4 * u64::from(multiprocessors);
     let costs = |log: &u32| {
@@ -190,9 +192,19 @@ pub(crate) fn column_bytes_max(n: u64) -> u64 {
     full_column(n).bytes_max()
 }
 
+/// A full column, by its standard length. Each commitment asks for the same one or two, and a plan is the least of dozens.
+static FULL_COLUMNS: Mutex<Vec<(u64, Load)>> = Mutex::new(Vec::new());
+
 fn full_column(n: u64) -> Load {
     let n = standard_length(n);
-    Load::of(full(n), &Reach::of_all(n, SPAN - 1), n)
+    let mut known = FULL_COLUMNS.lock();
+    if let Some((_, load)) = known.iter().find(|(length, _)| *length == n) {
+        return *load;
+    }
+    let load = Load::of(full(n), &Reach::of_all(n, SPAN - 1), n);
+    // Lengths are powers of two and a few scalars, so that there are no more than sixty.
+    known.push((n, load));
+    load
 }
 
 /// Bytes that a batch takes at most whose longest column has `n` scalars.

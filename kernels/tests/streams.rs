@@ -102,8 +102,8 @@ fn leaving_out_any_one_wait_is_seen() {
     }
 }
 
-/// Three columns, each of which is uploaded while the ones before it are summed. Returns whether all of it is right, the
-/// waits of a stream for another, and the downloads, at which alone the host waits.
+/// Three columns, each of which is uploaded while the ones before it are summed. Returns whether all of it is right,
+/// the waits of a stream for another, and the downloads, at which alone the host waits.
 fn overlapped(emulation: &Emulation) -> (Result<bool, DeviceError>, [u64; 2]) {
     let options = CudaOptions { overlap_bytes: Some(1), ..CudaOptions::default() };
     let device = CudaDevice::emulated(emulation, &options).expect("opens");

@@ -1,6 +1,6 @@
-//! Memory of witness columns, kept for later witnesses. A witness of 2^17 rows has 52 MiB of them. Memory that is new to
-//! a process costs a page fault for every 4 KiB, in which the system clears the page, and threads that take memory at
-//! the same time wait for each other.
+//! Memory of witness columns, kept for later witnesses. A witness of 2^17 rows has 52 MiB of them. Memory that is new
+//! to a process costs a page fault for every 4 KiB, in which the system clears the page, and threads that take memory
+//! at the same time wait for each other.
 
 use parking_lot::Mutex;
 use rollmill_algebra::Fr;
