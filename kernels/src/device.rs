@@ -46,6 +46,9 @@ pub struct CudaOptions {
     /// Bytes of columns that are uploaded before they are summed, while the next ones travel; by default 16 MiB, about
     /// four columns of 2^17 rows. Fewer bytes overlap more of the uploads, in more launches.
     pub overlap_bytes: Option<u64>,
+    /// Digits from which on the digits of a commitment are partitioned before they are sorted; by default 2^22. The
+    /// memory for fewer is not planned.
+    pub partition_digits: Option<u64>,
     /// Write a table of the time of each kernel on the card to this file; by default the one that
     /// `$ROLLMILL_CUDA_TRACE` names, if it is set. Timing makes proofs slower.
     pub trace: Option<PathBuf>,

@@ -12,7 +12,7 @@ use crate::declared::REPORT;
 use crate::msm::{TABLE_PART, batches_of};
 use crate::ntt::eighths;
 use crate::plan::{MIXED, Plan, Reach, SPAN, Slices, plan};
-use crate::sizes::{AFFINE, Load, Sizes, column_bytes_max, reduction_chains};
+use crate::sizes::{AFFINE, Load, PARTITION_DIGITS, Sizes, column_bytes_max, reduction_chains};
 
 /// Calls of a proof, see `tests/calls.rs`.
 const CALLS: &str = include_str!("../calls.json");
@@ -43,9 +43,10 @@ const LOAD_TWO_WARPS: f64 = 0.8;
 const LOAD_VECTOR: f64 = 0.5;
 /// Launches of a batch of an MSM, and of a commitment besides them.
 const LAUNCHES: f64 = 12.0;
-/// Bytes of entries from which on they do not stay in the card's cache, and bytes of traffic for each of them then.
-const CACHE: f64 = 50e6;
-const SECTORS: f64 = 64.0;
+/// Of a digit that is partitioned: bytes that move, eight as a pair that is written once and read twice, and the sector
+/// of its entry; and additions to counters in shared memory, of which a scheduler makes two a cycle.
+const PARTITION_BYTES: f64 = 3.0 * 8.0 + 8.0;
+const PARTITION_SHARED: f64 = 4.0;
 /// Seconds that the host needs by itself in a proof, copies left out.
 const HOST: f64 = 0.8e-3;
 
@@ -152,9 +153,15 @@ impl Card {
             reduction_chains(sizes.log_segment, groups).map(|chain| chain as f64);
         all.reduce += self.kernel(sizes.groups as f64 * reduce, reduce, LOAD_TWO_WARPS);
         all.reduce += self.kernel(load.windows as f64 * finish, finish, LOAD_TWO_WARPS);
-        let beyond_cache = if 4.0 * digits > CACHE { SECTORS * digits } else { 0.0 };
-        all.sort += (2.0 * digits / self.atomics).max(beyond_cache / (0.6 * self.memory));
-        all.rest += self.gaps(LAUNCHES, 0.0);
+        let (seconds, launches) = if load.digits < PARTITION_DIGITS {
+            (2.0 * digits / self.atomics, LAUNCHES)
+        } else {
+            let schedulers = f64::from(4 * self.multiprocessors);
+            let shared = PARTITION_SHARED * digits / (2.0 * schedulers * self.hertz);
+            (PARTITION_BYTES * digits / (0.6 * self.memory) + shared, LAUNCHES + 3.0)
+        };
+        all.sort += seconds;
+        all.rest += self.gaps(launches, 0.0);
         all.digits += load.digits;
         all.buckets += load.keys;
     }

@@ -1,5 +1,7 @@
 //! Multi-scalar multiplication; see `cuda/msm.cuh`.
 
+mod partition;
+
 use std::ops::Range;
 
 use ark_ec::AffineRepr;
@@ -286,11 +288,21 @@ impl CudaDevice {
         let (entries, pieces, cuts) = (take(4)?, take(5)?, take(6)?);
         let (sums, groups) = (take(7)?, take(8)?);
 
-        self.count_digits(batch, places.counts)?;
+        let partition = self.partition(batch)?;
+        match &partition {
+            Some(partition) => self.count_tiles(sizes, partition, places.counts)?,
+            None => self.count_digits(batch, places.counts)?,
+        }
         let scanned = [offsets.start(), cursors.start(), folds.start()];
         self.scan_counts(sizes, places.counts, scanned)?;
         self.cut_pieces(sizes, offsets.start(), places, [pieces.start(), cuts.start()])?;
-        self.scatter(batch, cursors.start(), entries.start())?;
+        match &partition {
+            Some(partition) => {
+                self.scatter_tiles(sizes, partition, [cursors.start(), entries.start()])?;
+            }
+            None => self.scatter(batch, cursors.start(), entries.start())?,
+        }
+        drop(partition);
         let work = [pieces.start(), places.total, entries.start(), bases];
         self.accumulate(sizes, work, sums.start())?;
         self.merge(sizes, [cuts.start(), places.found], sums.start())?;

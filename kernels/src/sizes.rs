@@ -17,13 +17,21 @@ pub(crate) const SCAN_BLOCK: u64 = 4096;
 const EXTRA: u64 = 8;
 /// Full columns that a batch has memory for, up to so many bytes: the chunks of a quotient.
 const COLUMNS: u64 = 5;
-const BATCH_BYTES_MAX: u64 = 256 << 20;
+const BATCH_BYTES_MAX: u64 = 288 << 20;
 /// Entries of a piece: not so few that most buckets are cut, ...
 const LENGTH_MIN: u64 = 64;
 /// ... and not so many that one bucket has more pieces than a block merges in a moment.
 const CUT_PIECES_MAX: u64 = 8192;
 /// Threads that a multiprocessor runs of `msm_accumulate`: four blocks of 128, by its registers.
 const THREADS: u64 = 512;
+/// Bins of a partition of digits, scalars of a block that partitions, digits of a tile and bytes of `MsmPair`, as in the
+/// kernels.
+pub(crate) const BINS: u64 = 2048;
+pub(crate) const SCALARS: u64 = 256 * 8;
+pub(crate) const TILE: u64 = 4096;
+pub(crate) const PAIR: u64 = 8;
+/// Digits from which on a batch partitions them. The counters of fewer are added to in memory, in passes that move less.
+pub(crate) const PARTITION_DIGITS: u64 = 1 << 22;
 /// Buckets of a lane of `msm_reduce`, as a power of two.
 const SEGMENT_MIN: u32 = 2;
 const SEGMENT_MAX: u32 = 5;
@@ -83,12 +91,13 @@ impl Load {
 }
 
 /// Bytes of each block of a batch: counters, offsets, cursors, folds, entries, pieces, cuts, sums, sums of groups,
-/// and the lists of columns and windows.
-fn blocks(load: Load, length: u64, groups: u64) -> [u64; 11] {
+/// the lists of columns and windows, and for a partition its bins and digits.
+fn blocks(load: Load, length: u64, groups: u64) -> [u64; 13] {
     let Load { columns, keys, digits, windows, .. } = load;
     let pieces = keys.min(digits) + digits / length;
     // A bucket that is cut has more than `length` entries, so at most twice as many pieces as whole ones.
     let cuts = digits / length;
+    let partitioned = u64::from(digits >= PARTITION_DIGITS);
     [
         4 * (keys + 1 + length + 1 + 2),
         4 * (keys + 1),
@@ -101,6 +110,8 @@ fn blocks(load: Load, length: u64, groups: u64) -> [u64; 11] {
         2 * XYZZ * groups,
         40 * columns,
         16 * (windows + 1),
+        4 * BINS * partitioned,
+        PAIR * digits * partitioned,
     ]
 }
 
@@ -135,7 +146,7 @@ impl Sizes {
     }
 
     /// Bytes of each block, as [`blocks`] lists them.
-    pub(crate) fn blocks(&self) -> [u64; 11] {
+    pub(crate) fn blocks(&self) -> [u64; 13] {
         blocks(self.load, u64::from(self.length), self.groups)
     }
 
@@ -148,6 +159,12 @@ impl Sizes {
     pub(crate) fn merging_blocks(&self, multiprocessors: u32) -> u32 {
         let cuts = self.load.digits / u64::from(self.length);
         cuts.clamp(1, 8 * u64::from(multiprocessors)) as u32
+    }
+
+    /// How far keys are shifted to make bins of them.
+    pub(crate) fn shift(&self) -> u32 {
+        let bits = u64::BITS - (self.load.keys.max(1) - 1).leading_zeros();
+        bits.saturating_sub(BINS.ilog2())
     }
 
     /// Groups of a window.
@@ -291,6 +308,17 @@ mod tests {
         for bits in [1, 16, 253] {
             let sizes = of(1 << 24, bits);
             assert!((1u64 << 24).div_ceil(u64::from(sizes.length)) <= CUT_PIECES_MAX);
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_bin_and_no_bin_is_wider_than_it_has_to_be() {
+        for keys in [1, 2, 2047, 2048, 2049, 163_840, 524_288, 524_289, u64::from(u32::MAX)] {
+            let load = Load { columns: 1, keys, ..Load::default() };
+            let sizes = Sizes { load, longest: 1, length: 64, log_segment: 2, groups: 1 };
+            let shift = sizes.shift();
+            assert!((keys - 1) >> shift < BINS, "{keys}");
+            assert!(shift == 0 || (keys - 1) >> (shift - 1) >= BINS, "{keys}");
         }
     }
 

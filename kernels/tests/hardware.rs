@@ -63,11 +63,16 @@ fn every_pass_of_an_msm_on_a_card_is_its_twin() {
     }
 }
 
-/// The laws above have no multiples but for long columns, and upload all columns before they sum any.
+/// The laws above have no multiples but for long columns, upload all columns before they sum any, and have too few
+/// digits to be partitioned.
 #[test]
 fn a_card_obeys_every_law_with_multiples_of_the_bases() {
-    let options =
-        CudaOptions { table_slices: Some(2), overlap_bytes: Some(1), ..CudaOptions::default() };
+    let options = CudaOptions {
+        table_slices: Some(2),
+        overlap_bytes: Some(1),
+        partition_digits: Some(1),
+        ..CudaOptions::default()
+    };
     let Some(device) = card_with(&options) else { return };
     if !is_small() {
         conformance::run_all(&device, 1);
@@ -139,8 +144,12 @@ fn a_card_runs_every_kernel_on_little() {
     let inverses = device.download(&buffer).expect("downloaded");
     assert!(inverses.iter().zip(&values).all(|(inverse, value)| inverse * value == Fr::ONE));
     drop((device, registered, column, buffer, sums));
-    let options =
-        CudaOptions { interpret_rows: true, table_slices: Some(2), ..CudaOptions::default() };
+    let options = CudaOptions {
+        interpret_rows: true,
+        table_slices: Some(2),
+        partition_digits: Some(1),
+        ..CudaOptions::default()
+    };
     let Some(device) = card_with(&options) else { return };
     assert!(proof_of(&device, circuit(8, None)).to_bytes() == expected, "interpreted rows");
 }

@@ -20,8 +20,12 @@ fn a_proof_on_the_device_is_the_cpus_proof_byte_for_byte() {
     assert!(used < 2 << 20 && used < peak && peak < budget, "{used} of {peak} of {budget} B");
 
     let emulation = Emulation { late: false, reverse: true, ..Emulation::new(common::library()) };
-    let options =
-        CudaOptions { interpret_rows: true, overlap_bytes: Some(1), ..CudaOptions::default() };
+    let options = CudaOptions {
+        interpret_rows: true,
+        overlap_bytes: Some(1),
+        partition_digits: Some(1),
+        ..CudaOptions::default()
+    };
     let interpreting = CudaDevice::emulated(&emulation, &options).expect("opens");
     assert_eq!(proof_on(&interpreting, 8).to_bytes(), expected.to_bytes());
 }
