@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests and measures a card in at most eight minutes, what tells most first: the laws of the devices, whole proofs against
 # the CPU's, proofs at once, then `rollmill-bench run`, NVIDIA's profiler and checker where they are installed. Needs a
-# driver (580 or later); no network, no compiler. Takes its programs from its own folder (see benches/gpu-bundle.sh) or, in
-# a checkout, makes them with cargo.
+# driver (580 or later, or 535 if the bundle was made with --cuda12); no network, no compiler. Takes its programs from its
+# own folder (see benches/gpu-bundle.sh) or, in a checkout, makes them with cargo.
 #
 # usage: benches/gpu.sh [--device N] [--out FOLDER] [--budget SECONDS] [--step-limit SECONDS] [--small]
 #
@@ -148,7 +148,14 @@ known() {
 
 # Everything that needs the output of a program is found out here: where a signal arrives in a command substitution, bash
 # may fail to read the handler. From the trap on there is none.
-driver=$(quoted "$(known driver_version)")
+driver=$(known driver_version)
+# Drivers before 580 do not load what CUDA 13 compiled. Where the version is not known, the built-in image is tried.
+major=$(printf '%s' "${driver%%.*}" | tr -cd 0-9)
+if [ -s "$programs/kernels-cuda12.fatbin" ] && [ -n "$major" ] && [ "$major" -lt 580 ]; then
+    export ROLLMILL_AGENT_CUDA_IMAGE=$programs/kernels-cuda12.fatbin
+    say "driver $driver: kernels compiled by CUDA 12"
+fi
+driver=$(quoted "$driver")
 memory=$(quoted "$(known memory.total)")
 card=$(quoted "$card")
 commit=$(quoted "$commit")
@@ -347,6 +354,11 @@ else
     note ncu "not installed"
 fi
 
+# Another library on the same card. What it makes wrong is no failure of ours.
+if [ "$small" = no ] && [ -x "$programs/sppark" ]; then
+    step sppark 60 "$programs/sppark" "$log/sppark.json" 16 18 20 22
+    grep -E '^sppark: ' "$log/sppark.txt" 2>/dev/null
+fi
 measure huge 70 --only msm,ntt --sizes "${sizes[2]}" --distributions uniform --runs "${runs[2]}"
 
 # What the emulator cannot do. It makes kernels many times slower, so it gets a short test of every kernel.

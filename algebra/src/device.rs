@@ -3,7 +3,7 @@
 //! A device is a place where field and curve work runs. Every operation is a pure function of its
 //! inputs: equal inputs produce equal outputs on every implementation, which
 //! [`crate::conformance`] checks. Operations may enqueue and return; only [`Memory::download`],
-//! [`Msm::commit`] and [`Vector::evaluate`] must wait, since they hand values to the host.
+//! [`Msm::commit`], [`Msm::upload_and_commit`] and [`Vector::evaluate`] must wait, since they hand values to the host.
 //!
 //! # Conventions
 //! - `n` counts elements and `log_n` is its base-2 logarithm.
@@ -198,6 +198,44 @@ pub fn check_start(start: usize, len: usize) -> Result<(), DeviceError> {
     })
 }
 
+/// A column in the host's memory: `values`, of which those from `start` on are replaced by `rest`, which may end after
+/// them.
+#[derive(Debug, Clone, Copy)]
+pub struct HostColumn<'a> {
+    pub values: &'a [Fr],
+    pub start: usize,
+    pub rest: &'a [Fr],
+}
+
+impl HostColumn<'_> {
+    /// Number of field elements.
+    pub fn elements(&self) -> usize {
+        self.values.len().max(self.start + self.rest.len())
+    }
+}
+
+/// Columns on a device, and the commitment to each.
+pub type Committed<B> = (Vec<B>, Vec<G1Affine>);
+
+/// Uploads columns, and commits to them once all are there.
+///
+/// # Errors
+/// As [`Memory::upload`], [`Memory::write`] and [`Msm::commit`].
+pub fn upload_then_commit<D: Msm + ?Sized>(
+    device: &D,
+    bases: &D::Bases,
+    columns: &[HostColumn<'_>],
+) -> Result<Committed<D::Buffer>, DeviceError> {
+    let upload = |column: &HostColumn<'_>| {
+        let mut buffer = device.upload(column.values)?;
+        device.write(&mut buffer, column.start, column.rest)?;
+        Ok::<_, DeviceError>(buffer)
+    };
+    let buffers = columns.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
+    let points = device.commit(bases, &buffers.iter().collect::<Vec<_>>())?;
+    Ok((buffers, points))
+}
+
 /// Multi-scalar multiplication over bases that are registered once.
 pub trait Msm: Memory {
     /// Registered bases, with any precomputation of the device.
@@ -217,6 +255,19 @@ pub trait Msm: Memory {
         bases: &Self::Bases,
         columns: &[&Self::Buffer],
     ) -> Result<Vec<G1Affine>, DeviceError>;
+
+    /// Uploads columns and commits to them, as [`upload_then_commit`] does. A device that copies while it computes can
+    /// sum some columns while the next ones travel.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when a column is longer than the bases, or its `start` is past its end.
+    fn upload_and_commit(
+        &self,
+        bases: &Self::Bases,
+        columns: &[HostColumn<'_>],
+    ) -> Result<Committed<Self::Buffer>, DeviceError> {
+        upload_then_commit(self, bases, columns)
+    }
 }
 
 /// Number-theoretic transforms over subgroups of Fr and their cosets. Lengths are powers of two, up

@@ -59,7 +59,7 @@ macro_rules! forward {
         $crate::forward!($to: keep, memory_bytes, upload, upload_vec, upload_u16, download, write);
     };
     ($to:ident: Msm) => {
-        $crate::forward!($to: register_bases, commit);
+        $crate::forward!($to: register_bases, commit, upload_and_commit);
     };
     ($to:ident: Ntt) => {
         $crate::forward!($to: to_lagrange, to_coeff, to_coset, from_coset);
@@ -136,6 +136,15 @@ macro_rules! forward {
             columns: &[&Self::Buffer],
         ) -> Result<Vec<$crate::G1Affine>, $crate::device::DeviceError> {
             $crate::device::Msm::commit(&self.$to, bases, columns)
+        }
+    };
+    (@ upload_and_commit $to:ident) => {
+        fn upload_and_commit(
+            &self,
+            bases: &Self::Bases,
+            columns: &[$crate::device::HostColumn<'_>],
+        ) -> Result<$crate::device::Committed<Self::Buffer>, $crate::device::DeviceError> {
+            $crate::device::Msm::upload_and_commit(&self.$to, bases, columns)
         }
     };
 

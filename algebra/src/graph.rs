@@ -17,10 +17,10 @@
 //! assert_eq!(graph.degrees(|_| 1), [3]);
 //! ```
 
+mod hashing;
 pub mod schedule;
 pub mod slots;
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::ops::{Add, Mul, Sub};
@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use ark_ff::{AdditiveGroup, Field};
 
+pub use self::hashing::{NodeHasher, NodeMap};
 use crate::Fr;
 use crate::device::{Expr, Row, RowKernel};
 
@@ -149,11 +150,11 @@ pub struct Graph<V> {
 struct Inserting<V> {
     identity: Identity,
     nodes: Vec<Node<V>>,
-    known: HashMap<Node<V>, usize>,
+    known: NodeMap<Node<V>, usize>,
     /// By address, which names a part of an expression as long as the caller keeps the expression.
-    seen: HashMap<*const Tree<V>, usize>,
+    seen: NodeMap<*const Tree<V>, usize>,
     /// What operations on constants gave.
-    folded: HashMap<(Operation, usize, usize), usize>,
+    folded: NodeMap<(Operation, usize, usize), usize>,
     sources: usize,
 }
 
@@ -169,9 +170,9 @@ impl<V: Variable> Graph<V> {
         let mut inserting = Inserting {
             identity,
             nodes: Vec::new(),
-            known: HashMap::new(),
-            seen: HashMap::new(),
-            folded: HashMap::new(),
+            known: NodeMap::default(),
+            seen: NodeMap::default(),
+            folded: NodeMap::default(),
             sources: 0,
         };
         let roots = expressions.into_iter().map(|root| inserting.expression(root)).collect();

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_algebra::device::{
-    Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Memory, Msm, Ntt, RowKernel, Vector,
+    Coeff, Column, Committed, Coset, DeviceBuffer, DeviceError, HostColumn, Lagrange, Memory, Msm,
+    Ntt, RowKernel, Vector, upload_then_commit,
 };
 use rollmill_algebra::graph::{Cell, Graph, Node, Operation};
 use rollmill_algebra::{Fr, G1Affine};
@@ -171,6 +172,18 @@ impl<D: Msm> Msm for Counted<D> {
             work
         };
         self.count("commit", work, || self.inner.commit(bases, columns))
+    }
+    /// One after the other while they are counted, since the time of what overlaps belongs to neither.
+    fn upload_and_commit(
+        &self,
+        bases: &D::Bases,
+        columns: &[HostColumn<'_>],
+    ) -> Result<Committed<D::Buffer>, DeviceError> {
+        let is_counted = self.accounts().is_some();
+        if is_counted {
+            return upload_then_commit(self, bases, columns);
+        }
+        self.inner.upload_and_commit(bases, columns)
     }
 }
 

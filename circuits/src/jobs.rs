@@ -317,10 +317,25 @@ pub fn prepare<D: Device>(
     let loaded = keys.proving_key(circuit)?;
 
     let started = now();
-    let (layout, witness) = input.job().build(set)?.finish(Some(log_n(circuit)))?;
+    let (layout, witness) = witness_of(set, &input, &expected)?;
     let witness_seconds = (now() - started).as_secs_f64();
-    same_public(circuit, &expected, &witness.public)?;
     Ok(Prepared { circuit, loaded, layout, witness, witness_seconds })
+}
+
+/// What [`prepare`] does without a key on a device, for measurements of the host.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn witness(set: &KeySet, kind: &str, input: &[u8]) -> Result<(Layout, Witness), JobError> {
+    let input = Input::from_bytes(circuit_of(kind)?, input)?;
+    witness_of(set, &input, &expected(set, &input)?)
+}
+
+fn witness_of(set: &KeySet, input: &Input, expected: &[Fr]) -> Result<(Layout, Witness), JobError> {
+    let circuit = input.circuit();
+    let (layout, witness) = input.job().build(set)?.finish(Some(log_n(circuit)))?;
+    same_public(circuit, expected, &witness.public)?;
+    Ok((layout, witness))
 }
 
 /// The second half of a job: proves, and verifies the proof. `goes_on` is asked between the rounds of the proof whether
@@ -334,7 +349,7 @@ pub fn finish<D: Device>(
     now: &dyn Fn() -> Duration,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<JobOutput, JobError> {
-    let Prepared { circuit, loaded, layout, witness, witness_seconds } = prepared;
+    let Prepared { circuit, loaded, layout, mut witness, witness_seconds } = prepared;
     let started = now();
     let proof = keys.prove_while(&loaded, transcript(circuit), &witness, goes_on)?.to_bytes();
     let proving_seconds = (now() - started).as_secs_f64();
@@ -346,8 +361,11 @@ pub fn finish<D: Device>(
         };
         return Err(JobError::Unsatisfied { reason });
     }
+    let public = std::mem::take(&mut witness.public);
+    // A proof of the rollup hides nothing.
+    witness.recycle();
     Ok(JobOutput {
-        bytes: Output { circuit, public: witness.public, proof }.to_bytes(),
+        bytes: Output { circuit, public, proof }.to_bytes(),
         rows: layout.rows_used as u64,
         witness_seconds,
         proving_seconds,

@@ -34,7 +34,7 @@ RM_DEV Fr row_operand(const RowPlace& at, u32 operand) {
   }
 }
 
-// `registers` has room for the program's registers for each
+// `registers` has memory for the program's registers for each
 // thread of the grid.
 RM_KERNEL(128) rows_run(const Fr* const* columns, Fr* const* outputs, const Fr* constants,
                         const RowInstruction* program, u32 length, Fr* registers, u64 n) {

@@ -210,10 +210,16 @@ impl Drop for Block {
     }
 }
 
-/// Sizes come in eight steps for each power of two, so that blocks fit again and little is wasted.
+/// What a driver takes larger blocks from the card in (`cuMemGetAllocationGranularity` of today's cards). Up to this
+/// size, several blocks share one.
+const PAGE: u64 = 2 << 20;
+
+/// Sizes come in eight steps for each power of two, so that blocks fit again and little is wasted. Those of more than a
+/// page are whole pages: whatever a driver adds to a block is memory that the budget does not have.
 pub(crate) fn rounded(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1u64 << (bytes.ilog2() - 3)).max(256);
+    let step = if bytes > PAGE { step.max(PAGE) } else { step };
     bytes.div_ceil(step) * step
 }
 
@@ -331,7 +337,7 @@ impl Arena {
     }
 
     /// New memory of the driver, or where there is none left, any that fits. `size` is charged already, so that what is
-    /// in use leaves room for it in the budget, and all else that is held is idle or on its way back.
+    /// in use leaves as much of the budget, and all else that is held is idle or on its way back.
     fn take_new(
         &self,
         stay: Stay,
@@ -340,14 +346,14 @@ impl Arena {
     ) -> Result<Idle, CudaError> {
         loop {
             let missing = (state.held_bytes + size).saturating_sub(self.budget_bytes);
-            let mut refused = None;
+            let mut driver_error = None;
             if missing == 0 {
                 match self.driver.allocate(size) {
                     Ok(pointer) => {
                         state.held_bytes += size;
                         return Ok(Idle { pointer, size, uses: Uses::default() });
                     }
-                    Err(error @ CudaError::Memory { .. }) => refused = Some(error),
+                    Err(error @ CudaError::Memory { .. }) => driver_error = Some(error),
                     Err(error) => return Err(error),
                 }
             }
@@ -363,9 +369,11 @@ impl Arena {
                 self.freed.wait(state);
                 continue;
             }
-            // Without a refusal only memory that the driver failed to take back is missing.
+            // Without an error only memory that the driver failed to take back is missing.
             let free_bytes = self.budget_bytes.saturating_sub(state.held_bytes);
-            return Err(refused.unwrap_or(CudaError::Memory { needed_bytes: size, free_bytes }));
+            return Err(
+                driver_error.unwrap_or(CudaError::Memory { needed_bytes: size, free_bytes })
+            );
         }
     }
 
@@ -418,7 +426,7 @@ mod tests {
 
     const STREAM: Stream = 0;
 
-    /// On a card that has no more memory than the budget, and would refuse it.
+    /// On a card that has no more memory than the budget.
     fn arena(kib: u64) -> Arc<Arena> {
         let emulation = Emulation { memory_bytes: kib << 10, ..Emulation::new(library()) };
         let driver: Arc<dyn Driver> = Arc::new(EmulatedDriver::open(&emulation).expect("opens"));
@@ -444,6 +452,22 @@ mod tests {
     fn kib(arena: &Arena) -> [u64; 2] {
         let (free_bytes, total_bytes) = arena.driver.memory().expect("known");
         [arena.usage().0 >> 10, (total_bytes - free_bytes) >> 10]
+    }
+
+    #[test]
+    fn large_blocks_are_whole_pages_and_little_of_any_block_is_wasted() {
+        for log in 0..40 {
+            for bytes in [(1u64 << log) - 1, 1 << log, (1 << log) + 1, 3 << log] {
+                let size = rounded(bytes);
+                assert!(size >= bytes && rounded(size) == size, "{bytes} B");
+                assert!(size <= PAGE || size % PAGE == 0, "{bytes} B take {size} B");
+                let wasted = size - bytes.max(256);
+                let most = if size > PAGE { (bytes / 8).max(PAGE) } else { (bytes / 8).max(256) };
+                assert!(wasted <= most, "{bytes} B take {size} B");
+            }
+        }
+        // A column of a proof of 2^17 rows, and one with a few coefficients more.
+        assert_eq!([rounded(32 << 17), rounded((32 << 17) + 64)], [4 << 20, 6 << 20]);
     }
 
     #[test]

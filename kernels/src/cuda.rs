@@ -11,6 +11,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use parking_lot::{Mutex, RwLock};
 
 use crate::cards::{DRIVER_OF_IMAGE, find, message, start, version};
+use crate::copying::{copy_threads, in_parts};
 use crate::declared;
 use crate::driver::{Argument, Driver, Launch, Mark, Source, Stream};
 use crate::error::CudaError;
@@ -19,11 +20,6 @@ use crate::generated::KNOWN;
 /// Sizes of the pinned chunks that uploads pass through, and how many there may be: of the small ones as many as a
 /// host that is ahead of the card can have queued, of the large ones enough to copy into one while others travel.
 const CHUNKS: [(usize, usize); 2] = [(64 << 10, 256), (1 << 20, 32)];
-
-/// Bytes that are worth a thread of their own: copying them takes far longer than starting it.
-const BYTES_OF_A_THREAD: usize = 2 << 20;
-/// One core of so many copies: the others prove and compute witnesses.
-const CORES_PER_COPY: usize = 4;
 
 /// One card.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ struct Staging {
     queued: VecDeque<Chunk>,
     made: usize,
     /// The system has no more pinned memory for this process.
-    refused: bool,
+    exhausted: bool,
 }
 
 /// Events with times, and those that are not in use.
@@ -134,7 +130,6 @@ impl RealDriver {
         // SAFETY: as above; released when this is dropped.
         let context = unsafe { result::primary_ctx::retain(ordinal) }
             .map_err(failed("cuDevicePrimaryCtxRetain"))?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut opened = Self {
             name: name.clone(),
             uuid,
@@ -145,7 +140,7 @@ impl RealDriver {
             multiprocessors: u32::try_from(multiprocessors).unwrap_or(1).max(1),
             functions: Mutex::default(),
             staging: Default::default(),
-            copy_threads: (cores / CORES_PER_COPY).clamp(2, 4),
+            copy_threads: copy_threads(),
             marks: Mutex::default(),
         };
         opened.enter()?;
@@ -210,9 +205,9 @@ impl RealDriver {
             if staging.queued.front().is_some_and(is_copied) {
                 return Ok(staging.queued.pop_front());
             }
-            let can_make = staging.made < most && !staging.refused;
+            let can_make = staging.made < most && !staging.exhausted;
             let oldest = if can_make { None } else { staging.queued.pop_front() };
-            if oldest.is_none() && staging.refused {
+            if oldest.is_none() && staging.exhausted {
                 return Ok(None);
             }
             staging.made += usize::from(oldest.is_none());
@@ -232,7 +227,7 @@ impl RealDriver {
                 // SAFETY: nothing was queued in it.
                 let _ = unsafe { result::event::destroy(copied) };
                 let mut staging = self.staging[kind].lock();
-                staging.refused = true;
+                staging.exhausted = true;
                 staging.made -= 1;
                 drop(staging);
                 // Those that there are have to do. Without any, copies are slower, and no less right.
@@ -397,23 +392,9 @@ impl Driver for RealDriver {
     }
 
     fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
-        let bytes = source.bytes();
-        let threads = (bytes / BYTES_OF_A_THREAD).clamp(1, self.copy_threads);
-        let is_sent = if threads == 1 {
-            self.send_pinned(stream, to, source, 0..bytes)?
-        } else {
-            let part = bytes.div_ceil(threads).next_multiple_of(CHUNKS[1].0);
-            let of = |i: usize| (i * part).min(bytes)..((i + 1) * part).min(bytes);
-            std::thread::scope(|scope| {
-                let send = |i| scope.spawn(move || self.send_pinned(stream, to, source, of(i)));
-                let running: Vec<_> = (0..threads).map(send).collect();
-                let mut all = true;
-                for thread in running {
-                    all &= thread.join().unwrap_or_else(|_| Err(self.panicked()))?;
-                }
-                Ok::<bool, CudaError>(all)
-            })?
-        };
+        let copy = |part| self.send_pinned(stream, to, source, part);
+        let (chunk, threads) = (CHUNKS[1].0, self.copy_threads);
+        let is_sent = in_parts(source.bytes(), chunk, threads, copy, || self.panicked())?;
         if is_sent { Ok(()) } else { self.send_pageable(stream, to, source) }
     }
 

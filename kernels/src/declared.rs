@@ -15,7 +15,7 @@ use crate::error::CudaError;
 use crate::launch::{Argument, List};
 
 /// What the compiler reported about [`crate::COMPILED`], by kernel and architecture.
-const REPORT: &str = include_str!("../kernels.json");
+pub(crate) const REPORT: &str = include_str!("../kernels.json");
 
 /// What a parameter of a kernel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,10 @@ kernels! {
         offsets: In, keys: U32, length: U32, bins: Out, found: Out, pieces: Out, cuts: Out
     );
     msm_scatter(256, 64)(columns: Through, cursors: Out, entries: Out);
+    msm_bins(256, 64)(columns: Through, shift: U32, bins: Out);
+    msm_partition(256, 64)(columns: Through, shift: U32, bins: Out, pairs: Out);
+    msm_tile_count(256, 64)(pairs: In, total: In, shift: U32, counts: Out);
+    msm_tile_scatter(256, 64)(pairs: In, total: In, shift: U32, cursors: Out, entries: Out);
     msm_accumulate(128, 128)(pieces: In, total: In, entries: In, bases: In, sums: Out);
     msm_merge(128, 255)(cuts: In, found: In, sums: Out);
     msm_reduce(128, 255)(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ark_ff::{BigInt, PrimeField};
 use parking_lot::Mutex;
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Work, check_start};
+use rollmill_algebra::device::{DeviceBuffer, DeviceError, HostColumn, Memory, Work, check_start};
 
 use crate::arena::{Account, Arena, At, Block, COMMON, Stay};
 use crate::cards::Claim;
@@ -43,6 +43,12 @@ pub struct CudaOptions {
     /// commitment cheapest and fits in a sixteenth of the free memory; none for fewer than 4096 bases, and none
     /// on the emulator.
     pub table_slices: Option<u32>,
+    /// Bytes of columns that are uploaded before they are summed, while the next ones travel; by default 16 MiB, about
+    /// four columns of 2^17 rows. Fewer bytes overlap more of the uploads, in more launches.
+    pub overlap_bytes: Option<u64>,
+    /// Digits from which on the digits of a commitment are partitioned before they are sorted; by default 2^22. The
+    /// memory for fewer is not planned.
+    pub partition_digits: Option<u64>,
     /// Write a table of the time of each kernel on the card to this file; by default the one that
     /// `$ROLLMILL_CUDA_TRACE` names, if it is set. Timing makes proofs slower.
     pub trace: Option<PathBuf>,
@@ -396,6 +402,24 @@ impl CudaDevice {
         values: &[Fr],
     ) -> Result<Block, DeviceError> {
         self.upload_from(operation, Source::Elements(values))
+    }
+
+    /// Copies a column into a new buffer.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when its `start` is past its end.
+    pub(crate) fn upload_column(
+        &self,
+        operation: &'static str,
+        column: HostColumn<'_>,
+    ) -> Result<CudaBuffer, DeviceError> {
+        check_start(column.start, column.values.len())?;
+        let len = column.elements();
+        let block = match len {
+            0 => None,
+            _ => Some(Arc::new(self.upload_from(operation, Source::Column(column))?)),
+        };
+        Ok(CudaBuffer { block, len })
     }
 
     pub(crate) fn download_words(

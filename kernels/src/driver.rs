@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use rollmill_algebra::Fr;
+use rollmill_algebra::device::HostColumn;
 
 use crate::error::CudaError;
 
@@ -50,6 +51,8 @@ pub(crate) enum Source<'a> {
     Small(&'a [u16]),
     Words(&'a [u64]),
     Elements(&'a [Fr]),
+    /// Whose `start` is not past its end.
+    Column(HostColumn<'a>),
 }
 
 impl Source<'_> {
@@ -60,6 +63,7 @@ impl Source<'_> {
             Self::Small(values) => 2 * values.len(),
             Self::Words(words) => 8 * words.len(),
             Self::Elements(values) => 32 * values.len(),
+            Self::Column(column) => 32 * column.elements(),
         }
     }
 
@@ -73,12 +77,27 @@ impl Source<'_> {
                 parts.for_each(|(to, value)| to.copy_from_slice(&value.to_le_bytes()));
             }
             Self::Words(words) => write_words(to, &words[at / 8..]),
-            Self::Elements(values) => {
-                let parts = to.chunks_exact_mut(32).zip(&values[at / 32..]);
-                parts.for_each(|(to, value)| write_words(to, &value.0.0));
+            Self::Elements(values) => write_elements(to, &values[at / 32..]),
+            Self::Column(HostColumn { values, start, rest }) => {
+                let after = values.get(start + rest.len()..).unwrap_or(&[]);
+                let (mut to, mut skipped) = (to, at / 32);
+                for part in [&values[..*start], *rest, after] {
+                    let skip = skipped.min(part.len());
+                    skipped -= skip;
+                    let part = &part[skip..];
+                    let length = to.len().min(32 * part.len());
+                    let (own, left) = to.split_at_mut(length);
+                    write_elements(own, part);
+                    to = left;
+                }
             }
         }
     }
+}
+
+fn write_elements(to: &mut [u8], values: &[Fr]) {
+    let parts = to.chunks_exact_mut(32).zip(values);
+    parts.for_each(|(to, value)| write_words(to, &value.0.0));
 }
 
 fn write_words(to: &mut [u8], words: &[u64]) {
@@ -188,6 +207,8 @@ mod tests {
         let elements: Vec<Fr> = (0..9u64).map(|i| -Fr::from(i * i)).collect();
         let words: Vec<u64> = elements.iter().flat_map(|value| value.0.0).collect();
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut changed = elements.clone();
+        changed[..2].fill(Fr::from(77u64));
         let small: Vec<u16> =
             bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
         for source in [
@@ -195,6 +216,10 @@ mod tests {
             Source::Small(&small),
             Source::Words(&words),
             Source::Elements(&elements),
+            Source::Column(HostColumn { values: &changed, start: 0, rest: &elements[..2] }),
+            Source::Column(HostColumn { values: &elements, start: 2, rest: &[] }),
+            Source::Column(HostColumn { values: &elements[..7], start: 5, rest: &elements[5..] }),
+            Source::Column(HostColumn { values: &[], start: 0, rest: &elements }),
         ] {
             assert_eq!(source.bytes(), bytes.len());
             for part in [32, 64, 288] {

@@ -444,7 +444,7 @@ mod tests {
     }
 
     /// Goal: a kernel's lines compute what the program's kernel does, whatever it trades. Method: random kernels; the
-    /// lines are carried out on registers that are empty at first and as few as there is room for.
+    /// lines are carried out on registers that are empty at first and as few as the values fit in.
     #[test]
     fn lines_have_the_values_of_their_kernel() {
         let mut joined = 0;

@@ -7,6 +7,7 @@
 
 mod arena;
 mod cards;
+mod copying;
 mod cuda;
 mod declared;
 mod device;
@@ -16,6 +17,7 @@ mod emulated;
 mod error;
 mod generated;
 mod launch;
+mod model;
 mod msm;
 mod ntt;
 mod order;
@@ -25,6 +27,7 @@ mod program;
 mod rates;
 mod replay;
 mod rows;
+mod sessions;
 mod sizes;
 #[cfg(test)]
 mod twins;
@@ -39,6 +42,7 @@ pub use cards::cards;
 pub use device::{CudaBuffer, CudaDevice, CudaOptions};
 pub use emulated::{Emulation, Fault, compile_emulated_driver, compile_emulator};
 pub use error::CudaError;
+pub use model::card_model;
 pub use msm::CudaBases;
 pub use ntt::WrongPass;
 pub use rates::Rates;

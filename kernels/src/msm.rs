@@ -1,13 +1,19 @@
 //! Multi-scalar multiplication; see `cuda/msm.cuh`.
 
+mod partition;
+
+use std::ops::Range;
+
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
-use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
+use rollmill_algebra::device::{
+    Committed, DeviceBuffer, DeviceError, HostColumn, Msm, check_start,
+};
 use rollmill_algebra::{Fq, G1Affine, G1Projective};
 
 use crate::arena::{At, Block};
 use crate::declared;
-use crate::device::{CudaBuffer, CudaDevice, shape};
+use crate::device::{CudaBuffer, CudaDevice, ELEMENT, shape};
 use crate::launch::{List, Word};
 use crate::plan::{LENGTHS, Plan, Reach, Slices, plan};
 use crate::sizes::{AFFINE, Load, SCAN_BLOCK, Sizes, XYZZ, batch_bytes_max, column_bytes_max};
@@ -17,7 +23,10 @@ pub(crate) const OP: &str = "commit";
 const COUNTERS: u64 = 16;
 
 /// A table of multiples takes at most this part of the free memory.
-const TABLE_PART: u64 = 16;
+pub(crate) const TABLE_PART: u64 = 16;
+/// Bytes of columns that travel before their sums are queued: four columns of 2^17 rows, about what a batch takes, so
+/// that groups cost few launches.
+const OVERLAP_BYTES: u64 = 16 << 20;
 /// For fewer bases a table saves less than it costs to make.
 const TABLE_BASES_MIN: usize = 1 << 12;
 
@@ -47,6 +56,15 @@ pub(crate) struct Batch<'a> {
     /// As `MsmColumn` and `MsmWindow`.
     pub(crate) columns: List<'a>,
     pub(crate) windows: List<'a>,
+}
+
+/// A commitment whose sums are queued.
+#[derive(Debug)]
+struct Queued {
+    /// Of each column; `None` for one of zeros.
+    plans: Vec<Option<Plan>>,
+    /// Of the windows of all columns; `None` if there are no windows.
+    sums: Option<Block>,
 }
 
 /// Places in the block of counters that a batch starts with zeros.
@@ -128,16 +146,19 @@ impl CudaDevice {
         Ok(counts.chunks_exact(LENGTHS).map(Reach::new).collect())
     }
 
-    /// Uploads what the passes read about some columns, over slices of `stride` bases.
+    /// Uploads what the passes read about some columns, over slices of `stride` bases, and with the segments that suit
+    /// the card unless their length is given.
     pub(crate) fn batch<'a>(
         &self,
         jobs: &[Job<'a>],
         stride: usize,
+        log_segment: Option<u32>,
     ) -> Result<Batch<'a>, DeviceError> {
         let load = jobs.iter().fold(Load::default(), |load, job| load.plus(job.load));
         let plans: Vec<Plan> = jobs.iter().map(|job| job.plan).collect();
         let longest = jobs.iter().map(|job| job.n as u64).max().unwrap_or(0);
         let sizes = Sizes::new(load, &plans, longest, self.card.driver.multiprocessors());
+        let sizes = log_segment.map_or(sizes, |log| sizes.with_segment(&plans, log));
         let pair = |low: u64, high: u64| Word::Number(low | high << 32);
         let (mut columns, mut windows) = (Vec::new(), Vec::new());
         let (mut key, mut group) = (0, 0);
@@ -267,11 +288,21 @@ impl CudaDevice {
         let (entries, pieces, cuts) = (take(4)?, take(5)?, take(6)?);
         let (sums, groups) = (take(7)?, take(8)?);
 
-        self.count_digits(batch, places.counts)?;
+        let partition = self.partition(batch)?;
+        match &partition {
+            Some(partition) => self.count_tiles(sizes, partition, places.counts)?,
+            None => self.count_digits(batch, places.counts)?,
+        }
         let scanned = [offsets.start(), cursors.start(), folds.start()];
         self.scan_counts(sizes, places.counts, scanned)?;
         self.cut_pieces(sizes, offsets.start(), places, [pieces.start(), cuts.start()])?;
-        self.scatter(batch, cursors.start(), entries.start())?;
+        match &partition {
+            Some(partition) => {
+                self.scatter_tiles(sizes, partition, [cursors.start(), entries.start()])?;
+            }
+            None => self.scatter(batch, cursors.start(), entries.start())?,
+        }
+        drop(partition);
         let work = [pieces.start(), places.total, entries.start(), bases];
         self.accumulate(sizes, work, sums.start())?;
         self.merge(sizes, [cuts.start(), places.found], sums.start())?;
@@ -358,11 +389,79 @@ impl CudaDevice {
         };
         Ok(columns.iter().zip(&reaches).map(job).collect())
     }
+
+    /// Queues all passes of a commitment. Waits only for the lengths of the scalars.
+    fn queue_sums(
+        &self,
+        bases: &CudaBases,
+        columns: &[&CudaBuffer],
+    ) -> Result<Queued, DeviceError> {
+        columns.iter().try_for_each(|column| require_bases(bases, column.len()))?;
+        let none = Queued { plans: vec![None; columns.len()], sums: None };
+        let Some(block) = bases.block.as_ref().filter(|_| !columns.is_empty()) else {
+            return Ok(none);
+        };
+        let planned = self.jobs(bases, columns)?;
+        let jobs: Vec<Job<'_>> = planned.iter().flatten().copied().collect();
+        if jobs.is_empty() {
+            return Ok(none);
+        }
+        if let Some(long) = jobs.iter().find(|job| job.load.digits > u64::from(u32::MAX)) {
+            return shape(OP, "fewer than 2^32 digits in a column", format!("{} scalars", long.n));
+        }
+        let batches = batches(&jobs);
+        // Before any allocation: a commitment that does not fit in memory is rejected with the bytes it
+        // needs.
+        for batch in &batches {
+            let load = batch.iter().fold(Load::default(), |load, job| load.plus(job.load));
+            self.require_memory(OP, load.bytes_max())?;
+        }
+        let windows: usize = jobs.iter().map(|job| job.plan.windows as usize).sum();
+        let out = self.take_scratch(OP, windows, XYZZ)?;
+        let mut at = out.start();
+        for jobs in batches {
+            let batch = self.batch(jobs, bases.len, None)?;
+            self.sum_windows(block.start(), &batch, at)?;
+            at = at.plus(XYZZ * batch.sizes.load.windows);
+        }
+        let plans = planned.iter().map(|job| job.map(|job| job.plan)).collect();
+        Ok(Queued { plans, sums: Some(out) })
+    }
+
+    /// Waits for the sums of commitments, and joins the windows of each column.
+    fn joined_sums(&self, queued: &[Queued]) -> Result<Vec<G1Affine>, DeviceError> {
+        let mut points = Vec::new();
+        for Queued { plans, sums } in queued {
+            let windows: usize = plans.iter().flatten().map(|plan| plan.windows as usize).sum();
+            let sums = match sums {
+                Some(sums) => self.download_words(OP, sums.start(), 16 * windows)?,
+                None => Vec::new(),
+            };
+            let sums = self.checked_sums(&sums)?;
+            let mut sums = sums.as_slice();
+            for plan in plans {
+                let Some(plan) = plan else {
+                    points.push(G1Projective::ZERO);
+                    continue;
+                };
+                let (own, rest) = sums.split_at(plan.windows as usize);
+                sums = rest;
+                points.push(joined(*plan, own));
+            }
+        }
+        Ok(ark_ec::CurveGroup::normalize_batch(&points))
+    }
 }
 
 /// Splits columns into batches that fit in the memory of a commitment, each of one column or more.
 fn batches<'b, 'a>(jobs: &'b [Job<'a>]) -> Vec<&'b [Job<'a>]> {
     let longest = jobs.iter().map(|job| job.n as u64).max().unwrap_or(0);
+    let loads: Vec<Load> = jobs.iter().map(|job| job.load).collect();
+    batches_of(&loads, longest).into_iter().map(|batch| &jobs[batch]).collect()
+}
+
+/// The batches of columns with such loads, of which the longest has so many scalars.
+pub(crate) fn batches_of(loads: &[Load], longest: u64) -> Vec<Range<usize>> {
     let bytes_max = batch_bytes_max(longest);
     let fits = |load: Load| {
         let all = load.keys + load.digits;
@@ -370,15 +469,15 @@ fn batches<'b, 'a>(jobs: &'b [Job<'a>]) -> Vec<&'b [Job<'a>]> {
     };
     let mut batches = Vec::new();
     let (mut from, mut load) = (0, Load::default());
-    for (at, job) in jobs.iter().enumerate() {
-        if at > from && !fits(load.plus(job.load)) {
-            batches.push(&jobs[from..at]);
+    for (at, own) in loads.iter().enumerate() {
+        if at > from && !fits(load.plus(*own)) {
+            batches.push(from..at);
             (from, load) = (at, Load::default());
         }
-        load = load.plus(job.load);
+        load = load.plus(*own);
     }
-    if from < jobs.len() {
-        batches.push(&jobs[from..]);
+    if from < loads.len() {
+        batches.push(from..loads.len());
     }
     batches
 }
@@ -403,50 +502,51 @@ impl Msm for CudaDevice {
         bases: &CudaBases,
         columns: &[&CudaBuffer],
     ) -> Result<Vec<G1Affine>, DeviceError> {
-        if let Some(long) = columns.iter().find(|column| column.len() > bases.len) {
-            let expected = format!("at most {} scalars", bases.len);
-            return shape(OP, expected, long.len().to_string());
-        }
-        let none = vec![G1Affine::identity(); columns.len()];
-        let Some(block) = bases.block.as_ref().filter(|_| !columns.is_empty()) else {
-            return Ok(none);
-        };
-        let planned = self.jobs(bases, columns)?;
-        let jobs: Vec<Job<'_>> = planned.iter().flatten().copied().collect();
-        if jobs.is_empty() {
-            return Ok(none);
-        }
-        if let Some(long) = jobs.iter().find(|job| job.load.digits > u64::from(u32::MAX)) {
-            return shape(OP, "fewer than 2^32 digits in a column", format!("{} scalars", long.n));
-        }
-        let batches = batches(&jobs);
-        // Before any allocation: a commitment that does not fit in memory is rejected with the bytes it
-        // needs.
-        for batch in &batches {
-            let load = batch.iter().fold(Load::default(), |load, job| load.plus(job.load));
-            self.require_memory(OP, load.bytes_max())?;
-        }
-        let windows: usize = jobs.iter().map(|job| job.plan.windows as usize).sum();
-        let out = self.take_scratch(OP, windows, XYZZ)?;
-        let mut at = out.start();
-        for jobs in batches {
-            let batch = self.batch(jobs, bases.len)?;
-            self.sum_windows(block.start(), &batch, at)?;
-            at = at.plus(XYZZ * batch.sizes.load.windows);
-        }
-        let sums = self.checked_sums(&self.download_words(OP, out.start(), 16 * windows)?)?;
-        let mut sums = sums.as_slice();
-        let points: Vec<G1Projective> = planned
-            .iter()
-            .map(|job| {
-                let Some(Job { plan, .. }) = job else { return G1Projective::ZERO };
-                let (own, rest) = sums.split_at(plan.windows as usize);
-                sums = rest;
-                joined(*plan, own)
-            })
-            .collect();
-        Ok(ark_ec::CurveGroup::normalize_batch(&points))
+        let queued = self.queue_sums(bases, columns)?;
+        self.joined_sums(&[queued])
     }
+
+    /// The copies have a stream of their own. While some columns are summed, the host copies the next ones, which wait
+    /// for nothing; the pass that counts the lengths of their scalars waits for them, and comes after the sums.
+    fn upload_and_commit(
+        &self,
+        bases: &CudaBases,
+        columns: &[HostColumn<'_>],
+    ) -> Result<Committed<CudaBuffer>, DeviceError> {
+        for column in columns {
+            check_start(column.start, column.values.len())?;
+            require_bases(bases, column.elements())?;
+        }
+        let bytes = self.card.options.overlap_bytes.unwrap_or(OVERLAP_BYTES);
+        let (mut buffers, mut queued) = (Vec::with_capacity(columns.len()), Vec::new());
+        for group in groups(columns, bytes) {
+            let from = buffers.len();
+            for column in group {
+                buffers.push(self.upload_column("upload", *column)?);
+            }
+            let refs: Vec<&CudaBuffer> = buffers[from..].iter().collect();
+            queued.push(self.queue_sums(bases, &refs)?);
+        }
+        let points = self.joined_sums(&queued)?;
+        Ok((buffers, points))
+    }
+}
+
+fn require_bases(bases: &CudaBases, scalars: usize) -> Result<(), DeviceError> {
+    if scalars <= bases.len {
+        return Ok(());
+    }
+    shape(OP, format!("at most {} scalars", bases.len), scalars.to_string())
+}
+
+/// Splits columns, which mostly have one length, into groups of at least `bytes`, of which the last ones may have one
+/// column more: nothing is summed while the first group travels.
+fn groups<'b, 'a>(columns: &'b [HostColumn<'a>], bytes: u64) -> Vec<&'b [HostColumn<'a>]> {
+    let elements: usize = columns.iter().map(HostColumn::elements).sum();
+    let wanted = elements as u64 * ELEMENT / bytes.max(1);
+    let count = usize::try_from(wanted).unwrap_or(usize::MAX).min(columns.len()).max(1);
+    let end = |group: usize| group * columns.len() / count;
+    (0..count).map(|group| &columns[end(group)..end(group + 1)]).collect()
 }
 
 /// Bases as the kernels have them; (0, 0) represents the identity.

@@ -125,6 +125,16 @@ fn passes(log_n: u32) -> Vec<Pass> {
         .collect()
 }
 
+/// Eighths of a product that a transform takes per element, and its passes; `tests/counts.rs` counts them. After its
+/// first factor a pass of b bits, at least three, takes 4 b − 7: seven for each later group of three layers, five
+/// within three layers, and less for groups of two and of one.
+pub(crate) fn eighths(log_n: u32, has_coset: bool) -> (u64, u64) {
+    let passes = passes(log_n);
+    let within: u32 = passes.iter().map(|pass| (4 * pass.log_radix).saturating_sub(7)).sum();
+    let factors = passes.len() as u64 - u64::from(!has_coset);
+    (u64::from(within) + 8 * factors, passes.len() as u64)
+}
+
 /// The factors of each pass. A pass joins coefficients whose indices differ by multiples of `n / (done · R)`, so
 /// that it multiplies with powers of the shift to that power, and all passes together with `shift^i`.
 fn factors(passes: &[Pass], direction: Direction) -> Vec<Factors> {
@@ -395,6 +405,16 @@ mod tests {
                 assert!(pass.log_radix >= BITS || passes.len() == 1, "{passes:?}");
             }
         }
+    }
+
+    /// Those that `docs/book/kernels.md` states, which `tests/counts.rs` counts for some sizes.
+    #[test]
+    fn products_of_a_transform_are_those_that_are_stated() {
+        for (log_n, eighths_on_h) in [(8, 25), (12, 42), (17, 63), (20, 75), (22, 83), (24, 91)] {
+            assert_eq!(eighths(log_n, false).0, eighths_on_h, "2^{log_n}");
+            assert_eq!(eighths(log_n, true).0, eighths_on_h + 8, "2^{log_n}");
+        }
+        assert_eq!(eighths(17, false).1, 3);
     }
 
     /// Index i of a coefficient has a digit for each pass, and the passes' powers of the shift make `shift^i`.

@@ -17,7 +17,7 @@ use crate::declared::{self, Call};
 use crate::device::{CudaBuffer, CudaDevice};
 use crate::msm::{Batch, Counters, Job, OP, base_bytes};
 use crate::plan::{Reach, Slices, plan};
-use crate::sizes::{AFFINE, Load, Sizes, XYZZ};
+use crate::sizes::{AFFINE, BINS, Load, PAIR, Sizes, XYZZ};
 use twins::{Column, Cut, Piece};
 
 /// Columns to commit to, and the slices of the bases that they are committed with.
@@ -26,6 +26,8 @@ struct Case {
     name: &'static str,
     columns: Vec<Vec<Fr>>,
     slices: Slices,
+    /// As a power of two: the least, with which a window has the most groups, and longer ones.
+    segment: u32,
 }
 
 /// The comparison of one case.
@@ -58,6 +60,7 @@ impl CudaDevice {
                 case.columns.iter().map(|column| self.upload(column)).collect::<Result<_, _>>()?;
             let mut check = Check::new(self, &case, &bases, &buffers)?;
             check.digits()?;
+            check.partition()?;
             check.pieces()?;
             check.sums()?;
             check.multiples(&bases)?;
@@ -136,12 +139,15 @@ fn cases(seed: u64) -> Vec<Case> {
         vec![Fr::ONE, -Fr::ONE, Fr::from(1u64 << 16), -Fr::from(255u64), Fr::ZERO],
     ];
     let columns = vec![uniform(0, 300), uniform(1000, 257), uniform(2000, 31)];
-    let of = |name, columns: &Vec<Vec<Fr>>, slices| Case { name, columns: columns.clone(), slices };
+    let of = |name, columns: &Vec<Vec<Fr>>, slices, segment| {
+        let columns = columns.clone();
+        Case { name, columns, slices, segment }
+    };
     vec![
-        of("uniform", &columns, Slices::ONE),
-        of("skewed", &skewed, Slices::ONE),
-        of("uniform, two slices", &columns, Slices { span: 127, count: 2 }),
-        of("skewed, all slices", &skewed, Slices { span: 11, count: 24 }),
+        of("uniform", &columns, Slices::ONE, 2),
+        of("skewed", &skewed, Slices::ONE, 5),
+        of("uniform, two slices", &columns, Slices { span: 127, count: 2 }, 3),
+        of("skewed, all slices", &skewed, Slices { span: 11, count: 24 }, 2),
     ]
 }
 
@@ -160,7 +166,7 @@ impl<'a> Check<'a> {
             jobs.push(Job { scalars, n, plan, load: Load::of(plan, &reach, n as u64) });
             columns.push((column.as_slice(), plan));
         }
-        let batch = device.batch(&jobs, bases.len())?;
+        let batch = device.batch(&jobs, bases.len(), Some(case.segment))?;
         let mut all = bases.to_vec();
         for slice in 1..case.slices.count as usize {
             let last = &all[(slice - 1) * bases.len()..];
@@ -221,13 +227,56 @@ impl<'a> Check<'a> {
         let call = declared::msm_scatter(&self.batch.columns, cursors.start(), out.start());
         self.run(call, sizes.grid_of_scalars())?;
         let found = device.numbers(out.start(), total)?;
-        let mut rest = found.as_slice();
-        let right = expected.iter().all(|bucket| {
-            let (own, others) = rest.split_at(bucket.len());
-            rest = others;
-            sorted(own) == sorted(bucket)
-        });
-        self.note("msm_scatter", right);
+        self.note("msm_scatter", same_buckets(&found, &expected));
+        Ok(())
+    }
+
+    /// The digits sorted by bins and tiles: with as few keys of a bin as there can be, and with so many that a tile does
+    /// not count all of them in shared memory.
+    fn partition(&mut self) -> Result<(), DeviceError> {
+        let (device, sizes) = (self.device, self.sizes);
+        let keys = sizes.load.keys as usize;
+        for shift in [sizes.shift(), sizes.shift() + 3, 13] {
+            let expected = twins::msm_bins(&self.columns, shift);
+            let bins = self.zeroed(4 * BINS)?;
+            let call = declared::msm_bins(&self.batch.columns, shift, bins.start());
+            self.run(call, sizes.grid_of_partition())?;
+            let found = device.numbers(bins.start(), BINS as usize)?;
+            self.note("msm_bins", found == expected);
+
+            let sorted_bins = twins::msm_partition(&self.columns, self.stride, shift);
+            let bins = device.put(&twins::msm_scan_counts(&expected))?;
+            let all: Vec<[u32; 2]> = sorted_bins.concat();
+            let out = self.zeroed(PAIR * all.len() as u64)?;
+            let call =
+                declared::msm_partition(&self.batch.columns, shift, bins.start(), out.start());
+            self.run(call, sizes.grid_of_partition())?;
+            let numbers = device.numbers(out.start(), 2 * all.len())?;
+            let found: Vec<[u32; 2]> =
+                numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
+            self.note("msm_partition", same_buckets(&found, &sorted_bins));
+
+            let pairs = device.put(all.as_flattened())?;
+            let total = device.put(&[all.len() as u32])?;
+            let counts = twins::msm_tile_count(&all, keys);
+            let out = self.zeroed(4 * counts.len() as u64)?;
+            let call = declared::msm_tile_count(pairs.start(), total.start(), shift, out.start());
+            self.run(call, sizes.grid_of_tiles())?;
+            let found = device.numbers(out.start(), counts.len())?;
+            self.note(
+                "msm_tile_count",
+                found == counts && counts == twins::msm_count(&self.columns),
+            );
+
+            let expected = twins::msm_tile_scatter(&all, keys);
+            let cursors = device.put(&twins::msm_scan_counts(&counts))?;
+            let out = self.zeroed(4 * all.len() as u64)?;
+            let (from, to) = (pairs.start(), out.start());
+            let call = declared::msm_tile_scatter(from, total.start(), shift, cursors.start(), to);
+            self.run(call, sizes.grid_of_tiles())?;
+            let found = device.numbers(out.start(), all.len())?;
+            self.note("msm_tile_scatter", same_buckets(&found, &expected));
+        }
         Ok(())
     }
 
@@ -415,6 +464,16 @@ impl<'a> Check<'a> {
         self.note("msm_multiples", found == base_bytes(&expected));
         Ok(())
     }
+}
+
+/// Whether what was found bucket after bucket is expected, in any order within each.
+fn same_buckets<T: Ord + Clone>(found: &[T], expected: &[Vec<T>]) -> bool {
+    let mut rest = found;
+    expected.iter().all(|bucket| {
+        let (own, others) = rest.split_at(bucket.len());
+        rest = others;
+        sorted(own) == sorted(bucket)
+    })
 }
 
 fn sorted<T: Ord + Clone>(values: &[T]) -> Vec<T> {

@@ -10,9 +10,9 @@ const GROUP: u64 = 256;
 const BITS_MIN: u32 = 4;
 const BITS_MAX: u32 = 20;
 /// Multiply-adds of 32 bits in a mixed addition, a full addition and a doubling.
-const MIXED: u64 = 1196;
-const FULL: u64 = 1724;
-const DOUBLE: u64 = 1100;
+pub(crate) const MIXED: u64 = 1196;
+pub(crate) const FULL: u64 = 1724;
+pub(crate) const DOUBLE: u64 = 1100;
 /// At most so many buckets for each digit: empty ones take memory.
 const BUCKETS_PER_DIGIT: u64 = 1;
 

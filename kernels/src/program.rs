@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::RowKernel;
 use rollmill_algebra::graph::schedule::{Step, schedule};
-use rollmill_algebra::graph::{self, Cell, Graph, Node, slots};
+use rollmill_algebra::graph::{self, Cell, Graph, Node, NodeMap, slots};
 use sha2::{Digest, Sha256};
 
 /// Largest column number and rotation that fit in an operand.
@@ -85,7 +85,7 @@ type Recorded = (Vec<Node<Cell>>, Vec<usize>);
 /// Programs by their graphs, for any values of the constants: a proof runs the same few repeatedly.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
-    known: Mutex<HashMap<Recorded, Arc<Program>>>,
+    known: Mutex<NodeMap<Recorded, Arc<Program>>>,
 }
 
 impl Programs {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_without_room_in_an_operand_is_rejected() {
+    fn a_column_that_does_not_fit_in_an_operand_is_rejected() {
         struct Far;
         impl RowKernel for Far {
             type Constants<E: Expr> = ();

@@ -1,13 +1,16 @@
 //! A driver that repeats what another one returned and does nothing else, to measure the host by itself.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::copying::{copy_threads, in_parts};
 use crate::driver::{Driver, Launch, Mark, Source, Stream};
 use crate::error::CudaError;
 
-/// Bytes of memory that uploads are written to, over and over, as a driver's pinned memory is.
+/// Bytes of memory that a thread writes uploads to, over and over, as a driver's pinned memory is.
 const SCRATCH: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +27,10 @@ struct State {
     /// What came from the device, in order.
     downloads: Vec<Vec<u8>>,
     next: usize,
-    scratch: Vec<u8>,
+    /// Of the threads that copy, while none of them has it.
+    scratch: Vec<Vec<u8>>,
+    /// How long copies took since [`Replay::repeat`].
+    copying: Duration,
 }
 
 /// The driver between the device and the one that computes.
@@ -54,8 +60,12 @@ impl Replay {
     /// From now on nothing is computed, and what was recorded is downloaded again, from its beginning.
     pub fn repeat(&self) {
         let mut state = self.driver.state.lock();
-        (state.mode, state.next) = (Mode::Repeating, 0);
-        state.scratch.resize(SCRATCH, 0);
+        (state.mode, state.next, state.copying) = (Mode::Repeating, 0, Duration::ZERO);
+    }
+
+    /// How long the host has copied what it uploads since [`Self::repeat`].
+    pub fn copying(&self) -> Duration {
+        self.driver.state.lock().copying
     }
 }
 
@@ -110,17 +120,29 @@ impl Driver for Replayed {
     }
 
     fn send(&self, stream: Stream, to: u64, source: Source<'_>) -> Result<(), CudaError> {
-        let mut state = self.state.lock();
-        if state.mode != Mode::Repeating {
-            drop(state);
+        if !self.repeats() {
             return self.inner.send(stream, to, source);
         }
-        for at in (0..source.bytes()).step_by(SCRATCH) {
-            let length = SCRATCH.min(source.bytes() - at);
-            source.write(at, &mut state.scratch[..length]);
-        }
-        std::hint::black_box(&state.scratch);
-        Ok(())
+        // By as many threads as a card's driver takes.
+        let copy = |part: Range<usize>| {
+            let kept = self.state.lock().scratch.pop();
+            let mut scratch = kept.unwrap_or_else(|| vec![0; SCRATCH]);
+            for at in part.clone().step_by(SCRATCH) {
+                source.write(at, &mut scratch[..SCRATCH.min(part.end - at)]);
+            }
+            std::hint::black_box(&scratch);
+            self.state.lock().scratch.push(scratch);
+            Ok(true)
+        };
+        let panicked = || CudaError::Call {
+            call: "replay",
+            device: self.device().to_owned(),
+            reason: "a thread that copies panicked".to_owned(),
+        };
+        let started = Instant::now();
+        let copied = in_parts(source.bytes(), SCRATCH, copy_threads(), copy, panicked);
+        self.state.lock().copying += started.elapsed();
+        copied.map(drop)
     }
 
     fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {

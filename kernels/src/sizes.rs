@@ -1,7 +1,9 @@
 //! What the passes of a commitment cover, and the memory that they take.
 
+use parking_lot::Mutex;
+
 use crate::arena::rounded;
-use crate::plan::{LENGTHS, Plan, Reach, SPAN, full};
+use crate::plan::{DOUBLE, FULL, LENGTHS, Plan, Reach, SPAN, full};
 
 /// Bytes of an affine point and of a sum (X, Y, ZZ, ZZZ).
 pub(crate) const AFFINE: u64 = 64;
@@ -15,13 +17,21 @@ pub(crate) const SCAN_BLOCK: u64 = 4096;
 const EXTRA: u64 = 8;
 /// Full columns that a batch has memory for, up to so many bytes: the chunks of a quotient.
 const COLUMNS: u64 = 5;
-const BATCH_BYTES_MAX: u64 = 256 << 20;
+const BATCH_BYTES_MAX: u64 = 288 << 20;
 /// Entries of a piece: not so few that most buckets are cut, ...
 const LENGTH_MIN: u64 = 64;
 /// ... and not so many that one bucket has more pieces than a block merges in a moment.
 const CUT_PIECES_MAX: u64 = 8192;
 /// Threads that a multiprocessor runs of `msm_accumulate`: four blocks of 128, by its registers.
 const THREADS: u64 = 512;
+/// Bins of a partition of digits, scalars of a block that partitions, digits of a tile and bytes of `MsmPair`, as in the
+/// kernels.
+pub(crate) const BINS: u64 = 2048;
+pub(crate) const SCALARS: u64 = 256 * 8;
+pub(crate) const TILE: u64 = 4096;
+pub(crate) const PAIR: u64 = 8;
+/// Digits from which on a batch partitions them. The counters of fewer are added to in memory, in passes that move less.
+pub(crate) const PARTITION_DIGITS: u64 = 1 << 22;
 /// Buckets of a lane of `msm_reduce`, as a power of two.
 const SEGMENT_MIN: u32 = 2;
 const SEGMENT_MAX: u32 = 5;
@@ -81,12 +91,13 @@ impl Load {
 }
 
 /// Bytes of each block of a batch: counters, offsets, cursors, folds, entries, pieces, cuts, sums, sums of groups,
-/// and the lists of columns and windows.
-fn blocks(load: Load, length: u64, groups: u64) -> [u64; 11] {
+/// the lists of columns and windows, and for a partition its bins and digits.
+fn blocks(load: Load, length: u64, groups: u64) -> [u64; 13] {
     let Load { columns, keys, digits, windows, .. } = load;
     let pieces = keys.min(digits) + digits / length;
     // A bucket that is cut has more than `length` entries, so at most twice as many pieces as whole ones.
     let cuts = digits / length;
+    let partitioned = u64::from(digits >= PARTITION_DIGITS);
     [
         4 * (keys + 1 + length + 1 + 2),
         4 * (keys + 1),
@@ -99,6 +110,8 @@ fn blocks(load: Load, length: u64, groups: u64) -> [u64; 11] {
         2 * XYZZ * groups,
         40 * columns,
         16 * (windows + 1),
+        4 * BINS * partitioned,
+        PAIR * digits * partitioned,
     ]
 }
 
@@ -122,15 +135,18 @@ impl Sizes {
         let busy = (4 * load.digits / threads).max(LENGTH_MIN);
         let length = (4 * mean).clamp(LENGTH_MIN, busy).max(load.run.div_ceil(CUT_PIECES_MAX));
         let length = length.min(load.length_max()) as u32;
-        // Two warps for each of the four schedulers of a multiprocessor, where there are buckets for them.
-        let each = load.keys / (256 * u64::from(multiprocessors));
-        let log_segment = each.max(1).ilog2().clamp(SEGMENT_MIN, SEGMENT_MAX);
+        let without = Self { load, longest, length, log_segment: 0, groups: 0 };
+        without.with_segment(plans, log_segment(plans, multiprocessors))
+    }
+
+    /// With segments of another length.
+    pub(crate) fn with_segment(self, plans: &[Plan], log_segment: u32) -> Self {
         let groups = plans.iter().map(|plan| plan.groups(32 << log_segment)).sum();
-        Self { load, longest, length, log_segment, groups }
+        Self { log_segment, groups, ..self }
     }
 
     /// Bytes of each block, as [`blocks`] lists them.
-    pub(crate) fn blocks(&self) -> [u64; 11] {
+    pub(crate) fn blocks(&self) -> [u64; 13] {
         blocks(self.load, u64::from(self.length), self.groups)
     }
 
@@ -145,10 +161,42 @@ impl Sizes {
         cuts.clamp(1, 8 * u64::from(multiprocessors)) as u32
     }
 
+    /// How far keys are shifted to make bins of them.
+    pub(crate) fn shift(&self) -> u32 {
+        let bits = u64::BITS - (self.load.keys.max(1) - 1).leading_zeros();
+        bits.saturating_sub(BINS.ilog2())
+    }
+
     /// Groups of a window.
     pub(crate) fn groups_of(&self, log_buckets: u32) -> u64 {
         (1u64 << log_buckets).div_ceil(32 << self.log_segment)
     }
+}
+
+/// Buckets of a lane of `msm_reduce`, as a power of two, with which both passes of the reduction end first. More of
+/// them make each warp of the first pass take longer, fewer the only warp that a window has in the second. A warp
+/// alone takes as long as the additions that follow one another; more than one for each of the four schedulers of a
+/// multiprocessor take turns.
+fn log_segment(plans: &[Plan], multiprocessors: u32) -> u32 {
+    let schedulers = 4 * u64::from(multiprocessors);
+    let costs = |log: &u32| {
+        let groups: u64 = plans.iter().map(|plan| plan.groups(32 << log)).sum();
+        let of_window = |plan: &Plan| (1u64 << (plan.bits() - 1)).div_ceil(32 << log);
+        let longest = plans.iter().map(of_window).max().unwrap_or(1);
+        let [reduce, finish] = reduction_chains(*log, longest);
+        reduce * groups.max(schedulers) + finish * schedulers
+    };
+    (SEGMENT_MIN..=SEGMENT_MAX).min_by_key(costs).unwrap_or(SEGMENT_MIN)
+}
+
+/// Multiply-adds that follow one another in a warp of `msm_reduce` and in one of `msm_finish`, for a window of so many
+/// groups.
+pub(crate) fn reduction_chains(log_segment: u32, groups: u64) -> [u64; 2] {
+    let each = groups.div_ceil(32).next_power_of_two();
+    let log = u64::from(log_segment);
+    let reduce = ((2 << log) + 11) * FULL + log * DOUBLE;
+    let finish = (3 * each + 11) * FULL + (5 + log + u64::from(each.ilog2())) * DOUBLE;
+    [reduce, finish]
 }
 
 /// The columns of a proof are as long as its domain or a few scalars longer: the length that stands for both.
@@ -161,9 +209,19 @@ pub(crate) fn column_bytes_max(n: u64) -> u64 {
     full_column(n).bytes_max()
 }
 
+/// A full column, by its standard length. Each commitment asks for the same one or two, and a plan is the least of dozens.
+static FULL_COLUMNS: Mutex<Vec<(u64, Load)>> = Mutex::new(Vec::new());
+
 fn full_column(n: u64) -> Load {
     let n = standard_length(n);
-    Load::of(full(n), &Reach::of_all(n, SPAN - 1), n)
+    let mut known = FULL_COLUMNS.lock();
+    if let Some((_, load)) = known.iter().find(|(length, _)| *length == n) {
+        return *load;
+    }
+    let load = Load::of(full(n), &Reach::of_all(n, SPAN - 1), n);
+    // Lengths are powers of two and a few scalars, so that there are no more than sixty.
+    known.push((n, load));
+    load
 }
 
 /// Bytes that a batch takes at most whose longest column has `n` scalars.
@@ -251,6 +309,42 @@ mod tests {
             let sizes = of(1 << 24, bits);
             assert!((1u64 << 24).div_ceil(u64::from(sizes.length)) <= CUT_PIECES_MAX);
         }
+    }
+
+    #[test]
+    fn every_key_has_a_bin_and_no_bin_is_wider_than_it_has_to_be() {
+        for keys in [1, 2, 2047, 2048, 2049, 163_840, 524_288, 524_289, u64::from(u32::MAX)] {
+            let load = Load { columns: 1, keys, ..Load::default() };
+            let sizes = Sizes { load, longest: 1, length: 64, log_segment: 2, groups: 1 };
+            let shift = sizes.shift();
+            assert!((keys - 1) >> shift < BINS, "{keys}");
+            assert!(shift == 0 || (keys - 1) >> (shift - 1) >= BINS, "{keys}");
+        }
+    }
+
+    /// A window has one warp in the last pass, which took longer than all others where a whole table left one window.
+    #[test]
+    fn a_single_window_is_reduced_in_the_least_time() {
+        for log_n in [12, 17, 20, 22] {
+            let n = 1 << log_n;
+            let reach = Reach::of_all(n, SPAN - 1);
+            let slices = Slices::cheapest(n, Slices::COUNT_MAX);
+            let plan = plan(&reach, slices, |_| 0, 0).unwrap();
+            assert_eq!(plan.windows, 1, "2^{log_n}");
+            let chosen = sizes(&[(plan, reach, n)], 132).log_segment;
+            let time = |log: u32| {
+                let groups = plan.groups(32 << log);
+                let [reduce, finish] = reduction_chains(log, groups);
+                reduce * groups.max(4 * 132) + finish * 4 * 132
+            };
+            for log in SEGMENT_MIN..=SEGMENT_MAX {
+                assert!(time(chosen) <= time(log), "2^{log_n}: {chosen}, not {log}");
+            }
+        }
+        // Many windows have many warps, for which long segments save nothing.
+        let n = 1 << 12;
+        let many = [(full(n), Reach::of_all(n, SPAN - 1), n)];
+        assert_eq!(sizes(&many, 132).log_segment, SEGMENT_MIN);
     }
 
     #[test]

@@ -13,7 +13,11 @@ fn numbers(n: u64) -> Vec<Fr> {
 
 #[test]
 fn the_device_obeys_every_law_with_its_stream_running_late() {
-    conformance::run_all(&common::device(|card| card.late = true), 1);
+    // Each column of the host by itself, so that as many uploads overlap sums as can, and all digits partitioned.
+    let options =
+        CudaOptions { overlap_bytes: Some(1), partition_digits: Some(1), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options);
+    conformance::run_all(&device.expect("the emulator opens"), 1);
 }
 
 #[test]
@@ -46,9 +50,14 @@ fn every_pass_of_a_transform_is_that_of_its_twin() {
 #[test]
 fn commitments_over_tables_of_multiples_are_the_sums_of_products() {
     for slices in common::SLICES {
-        let options = CudaOptions { table_slices: Some(slices), ..CudaOptions::default() };
-        let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
-        common::check_commitments(&device, &format!("{slices} slices"));
+        for partition_digits in [None, Some(1)] {
+            let table_slices = Some(slices);
+            let options = CudaOptions { table_slices, partition_digits, ..CudaOptions::default() };
+            let emulation = Emulation::new(common::library());
+            let device = CudaDevice::emulated(&emulation, &options).unwrap();
+            let case = format!("{slices} slices, partitioned from {partition_digits:?}");
+            common::check_commitments(&device, &case);
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod common;
 
-use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Ntt, Vector, Work};
-use rollmill_algebra::{Fr, plain};
+use ark_ec::{AffineRepr, CurveGroup};
+use rollmill_algebra::device::{
+    Coeff, Column, DeviceError, HostColumn, Memory, Msm, Ntt, Vector, Work,
+};
+use rollmill_algebra::{Fr, G1Affine, plain};
 use rollmill_kernels::{CudaDevice, CudaOptions, Emulation, Fault};
 
 const SMALL: Work = Work { name: "test", n: 1, columns: 1 };
@@ -96,6 +99,61 @@ fn leaving_out_any_one_wait_is_seen() {
     for missed in 0..waits {
         let spoilt = card(|card| card.fault = Some(Fault::MissesWait(missed)));
         assert_ne!(mixed(&spoilt), Ok(true), "wait {missed} of {waits} is not needed by the test");
+    }
+}
+
+/// Three columns, each of which is uploaded while the ones before it are summed. Returns whether all of it is right,
+/// the waits of a stream for another, and the downloads, at which alone the host waits.
+fn overlapped(emulation: &Emulation) -> (Result<bool, DeviceError>, [u64; 2]) {
+    let options = CudaOptions { overlap_bytes: Some(1), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(emulation, &options).expect("opens");
+    // As many as have their own stream for uploads.
+    let n = 2100;
+    let rest = [Fr::from(5u64), Fr::from(6u64)];
+    let columns = [1u64, 2, 3].map(|factor| -> Vec<Fr> {
+        numbers(n as u64).into_iter().map(|number| number * Fr::from(factor)).collect()
+    });
+    let run = || {
+        let base = G1Affine::generator();
+        let bases = device.register_bases(&vec![base; n])?;
+        let sent = [0, 1, 2].map(|i| {
+            let values: &[Fr] = &columns[i];
+            HostColumn { values, start: n - rest.len(), rest: &rest }
+        });
+        let before = device.calls();
+        let (buffers, points) = device.upload_and_commit(&bases, &sent)?;
+        let downloads = device.calls().since(&before).downloads;
+        let mut right = true;
+        for ((values, buffer), point) in columns.iter().zip(&buffers).zip(points) {
+            let mut expected = values.clone();
+            expected[n - rest.len()..].copy_from_slice(&rest);
+            let sum: Fr = expected.iter().sum();
+            right &= point == (base * sum).into_affine() && device.download(buffer)? == expected;
+        }
+        Ok::<_, DeviceError>((right, downloads))
+    };
+    let outcome = run();
+    let downloads = outcome.as_ref().map_or(0, |(_, downloads)| *downloads);
+    (outcome.map(|(right, _)| right), [device.waits(), downloads])
+}
+
+/// Goal: a column travels while the ones before it are summed, and no sum reads it too early. Method: the host waits
+/// twice for each column, for the lengths of its scalars and for its sum, and a stream once, for the column; without
+/// any one of these waits a sum is wrong.
+#[test]
+fn columns_travel_while_others_are_summed_and_no_sum_is_too_early() {
+    let emulation = Emulation::new(common::library());
+    let (outcome, counts) = overlapped(&emulation);
+    assert_eq!((outcome, counts), (Ok(true), [3, 6]));
+    for missed in 0..3 {
+        let fault = Some(Fault::MissesWait(missed));
+        let (outcome, _) = overlapped(&Emulation { fault, ..emulation.clone() });
+        assert_ne!(outcome, Ok(true), "wait {missed}");
+    }
+    for seed in 0..20 {
+        println!("seed {seed}");
+        let (outcome, _) = overlapped(&Emulation { shuffle: Some(seed), ..emulation.clone() });
+        assert_eq!(outcome, Ok(true), "seed {seed}");
     }
 }
 

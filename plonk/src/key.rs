@@ -9,7 +9,9 @@ use parking_lot::{Mutex, MutexGuard};
 use rollmill_algebra::bytes::{
     DecodeError, FIELD_BYTES, G1_BYTES, fr_from_slice, fr_to_bytes, g1_from_slice, g1_to_bytes,
 };
-use rollmill_algebra::device::{Coeff, Column, Coset, Device, DeviceError, Lagrange};
+use rollmill_algebra::device::{
+    Coeff, Column, Committed, Coset, Device, DeviceError, HostColumn, Lagrange,
+};
 use rollmill_algebra::field::{omega, powers};
 use rollmill_algebra::{Fr, G1Affine, domain, poseidon2};
 use sha2::{Digest, Sha256};
@@ -226,6 +228,20 @@ impl<D: Device> Bases<D> {
         columns: &[&D::Buffer],
     ) -> Result<Vec<G1Affine>, DeviceError> {
         self.commit(device, &self.lagrange, columns)
+    }
+
+    /// Uploads the values of polynomials on the domain, and commits to them.
+    pub(crate) fn upload_values(
+        &self,
+        device: &D,
+        columns: &[HostColumn<'_>],
+    ) -> Result<Committed<D::Buffer>, DeviceError> {
+        let (buffers, commitments) = device.upload_and_commit(&self.lagrange, columns)?;
+        if self.check_msms {
+            let columns: Vec<_> = buffers.iter().collect();
+            commitment_check::check(device, &self.lagrange, &columns, &commitments)?;
+        }
+        Ok((buffers, commitments))
     }
 
     /// Commits to polynomials by their coefficients.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::builder::{Builder, LimbRow, Origins, Place};
 use crate::gates::Gate;
+use crate::recycled;
 use crate::shape::{
     BLINDING_ROWS, COEFFICIENTS, GUARD_ROWS, LIMBS, ROUTED, Shape, WIRES, column_cosets, fixed,
 };
@@ -150,6 +151,14 @@ pub struct Witness {
     pub(crate) fingerprint: Fingerprint,
 }
 
+impl Witness {
+    /// Keeps the memory of the columns for later witnesses of this process. Their values stay in it until they are
+    /// overwritten, so this is for witnesses whose proofs hide nothing.
+    pub fn recycle(self) {
+        recycled::keep(self.wires.into_iter().chain([self.m]));
+    }
+}
+
 impl Builder {
     /// Ends the circuit: the rows, padded to `2^log_n` (or to the smallest size that fits them).
     ///
@@ -274,9 +283,8 @@ impl Renumbered {
     }
 }
 
-/// The values, and zeros up to `n`.
-fn column(n: usize, values: impl Iterator<Item = Fr>) -> Vec<Fr> {
-    let mut column = Vec::with_capacity(n);
+/// The values in an empty column, and zeros up to `n`.
+fn column(mut column: Vec<Fr>, n: usize, values: impl Iterator<Item = Fr>) -> Vec<Fr> {
     column.extend(values);
     column.resize(n, Fr::ZERO);
     column
@@ -288,7 +296,7 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
     // Column by column, so that each is written once, from the first row to the last.
     let routed = |k: usize| {
         let values = layout.routed.iter().map(|vars| b.values[vars[k] as usize]);
-        (column(n, values), Vec::new())
+        (column(recycled::take(n), n, values), Vec::new())
     };
     let limbs = |k: usize| {
         let mut counts = vec![0u32; 1 << b.cell_bits];
@@ -299,7 +307,7 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
             }
             LimbRow::Full(index) => b.full_limbs[*index as usize][k],
         });
-        (column(n, values), counts)
+        (column(recycled::take(n), n, values), counts)
     };
     let columns: Vec<(Vec<Fr>, Vec<u32>)> = (0..WIRES)
         .into_par_iter()
@@ -314,7 +322,7 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
         wires.push(column);
         counts.iter_mut().zip(of_column).for_each(|(count, more)| *count += more);
     }
-    let mut m = vec![Fr::from(0u64); n];
+    let mut m = column(recycled::take(n), n, std::iter::empty());
     let mut next = 0usize;
     for (row, reads) in m.iter_mut().enumerate().take(usable) {
         if layout.is_write(row) {
@@ -380,7 +388,9 @@ impl Layout {
         };
         // A circuit has few kinds of rows.
         let palette: Vec<[Fr; fixed::SIGMA]> = self.palette.iter().map(FixedRow::cells).collect();
-        let cells = |k: usize| column(n, self.fixed.iter().map(|id| palette[*id as usize][k]));
+        let cells = |k: usize| {
+            column(Vec::with_capacity(n), n, self.fixed.iter().map(|id| palette[*id as usize][k]))
+        };
         let (mut columns, sigma) = rayon::join(
             || (0..fixed::SIGMA).into_par_iter().map(cells).collect::<Vec<_>>(),
             || self.sigma(),

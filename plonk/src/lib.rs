@@ -56,6 +56,7 @@ pub mod key;
 pub mod layout;
 pub mod proof;
 pub mod prover;
+mod recycled;
 pub mod resident;
 mod rom;
 mod row;

@@ -5,26 +5,28 @@
 
 mod arguments;
 mod quotient;
+mod rounds;
 
-use ark_ec::AffineRepr;
 use ark_ff::{Field, PrimeField, Zero};
-use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Expr, Lagrange, Row, Work};
+use rollmill_algebra::device::{
+    Coeff, Column, Device, DeviceError, Expr, HostColumn, Lagrange, Row, Work,
+};
 use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
 
 use self::arguments::arguments;
 use self::quotient::{public_values, quotient};
+use self::rounds::Rounds;
 use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
 use crate::proof::{EVALUATIONS, Proof};
 use crate::schedule::{
-    CLAIM_ORDER, CLAIMS, Challenge, Drawn, Group, Message, OPENING_POINTS, OPENINGS, OpeningSet,
-    POINTS, ROUNDS, Round,
+    CLAIM_ORDER, CLAIMS, Challenge, Group, Message, OPENING_POINTS, OPENINGS, OpeningSet, ROUNDS,
 };
 use crate::shape::{BLINDING_ROWS, HELPERS, ROUTED, Shape, fixed};
 use crate::srs::srs_id_text;
-use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
+use crate::transcript::{Transcript, TranscriptKind};
 use crate::verifier::opening_points;
 use crate::weaken::{self, gone};
 
@@ -314,13 +316,9 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     let mut rounds = Rounds::new(start_of_transcript(kind, &key.vk_digest, &witness.public));
 
     // Wires and multiplicities.
-    let mut wires: Vec<Values<D>> = Vec::with_capacity(ROUNDS[0].points());
-    for (i, column) in in_order_of_sending(witness).into_iter().enumerate() {
-        let mut values = device.upload(column)?;
-        device.write(&mut values, usable, &blinder.draw(i, n - usable, probe))?;
-        wires.push(Column::new(values));
-    }
-    rounds.send(commit_values(device, bases, &wires)?)?;
+    let (wires, commitments) =
+        upload_wires(device, bases, in_order_of_sending(witness), usable, &mut blinder, probe)?;
+    rounds.send(commitments)?;
     rounds.draw(probe)?;
     let challenges = Challenges {
         eta: rounds.drawn.get(Challenge::Eta),
@@ -468,77 +466,24 @@ fn in_order_of_sending(witness: &Witness) -> Vec<&Vec<Fr>> {
     columns.collect()
 }
 
-/// The prover's side of the rounds: what it has sent, and what was drawn.
-struct Rounds {
-    transcript: Transcript,
-    points: Vec<G1Affine>,
-    left: std::slice::Iter<'static, Round>,
-    drawn: Drawn<Fr>,
-}
-
-impl Rounds {
-    fn new(transcript: Transcript) -> Self {
-        let points = Vec::with_capacity(POINTS);
-        Self { transcript, points, left: ROUNDS.iter(), drawn: Drawn::new() }
-    }
-
-    /// The round that is next.
-    fn round(&self) -> &'static Round {
-        self.left.as_slice().first().expect("the prover has no more rounds than the schedule")
-    }
-
-    /// Sends the commitments of one round.
-    fn send(&mut self, commitments: Vec<G1Affine>) -> Result<(), ProveError> {
-        assert_eq!(
-            commitments.len(),
-            self.round().points(),
-            "a round sends what the schedule lists"
-        );
-        for point in commitments {
-            if point.is_zero() {
-                return Err(ProveError::Identity);
-            }
-            if !gone(weaken::POINT[self.points.len()]) {
-                self.transcript.absorb_point(&point);
-            }
-            self.points.push(point);
-        }
-        Ok(())
-    }
-
-    /// Sends the evaluations.
-    fn send_evaluations(&mut self, evaluations: &[Fr; EVALUATIONS]) {
-        assert_eq!(
-            self.round().sends,
-            Message::Evaluations,
-            "a round sends what the schedule lists"
-        );
-        if !gone("transcript.evaluations") {
-            evaluations.iter().for_each(|e| self.transcript.absorb(e));
-        }
-    }
-
-    /// Draws what follows the round's message, and ends the round, unless the probe stops the proof.
-    fn draw<D: Device, P: Probe<D> + ?Sized>(&mut self, probe: &mut P) -> Result<(), ProveError> {
-        probe.goes_on()?;
-        let round = self.round();
-        let mut values = match round.draws {
-            [Challenge::Rho] => {
-                let short = self.transcript.squeeze_short(CLAIMS);
-                short.into_iter().map(short_coefficient).collect()
-            }
-            several => self.transcript.squeeze(several.len()),
-        };
-        probe.challenges(&mut values);
-        self.drawn.put(round, values);
-        self.left.next();
-        Ok(())
-    }
-
-    /// All points. The last round's challenge is the verifier's alone.
-    fn points(self) -> [G1Affine; POINTS] {
-        self.points.try_into().expect("every round was sent")
-    }
+/// Uploads the columns of round 1, with blinding from row `usable` on, and commits to them.
+fn upload_wires<D: Device, P: Probe<D> + ?Sized>(
+    device: &D,
+    bases: &Bases<D>,
+    columns: Vec<&Vec<Fr>>,
+    usable: usize,
+    blinder: &mut Blinder,
+    probe: &mut P,
+) -> Result<(Vec<Values<D>>, Vec<G1Affine>), DeviceError> {
+    let draw = |(i, column): (usize, &&Vec<Fr>)| blinder.draw(i, column.len() - usable, probe);
+    let blinding: Vec<Vec<Fr>> = columns.iter().enumerate().map(draw).collect();
+    let columns: Vec<HostColumn<'_>> = columns
+        .into_iter()
+        .zip(&blinding)
+        .map(|(values, rest)| HostColumn { values, start: usable, rest })
+        .collect();
+    let (buffers, commitments) = bases.upload_values(device, &columns)?;
+    Ok((buffers.into_iter().map(Column::new).collect(), commitments))
 }
 
 fn commit_values<D: Device>(

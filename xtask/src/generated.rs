@@ -185,6 +185,11 @@ const ROWS: &[Row] = &[
         writer: Writer::Test("kernels", "calls", Some("a_proof_makes_no_more_calls")),
         compared_by: "the same test, as ceilings; 2^17 rows with `ROLLMILL_TEST_ROWS=12,17`",
     },
+    Row {
+        files: &["docs/book/card-model.md"],
+        writer: Writer::Test("kernels", "card_model", Some("the_page_of_the_model")),
+        compared_by: "the same test (its tables)",
+    },
 ];
 
 impl Writer {

@@ -4,7 +4,7 @@ use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{AdditiveGroup, Field, PrimeField};
 
 use super::{Laws, Stream, number, points, power_of_two};
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, HostColumn};
 use crate::{Fr, G1Affine, plain};
 
 pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
@@ -15,6 +15,7 @@ pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
     laws.group("MSMs over special bases", |laws| laws.msm_special_bases(&bases));
     laws.group("MSMs of small columns", |laws| laws.msm_small_columns(&bases));
     laws.group("batches of MSMs", |laws| laws.msm_batches(&bases));
+    laws.group("MSMs of the host's columns", |laws| laws.msm_host_columns(&bases));
     laws.group("long MSMs", |laws| laws.msm_long(&bases));
     laws.group("shapes of MSMs", |laws| laws.msm_shapes(&bases));
 }
@@ -182,6 +183,51 @@ impl<D: Device> Laws<'_, D> {
         self.check(self.commit_one(bases, &sum) == expected, "commit is linear", a.len());
     }
 
+    /// Columns that are uploaded and committed to in one call. More than one, so that a device can sum some of them
+    /// while others travel, and each is other than its neighbours.
+    fn msm_host_columns(&self, bases: &[G1Affine]) {
+        let registered = self.device.register_bases(bases).expect("register_bases");
+        let cases = [
+            (700, 697, 3),
+            (0, 0, 0),
+            (333, 0, 0),
+            (64, 64, 5),
+            (1, 0, 1),
+            (500, 100, 7),
+            (0, 0, 4),
+        ];
+        let parts = cases.map(|(n, start, rest)| {
+            let values = self.frs(&format!("host {n} {start}"), n);
+            (values, start, self.frs(&format!("host rest {n} {rest}"), rest))
+        });
+        let columns: Vec<HostColumn<'_>> = parts
+            .iter()
+            .map(|(values, start, rest)| HostColumn { values, start: *start, rest })
+            .collect();
+        let outcome = self.device.upload_and_commit(&registered, &columns);
+        let (buffers, sums) = outcome.expect("upload_and_commit");
+        let counts = [buffers.len(), sums.len()];
+        self.check(counts == [cases.len(); 2], "a buffer and a point for each column", cases.len());
+        for ((column, buffer), sum) in columns.iter().zip(&buffers).zip(&sums) {
+            let mut expected = column.values.to_vec();
+            expected.resize(column.elements(), Fr::ZERO);
+            expected[column.start..column.start + column.rest.len()].copy_from_slice(column.rest);
+            let case = format!(
+                "{} values, {} from {}",
+                column.values.len(),
+                column.rest.len(),
+                column.start
+            );
+            let holds = self.download(buffer) == expected;
+            self.check(holds, "upload_and_commit uploads each column", &case);
+            let holds = *sum == plain::msm(bases, &expected);
+            self.check(holds, "upload_and_commit commits to each column", &case);
+        }
+        let (none, points) =
+            self.device.upload_and_commit(&registered, &[]).expect("upload_and_commit");
+        self.check(none.is_empty() && points.is_empty(), "upload_and_commit of no columns", 0);
+    }
+
     /// Sizes where devices cut their work, which the plain twin is too slow for: bases that repeat
     /// with a period turn a long sum into a short one.
     fn msm_long(&self, bases: &[G1Affine]) {
@@ -210,5 +256,16 @@ impl<D: Device> Laws<'_, D> {
         let outcome = self.device.commit(&registered, &[&self.upload(&self.frs("too long", 5))]);
         let rejected = matches!(outcome, Err(DeviceError::Shape { .. }));
         self.check(rejected, "a column longer than the bases is rejected", 5);
+        let values = self.frs("host shapes", 4);
+        for (start, rest, law) in [
+            (4, 1, "a column of the host longer than the bases is rejected"),
+            (5, 0, "a column of the host with a gap is rejected"),
+        ] {
+            let rest = &values[..rest];
+            let column = HostColumn { values: &values, start, rest };
+            let outcome = self.device.upload_and_commit(&registered, &[column]);
+            let rejected = matches!(outcome, Err(DeviceError::Shape { .. }));
+            self.check(rejected, law, start);
+        }
     }
 }

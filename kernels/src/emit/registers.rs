@@ -20,12 +20,12 @@ pub(super) enum Line {
     Output { output: u32, from: Place },
 }
 
-/// Registers for the values of steps, and for cells while there is room.
+/// Registers for the values of steps, and for cells while some are free.
 struct Registers {
     /// At which steps each value and cell is read.
     reads: HashMap<Source, Vec<usize>>,
     holds: Vec<Option<Source>>,
-    room: usize,
+    most: usize,
 }
 
 impl Registers {
@@ -44,7 +44,7 @@ impl Registers {
         if let Some(free) = self.holds.iter().position(Option::is_none) {
             return Some(free);
         }
-        if self.holds.len() < self.room {
+        if self.holds.len() < self.most {
             self.holds.push(None);
             return Some(self.holds.len() - 1);
         }
@@ -60,13 +60,13 @@ impl Registers {
     }
 }
 
-/// The lines of steps with `room` registers, which are enough for their values.
-pub(super) fn place(steps: &[Step], room: usize) -> Vec<Line> {
+/// The lines of steps with `most` registers, which are enough for their values.
+pub(super) fn place(steps: &[Step], most: usize) -> Vec<Line> {
     let mut reads: HashMap<Source, Vec<usize>> = HashMap::new();
     for (at, step) in steps.iter().enumerate() {
         step.distinct().into_iter().for_each(|read| reads.entry(read).or_default().push(at));
     }
-    let mut registers = Registers { reads, holds: Vec::new(), room };
+    let mut registers = Registers { reads, holds: Vec::new(), most };
     let mut lines = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         let mut places = HashMap::new();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_stays_in_a_register_while_there_is_room() {
+    fn a_cell_stays_in_a_register_while_one_is_free() {
         let step = |kind, reads| Step { kind, reads };
         let steps = [
             step(Kind::Add, vec![A, B]),

@@ -5,6 +5,7 @@ use ark_ff::{AdditiveGroup, PrimeField};
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 
 use crate::plan::{LENGTHS, Plan};
+use crate::sizes::BINS;
 
 /// A column of scalars, with the plan for its digits.
 pub(super) type Column<'a> = (&'a [Fr], Plan);
@@ -97,6 +98,40 @@ pub(super) fn msm_scatter(columns: &[Column<'_>], stride: usize) -> Vec<Vec<u32>
     for_each_digit(columns, |i, slice, key, minus| {
         entries[key].push((slice * stride as u32 + i as u32) << 1 | u32::from(minus));
     });
+    entries
+}
+
+/// Digits in each bin of keys.
+pub(super) fn msm_bins(columns: &[Column<'_>], shift: u32) -> Vec<u32> {
+    let mut bins = vec![0; BINS as usize];
+    for_each_digit(columns, |_, _, key, _| bins[key >> shift] += 1);
+    bins
+}
+
+/// The digits of each bin, as keys and entries.
+pub(super) fn msm_partition(
+    columns: &[Column<'_>],
+    stride: usize,
+    shift: u32,
+) -> Vec<Vec<[u32; 2]>> {
+    let mut bins = vec![Vec::new(); BINS as usize];
+    for (key, bucket) in msm_scatter(columns, stride).into_iter().enumerate() {
+        bins[key >> shift].extend(bucket.into_iter().map(|entry| [key as u32, entry]));
+    }
+    bins
+}
+
+/// Pairs with each of so many keys, and a last zero.
+pub(super) fn msm_tile_count(pairs: &[[u32; 2]], keys: usize) -> Vec<u32> {
+    let mut counts = vec![0; keys + 1];
+    pairs.iter().for_each(|[key, _]| counts[*key as usize] += 1);
+    counts
+}
+
+/// The entries of each of so many keys.
+pub(super) fn msm_tile_scatter(pairs: &[[u32; 2]], keys: usize) -> Vec<Vec<u32>> {
+    let mut entries = vec![Vec::new(); keys];
+    pairs.iter().for_each(|[key, entry]| entries[*key as usize].push(*entry));
     entries
 }
 

@@ -96,15 +96,13 @@ pub(super) fn quotient<D: Device, P: Probe<D> + ?Sized>(
         parts.extend(coefficients.into_iter().map(|column| column.buffer));
     }
     let nodes = shifts.map(|s| s.pow([n as u64]));
+    // The vanishing polynomial is the constant node − 1 on a coset.
+    let vanishing = nodes.map(|node| inverse_of_nonzero(&(node - Fr::ONE)));
     let mut chunks = Vec::with_capacity(QUOTIENT_CHUNKS);
     let mut carried = vec![Fr::zero()];
     for (i, row) in inverse_vandermonde(nodes).into_iter().enumerate() {
         let borrowed = device.upload(&carried.iter().map(|v| -*v).collect::<Vec<_>>())?;
-        let weight = |(v, node): (Fr, Fr)| {
-            // The vanishing polynomial is the constant node − 1 on a coset.
-            v * inverse_of_nonzero(&(node - Fr::ONE))
-        };
-        let weights = row.into_iter().zip(nodes).map(weight);
+        let weights = row.into_iter().zip(vanishing).map(|(v, inverse)| v * inverse);
         let terms: Vec<_> = parts.iter().zip(weights).chain([(&borrowed, Fr::ONE)]).collect();
         let mut chunk = device.linear_combination(&terms)?;
         if i + 1 < QUOTIENT_CHUNKS {
