@@ -8,7 +8,7 @@ use crate::scope::Scope;
 use crate::store::Header;
 use crate::tables::{
     Account, Blocks, Claims, Deferred, Event, Events, Facts, Included, Meta, Note, Notes,
-    Nullified, Payload, SeenTags, Undo,
+    Nullified, Payload, RowAddress, SeenTags, Undo,
 };
 
 /// Number of the last block that was read.
@@ -30,7 +30,7 @@ pub(crate) fn set_number(
     name: &str,
     value: u64,
 ) -> Result<(), StoreError> {
-    writer.put::<Meta>(&name.to_owned(), &value).map(|_| ())
+    writer.put::<Meta>(&name.to_owned(), &value)
 }
 
 /// Adds facts of one block. A fact is never changed: stated again, it must be the same.
@@ -38,8 +38,8 @@ pub struct BlockStep<'w, 't> {
     writer: &'w mut Writer<'t>,
     scope: &'w Scope,
     block: u64,
-    /// Names of the rows that vanish with the block.
-    undo: Vec<[u8; 32]>,
+    /// The rows that vanish with the block.
+    undo: Vec<RowAddress>,
 }
 
 impl std::fmt::Debug for BlockStep<'_, '_> {
@@ -98,8 +98,8 @@ pub(crate) fn rewind(writer: &mut Writer<'_>, block: u64) -> Result<(), StoreErr
     }
     let first = number(writer, FIRST)?.unwrap_or_default();
     for undone in (block.saturating_add(1).max(first)..=tip).rev() {
-        for name in writer.rows.get::<Undo>(&undone)?.unwrap_or_default() {
-            writer.remove_named(&name)?;
+        for row in writer.rows.get::<Undo>(&undone)?.unwrap_or_default() {
+            writer.remove_address(&row)?;
         }
         writer.remove::<Undo>(&undone)?;
     }
@@ -194,19 +194,18 @@ impl BlockStep<'_, '_> {
                 Err(StoreError::Conflict { what: "a deferred note" })
             }
             _ => {
-                let name = self.writer.name::<Deferred>(&key);
-                self.keep(&name)?;
-                self.writer.remove_named(&name)
+                self.keep(&RowAddress::of::<Deferred>(&key))?;
+                self.writer.remove::<Deferred>(&key)
             }
         }
     }
 
     /// Takes a row out of what vanishes with the block: another block may state it again.
-    fn keep(&mut self, name: &[u8; 32]) -> Result<(), StoreError> {
-        self.undo.retain(|undone| undone != name);
-        let Some(mut names) = self.writer.rows.get::<Undo>(&self.block)? else { return Ok(()) };
-        names.retain(|undone| undone != name);
-        self.writer.put::<Undo>(&self.block, &names).map(|_| ())
+    fn keep(&mut self, row: &RowAddress) -> Result<(), StoreError> {
+        self.undo.retain(|undone| undone != row);
+        let Some(mut rows) = self.writer.rows.get::<Undo>(&self.block)? else { return Ok(()) };
+        rows.retain(|undone| undone != row);
+        self.writer.put::<Undo>(&self.block, &rows)
     }
 
     /// Adds a private event that an account received, in the block of this step.
@@ -239,12 +238,10 @@ impl BlockStep<'_, '_> {
         let key = (*account, *secret, self.block);
         match self.writer.rows.get::<SeenTags>(&key)? {
             Some(highest) if highest >= index => return Ok(()),
-            Some(_) => {
-                self.writer.put::<SeenTags>(&key, &index)?;
-            }
+            Some(_) => self.writer.put::<SeenTags>(&key, &index)?,
             None => {
-                let name = self.writer.put::<SeenTags>(&key, &index)?;
-                self.undo.push(name);
+                self.writer.put::<SeenTags>(&key, &index)?;
+                self.undo.push(RowAddress::of::<SeenTags>(&key));
             }
         }
         self.merge_seen(account, secret)
@@ -294,8 +291,8 @@ impl BlockStep<'_, '_> {
             Some(known) if known == *value => Ok(false),
             Some(_) => Err(StoreError::Conflict { what: S::NAME }),
             None => {
-                let name = self.writer.put::<S>(key, value)?;
-                self.undo.push(name);
+                self.writer.put::<S>(key, value)?;
+                self.undo.push(RowAddress::of::<S>(key));
                 Ok(true)
             }
         }
@@ -307,8 +304,8 @@ impl BlockStep<'_, '_> {
         if self.undo.is_empty() || finalized.is_some_and(|finalized| self.block <= finalized) {
             return Ok(());
         }
-        let mut names = self.writer.rows.get::<Undo>(&self.block)?.unwrap_or_default();
-        names.extend(self.undo);
-        self.writer.put::<Undo>(&self.block, &names).map(|_| ())
+        let mut rows = self.writer.rows.get::<Undo>(&self.block)?.unwrap_or_default();
+        rows.extend(self.undo);
+        self.writer.put::<Undo>(&self.block, &rows)
     }
 }

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::codec::{Code, decode, encode};
 use crate::error::StoreError;
-use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, Name, PlainRow, Seal, Sum};
-use crate::tables::Table;
+use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, PlainRow, Seal, Sum};
+use crate::tables::{RowAddress, Table};
 
 type Slice = &'static [u8];
 const HEAD: TableDefinition<'static, Slice, Slice> = TableDefinition::new("head");
@@ -297,12 +297,12 @@ pub(crate) struct Writer<'t> {
 }
 
 impl Writer<'_> {
-    /// Sets the value of a key; returns the row's name.
+    /// Sets the value of a key.
     pub(crate) fn put<S: Table>(
         &mut self,
         key: &S::Key,
         value: &S::Value,
-    ) -> Result<Name, StoreError> {
+    ) -> Result<(), StoreError> {
         let row =
             PlainRow { table: S::ID, group: S::GROUP, key: encode(key), value: encode(value) };
         let got = row.key.len() + row.value.len();
@@ -312,7 +312,7 @@ impl Writer<'_> {
         self.put_row(&row)
     }
 
-    fn put_row(&mut self, row: &PlainRow) -> Result<Name, StoreError> {
+    fn put_row(&mut self, row: &PlainRow) -> Result<(), StoreError> {
         let name = self.rows.keys.name(row.table, row.group, &row.key);
         let sealed = self.rows.keys.seal_row(&name, row)?;
         let old = self.rows.table.insert(name.as_slice(), sealed.as_slice())?;
@@ -321,24 +321,21 @@ impl Writer<'_> {
             self.seal.sum.sub(&self.rows.keys.digest(&name, &old));
         }
         self.seal.sum.add(&self.rows.keys.digest(&name, &sealed));
-        Ok(name)
-    }
-
-    /// The name of a row.
-    pub(crate) fn name<S: Table>(&self, key: &S::Key) -> Name {
-        self.rows.keys.name(S::ID, S::GROUP, &encode(key))
+        Ok(())
     }
 
     /// Removes a row; returns whether it was there.
     pub(crate) fn remove<S: Table>(&mut self, key: &S::Key) -> Result<bool, StoreError> {
-        self.remove_named(&self.name::<S>(key))
+        self.remove_address(&RowAddress::of::<S>(key))
     }
 
-    /// Removes the row of this name; returns whether it was there.
-    pub(crate) fn remove_named(&mut self, name: &Name) -> Result<bool, StoreError> {
+    /// Removes the row of this address; returns whether it was there.
+    pub(crate) fn remove_address(&mut self, address: &RowAddress) -> Result<bool, StoreError> {
+        let group = usize::from(address.group);
+        let name = self.rows.keys.name(address.table, group, &address.key);
         let old = self.rows.table.remove(name.as_slice())?.map(|old| old.value().to_vec());
         let Some(old) = old else { return Ok(false) };
-        self.seal.sum.sub(&self.rows.keys.digest(name, &old));
+        self.seal.sum.sub(&self.rows.keys.digest(&name, &old));
         Ok(true)
     }
 }

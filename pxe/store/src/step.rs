@@ -293,7 +293,7 @@ impl<'w, 't> Step<'w, 't> {
     }
 
     fn set<S: Decisions>(&mut self, key: &S::Key, value: &S::Value) -> Result<(), StoreError> {
-        self.writer.put::<S>(key, value).map(|_| ())
+        self.writer.put::<S>(key, value)
     }
 
     fn unset<S: Decisions>(&mut self, key: &S::Key) -> Result<bool, StoreError> {

@@ -7,7 +7,7 @@
 use rollmill_protocol::Fr;
 use zeroize::Zeroize;
 
-use crate::codec::{Code, Reader, record};
+use crate::codec::{Code, Reader, encode, record};
 
 /// An account of the wallet, by its address as a field element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,8 +82,8 @@ tables! {
     Transactions = 10, "a transaction", 32, (Account, u64) => TransactionRow;
     /// Account, nullifier → number of the transaction that holds the note.
     Holds = 11, "a held note", 32, (Account, Fr) => u64;
-    /// Block → the names of the rows that follow from it.
-    Undo = 12, "the rows of a block", 0, u64 => Vec<[u8; 32]>;
+    /// Block → the rows that follow from it.
+    Undo = 12, "the rows of a block", 0, u64 => Vec<RowAddress>;
 }
 
 tables! {
@@ -104,6 +104,23 @@ tables! {
     Included = 38, "an included transaction", 32, (Account, Fr) => u64;
     /// Account, index of a deposit → block that claimed it.
     Claims = 39, "a claimed deposit", 32, (Account, u64) => u64;
+}
+
+record! {
+    /// A row of any table. Its name is not kept, since a change of the password gives it another one.
+    #[derive(PartialEq)]
+    pub(crate) struct RowAddress {
+        pub(crate) table: u8,
+        pub(crate) group: u8,
+        pub(crate) key: Vec<u8>,
+    }
+}
+
+impl RowAddress {
+    pub(crate) fn of<S: Table>(key: &S::Key) -> Self {
+        // A group has at most 64 bytes.
+        Self { table: S::ID, group: S::GROUP as u8, key: encode(key).to_vec() }
+    }
 }
 
 record! {
