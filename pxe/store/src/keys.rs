@@ -92,6 +92,11 @@ impl MasterKeys {
         Zeroizing::new(self.nullifier)
     }
 
+    /// The master incoming viewing key.
+    pub fn viewing(&self) -> Zeroizing<ViewingSecret> {
+        Zeroizing::new(self.viewing)
+    }
+
     /// The master key of a kind as a scalar; that of the nullifier key is not one, so it gives none.
     pub fn scalar(&self, kind: KeyKind) -> Option<Zeroizing<ViewingSecret>> {
         let label: &[u8] = match kind {

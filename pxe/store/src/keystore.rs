@@ -12,7 +12,7 @@ use crate::keys::{KeyKind, MasterKeys};
 use crate::phrase;
 use crate::seal::random;
 use crate::store::Store;
-use crate::tables::{Account, AccountRow, Accounts, Meta, SeedRow, Seeds};
+use crate::tables::{Account, AccountRow, Accounts, Meta, SeedRow, Seeds, States};
 use crate::view::View;
 
 /// Number of the next seed.
@@ -100,12 +100,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::AccountExists`].
     pub fn add_keys(&self, keys: &MasterKeys, label: &str) -> Result<Account, StoreError> {
+        self.import(keys, label, None)
+    }
+
+    /// As [`Self::add_keys`], with the state that a wallet has of the account, in one step.
+    ///
+    /// # Errors
+    /// As [`Self::add_keys`].
+    pub fn import(
+        &self,
+        keys: &MasterKeys,
+        label: &str,
+        state: Option<&[u8]>,
+    ) -> Result<Account, StoreError> {
         self.write(|writer| {
             let account = keys.account();
             if writer.rows.get::<Accounts>(&account)?.is_some() {
                 return Err(StoreError::AccountExists { account: account.0 });
             }
             writer.put::<Accounts>(&account, &keys.to_row(label.to_owned(), None))?;
+            if let Some(state) = state {
+                writer.put::<States>(&account, &state.to_vec())?;
+            }
             Ok(account)
         })
     }

@@ -8,7 +8,7 @@ use crate::file::Writer;
 use crate::scope::Scope;
 use crate::tables::{
     Account, Capsules, Classes, Contact, Contacts, Contract, Contracts, Decisions, Holds,
-    Nullified, SentTags, Stage, TransactionRow, Transactions, Witnesses,
+    Nullified, SentTags, Stage, States, TransactionRow, Transactions, Witnesses,
 };
 
 /// Number of the next transaction.
@@ -121,6 +121,15 @@ impl<'w, 't> Step<'w, 't> {
     pub fn remove_witness(&mut self, account: &Account, message: &Fr) -> Result<bool, StoreError> {
         self.scope.check(account)?;
         self.unset::<Witnesses>(&(*account, *message))
+    }
+
+    /// Keeps the state that a wallet has of an account, in the wallet's own form.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`], [`StoreError::TooLarge`].
+    pub fn set_wallet_state(&mut self, account: &Account, state: &[u8]) -> Result<(), StoreError> {
+        self.scope.check(account)?;
+        self.set::<States>(account, &state.to_vec())
     }
 
     /// Keeps a capsule of a contract.

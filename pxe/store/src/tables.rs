@@ -82,6 +82,8 @@ tables! {
     Transactions = 10, "a transaction", 32, (Account, u64) => TransactionRow;
     /// Account, nullifier → number of the transaction that holds the note.
     Holds = 11, "a held note", 32, (Account, Fr) => u64;
+    /// The state of `rollmill-pxe`, in its own form, until it lies in the tables.
+    States = 13, "a wallet's state", 0, Account => Vec<u8>;
     /// Block → the rows that follow from it.
     Undo = 12, "the rows of a block", 0, u64 => Vec<RowAddress>;
 }

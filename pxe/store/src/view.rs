@@ -1,6 +1,7 @@
 //! Reading: a snapshot of the store, within a scope.
 
 use rollmill_protocol::Fr;
+use zeroize::Zeroizing;
 
 use crate::block::{FINALIZED, TIP};
 use crate::error::StoreError;
@@ -9,7 +10,7 @@ use crate::store::{Header, Snapshot};
 use crate::tables::{
     Account, Blocks, Capsules, Claims, Classes, Contact, Contacts, Contract, Contracts, Deferred,
     Event, Events, Holds, Included, Meta, Note, Notes, Nullified, Payload, SeenTags, SentTags,
-    TransactionRow, Transactions, Witnesses,
+    States, TransactionRow, Transactions, Witnesses,
 };
 
 /// A snapshot of the store. What belongs to an account is shown only if the scope has the account.
@@ -231,6 +232,18 @@ impl<'s> View<'s> {
     pub fn witness(&self, account: &Account, message: &Fr) -> Result<Option<Vec<Fr>>, StoreError> {
         self.scope.check(account)?;
         self.rows.get::<Witnesses>(&(*account, *message))
+    }
+
+    /// The state that a wallet has of an account, in the wallet's own form.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub fn wallet_state(
+        &self,
+        account: &Account,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.scope.check(account)?;
+        Ok(self.rows.get::<States>(account)?.map(Zeroizing::new))
     }
 
     /// A capsule of a contract.

@@ -68,8 +68,28 @@ fn imported_keys_are_kept_and_have_no_phrase() {
         *view.app_key(&account, KeyKind::Tagging, &fr(3)).expect("key"),
         *keys.app_key(KeyKind::Tagging, &fr(3))
     );
+    assert!(view.wallet_state(&account).expect("read").is_none());
     let infos = store.accounts().expect("accounts");
     assert_eq!((infos.len(), infos[0].label.as_str(), infos[0].origin), (1, "imported", None));
+}
+
+/// Goal: the keys and the state of a wallet are both in the store, or neither is.
+#[test]
+fn keys_and_state_are_imported_together() {
+    let mut rng = ChaCha20Rng::seed_from_u64(2);
+    let keys = MasterKeys::generate(&mut rng);
+    let (_memory, store) = in_memory();
+    let account = store.import(&keys, "imported", Some(b"a state")).expect("imported");
+    let scope = Scope::of([account]);
+    let state = |store: &rollmill_pxe_store::Store| {
+        let view = store.view(&scope).expect("view");
+        view.wallet_state(&account).expect("read").map(|state| state.to_vec())
+    };
+    assert_eq!(state(&store), Some(b"a state".to_vec()));
+    store.step(&scope, |step| step.set_wallet_state(&account, b"newer")).expect("set");
+    let error = store.import(&keys, "again", Some(b"a state")).expect_err("twice");
+    assert!(matches!(error, StoreError::AccountExists { .. }), "{error}");
+    assert_eq!(state(&store), Some(b"newer".to_vec()));
 }
 
 #[test]
