@@ -17,6 +17,7 @@ use rollmill_algebra::Fr;
 use rollmill_circuits::client::AccountKeys;
 use rollmill_protocol::field;
 use rollmill_protocol::note::{self, ViewingKey};
+use rollmill_pxe_store::MasterKeys;
 use sha2::{Digest, Sha256};
 
 use crate::error::PxeError;
@@ -69,6 +70,16 @@ impl Keys {
     pub fn refund_randomness(&self, first_nullifier: &Fr) -> Fr {
         let parts = [&field::to_bytes(&self.nsk), &field::to_bytes(first_nullifier)];
         Fr::from_le_bytes_mod_order(&wide_digest(&[b"rollmill refund v1"], &parts))
+    }
+
+    /// The keys as a store has them.
+    pub fn master(&self) -> MasterKeys {
+        MasterKeys::new(self.nsk, self.vsk)
+    }
+
+    /// The keys that a store has.
+    pub fn from_master(keys: &MasterKeys) -> Self {
+        Self { nsk: *keys.nullifier(), vsk: *keys.viewing() }
     }
 
     /// What the client circuit needs of the account.
@@ -297,6 +308,13 @@ pub(crate) mod tests {
         let old = old_text(&address);
         assert_eq!((old.len(), &old[..19]), (139, &*address.to_file_name()));
         assert_eq!(old.parse::<Address>().expect("the old text"), address);
+    }
+
+    #[test]
+    fn the_account_in_a_store_is_that_of_the_address() {
+        let keys = Keys::from_seed(&[9; 32]);
+        assert_eq!(keys.master().account().0, keys.address().to_field());
+        assert_eq!(Keys::from_master(&keys.master()).address(), keys.address());
     }
 
     /// Goal: the error for a mistyped address names the position of the typo, and no typo yields

@@ -113,7 +113,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sequencer-testing", &["l1", "l1-testing", "protocol", "protocol-testing"]),
     ("deployment", &["errors", "circuits", "l1", "node", "plonk", "protocol", "pxe", "service"]),
     ("l1-cli", &["errors", "circuits", "deployment", "l1", "node", "protocol", "pxe", "service"]),
-    ("pxe", &["errors", "algebra", "circuits", "protocol", "node-client", "service"]),
+    ("pxe", &["errors", "algebra", "circuits", "protocol", "node-client", "pxe-store", "service"]),
     ("pxe-store", &["errors", "algebra", "protocol"]),
     (
         "devnet",

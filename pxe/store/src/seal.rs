@@ -40,10 +40,10 @@ pub struct Cost {
     pub p: u32,
 }
 
-/// 128 MiB, and about half a second.
+/// 64 MiB, and about a quarter of a second.
 impl Default for Cost {
     fn default() -> Self {
-        Self { log_n: 17, r: 8, p: 1 }
+        Self { log_n: 16, r: 8, p: 1 }
     }
 }
 
