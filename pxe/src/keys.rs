@@ -19,6 +19,7 @@ use rollmill_protocol::field;
 use rollmill_protocol::note::{self, ViewingKey};
 use rollmill_pxe_store::MasterKeys;
 use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::PxeError;
 
@@ -36,11 +37,18 @@ const OLD_CHECK_BYTES: usize = 4;
 /// A secret scalar of Grumpkin, whose order is BN254's base field.
 pub type ViewingSecret = ark_grumpkin::Fr;
 
-/// Secret keys of one account.
+/// Secret keys of one account. They are wiped when they are dropped.
 #[derive(Clone)]
 pub struct Keys {
     pub nsk: Fr,
     pub vsk: ViewingSecret,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.nsk.zeroize();
+        self.vsk.zeroize();
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -94,10 +102,12 @@ impl Keys {
     }
 
     /// Encodes both secrets: 32 bytes each, big-endian and little-endian canonical.
-    pub(crate) fn to_secret_bytes(&self) -> Vec<u8> {
-        let mut out = field::to_bytes(&self.nsk).to_vec();
+    pub(crate) fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        // At its final capacity, so that no copy is left behind when it grows.
+        let mut out = Zeroizing::new(Vec::with_capacity(64));
+        out.extend_from_slice(&field::to_bytes(&self.nsk));
         // Writing to a vector cannot fail.
-        let _ = self.vsk.serialize_compressed(&mut out);
+        let _ = self.vsk.serialize_compressed(&mut *out);
         out
     }
 
