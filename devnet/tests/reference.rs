@@ -195,6 +195,8 @@ const VALUE_NAMES: &[&str] = &[
     "FILTER",
     "FORMAT",
     "FROM..TO",
+    "FUNCTION",
+    "HASH",
     "HEX",
     "HOST,...",
     "HOST:PORT",
@@ -220,6 +222,7 @@ const VALUE_NAMES: &[&str] = &[
     "file:PATH|env:NAME",
 ];
 const NUMBERS: &[&str] = &[
+    "BITS",
     "BLOCK",
     "BLOCKS",
     "BPS",
@@ -229,6 +232,7 @@ const NUMBERS: &[&str] = &[
     "EPOCH",
     "GWEI",
     "ID",
+    "LOG",
     "MIB",
     "MILLISECONDS",
     "MINUTES",

@@ -105,10 +105,10 @@ struct ProgramArgs {
     /// Function to prove; of a contract, one of its private functions
     #[arg(long, value_name = "FUNCTION", default_value = "main")]
     function: String,
-    /// Bits of a limb cell; a circuit has at least 2^BITS rows
+    /// Bits of a limb cell; a circuit has at least 2^BITS rows [1 to 16]
     #[arg(long, value_name = "BITS", default_value_t = 12, value_parser = values::whole(1..=16_u32))]
     cell_bits: u32,
-    /// Base-2 logarithm of the most rows that a circuit may have
+    /// Base-2 logarithm of the most rows that a circuit may have [4 to 25]
     #[arg(long, value_name = "LOG", default_value_t = 22, value_parser = values::whole(4..=25_u32))]
     max_log_rows: u32,
 }

@@ -175,8 +175,8 @@ impl Claims {
         let was_short = self.is_short.swap(!is_enough, Ordering::Relaxed);
         if !is_enough && !was_short {
             tracing::warn!(
-                account = %self.prover, %owed, %payable,
-                "Rewards has too little for what it owes; nothing is claimed until it has more"
+                account = %self.prover, owed_azt = %owed, payable_azt = %payable,
+                "funds of Rewards are below what it owes; nothing is claimed until it has more"
             );
         }
         is_enough

@@ -23,7 +23,15 @@ pub(crate) struct Config {
     #[arg(help_heading = "Account")]
     pub(crate) keystore: PathBuf,
 
-    /// Password of the keystore; required by each command that opens it
+    /// Database file with several accounts and their states, instead of --keystore and --state [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Account")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// Account of the store, rollmill1… [default: the only one]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Account")]
+    pub(crate) account: Option<Address>,
+
+    /// Password of the keystore or of the store [default: asked for on a terminal]
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Account")]
     pub(crate) password: Option<Secret>,
 
@@ -42,6 +50,9 @@ impl Settings for Config {}
 pub(crate) enum Commands {
     /// Create an account and its keystore file
     Keygen,
+    /// Manage the database file of --store: accounts, seed phrases, password
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Print the address of the account
     Address {
         /// Print the field element that the contract FeePortal takes for it instead
@@ -83,6 +94,59 @@ pub(crate) enum Commands {
         hash: Fr,
         #[command(flatten)]
         wait: Wait,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Create the database file with a seed and its first account
+    Create,
+    /// List the accounts: address, origin and label
+    Accounts,
+    /// Add the next account of a seed
+    Add {
+        /// Label of the account
+        #[arg(long, value_name = "TEXT", default_value = "account")]
+        label: String,
+        /// Number of the seed
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=u32::MAX))]
+        seed: u32,
+    },
+    /// Print the phrase that leads back to all accounts of a seed
+    ///
+    /// Whoever reads it can spend all that these accounts have.
+    Phrase {
+        /// Number of the seed
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=u32::MAX))]
+        seed: u32,
+    },
+    /// Add the seed of a phrase and its first accounts
+    ///
+    /// The phrase is asked for on a terminal, or else read from standard input.
+    Restore {
+        /// Accounts to add
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=1000_u32))]
+        accounts: u32,
+        /// Label of the accounts
+        #[arg(long, value_name = "TEXT", default_value = "restored")]
+        label: String,
+    },
+    /// Take over the account of --keystore with its state
+    ///
+    /// The state file gets another name, so that no command continues from it. The keystore file stays.
+    Import {
+        /// Label of the account
+        #[arg(long, value_name = "TEXT", default_value = "imported")]
+        label: String,
+        /// Password of the keystore file [default: asked for on a terminal]
+        #[arg(long, value_name = "file:PATH|env:NAME")]
+        keystore_password: Option<Secret>,
+    },
+    /// Change the password, and encrypt everything anew
+    Password {
+        /// New password [default: asked for on a terminal]
+        #[arg(long, value_name = "file:PATH|env:NAME")]
+        new_password: Option<Secret>,
     },
 }
 
@@ -223,17 +287,24 @@ impl Stage {
     }
 }
 
+/// Settings of a command that reads the chain.
+const READS: &[&str] = &["node_url", "keystore", "store", "account", "password", "state"];
+/// Settings of a command that sends a transaction.
+const SENDS: &[&str] =
+    &["node_url", "keystore", "store", "account", "password", "state", "keys_dir"];
+
 impl rollmill_service::Commands for Commands {
     const IS_REQUIRED: bool = true;
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("keygen", &["keystore", "password"]),
-        ("address", &["keystore", "password"]),
-        ("sync", &["node_url", "keystore", "password", "state"]),
-        ("balance", &["node_url", "keystore", "password", "state"]),
-        ("notes", &["node_url", "keystore", "password", "state"]),
-        ("transfer", &["node_url", "keystore", "password", "state", "keys_dir"]),
-        ("claim", &["node_url", "keystore", "password", "state", "keys_dir"]),
-        ("withdraw", &["node_url", "keystore", "password", "state", "keys_dir"]),
+        ("store", &["store", "keystore", "password", "state"]),
+        ("address", &["keystore", "store", "account", "password"]),
+        ("sync", READS),
+        ("balance", READS),
+        ("notes", READS),
+        ("transfer", SENDS),
+        ("claim", SENDS),
+        ("withdraw", SENDS),
         ("withdrawal-path", &["node_url"]),
         ("status", &["node_url"]),
     ];

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rollmill_errors::{Coded, Disposition};
 use rollmill_node_client::ClientError;
+use rollmill_pxe_store::StoreError;
 
 /// Errors of the wallet, each with a stable code.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +152,29 @@ pub enum PxeError {
     /// Do: Pass the whole output of `rollmill-pxe withdrawal-path`.
     #[error("{code}: not the output of `rollmill-pxe withdrawal-path`: {why}", code = self.code())]
     WithdrawalText { why: String },
+    /// No password or seed phrase was entered.
+    ///
+    /// Do: Enter it, or set `--password` to `file:PATH` or `env:NAME`.
+    #[error("{code}: nothing was entered; enter it, or set --password to file:PATH or env:NAME", code = self.code())]
+    NotEntered,
+    /// The two entries of a new password differ.
+    ///
+    /// Do: Enter the same password twice.
+    #[error("{code}: the two passwords differ; enter the same one twice", code = self.code())]
+    PasswordsDiffer,
+    /// The store has several accounts and none is chosen, or not the chosen one.
+    ///
+    /// Do: Set `--account` to an address that `rollmill-pxe store accounts` lists.
+    #[error("{code}: {why}; set --account to an address that `rollmill-pxe store accounts` lists", code = self.code())]
+    AccountChoice { why: &'static str },
+    /// The command needs a store.
+    ///
+    /// Do: Set `--store` to the database file.
+    #[error("{code}: no store is named; set --store to the database file", code = self.code())]
+    NoStore,
+    /// The store failed. The source's message has the code.
+    #[error("{0}; the setting is --store")]
+    Store(#[from] StoreError),
     /// There is no node at the address. The source's message has the code.
     #[error("{0}; the setting is --node-url")]
     Client(#[source] ClientError),
@@ -185,6 +209,11 @@ rollmill_errors::coded! {
         Self::NotIncluded { .. } => "PXE-029",
         Self::NoWithdrawal { .. } => "PXE-030",
         Self::WithdrawalText { .. } => "PXE-031",
+        Self::NotEntered => "PXE-032",
+        Self::PasswordsDiffer => "PXE-033",
+        Self::AccountChoice { .. } => "PXE-034" usage,
+        Self::NoStore => "PXE-035" usage,
+        Self::Store(error) => (error),
         Self::Client(error) => (error),
     }
 }

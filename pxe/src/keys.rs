@@ -17,7 +17,9 @@ use rollmill_algebra::Fr;
 use rollmill_circuits::client::AccountKeys;
 use rollmill_protocol::field;
 use rollmill_protocol::note::{self, ViewingKey};
+use rollmill_pxe_store::MasterKeys;
 use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::PxeError;
 
@@ -35,11 +37,18 @@ const OLD_CHECK_BYTES: usize = 4;
 /// A secret scalar of Grumpkin, whose order is BN254's base field.
 pub type ViewingSecret = ark_grumpkin::Fr;
 
-/// Secret keys of one account.
+/// Secret keys of one account. They are wiped when they are dropped.
 #[derive(Clone)]
 pub struct Keys {
     pub nsk: Fr,
     pub vsk: ViewingSecret,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.nsk.zeroize();
+        self.vsk.zeroize();
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -71,6 +80,16 @@ impl Keys {
         Fr::from_le_bytes_mod_order(&wide_digest(&[b"rollmill refund v1"], &parts))
     }
 
+    /// The keys as a store has them.
+    pub fn master(&self) -> MasterKeys {
+        MasterKeys::new(self.nsk, self.vsk)
+    }
+
+    /// The keys that a store has.
+    pub fn from_master(keys: &MasterKeys) -> Self {
+        Self { nsk: *keys.nullifier(), vsk: *keys.viewing() }
+    }
+
     /// What the client circuit needs of the account.
     pub fn account(&self) -> AccountKeys {
         AccountKeys { nsk: self.nsk, viewing: self.address().viewing() }
@@ -83,10 +102,12 @@ impl Keys {
     }
 
     /// Encodes both secrets: 32 bytes each, big-endian and little-endian canonical.
-    pub(crate) fn to_secret_bytes(&self) -> Vec<u8> {
-        let mut out = field::to_bytes(&self.nsk).to_vec();
+    pub(crate) fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        // At its final capacity, so that no copy is left behind when it grows.
+        let mut out = Zeroizing::new(Vec::with_capacity(64));
+        out.extend_from_slice(&field::to_bytes(&self.nsk));
         // Writing to a vector cannot fail.
-        let _ = self.vsk.serialize_compressed(&mut out);
+        let _ = self.vsk.serialize_compressed(&mut *out);
         out
     }
 
@@ -297,6 +318,13 @@ pub(crate) mod tests {
         let old = old_text(&address);
         assert_eq!((old.len(), &old[..19]), (139, &*address.to_file_name()));
         assert_eq!(old.parse::<Address>().expect("the old text"), address);
+    }
+
+    #[test]
+    fn the_account_in_a_store_is_that_of_the_address() {
+        let keys = Keys::from_seed(&[9; 32]);
+        assert_eq!(keys.master().account().0, keys.address().to_field());
+        assert_eq!(Keys::from_master(&keys.master()).address(), keys.address());
     }
 
     /// Goal: the error for a mistyped address names the position of the typo, and no typo yields

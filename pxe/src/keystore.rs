@@ -13,9 +13,10 @@ use std::io::Write;
 use std::path::Path;
 
 use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
+use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit, Nonce};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::error::PxeError;
 use crate::keys::{Address, Keys};
@@ -45,13 +46,13 @@ struct ScryptParams {
     p: u32,
 }
 
-fn stretch(password: &str, salt: &[u8], params: ScryptParams) -> Option<[u8; 32]> {
+fn stretch(password: &str, salt: &[u8], params: ScryptParams) -> Option<Zeroizing<[u8; 32]>> {
     if params.log_n > LOG_N_MAX || params.r > 16 || params.p > 16 {
         return None;
     }
     let params = scrypt::Params::new(params.log_n, params.r, params.p, 32).ok()?;
-    let mut key = [0u8; 32];
-    scrypt::scrypt(password.as_bytes(), salt, &params, &mut key).ok()?;
+    let mut key = Zeroizing::new([0u8; 32]);
+    scrypt::scrypt(password.as_bytes(), salt, &params, key.as_mut_slice()).ok()?;
     Some(key)
 }
 
@@ -78,7 +79,7 @@ fn seal_at_cost(
     let key = stretch(password, &salt, params).ok_or(PxeError::keystore("scrypt failed"))?;
     let secret = keys.to_secret_bytes();
     let payload = Payload { msg: &secret, aad: address.as_bytes() };
-    let ciphertext = ChaCha20Poly1305::new(&key.into())
+    let ciphertext = ChaCha20Poly1305::new(Key::from_slice(key.as_slice()))
         .encrypt(Nonce::from_slice(&nonce), payload)
         .map_err(|_| PxeError::keystore("encryption failed"))?;
     let file = File {
@@ -109,9 +110,10 @@ pub fn open(text: &str, password: &str) -> Result<Keys, PxeError> {
     let key = stretch(password, &salt, file.scrypt)
         .ok_or(bad("its scrypt parameters are not accepted"))?;
     let payload = Payload { msg: &sealed, aad: file.address.as_bytes() };
-    let secret = ChaCha20Poly1305::new(&key.into())
+    let secret = ChaCha20Poly1305::new(Key::from_slice(key.as_slice()))
         .decrypt(Nonce::from_slice(&nonce), payload)
         .map_err(|_| bad("the password is wrong, or the file was changed"))?;
+    let secret = Zeroizing::new(secret);
     let keys = Keys::from_secret_bytes(&secret).ok_or(bad("its contents are malformed"))?;
     // The text may be in the form of an earlier release.
     if !file.address.parse().is_ok_and(|address: Address| address == keys.address()) {

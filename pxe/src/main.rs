@@ -3,10 +3,12 @@
 //! Exit codes of `transfer`, `claim` and `withdraw`: 0 the node has the transaction; 1 nothing was sent; 3
 //! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command.
 
+mod accounts;
 mod cli;
+mod home;
+mod prompt;
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,11 +21,12 @@ use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::wallet::{Delivery, FeePayer, Order, Purpose, Quote, State, Wallet};
+use rollmill_pxe::wallet::{Delivery, FeePayer, Order, Purpose, Quote, Wallet};
 use rollmill_pxe::withdrawal::Withdrawal;
-use rollmill_service::{Exit, Failure, Outcome, Process, Secret, Service};
+use rollmill_service::{Exit, Failure, Outcome, Process, Service};
 
 use cli::{Commands, Config, Sending, Stage, Wait};
+use home::Home;
 
 /// The transaction may have been sent: a script must not send it again.
 const SENT_UNKNOWN: u8 = 3;
@@ -46,6 +49,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         // The command line requires a subcommand.
         None => return Ok(()),
         Some(Commands::Keygen) => return keygen(&config),
+        Some(Commands::Store(command)) => return accounts::run(&config, command),
         Some(Commands::Status { hash, wait }) => {
             return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;
         }
@@ -53,7 +57,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
             return show_path(&NodeClient::new(&config.node_url)?, &hash).await;
         }
         Some(Commands::Address { l1 }) => {
-            let address = open(&config)?.address();
+            let address = home::open(&config)?.0.address();
             match l1 {
                 true => println!("{}", to_hex(&address.to_field())),
                 false => println!("{address}"),
@@ -65,12 +69,10 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         Some(Commands::Notes) => (None, Some(Shown::Notes)),
         Some(paying) => (Some(paying), None),
     };
-    let keys = open(&config)?;
+    let (keys, source) = home::open(&config)?;
     let node = NodeClient::new(&config.node_url)?;
-    let path = state_path(&config, &keys)?;
-    let _lock = keystore::lock(&path.with_extension("lock"))?;
-    keystore::sweep(&path);
-    let mut wallet = load(&path, keys)?;
+    let home = Home::of(&config, &keys, source)?;
+    let mut wallet = home.load(keys)?;
     wallet.sync(&node).await?;
     let interrupted = wallet.unreported();
     for hash in &interrupted {
@@ -82,19 +84,19 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
             // this state: the user may not have read the output of another command.
             let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
             interrupted.iter().for_each(|hash| wallet.report(hash));
-            if let Err(error) = save(&path, &wallet) {
+            if let Err(error) = home.save(&wallet) {
                 tracing::warn!(%error, "wallet state not saved; the next command repeats this");
             }
             let failure = PxeError::Interrupted { hashes: hashes.join(", ") }.into();
             Err(Exit { code: SENT_UNKNOWN, failure }.into())
         }
         Some(paying) => {
-            save(&path, &wallet)?;
+            home.save(&wallet)?;
             let (order, sending) = order(paying, &node, &wallet).await?;
-            send((&order, &sending), &config, &node, &path, &mut wallet).await
+            send((&order, &sending), &config, &node, &home, &mut wallet).await
         }
         None => {
-            save(&path, &wallet)?;
+            home.save(&wallet)?;
             show(kind, &node, &wallet).await
         }
     }
@@ -200,7 +202,7 @@ async fn send(
     (order, sending): (&Order, &Sending),
     config: &Config,
     node: &NodeClient,
-    path: &Path,
+    home: &Home,
     wallet: &mut Wallet,
 ) -> Outcome {
     wallet.set_spend_pending(sending.spend_pending);
@@ -219,13 +221,13 @@ async fn send(
     }
     let chain_id = node.genesis().await?.chain_id;
     let prover = LocalProver::open(config.keys_dir.as_deref(), chain_id)?;
-    let mut keep = |wallet: &Wallet| save(path, wallet);
+    let mut keep = |wallet: &Wallet| home.save(wallet);
     let sent = wallet.deliver(node, &prover, order, &mut OsRng, &mut keep).await;
     let (tx, doubt) = match sent {
         Err(error) => {
             // Nothing was sent. That the state could not be saved does no harm: the next command
             // queries the node.
-            if let Err(error) = save(path, wallet) {
+            if let Err(error) = home.save(wallet) {
                 tracing::warn!(%error, "wallet state not saved");
             }
             return Err(error.into());
@@ -243,7 +245,7 @@ async fn send(
     }
     rollmill_service::failpoint!("pxe.before_report");
     wallet.report(&hash);
-    if let Err(error) = save(path, wallet) {
+    if let Err(error) = home.save(wallet) {
         tracing::warn!(%error, "transaction sent; wallet state not saved, the next sync repairs it");
     }
     rollmill_service::failpoint!("pxe.after_report");
@@ -317,60 +319,9 @@ fn keygen(config: &Config) -> Outcome {
         return Err(PxeError::KeystoreExists { path }.into());
     }
     let keys = Keys::generate(&mut OsRng);
-    let text = keystore::seal(&keys, password(config)?.reveal(), &mut OsRng)?;
-    write(&config.keystore, text.as_bytes())?;
+    let password = home::new_password(config, "new password of the keystore")?;
+    let text = keystore::seal(&keys, &password, &mut OsRng)?;
+    home::write(&config.keystore, text.as_bytes())?;
     println!("{}", keys.address());
     Ok(())
-}
-
-fn open(config: &Config) -> Result<Keys, Failure> {
-    let text = std::fs::read_to_string(&config.keystore).map_err(|source| {
-        PxeError::NoKeystore { path: config.keystore.display().to_string(), source }
-    })?;
-    let keys = keystore::open(&text, password(config)?.reveal());
-    Ok(keys.map_err(|error| error.in_file(&config.keystore))?)
-}
-
-fn password(config: &Config) -> Result<&Secret, Failure> {
-    config.password.as_ref().ok_or_else(|| PxeError::NoPassword.into())
-}
-
-/// The path of the account's state file: `pxe-` and the start of its address, beside the keystore. A
-/// state file under the keystore's own name, as earlier releases wrote it, is moved there if it belongs
-/// to this account.
-fn state_path(config: &Config, keys: &Keys) -> Result<PathBuf, PxeError> {
-    if let Some(path) = &config.state {
-        return Ok(path.clone());
-    }
-    let name = keys.address().to_file_name();
-    let path = config.keystore.with_file_name(format!("pxe-{name}.state"));
-    let old = config.keystore.with_extension("state");
-    if !path.exists() && std::fs::read(&old).is_ok_and(|b| keystore::open_state(keys, &b).is_ok()) {
-        std::fs::rename(&old, &path)
-            .map_err(|source| PxeError::File { path: old.display().to_string(), source })?;
-    }
-    Ok(path)
-}
-
-fn load(path: &Path, keys: Keys) -> Result<Wallet, PxeError> {
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let plain = keystore::open_state(&keys, &bytes).map_err(|error| error.in_file(path))?;
-            let state = State::from_bytes(&plain).map_err(|error| error.in_file(path))?;
-            Ok(Wallet::with_state(keys, state))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Wallet::new(keys)),
-        Err(source) => Err(PxeError::File { path: path.display().to_string(), source }),
-    }
-}
-
-fn save(path: &Path, wallet: &Wallet) -> Result<(), PxeError> {
-    let plain = wallet.state().to_bytes().map_err(|error| error.in_file(path))?;
-    let sealed = keystore::seal_state(wallet.keys(), &plain, &mut OsRng)?;
-    write(path, &sealed)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), PxeError> {
-    keystore::write_private(path, bytes)
-        .map_err(|source| PxeError::File { path: path.display().to_string(), source })
 }

@@ -65,6 +65,8 @@ struct Case {
     bob: String,
     keys: KeySet,
     shutdown: Shutdown,
+    /// Alice's address, if her account is in a store.
+    in_store: Option<String>,
 }
 
 impl Drop for Case {
@@ -83,7 +85,38 @@ impl Case {
         let text = keystore::seal(&alice, "word", &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         std::fs::write(folder.path().join("alice.json"), text).unwrap();
         std::fs::write(folder.path().join("password"), "word").unwrap();
-        Self { folder, node, url, bob: bob.address().to_string(), keys, shutdown }
+        let bob = bob.address().to_string();
+        Self { folder, node, url, bob, keys, shutdown, in_store: None }
+    }
+
+    /// The same with Alice's account in a store.
+    async fn in_store() -> Self {
+        let mut case = Self::new().await;
+        case.import();
+        case
+    }
+
+    /// Takes Alice's account into a store.
+    fn import(&mut self) {
+        self.store(&["create"]);
+        let password = self.password();
+        let imported = self.store(&["import", "--keystore-password", &password]);
+        self.in_store = Some(imported.trim().to_owned());
+    }
+
+    /// Runs a subcommand of `store`.
+    fn store(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-pxe"));
+        command.arg("--store").arg(self.path("wallet.pxe"));
+        command.arg("--keystore").arg(self.path("alice.json"));
+        command.args(["--password", &self.password(), "store"]).args(arguments);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn password(&self) -> String {
+        format!("file:{}", self.path("password").display())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -92,8 +125,13 @@ impl Case {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-pxe"));
-        command.arg("--keystore").arg(self.path("alice.json")).args(["--node-url", &self.url]);
-        command.arg("--password").arg(format!("file:{}", self.path("password").display()));
+        match &self.in_store {
+            None => command.arg("--keystore").arg(self.path("alice.json")),
+            Some(account) => {
+                command.arg("--store").arg(self.path("wallet.pxe")).args(["--account", account])
+            }
+        };
+        command.args(["--node-url", &self.url, "--password", &self.password()]);
         command.args(arguments).stdin(Stdio::null());
         command
     }
@@ -108,10 +146,10 @@ impl Case {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The files beside the keystore: only the state and the lock, whatever was killed.
+    /// The files beside the keystore: only the state or the store, and the locks, whatever was killed.
     fn leftovers(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
-        let known = ["json", "state", "lock"].map(Some);
+        let known = ["json", "state", "lock", "pxe"].map(Some);
         let extension = |path: &Path| path.extension().map(|e| e.to_string_lossy().into_owned());
         entries
             .map(|entry| entry.unwrap().path())
@@ -152,25 +190,78 @@ const STEPS: [(&str, i32, usize); 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_killed_at_any_step_and_repeated_pays_once() {
     for (step, exit, sent) in STEPS {
-        let case = Case::new().await;
-        let killed = case.transfer().env(failpoints::VARIABLE, step).output().unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{step}: {killed:?}");
-        let assert_told = !killed.stdout.is_empty();
-        assert_eq!(assert_told, step.ends_with("_report"), "{step}: {killed:?}");
-
-        // Another command in between reports it, and the next transfer reports it again.
-        case.run(&["balance"]);
-        let again = case.transfer().output().unwrap();
-        assert_eq!(again.status.code(), Some(exit), "{step}: {again:?}");
-        assert_eq!(text(&again).contains("PXE-018"), exit == 3, "{step}: {again:?}");
-        assert_eq!(taken(&case.node, &case.keys), sent, "{step}");
-
-        build(&case.node);
-        let expected = format!("balance {}\n", TOTAL - (AMOUNT + FEE) * sent as u64);
-        let balance = case.run(&["balance"]);
-        assert!(balance.starts_with(&expected), "{step}: {balance}");
-        assert_eq!(case.leftovers(), [""; 0].map(PathBuf::from), "{step}");
+        kill_and_repeat(&Case::new().await, step, exit, sent);
     }
+}
+
+/// The same with the account in a store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_out_of_a_store_killed_at_any_step_and_repeated_pays_once() {
+    for (step, exit, sent) in STEPS {
+        let step = step.replace("before_rename", "before_commit");
+        kill_and_repeat(&Case::in_store().await, &step, exit, sent);
+    }
+}
+
+fn kill_and_repeat(case: &Case, step: &str, exit: i32, sent: usize) {
+    let killed = case.transfer().env(failpoints::VARIABLE, step).output().unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "{step}: {killed:?}");
+    let assert_told = !killed.stdout.is_empty();
+    assert_eq!(assert_told, step.ends_with("_report"), "{step}: {killed:?}");
+
+    // Another command in between reports it, and the next transfer reports it again.
+    case.run(&["balance"]);
+    let again = case.transfer().output().unwrap();
+    assert_eq!(again.status.code(), Some(exit), "{step}: {again:?}");
+    assert_eq!(text(&again).contains("PXE-018"), exit == 3, "{step}: {again:?}");
+    assert_eq!(taken(&case.node, &case.keys), sent, "{step}");
+
+    build(&case.node);
+    let expected = format!("balance {}\n", TOTAL - (AMOUNT + FEE) * sent as u64);
+    let balance = case.run(&["balance"]);
+    assert!(balance.starts_with(&expected), "{step}: {balance}");
+    assert_eq!(case.leftovers(), [""; 0].map(PathBuf::from), "{step}");
+}
+
+/// Goal: an account with its state moves into a store, where its phrase and its password are changed and used.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_moves_into_a_store_with_its_state() {
+    let mut case = Case::new().await;
+    let alice = Keys::from_seed(&[1; 32]).address().to_string();
+    let before = case.run(&["balance"]);
+    let states = |case: &Case, ending: &str| {
+        let entries = std::fs::read_dir(case.folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(ending)).count()
+    };
+    assert_eq!((states(&case, ".state"), states(&case, ".state.imported")), (1, 0));
+    case.import();
+    assert_eq!(case.in_store.as_ref(), Some(&alice));
+    assert_eq!((states(&case, ".state"), states(&case, ".state.imported")), (0, 1));
+    assert_eq!(case.run(&["balance"]), before);
+    assert_eq!(case.run(&["address"]).trim(), alice);
+
+    let accounts = case.store(&["accounts"]);
+    assert_eq!(accounts.lines().count(), 2, "{accounts}");
+    assert!(accounts.contains(&format!("{alice}  imported  imported")), "{accounts}");
+    let first = accounts.lines().find(|line| line.contains("seed 1, index 0")).unwrap();
+    assert_eq!(case.store(&["phrase"]).split_whitespace().count(), 24);
+    let second = case.store(&["add", "--label", "savings"]);
+    assert!(!first.contains(second.trim()) && second.trim() != alice);
+
+    std::fs::write(case.path("other"), "another word").unwrap();
+    let new = format!("file:{}", case.path("other").display());
+    case.store(&["password", "--new-password", &new]);
+    let wrong = case.command(&["balance"]).output().unwrap();
+    assert!(text(&wrong).contains("PXS-005"), "{wrong:?}");
+    std::fs::copy(case.path("other"), case.path("password")).unwrap();
+    assert_eq!(case.run(&["balance"]), before);
+    // Several accounts, and none is named.
+    let store = case.path("wallet.pxe").display().to_string();
+    case.in_store = None;
+    let unnamed = case.command(&["--store", &store, "balance"]).output().unwrap();
+    assert_eq!(unnamed.status.code(), Some(2), "{unnamed:?}");
+    assert!(text(&unnamed).contains("PXE-034"), "{unnamed:?}");
 }
 
 /// Goal: what is wrong is named: the hash and the node, the file, the setting; in one line with one code.
@@ -223,6 +314,27 @@ async fn of_two_transfers_at_once_the_second_waits_for_nobody_and_sends_nothing(
     assert!(text(&second).contains("PXE-013"), "{second:?}");
     assert_eq!(taken(&case.node, &case.keys), 0);
 
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let third = case.transfer().output().unwrap();
+    assert_eq!(third.status.code(), Some(3), "{third:?}");
+    assert_eq!(taken(&case.node, &case.keys), 1);
+}
+
+/// The same with the account in a store.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_transfers_out_of_one_store_the_second_sends_nothing() {
+    let case = Case::in_store().await;
+    let mut first = case.transfer();
+    first.env(failpoints::VARIABLE, "pxe.after_intent:hang").stderr(Stdio::piped());
+    let mut first = first.spawn().unwrap();
+    let lines = BufReader::new(first.stderr.take().unwrap()).lines();
+    let is_stopped = lines.map_while(Result::ok).any(|line| line.contains("failpoint reached"));
+    assert!(is_stopped, "the first one ended");
+    let second = case.transfer().output().unwrap();
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(text(&second).contains("PXS-001"), "{second:?}");
+    assert_eq!(taken(&case.node, &case.keys), 0);
     first.kill().unwrap();
     first.wait().unwrap();
     let third = case.transfer().output().unwrap();

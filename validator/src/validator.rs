@@ -167,8 +167,8 @@ impl<D: Duties> Validator<D> {
         {
             self.metrics.equivocations_total.inc();
             tracing::warn!(
-                slot = vote.slot, %first, %second,
-                "the proposer signed two blocks of its slot; `rollmill-l1 stake report FIRST SECOND` has its stake taken"
+                slot = vote.slot, evidence = %format_args!("{first} {second}"),
+                "the proposer signed two blocks of its slot; `rollmill-l1 stake report` with the evidence has its stake taken"
             );
         }
         Ok(())

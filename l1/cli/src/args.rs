@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use rollmill_l1::Azt;
 use rollmill_l1::alloy::primitives::U256;
-use rollmill_l1::attest::{Evidence, NotEvidence};
+use rollmill_l1::attest::Evidence;
 use rollmill_node::config::{AccountConfig, eth_address};
 use rollmill_protocol::{EthAddress, Fr, field};
 use rollmill_pxe::keys::Address;
@@ -304,10 +304,10 @@ pub(crate) enum Stake {
     /// asked for both signatures has them in this form.
     Report {
         /// One signature, as NUMBER:SLOT:CHAIN:SIGNATURE
-        #[arg(value_name = "FIRST", value_parser = evidence)]
+        #[arg(value_name = "FIRST")]
         first: Evidence,
         /// The other one
-        #[arg(value_name = "SECOND", value_parser = evidence)]
+        #[arg(value_name = "SECOND")]
         second: Evidence,
     },
 }
@@ -488,11 +488,6 @@ impl rollmill_service::Commands for Commands {
 /// A number of the Governor, decimal or hexadecimal.
 fn number(text: &str) -> Result<U256, String> {
     text.parse().map_err(|_| "expected the number of a proposal".to_owned())
-}
-
-/// A signature over a block.
-fn evidence(text: &str) -> Result<Evidence, String> {
-    text.parse().map_err(|error: NotEvidence| error.to_string())
 }
 
 /// An amount that is not 0.

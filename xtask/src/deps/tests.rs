@@ -62,6 +62,9 @@ fn a_heavy_crate_outside_its_home_is_rejected_under_any_of_its_names() {
         assert!(findings[0].contains("alone"), "{findings:?}");
     }
     assert!(check(&workspace(vec![package("rollmill-broker", &["sqlx"])])).is_empty());
+    for home in ["rollmill-node", "rollmill-pxe-store"] {
+        assert!(check(&workspace(vec![package(home, &["redb"])])).is_empty(), "{home}");
+    }
 }
 
 #[test]

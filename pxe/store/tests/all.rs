@@ -1,0 +1,10 @@
+//! The tests of the store. One program, since each program links everything that the crate needs.
+
+mod crash;
+mod keystore;
+mod processes;
+mod rotation;
+mod steps;
+mod support;
+mod tamper;
+mod twin;

@@ -1,0 +1,326 @@
+//! Scopes, transactions with their intent, and clients at once.
+
+use std::collections::BTreeSet;
+
+use rollmill_pxe_store::{
+    Account, BlockStep, Contact, Event, KeyKind, Plan, Scope, Stage, Step, Store, StoreError, View,
+};
+
+use crate::support::{account, fr, header, in_memory, note, nullifier, shown};
+
+type Read = (&'static str, fn(&View<'_>, &Account) -> Result<(), StoreError>);
+type Change = (&'static str, fn(&mut Step<'_, '_>, &Account) -> Result<(), StoreError>);
+type Fact = (&'static str, fn(&mut BlockStep<'_, '_>, &Account) -> Result<(), StoreError>);
+
+/// Every way to read what belongs to an account.
+const READS: &[Read] = &[
+    ("notes", |view, who| view.notes(who).map(|_| ())),
+    ("spendable", |view, who| view.spendable(who, &fr(1), &fr(2)).map(|_| ())),
+    ("deferred", |view, who| view.deferred(who, &fr(1)).map(|_| ())),
+    ("events", |view, who| view.events(who, &fr(1)).map(|_| ())),
+    ("seen_tag", |view, who| view.seen_tag(who, &fr(1)).map(|_| ())),
+    ("next_tag", |view, who| view.next_tag(who, &fr(1)).map(|_| ())),
+    ("claimed", |view, who| view.claimed(who, 1).map(|_| ())),
+    ("included", |view, who| view.included(who, &fr(1)).map(|_| ())),
+    ("transactions", |view, who| view.transactions(who).map(|_| ())),
+    ("contacts", |view, who| view.contacts(who).map(|_| ())),
+    ("witness", |view, who| view.witness(who, &fr(1)).map(|_| ())),
+    ("wallet_state", |view, who| view.wallet_state(who).map(|_| ())),
+    ("capsule", |view, who| view.capsule(who, &fr(1), &fr(1)).map(|_| ())),
+    ("master_keys", |view, who| view.master_keys(who).map(|_| ())),
+    ("app_key", |view, who| view.app_key(who, KeyKind::Nullifier, &fr(1)).map(|_| ())),
+];
+
+/// Every way to change what belongs to an account.
+const CHANGES: &[Change] = &[
+    ("set_contact", |step, who| {
+        let contact = Contact { label: String::new(), npk: fr(1), viewing: [0; 32] };
+        step.set_contact(who, &fr(1), &contact)
+    }),
+    ("remove_contact", |step, who| step.remove_contact(who, &fr(1)).map(|_| ())),
+    ("set_witness", |step, who| step.set_witness(who, &fr(1), &[])),
+    ("remove_witness", |step, who| step.remove_witness(who, &fr(1)).map(|_| ())),
+    ("set_wallet_state", |step, who| step.set_wallet_state(who, &[1])),
+    ("set_capsule", |step, who| step.set_capsule(who, &fr(1), &fr(1), &[])),
+    ("remove_capsule", |step, who| step.remove_capsule(who, &fr(1), &fr(1)).map(|_| ())),
+    ("copy_capsules", |step, who| step.copy_capsules(who, &fr(1), (&fr(1), &fr(2)), 1).map(|_| ())),
+    ("plan", |step, who| step.plan(who, &Plan::default()).map(|_| ())),
+    ("ready", |step, who| step.ready(who, 1, &fr(1), &[])),
+    ("abandon", |step, who| step.abandon(who, 1)),
+    ("drop_transaction", |step, who| step.drop_transaction(who, 1)),
+    ("report", |step, who| step.report(who, 1)),
+    ("forget", |step, who| step.forget(who, 1)),
+];
+
+/// Every fact of an account.
+const FACTS: &[Fact] = &[
+    ("note", |block, who| block.note(who, 1, note(1, 1)).map(|_| ())),
+    ("nullify", |block, who| block.nullify(who, &fr(1)).map(|_| ())),
+    ("defer", |block, who| block.defer(who, &fr(1), (&fr(1), 0), vec![]).map(|_| ())),
+    ("resolve", |block, who| block.resolve(who, &fr(1), (&fr(1), 0)).map(|_| ())),
+    ("event", |block, who| {
+        let event = Event { block: 0, selector: fr(1), content: vec![] };
+        block.event(who, &fr(1), (&fr(1), 0), event).map(|_| ())
+    }),
+    ("see_tag", |block, who| block.see_tag(who, &fr(1), 1)),
+    ("include", |block, who| block.include(who, &fr(1)).map(|_| ())),
+    ("claim", |block, who| block.claim(who, 1).map(|_| ())),
+];
+
+fn is_out_of_scope(result: &Result<(), StoreError>) -> bool {
+    matches!(result, Err(StoreError::OutOfScope { .. }))
+}
+
+/// Goal: an application that may use one account reads and changes nothing of another.
+#[test]
+fn nothing_of_an_account_out_of_scope_is_read_or_changed() {
+    let (_memory, store) = in_memory();
+    let seed = store.new_seed().expect("seed");
+    let (alice, bob) = (
+        store.add_account(seed, "alice").expect("added"),
+        store.add_account(seed, "bob").expect("added"),
+    );
+    let scope = Scope::of([alice]);
+    let view = store.view(&scope).expect("view");
+    for (name, read) in READS {
+        assert!(read(&view, &alice).is_ok(), "{name}");
+        assert!(is_out_of_scope(&read(&view, &bob)), "{name}");
+        assert!(is_out_of_scope(&read(&view, &account(9))), "{name}");
+    }
+    assert_eq!(view.accounts().expect("read").len(), 1);
+    let before = shown(&store).expect("shown");
+    for (name, change) in CHANGES {
+        let result = store.step(&scope, |step| change(step, &bob));
+        assert!(is_out_of_scope(&result), "{name}");
+    }
+    for (name, fact) in FACTS {
+        let result = store.read_block(&scope, &header(1), |block| fact(block, &bob));
+        assert!(is_out_of_scope(&result), "{name}");
+    }
+    assert_eq!(shown(&store).expect("shown"), before);
+    for (name, change) in CHANGES {
+        let result = store.step(&scope, |step| change(step, &alice));
+        assert!(!is_out_of_scope(&result), "{name}");
+    }
+    let all =
+        |block: &mut BlockStep<'_, '_>| FACTS.iter().try_for_each(|(_, fact)| fact(block, &alice));
+    store.read_block(&scope, &header(1), all).expect("in scope");
+}
+
+fn spend(leaf: u64, secrets: &[u64]) -> Plan {
+    Plan {
+        request: vec![],
+        nullifiers: vec![nullifier(leaf)],
+        secrets: secrets.iter().map(|secret| fr(*secret)).collect(),
+    }
+}
+
+fn with_notes(count: u64) -> (crate::support::Memory, Store, Scope) {
+    let (memory, store) = in_memory();
+    let scope = Scope::of([account(1)]);
+    store
+        .read_block(&scope, &header(1), |block| {
+            (0..count).try_for_each(|i| block.note(&account(1), i, note(i, i)).map(|_| ()))
+        })
+        .expect("read");
+    (memory, store, scope)
+}
+
+#[test]
+fn a_note_is_held_by_one_transaction_until_it_is_given_back_or_spent() {
+    let (_memory, store, scope) = with_notes(2);
+    let alice = account(1);
+    let plan = |leaf| store.step(&scope, |step| step.plan(&alice, &spend(leaf, &[])));
+    let held = |leaf| plan(leaf).expect_err("held").code().to_owned();
+    let first = plan(0).expect("free");
+    assert_eq!(held(0), "PXS-015");
+    store.step(&scope, |step| step.abandon(&alice, first.number)).expect("abandoned");
+    let second = plan(0).expect("free again");
+    assert_ne!(first.number, second.number);
+    let number = second.number;
+    store.step(&scope, |step| step.ready(&alice, number, &fr(1), &[1])).expect("ready");
+    // What may have left is not abandoned.
+    let error = store.step(&scope, |step| step.abandon(&alice, number)).expect_err("sent");
+    assert_eq!(error.code(), "PXS-017", "{error}");
+    assert_eq!(held(0), "PXS-015");
+    store.step(&scope, |step| step.drop_transaction(&alice, number)).expect("dropped");
+    let third = plan(0).expect("free again").number;
+    // The dropped one is forgotten without giving back what the third one holds.
+    store.step(&scope, |step| step.forget(&alice, number)).expect("forgotten");
+    assert_eq!(held(0), "PXS-015");
+    store.step(&scope, |step| step.ready(&alice, third, &fr(2), &[2])).expect("ready");
+    store
+        .read_block(&scope, &header(2), |block| {
+            block.include(&alice, &fr(2))?;
+            block.nullify(&alice, &nullifier(0)).map(|_| ())
+        })
+        .expect("read");
+    store.step(&scope, |step| step.forget(&alice, third)).expect("forgotten");
+    assert_eq!(held(0), "PXS-015");
+    // After a reorganization the note is there again.
+    store.rewind(1).expect("rewound");
+    plan(0).expect("free again");
+    plan(1).expect("another one");
+}
+
+#[test]
+fn tags_of_what_never_left_are_used_again_and_no_others() {
+    let (_memory, store, scope) = with_notes(4);
+    let alice = account(1);
+    let plan = |leaf, secrets: &[u64]| {
+        store.step(&scope, |step| step.plan(&alice, &spend(leaf, secrets))).expect("planned")
+    };
+    let one = plan(0, &[5, 5, 6]);
+    assert_eq!(one.tags, [0, 1, 0]);
+    store.step(&scope, |step| step.abandon(&alice, one.number)).expect("abandoned");
+    let two = plan(0, &[5, 6, 6]);
+    assert_eq!(two.tags, [0, 0, 1]);
+    let three = plan(1, &[5]);
+    assert_eq!(three.tags, [1]);
+    // Later ones are taken, so these are lost.
+    store.step(&scope, |step| step.abandon(&alice, two.number)).expect("abandoned");
+    assert_eq!(plan(2, &[5, 6]).tags, [2, 0]);
+    // What may have left keeps its tags.
+    store.step(&scope, |step| step.ready(&alice, three.number, &fr(1), &[])).expect("ready");
+    store.step(&scope, |step| step.drop_transaction(&alice, three.number)).expect("dropped");
+    assert_eq!(plan(3, &[5]).tags, [3]);
+}
+
+/// Goal: after a crash the wallet knows what it may have sent, and what it cannot have.
+#[test]
+fn a_transaction_is_on_the_disk_before_it_can_leave() {
+    let (memory, store, scope) = with_notes(2);
+    let alice = account(1);
+    let planned = store.step(&scope, |step| step.plan(&alice, &spend(0, &[5]))).expect("planned");
+    let crashed = memory.bytes();
+    let bytes = [7u8; 5000];
+    store.step(&scope, |step| step.ready(&alice, planned.number, &fr(1), &bytes)).expect("ready");
+    let sent = memory.bytes();
+    let open = |bytes| {
+        let memory = crate::support::Memory::of(bytes);
+        let store = Store::open_on(memory, crate::support::PASSWORD).expect("opens");
+        store.view(&scope).expect("view").transactions(&alice).expect("read")
+    };
+    let before = open(crashed);
+    assert_eq!((before.len(), before[0].row.stage), (1, Stage::Planned));
+    assert!(before[0].row.bytes.is_empty() && before[0].row.tx_hash.is_none());
+    let after = open(sent);
+    assert_eq!((after.len(), after[0].row.stage), (1, Stage::Ready));
+    assert!(after[0].row.bytes == bytes && !after[0].row.reported);
+    assert_eq!(after[0].row.tags, [(fr(5), 0)]);
+}
+
+/// Goal: clients at once take neither one note nor one tag twice.
+#[test]
+fn two_clients_never_take_the_same_note_or_tag() {
+    let (_memory, store, scope) = with_notes(24);
+    let alice = account(1);
+    let taken = parking_lot::Mutex::new(Vec::new());
+    std::thread::scope(|threads| {
+        for client in 0..2 {
+            let (store, scope, taken) = (&store, &scope, &taken);
+            threads.spawn(move || {
+                for round in 0..24u64 {
+                    // From both ends, so that they meet.
+                    let leaf = if client == 0 { round } else { 23 - round };
+                    match store.step(scope, |step| step.plan(&alice, &spend(leaf, &[5]))) {
+                        Ok(planned) => taken.lock().push((leaf, planned)),
+                        Err(error) => assert_eq!(error.code(), "PXS-015", "{error}"),
+                    }
+                    let view = store.view(scope).expect("view");
+                    let notes = view.notes(&alice).expect("read");
+                    // A view is of one moment: each transaction that it shows holds its note.
+                    let shown = view.transactions(&alice).expect("read");
+                    let held = notes.iter().filter(|note| note.held_by.is_some()).count();
+                    assert_eq!(held, shown.len());
+                }
+            });
+        }
+    });
+    let taken = taken.into_inner();
+    let leaves: BTreeSet<u64> = taken.iter().map(|(leaf, _)| *leaf).collect();
+    let tags: BTreeSet<u64> = taken.iter().map(|(_, planned)| planned.tags[0]).collect();
+    let numbers: BTreeSet<u64> = taken.iter().map(|(_, planned)| planned.number).collect();
+    assert_eq!((taken.len(), leaves.len(), tags.len(), numbers.len()), (24, 24, 24, 24));
+    assert_eq!(tags.last(), Some(&23));
+}
+
+#[test]
+fn a_view_does_not_see_later_steps() {
+    let (_memory, store, scope) = with_notes(1);
+    let alice = account(1);
+    let view = store.view(&scope).expect("view");
+    store.step(&scope, |step| step.plan(&alice, &spend(0, &[]))).expect("planned");
+    store.rewind(0).expect("rewound");
+    assert_eq!(view.notes(&alice).expect("read").len(), 1);
+    assert_eq!(view.notes(&alice).expect("read")[0].held_by, None);
+    assert!(store.view(&scope).expect("view").notes(&alice).expect("read").is_empty());
+}
+
+/// Fault: equal notes of one transaction under one key.
+#[test]
+fn notes_of_equal_content_are_two() {
+    let (_memory, store) = in_memory();
+    let scope = Scope::of([account(1)]);
+    store
+        .read_block(&scope, &header(1), |block| {
+            block.note(&account(1), 1, note(1, 5))?;
+            let twin = rollmill_pxe_store::Note { unique: fr(9), nullifier: fr(10), ..note(1, 5) };
+            block.note(&account(1), 2, twin)
+        })
+        .expect("read");
+    let view = store.view(&scope).expect("view");
+    assert_eq!(view.notes(&account(1)).expect("read").len(), 2);
+}
+
+/// Goal: messages for a contract that is registered later become notes, and a reorganization undoes both alike.
+#[test]
+fn a_deferred_note_is_found_once_its_contract_is_registered() {
+    let (_memory, store) = in_memory();
+    let alice = account(1);
+    let scope = Scope::of([alice]);
+    for number in 1..=3 {
+        store
+            .read_block(&scope, &header(number), |block| {
+                block.defer(&alice, &fr(4), (&fr(number), 0), vec![fr(number)])
+            })
+            .expect("read");
+    }
+    for placed in store.view(&scope).expect("view").deferred(&alice, &fr(4)).expect("read") {
+        let block = placed.item.block;
+        store
+            .read_again(&scope, block, |step| {
+                step.resolve(&alice, &fr(4), (&placed.tx_hash, placed.index))?;
+                step.note(&alice, block, note(block, 1))
+            })
+            .expect("read again");
+    }
+    let leaves = || {
+        let view = store.view(&scope).expect("view");
+        assert!(view.deferred(&alice, &fr(4)).expect("read").is_empty());
+        let notes = view.notes(&alice).expect("read");
+        notes.iter().map(|note| note.leaf_index).collect::<Vec<_>>()
+    };
+    assert_eq!(leaves(), [1, 2, 3]);
+    store.rewind(2).expect("rewound");
+    assert_eq!(leaves(), [1, 2]);
+    store.finalize(1).expect("finalized");
+    let error = store.rewind(0).expect_err("finalized");
+    assert!(matches!(error, StoreError::Finalized { block: 0, finalized: 1 }), "{error}");
+    store.rewind(1).expect("rewound");
+    assert_eq!(leaves(), [1]);
+}
+
+#[test]
+fn a_row_that_is_too_large_is_rejected() {
+    let (_memory, store) = in_memory();
+    let artifact = vec![0; (64 << 20) + 1];
+    let scope = Scope::default();
+    let error = store.step(&scope, |step| step.add_class(&fr(1), &artifact)).expect_err("large");
+    assert_eq!(error.code(), "PXS-020", "{error}");
+    assert!(store.step(&scope, |step| step.add_class(&fr(1), &artifact[..1 << 20])).expect("fits"));
+    assert_eq!(
+        store.view(&scope).expect("view").class(&fr(1)).expect("read").map(|a| a.len()),
+        Some(1 << 20)
+    );
+}
