@@ -460,7 +460,7 @@ mod tests {
             for bytes in [(1u64 << log) - 1, 1 << log, (1 << log) + 1, 3 << log] {
                 let size = rounded(bytes);
                 assert!(size >= bytes && rounded(size) == size, "{bytes} B");
-                assert!(size <= PAGE || size % PAGE == 0, "{bytes} B take {size} B");
+                assert!(size <= PAGE || size.is_multiple_of(PAGE), "{bytes} B take {size} B");
                 let wasted = size - bytes.max(256);
                 let most = if size > PAGE { (bytes / 8).max(PAGE) } else { (bytes / 8).max(256) };
                 assert!(wasted <= most, "{bytes} B take {size} B");

@@ -1,8 +1,5 @@
 //! What a committee signs of a block, and how signatures go to the contract.
 
-use std::fmt;
-use std::str::FromStr;
-
 use alloy::primitives::{Address, B256, Bytes, Signature, U256};
 use alloy::sol_types::{Eip712Domain, SolStruct};
 
@@ -59,74 +56,6 @@ pub fn read(bytes: &[u8; SIGNATURE_BYTES]) -> Option<Signature> {
     signature.normalize_s().is_none().then_some(signature)
 }
 
-/// An account's signature over a block. Two over different blocks of a slot are evidence against it.
-///
-/// As text: number, slot, chain and signature with colons between them, the last two in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    pub number: u64,
-    pub slot: u64,
-    pub chain: B256,
-    pub signature: [u8; SIGNATURE_BYTES],
-}
-
-impl Evidence {
-    /// Who signed it, for this deployment.
-    pub fn signer(&self, chain_id: u64, rollup: Address) -> Option<Address> {
-        let digest = block_digest(chain_id, rollup, self.number, self.slot, self.chain);
-        recover(&digest, &self.signature)
-    }
-
-    /// Whether both are of one slot and over different blocks. Whose they are is another question.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        self.slot == other.slot && (self.number, self.chain) != (other.number, other.chain)
-    }
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, slot, chain, signature } = self;
-        write!(f, "{number}:{slot}:{chain}:0x{}", hex::encode(signature))
-    }
-}
-
-/// The text is no signature over a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotEvidence;
-
-impl fmt::Display for NotEvidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "expected NUMBER:SLOT:CHAIN:SIGNATURE, the last two as 0x and 64 and 130 hex digits",
-        )
-    }
-}
-
-impl std::error::Error for NotEvidence {}
-
-impl FromStr for Evidence {
-    type Err = NotEvidence;
-
-    fn from_str(text: &str) -> Result<Self, NotEvidence> {
-        let parts: Vec<&str> = text.split(':').collect();
-        let [number, slot, chain, signature] = parts[..] else { return Err(NotEvidence) };
-        let found = || {
-            Some(Self {
-                number: number.parse().ok()?,
-                slot: slot.parse().ok()?,
-                chain: B256::from(bytes_of::<32>(chain)?),
-                signature: bytes_of(signature)?,
-            })
-        };
-        found().ok_or(NotEvidence)
-    }
-}
-
-/// The bytes of 0x and as many hex digits as they have.
-fn bytes_of<const N: usize>(text: &str) -> Option<[u8; N]> {
-    hex::decode(text.strip_prefix("0x")?).ok()?.try_into().ok()
-}
-
 /// Who proposes in a slot, and whose signatures the block needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duty {
@@ -176,39 +105,6 @@ mod tests {
 
     /// Order of secp256k1 (SEC 2, section 2.4.1).
     const ORDER: &str = "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
-
-    #[test]
-    fn evidence_is_read_back_from_its_text_and_names_its_signer() {
-        let signer: PrivateKeySigner = format!("{:064x}", 7).parse().unwrap();
-        let (rollup, chain) = (Address::repeat_byte(3), B256::repeat_byte(0xab));
-        let digest = block_digest(31337, rollup, 12, 40, chain);
-        let signature = signer.sign_hash_sync(&digest).unwrap().as_bytes();
-        let evidence = Evidence { number: 12, slot: 40, chain, signature };
-        assert_eq!(evidence.signer(31337, rollup), Some(signer.address()));
-        assert_ne!(evidence.signer(31337, Address::repeat_byte(4)), Some(signer.address()));
-        assert_ne!(evidence.signer(1, rollup), Some(signer.address()));
-        let text = evidence.to_string();
-        assert_eq!(text.parse(), Ok(evidence.clone()));
-        for wrong in [
-            "",
-            "12:40",
-            &text[3..],
-            &text[..text.len() - 2],
-            text.replace("0x", "").as_str(),
-            format!("{text}:1").as_str(),
-            format!("-{text}").as_str(),
-        ] {
-            assert_eq!(wrong.parse::<Evidence>(), Err(NotEvidence), "{wrong}");
-        }
-        let other = |change: fn(&mut Evidence)| {
-            let mut other = evidence.clone();
-            change(&mut other);
-            evidence.contradicts(&other)
-        };
-        assert!(other(|it| it.chain = B256::ZERO) && other(|it| it.number += 1));
-        assert!(!other(|it| it.signature[0] ^= 1) && !other(|it| it.slot += 1));
-        assert!(!other(|it| (it.slot, it.number) = (1, 1)));
-    }
 
     #[test]
     fn one_form_of_a_signature_is_read_and_no_other() {

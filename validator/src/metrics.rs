@@ -19,8 +19,6 @@ rollmill_service::metrics! {
         pub(crate) attested_total: IntCounter,
         /// Proposals that were not attested, by error code.
         pub(crate) rejected_total: IntCounterVec[code in AttestError::codes()],
-        /// Slots in which this validator saw two blocks with the signature of the proposer; the log has the evidence.
-        pub(crate) equivocations_total: IntCounter,
         /// Slot of the last block of another proposer that was attested.
         pub(crate) attested_slot: IntGauge,
         /// Proposals that are being checked.

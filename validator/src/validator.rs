@@ -1,11 +1,9 @@
 //! Decides about one proposal, from the cheapest check to the dearest, and signs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rollmill_l1::abi;
-use rollmill_l1::attest::{self, Evidence};
+use rollmill_l1::attest;
 use rollmill_l1::blob::Kzg;
 use rollmill_node::{BlockSigner, Node, Vote};
 use rollmill_service::Secret;
@@ -43,8 +41,6 @@ pub struct Validator<D> {
     /// one must not be able to take all places from that of the other.
     checks: [Arc<Semaphore>; 2],
     turn: Duration,
-    /// The last slot of which two signatures of its proposer were told: once is enough.
-    accused: AtomicU64,
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Metrics,
 }
@@ -62,8 +58,8 @@ impl<D: Duties> Validator<D> {
         let Settings { checks, turn, token } = settings;
         let [reads, even, odd] =
             [READS, checks, checks].map(|places| Arc::new(Semaphore::new(places)));
-        let (checks, accused) = ([even, odd], AtomicU64::new(u64::MAX));
-        Self { node, signer, kzg, duties, reads, checks, turn, accused, token, metrics }
+        let checks = [even, odd];
+        Self { node, signer, kzg, duties, reads, checks, turn, token, metrics }
     }
 
     /// Whose signatures these are.
@@ -95,10 +91,7 @@ impl<D: Duties> Validator<D> {
             let signer = Arc::clone(&self.signer);
             let signed = match signed.vote == vote {
                 true => signed,
-                false => {
-                    self.accuse(vote, proposal.signature).await?;
-                    blocking(move || Ok(signer.sign(vote, |_| Vec::new())?)).await?
-                }
+                false => blocking(move || Ok(signer.sign(vote, |_| Vec::new())?)).await?,
             };
             return Ok(signed.signature);
         }
@@ -122,7 +115,7 @@ impl<D: Duties> Validator<D> {
     /// Requires that the slot's proposer asks, in its slot or just before it, and that this account's signature
     /// counts there.
     async fn authorize(&self, proposal: &Proposal) -> Result<Vote, AttestError> {
-        let slot = proposal.header.slot;
+        let (slot, number) = (proposal.header.slot, proposal.header.block_number);
         let node = Arc::clone(&self.node);
         let time = blocking(move || Ok(node.l1_time()?)).await?;
         // The proposer's L1 may be one block ahead of this one, and in the next slot with it.
@@ -138,40 +131,13 @@ impl<D: Duties> Validator<D> {
                 epoch: duty.epoch,
             });
         }
-        let vote = vote_of(proposal);
+        let vote = Vote { number, slot, chain: proposal.chain };
         let (digest, signature) = (self.signer.digest(vote), proposal.signature);
         let by = self.read(move || Ok(attest::recover(&digest, &signature))).await?;
         match by == Some(duty.proposer) {
             true => Ok(vote),
             false => Err(AttestError::NotTheProposer { slot, expected: duty.proposer.to_string() }),
         }
-    }
-
-    /// Tells that the proposer of a slot signed a block of it beside the one that was attested. Both of its signatures are
-    /// here, and with them anybody can have its stake taken.
-    async fn accuse(
-        &self,
-        vote: Vote,
-        signature: [u8; SIGNATURE_BYTES],
-    ) -> Result<(), AttestError> {
-        let signer = Arc::clone(&self.signer);
-        let kept = blocking(move || Ok(signer.proposal(vote.slot)?)).await?;
-        // Only the newest proposals are kept.
-        let Some(kept) = kept.and_then(|bytes| Proposal::from_bytes(&bytes).ok()) else {
-            return Ok(());
-        };
-        let first = evidence(vote_of(&kept), kept.signature);
-        let second = evidence(vote, signature);
-        if first.contradicts(&second)
-            && self.accused.swap(vote.slot, Ordering::Relaxed) != vote.slot
-        {
-            self.metrics.equivocations_total.inc();
-            tracing::warn!(
-                slot = vote.slot, evidence = %format_args!("{first} {second}"),
-                "the proposer signed two blocks of its slot; `rollmill-l1 stake report` with the evidence has its stake taken"
-            );
-        }
-        Ok(())
     }
 
     /// A place among a few. It is taken until what it is for is over, also when the request is dropped before.
@@ -201,17 +167,6 @@ impl<D: Duties> Validator<D> {
         self.metrics.checks.dec();
         checked
     }
-}
-
-/// What is signed of a proposal.
-fn vote_of(proposal: &Proposal) -> Vote {
-    let header = &proposal.header;
-    Vote { number: header.block_number, slot: header.slot, chain: proposal.chain }
-}
-
-fn evidence(vote: Vote, signature: [u8; SIGNATURE_BYTES]) -> Evidence {
-    let Vote { number, slot, chain } = vote;
-    Evidence { number, slot, chain: abi::word(&chain), signature }
 }
 
 /// Runs work that computes or waits for the disk. It goes on when the request is dropped.

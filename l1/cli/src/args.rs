@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use rollmill_l1::Azt;
 use rollmill_l1::alloy::primitives::U256;
-use rollmill_l1::attest::Evidence;
 use rollmill_node::config::{AccountConfig, eth_address};
 use rollmill_protocol::{EthAddress, Fr, field};
 use rollmill_pxe::keys::Address;
@@ -297,18 +296,6 @@ pub(crate) enum Stake {
         /// Validator [default: the account of the key]
         #[arg(value_name = "VALIDATOR", value_parser = eth_address)]
         validator: Option<EthAddress>,
-    },
-    /// Report a validator that signed two blocks of one slot
-    ///
-    /// It loses its stake: a tenth goes to the account that reports it, the rest to Rewards. The log of a member that was
-    /// asked for both signatures has them in this form.
-    Report {
-        /// One signature, as NUMBER:SLOT:CHAIN:SIGNATURE
-        #[arg(value_name = "FIRST")]
-        first: Evidence,
-        /// The other one
-        #[arg(value_name = "SECOND")]
-        second: Evidence,
     },
 }
 

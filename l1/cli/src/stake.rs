@@ -1,10 +1,9 @@
 //! Stakes of validators, and the seeds that committees are drawn with.
 
 use rollmill_l1::abi::{Staking, staking};
-use rollmill_l1::alloy::primitives::{Address, U256};
+use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::RootProvider;
 use rollmill_l1::alloy::sol_types::SolCall;
-use rollmill_l1::attest::Evidence;
 use rollmill_l1::economics::Call;
 use rollmill_l1::{Azt, L1Client, L1Error};
 use rollmill_service::{Failure, Outcome};
@@ -14,14 +13,12 @@ use crate::args::Stake;
 use crate::context::{Context, Deployment, Order, Spending};
 use crate::error::CliError;
 
-use staking::IStaking::{Attester, Vote};
+use staking::IStaking::Attester;
 
 /// A stake's states, by their numbers in the contract.
 const STATES: [&str; 4] = ["not staked", ACTIVE, EXITING, "slashed"];
 const ACTIVE: &str = "active";
 const EXITING: &str = "exiting";
-/// The part of a stake that goes to whoever reports its owner: one in so many.
-const REPORTER_PART: u64 = 10;
 
 fn state(attester: &Attester) -> &'static str {
     let state = STATES.get(usize::from(attester.status)).copied();
@@ -93,7 +90,6 @@ pub(crate) async fn run(context: &mut Context, command: Stake) -> Outcome {
             let validator = context.account_or(validator)?;
             finalize(context, &stakes, validator).await
         }
-        Stake::Report { first, second } => report(context, &stakes, &first, &second).await,
     }
 }
 
@@ -183,52 +179,6 @@ async fn finalize(context: &mut Context, stakes: &Stakes, validator: Address) ->
         }
     }
     context.run(None, &order).await
-}
-
-async fn report(
-    context: &mut Context,
-    stakes: &Stakes,
-    first: &Evidence,
-    second: &Evidence,
-) -> Outcome {
-    let (chain_id, rollup) = (context.config.chain_id, stakes.deployment.rollup.address());
-    let signer = |of: &Evidence| of.signer(chain_id, rollup).unwrap_or_default();
-    let (validator, other) = (signer(first), signer(second));
-    if validator != other {
-        let why = format!(
-            "made the first signature and {other} the second, if both are for this deployment; one account must have \
-             made both"
-        );
-        return Err(CliError::Stake { validator, why }.into());
-    }
-    if !first.contradicts(second) {
-        let why = "signed no two blocks of one slot here".to_owned();
-        return Err(CliError::Stake { validator, why }.into());
-    }
-    let vote = |of: &Evidence| Vote {
-        number: of.number,
-        slot: of.slot,
-        chain: of.chain,
-        signature: of.signature.to_vec().into(),
-    };
-    let call = Staking::slashEquivocationCall { a: vote(first), b: vote(second) };
-    let what = format!("report {validator}, which signed two blocks of slot {}", first.slot);
-    let order = Order::new(what, stakes.change(&call));
-    if !context.is_continued(&order).await? {
-        let attester = stakes.attester(validator).await?;
-        if ![ACTIVE, EXITING].contains(&state(&attester)) {
-            let why = format!("is {}; it has no stake that can be taken", state(&attester));
-            return Err(CliError::Stake { validator, why }.into());
-        }
-    }
-    let Some(sent) = context.send(None, &order).await? else { return Ok(()) };
-    let slashed: Staking::Slashed =
-        sent.event(&context.client, stakes.address, "the report").await?;
-    let answer = Answer::new()
-        .with("slashed_azt", Azt::from_word(slashed.amount))
-        .with("paid_azt", Azt::from_word(slashed.amount / U256::from(REPORTER_PART)));
-    context.print(&order, &sent, answer);
-    Ok(())
 }
 
 /// `rollmill-l1 seed`.

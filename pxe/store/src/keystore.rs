@@ -199,7 +199,7 @@ fn derive(
 ) -> Result<Account, StoreError> {
     let mut row = writer.rows.get::<Seeds>(&seed)?.ok_or(StoreError::NoPhrase)?;
     let index = index.unwrap_or(row.next);
-    let keys = MasterKeys::of_seed(&phrase::seed(&row.entropy)?, index);
+    let keys = MasterKeys::of_seed(&*phrase::seed(&row.entropy)?, index);
     let account = keys.account();
     if writer.rows.get::<Accounts>(&account)?.is_none() {
         writer.put::<Accounts>(&account, &keys.to_row(label, Some((seed, index))))?;

@@ -17,7 +17,6 @@ const UNCODED: &[(&str, &str, &str)] = &[
         "a detail of what a decoder or verifier says, with its code",
     ),
     ("l1/src/amount.rs", "NotAnAmount", VALUE),
-    ("l1/src/attest.rs", "NotEvidence", VALUE),
     ("net/src/address.rs", "AddressError", "the reason in a client's error, which has the code"),
     ("net/src/pem.rs", "PemError", "the reason in `Error::Tls`, which has the code"),
     ("node/src/pool/mod.rs", "ProofRejected", "a verifier's reason, which NODE-022 carries"),

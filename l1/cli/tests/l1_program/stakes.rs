@@ -1,12 +1,8 @@
 //! Stakes of validators, on a deployment that draws its committees from them.
 
 use rollmill_l1::abi::Rates;
-use rollmill_l1::alloy::primitives::B256;
 use rollmill_l1::alloy::primitives::aliases::U96;
-use rollmill_l1::alloy::signers::SignerSync;
-use rollmill_l1::attest::{Evidence, block_digest};
-use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, SLOT_SECONDS, SLOTS_PER_EPOCH, Setup};
-use rollmill_l1_testing::{config, rates};
+use rollmill_l1_testing::{Anvil, Network, SLOT_SECONDS, SLOTS_PER_EPOCH, Setup, config, rates};
 use rollmill_l1_testing::{root_leaves, signer};
 use rollmill_protocol::Fr;
 
@@ -65,34 +61,6 @@ async fn a_stake_is_deposited_exited_and_paid_back() {
     );
     assert_eq!(case.tokens(own).await, before);
     assert_eq!(case.run(&["stake", "status", &validator])["state"], "not staked");
-}
-
-/// Goal: whoever has two signatures of a validator over blocks of one slot takes its stake, once, and gets a tenth of it.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_signatures_of_one_slot_take_a_stake() {
-    let case = staked().await;
-    let own = signer(0).address();
-    let validator = signer(1).address().to_string();
-    let rollup = case.network.rollup.address();
-    let signed = |account: usize, slot: u64, chain: u8| {
-        let (number, chain) = (7, B256::with_last_byte(chain));
-        let digest = block_digest(CHAIN_ID, rollup, number, slot, chain);
-        let signature = signer(account).sign_hash_sync(&digest).unwrap().as_bytes();
-        Evidence { number, slot, chain, signature }.to_string()
-    };
-    let (first, second) = (signed(1, 9, 1), signed(1, 9, 2));
-    let fail = |a: &str, b: &str| case.fail(&["stake", "report", a, b]);
-    assert_failed(fail(&first, &second), 1, "L1C-010", "is not staked");
-    case.run(&["stake", "deposit", "--validator", &validator, "--amount", "60"]);
-    assert_failed(fail(&first, &first), 1, "L1C-010", "no two blocks of one slot");
-    assert_failed(fail(&first, &signed(1, 8, 2)), 1, "L1C-010", "no two blocks of one slot");
-    assert_failed(fail(&first, &signed(2, 9, 2)), 1, "L1C-010", "must have made both");
-    let before = case.tokens(own).await;
-    let done = case.run(&["stake", "report", &first, &second]);
-    assert_eq!((&done["slashed_azt"], &done["paid_azt"]), (&"60".into(), &"6".into()));
-    assert_eq!(case.tokens(own).await, before.plus(azt("6")));
-    assert_eq!(case.run(&["stake", "status", &validator])["state"], "slashed");
-    assert_failed(fail(&second, &first), 1, "L1C-010", "is slashed");
 }
 
 /// Goal: the seed of an epoch is recorded once.
