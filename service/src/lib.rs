@@ -56,6 +56,7 @@ mod secret;
 mod settings;
 mod shutdown;
 pub mod traces;
+mod usage;
 pub mod values;
 
 use http::tls::TlsMetrics;
@@ -153,6 +154,7 @@ impl<C> Process<C> {
         let metrics = prometheus::Registry::new();
         // Cannot fail: the registry is new, and no other metric has these names.
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
+        let _ = metrics.register(Box::new(usage::Usage::new()));
         let _ = metrics.register(Box::new(conditions.clone()));
         let (shutdown, traces) = (Shutdown::new(), Traces::default());
         Self { config, shutdown, metrics, status_page, conditions, traces }
