@@ -12,6 +12,7 @@ mod disk;
 mod drain;
 mod epochs;
 mod example;
+mod faults;
 mod first;
 mod fuzz;
 mod gauges;
