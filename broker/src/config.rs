@@ -120,6 +120,13 @@ pub struct Config {
     #[arg(value_parser = values::whole(0..=100_u32))]
     pub second_leases_max_percent: u32,
 
+    /// Price of an agent per hour, in cents of a dollar, for the web page; 0: unknown
+    ///
+    /// The page then shows what the live agents cost, and what each epoch has cost.
+    #[arg(long, value_name = "CENTS", default_value_t = 0, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(0..=1_000_000_u32))]
+    pub agent_cents_per_hour: u32,
+
     /// How long a final epoch is kept after its producer closed it
     #[arg(long, value_name = "SECONDS", default_value_t = 86400, help_heading = "Retention")]
     #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]

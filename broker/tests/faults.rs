@@ -156,8 +156,8 @@ async fn walk(side: &mut Side, epoch: u64) -> Vec<JobId> {
     ids
 }
 
-/// Fault: one of two replicas is killed at each step of what it writes: before it, and after it has committed but nobody
-/// has been answered. Everything is done once, and nothing is lost.
+/// Fault: one of two replicas is killed at each step of what it writes: before it, and after it has committed but
+/// nobody has been answered. Everything is done once, and nothing is lost.
 #[tokio::test]
 async fn a_broker_killed_at_any_step_costs_time_and_nothing_else() {
     let lease = Duration::from_secs(LEASE_SECONDS);

@@ -164,6 +164,8 @@ rows! {
         kind: Option<String>,
         state: Option<Text<JobState>>,
         count: Big,
+        rank: Big,
+        seconds: f64,
     }
 
     /// Where a copy of an artifact lies.
