@@ -223,7 +223,11 @@ async fn tenants_with_the_same_ids_do_not_meet() {
         tokens.push(store.add_token(label, role, &tenant(of)).await.unwrap());
     }
     let [p4, a4, p6, a6, reader, root] = <[String; 6]>::try_from(tokens).unwrap();
-    let config = Config { aztec_root_token: Some(Secret::generated(root)), ..quick() };
+    let config = Config {
+        aztec_root_token: Some(Secret::generated(root)),
+        aztec_headers: vec!["four/rollupVersion=44".into(), "root/rollupVersion=1".into()],
+        ..quick()
+    };
     let broker = schema.broker_with(config).await;
     let mut aztec = Aztec {
         schema,
@@ -250,6 +254,21 @@ async fn tenants_with_the_same_ids_do_not_meet() {
     assert_eq!(aztec.status(&merge).await, state("in-progress"));
     aztec.path = format!("/aztec/{p6}");
     assert_eq!(aztec.status(&merge).await["value"], "data:,six");
+
+    // Each tenant has its own headers, or none.
+    for (path, pinned) in [
+        (format!("/aztec/{p4}"), Some("44")),
+        (format!("/aztec/{p6}"), None),
+        ("/".to_owned(), Some("1")),
+    ] {
+        let ask =
+            json!([{ "id": 1, "method": "proverBroker_getProvingJobStatus", "params": ["x"] }]);
+        let answer = aztec.post(&path).body(ask.to_string()).send().await.unwrap();
+        let header = answer.headers().get("x-aztec-rollupVersion");
+        assert_eq!(header.map(|value| value.to_str().unwrap()), pinned, "{path}");
+        let others = answer.headers().keys().filter(|name| name.as_str().starts_with("x-aztec-"));
+        assert_eq!(others.count(), usize::from(pinned.is_some()), "{path}");
+    }
 
     // Without a path, in the name of the token that the setting names.
     aztec.path = "/".into();
