@@ -97,7 +97,8 @@ async fn serve(process: Process<Config>) -> Outcome {
     let intents = &config.account.intents;
     let sender = running.open_sender(signer.clone(), intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
-    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
+    let shown = (!config.dry_run).then_some(conditions);
+    watch_account(&running, sender.account(), &process.metrics, shown, shutdown)?;
     let pruner = Pruner::of(
         &running,
         (!config.dry_run).then(|| Arc::clone(&sender)),
