@@ -49,6 +49,7 @@ mod traces;
 pub use broker::{OPERATOR_TOKEN_FILE, serve, serve_with_operator, url_of};
 pub use config::{Config, ListenerConfig};
 pub use database::{StatementError, Target};
+pub use disk::check_disk;
 pub use error::BrokerError;
 pub use first::{FIRST_TOKEN_FILE, write_secret};
 pub use rollmill_broker_rules::states;

@@ -27,6 +27,7 @@ mod pages;
 mod plan;
 mod process;
 mod queue;
+mod repair;
 mod routes;
 mod rules;
 mod schema;
