@@ -278,6 +278,16 @@ async fn a_verified_proof_is_dropped_only_where_nobody_wants_it() {
             while agent.fake.asked(route) == 0 {
                 tokio::task::yield_now().await;
             }
+            // `/ready` says so, and names the job.
+            let failing = || agent.process.conditions.failing();
+            let (_, reason) = loop {
+                match failing().into_iter().find(|(name, _)| *name == "proofs") {
+                    Some(found) => break found,
+                    None => tokio::task::yield_now().await,
+                }
+            };
+            let job = JobId::new(7, &"leaf".parse().unwrap(), Digest::of(INPUT)).to_string();
+            assert!(reason.contains(&job), "{route} {number}: {reason}");
             let families = agent.process.metrics.gather();
             let kept = families.iter().find(|f| f.name() == "rollmill_agent_spool_proofs").unwrap();
             assert_eq!(kept.get_metric()[0].get_gauge().get_value() as i64, 1, "{route} {number}");
