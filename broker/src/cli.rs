@@ -177,6 +177,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
             Ok((store, target)) => {
                 line("database", Ok(target.to_string()));
                 line("schema", check_schema(&store).await);
+                line("transactions", doctor::transactions(&store).await);
                 store.pool().close().await;
             }
         },
@@ -193,11 +194,15 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
                     Ok((store, postgres)) => {
                         line("database", Ok("private, reachable".into()));
                         line("schema", check_schema(&store).await);
+                        line("transactions", doctor::transactions(&store).await);
                         super::close(store, postgres).await;
                     }
                 }
             }
         }
+    }
+    if let Some(found) = doctor::certificate(&config.listener.protection()) {
+        line("certificate", found);
     }
     line("data directory", check_directory(&config.data_dir));
     let space = check_disk(&config.data_dir, config.disk_free_min_percent);

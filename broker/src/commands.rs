@@ -375,7 +375,17 @@ impl rollmill_service::Commands for Commands {
         ("bench", &["url", "token", "requests_max", "database_url", "postgres_bin"]),
         (
             "doctor",
-            &["url", "token", "database_url", "data_dir", "postgres_bin", "disk_free_min_percent"],
+            &[
+                "listen_tls_cert",
+                "listen_tls_key",
+                "listen_client_ca",
+                "url",
+                "token",
+                "database_url",
+                "data_dir",
+                "postgres_bin",
+                "disk_free_min_percent",
+            ],
         ),
     ];
 

@@ -1,6 +1,17 @@
-//! What `rollmill-broker doctor` says of a running broker: what waits for somebody, with the command that helps.
+//! What `rollmill-broker doctor` says of a running broker, its database and its certificate: what waits for somebody,
+//! with what helps.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rollmill_broker::store::{Database, Store};
 use rollmill_broker_client::{OutlookView, StatusResponse, UnableView};
+use rollmill_service::{Protection, certificate_end, one_line};
+
+/// A transaction that is open for longer keeps dead rows in the database. The alert RollmillSnapshotOld waits as long.
+const TRANSACTION_SECONDS: f64 = 300.0;
+/// A certificate that expires sooner is to be renewed. The alert RollmillCertificateExpires fires then too.
+const RENEWAL: Duration = Duration::from_secs(14 * 24 * 3600);
+const DAY: u64 = 24 * 3600;
 
 /// What was looked at, and what was found or is wrong.
 pub(crate) type Line = (&'static str, Result<String, String>);
@@ -64,9 +75,51 @@ fn agents(status: &StatusResponse) -> Result<String, String> {
     }
 }
 
+/// How large the database is, and whether a transaction keeps it from being cleaned up.
+pub(crate) async fn transactions(store: &Store) -> Result<String, String> {
+    store.database().await.map_err(|error| one_line(&error)).and_then(|found| of_database(&found))
+}
+
+fn of_database(found: &Database) -> Result<String, String> {
+    let (size, oldest) = (found.bytes as f64 / 1e6, found.oldest_snapshot_seconds);
+    match oldest <= TRANSACTION_SECONDS {
+        true => Ok(format!("none is old; the database takes {size:.1} MB")),
+        false => Err(format!(
+            "one has been open for {oldest:.0} s and keeps {} dead rows or more in the database; find it in \
+             pg_stat_activity by xact_start, and end what opened it",
+            found.dead_rows
+        )),
+    }
+}
+
+/// Whether the certificate that the broker serves is still good for a while. Nothing without TLS.
+pub(crate) fn certificate(protection: &Protection) -> Option<Result<String, String>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match certificate_end(protection) {
+        Ok(end) => end.map(|end| of_certificate(end, now)),
+        Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+fn of_certificate(end: Duration, now: Duration) -> Result<String, String> {
+    let days = |left: Duration| left.as_secs() / DAY;
+    match end.checked_sub(now) {
+        Some(left) if left > RENEWAL => Ok(format!("valid for {} more days", days(left))),
+        Some(left) => Err(format!(
+            "expires in {} days; renew the file of --listen-tls-cert, which the broker then reads by itself",
+            days(left)
+        )),
+        None => {
+            Err("has expired, so nobody can connect; renew the file of --listen-tls-cert"
+                .to_owned())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rollmill_broker_client::SizeClass;
+    use rollmill_net_testing::Authority;
 
     use super::*;
 
@@ -89,6 +142,38 @@ mod tests {
 
     fn wrong(status: &StatusResponse) -> Vec<Line> {
         of_cluster(status).into_iter().filter(|(_, found)| found.is_err()).collect()
+    }
+
+    #[test]
+    fn an_old_transaction_is_wrong() {
+        let of = |oldest_snapshot_seconds| {
+            let (bytes, live_rows, dead_rows) = (2_500_000, 10, 99);
+            of_database(&Database { bytes, live_rows, dead_rows, oldest_snapshot_seconds })
+        };
+        assert_eq!(of(300.0).unwrap(), "none is old; the database takes 2.5 MB");
+        let why = of(301.0).unwrap_err();
+        assert!(why.contains("301 s") && why.contains("99 dead rows"), "{why}");
+    }
+
+    #[test]
+    fn a_certificate_is_to_be_renewed_before_it_expires() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path(), "authority");
+        let signed = authority.sign_for("broker", &["localhost"], (2020, 2030));
+        let (cert, key) = (Some(signed.cert), Some(signed.key.clone()));
+        let mut protection = Protection { cert, key, ..Protection::default() };
+        let end = certificate_end(&protection).unwrap().unwrap();
+        // 1 January 2030.
+        assert_eq!(end.as_secs(), 1_893_456_000);
+        let before = |days: u64| of_certificate(end, end - Duration::from_secs(days * DAY));
+        assert_eq!(before(15).unwrap(), "valid for 15 more days");
+        assert!(before(14).unwrap_err().contains("expires in 14 days"));
+        let late = of_certificate(end, end + Duration::from_secs(1)).unwrap_err();
+        assert!(late.contains("has expired"), "{late}");
+        protection.cert = Some(signed.key);
+        let why = certificate(&protection).unwrap().unwrap_err();
+        assert!(why.contains("broker.key"), "{why}");
+        assert!(certificate(&Protection::default()).is_none());
     }
 
     #[test]

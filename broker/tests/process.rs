@@ -574,6 +574,7 @@ fn doctor_finds_a_sound_machine_sound() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     assert!(text.contains("ok    schema"), "{text}");
+    assert!(text.contains("ok    transactions: none is old"), "{text}");
     assert!(!text.contains("WRONG"), "{text}");
 }
 

@@ -70,7 +70,7 @@ pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{
     Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, UnknownLimits,
-    listen, serve, serve_within,
+    certificate_end, listen, serve, serve_within,
 };
 pub use listener::Protection;
 pub use preflight::{Finding, Preflight};

@@ -133,13 +133,13 @@ impl Default for Rules {
 
 /// What the database holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Database {
-    pub(crate) bytes: u64,
+pub struct Database {
+    pub bytes: u64,
     /// As PostgreSQL estimates them.
-    pub(crate) live_rows: u64,
-    pub(crate) dead_rows: u64,
+    pub live_rows: u64,
+    pub dead_rows: u64,
     /// Age of the oldest open transaction of another connection; 0 without one.
-    pub(crate) oldest_snapshot_seconds: f64,
+    pub oldest_snapshot_seconds: f64,
 }
 
 /// Connections for everything that has none of its own.
@@ -257,7 +257,7 @@ impl Store {
     }
 
     /// What the database holds.
-    pub(crate) async fn database(&self) -> Result<Database, BrokerError> {
+    pub async fn database(&self) -> Result<Database, BrokerError> {
         let row = DatabaseSize {}.one(&self.pool).await?;
         Ok(Database {
             bytes: row.bytes.0,
