@@ -177,7 +177,13 @@ async fn a_fresh_agent_shows_every_series() {
         family.unwrap_or_else(|| panic!("{name} is there")).get_metric().len()
     };
     assert_eq!(series("rollmill_agent_jobs_total"), 14);
-    for name in ["proving_seconds", "witness_seconds", "spool_bytes", "heartbeat_failures_total"] {
+    for name in [
+        "device_info",
+        "proving_seconds",
+        "witness_seconds",
+        "spool_bytes",
+        "heartbeat_failures_total",
+    ] {
         assert_eq!(series(&format!("rollmill_agent_{name}")), 1, "{name}");
     }
 }
