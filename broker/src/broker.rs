@@ -328,6 +328,10 @@ impl Shared {
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
+        let leases = backlog
+            .iter()
+            .filter_map(|entry| Some((entry.view.kind.as_str(), entry.lease_seconds?)));
+        self.metrics.show_leases(leases);
         self.metrics.show_agents(&agents, self.drains.live(), rules.live);
         let mut idle = self.dispatcher.idle_agents(rules.live);
         // They are leaving already.

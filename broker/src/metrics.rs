@@ -64,6 +64,9 @@ rollmill_service::metrics! {
         pub queue_jobs: IntGaugeVec[kind, state],
         /// Age of the oldest unfinished job by type and state; absent while the database is unavailable.
         pub queue_oldest_seconds: IntGaugeVec[kind, state],
+        /// Age of the oldest lease by type of job, from its grant; absent while no job of the type is leased, and while the
+        /// database is unavailable.
+        pub lease_oldest_seconds: GaugeVec[kind],
         /// Waiting jobs that no live agent has been able to do for 10 s, by type and size class; absent
         /// while the database is unavailable.
         pub unable_jobs: IntGaugeVec[kind, class],
@@ -198,6 +201,19 @@ impl Metrics {
         }
     }
 
+    /// Shows how old leases are.
+    pub(crate) fn show_leases<'a>(&self, leases: impl Iterator<Item = (&'a str, f64)>) {
+        let mut oldest: BTreeMap<&str, f64> = BTreeMap::new();
+        for (kind, seconds) in leases {
+            let of_kind = oldest.entry(kind).or_default();
+            *of_kind = of_kind.max(seconds);
+        }
+        self.lease_oldest_seconds.reset();
+        for (kind, seconds) in oldest {
+            self.lease_oldest_seconds.with_label_values(&[kind]).set(seconds);
+        }
+    }
+
     /// Shows when tokens end.
     pub(crate) fn show_tokens<'a>(&self, tokens: impl Iterator<Item = (&'a str, u64)>) {
         self.token_expiry_timestamp_seconds.reset();
@@ -262,6 +278,7 @@ impl Metrics {
     pub(crate) fn forget_queue(&self) {
         self.queue_jobs.reset();
         self.queue_oldest_seconds.reset();
+        self.lease_oldest_seconds.reset();
         self.unable_jobs.reset();
         self.agents.reset();
         self.agents_wanted.reset();

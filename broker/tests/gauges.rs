@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::{agent, capability, job};
 use rollmill_broker::store::Tenant;
-use rollmill_broker_client::{ClaimRequest, Digest, NewToken, Role, SizeClass};
+use rollmill_broker_client::{ClaimRequest, CompleteRequest, Digest, NewToken, Role, SizeClass};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
 
@@ -107,6 +107,28 @@ async fn the_time_that_an_epoch_has_to_spare_is_shown_while_it_has_work() {
     assert!(finish < 3_600.0 && spare > 3_600.0 && spare + finish <= 86_400.0, "{spare}, {finish}");
     assert_eq!(client.cancel(&[job.id]).await.unwrap(), 1);
     while metric(&broker, SPARE).or(metric(&broker, FINISH)).is_some() {
+        tokio::task::yield_now().await;
+    }
+    broker.stop().await;
+}
+
+/// Goal: an agent that holds a job for too long is seen, also while its heartbeats come.
+#[tokio::test]
+async fn the_age_of_the_oldest_lease_is_shown_while_a_job_is_leased() {
+    const AGE: &str = "rollmill_broker_lease_oldest_seconds";
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let input = client.put_artifact(7, b"input".to_vec()).await.unwrap();
+    let mut job = job(7, "leaf", input);
+    // Its own limit, and not the broker's.
+    job.hard_limit_seconds = Some(120);
+    client.enqueue(vec![job]).await.unwrap();
+    let grant = client.claim(&ClaimRequest { wait_ms: 20_000, ..asks() }).await.unwrap().unwrap();
+    let age = reach(&broker, AGE, |seconds| seconds > 0.0).await;
+    assert!(age < 110.0, "{age}");
+    let result = client.put_artifact(7, b"result".to_vec()).await.unwrap();
+    client.complete(&CompleteRequest::new(agent("a"), grant.lease(), result)).await.unwrap();
+    while metric(&broker, AGE).is_some() {
         tokio::task::yield_now().await;
     }
     broker.stop().await;

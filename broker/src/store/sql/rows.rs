@@ -253,6 +253,7 @@ rows! {
         epoch: Big,
         count: Big,
         oldest_seconds: f64,
+        lease_seconds: Option<f64>,
         rank: Rank,
         path_seconds: Option<f64>,
         deadline_seconds: Option<f64>,
