@@ -37,6 +37,8 @@ const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two probes of the object store.
 const OBJECTS: Duration = Duration::from_secs(10);
+/// Pause between two looks whether this release may still run on the schema.
+const SCHEMA: Duration = Duration::from_secs(2);
 /// How long background work may go on once the broker was told to stop.
 const LAST: Duration = Duration::from_secs(5);
 /// First and longest pause of a background task after a failure.
@@ -46,11 +48,13 @@ const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::
 pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: String) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let conditions = conditions.clone();
-    for condition in ["database", "object_store", "disk"] {
+    for condition in ["database", "schema", "object_store", "disk"] {
         conditions.set(condition, Ok(()));
     }
     let of_objects = conditions.clone();
     spawn(&mut tasks, shared, |shared| async move { probe_objects(&shared, &of_objects).await });
+    let of_schema = conditions.clone();
+    spawn(&mut tasks, shared, |shared| async move { watch_schema(&shared, &of_schema).await });
     let of_disk = conditions.clone();
     spawn(&mut tasks, shared, |shared| async move {
         retention::watch_disk(&shared, &of_disk).await;
@@ -255,6 +259,25 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
         );
         tokio::select! {
             () = tokio::time::sleep(PROBE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `schema`: a newer release that migrates the schema of running brokers says which releases may go on.
+/// One that may not is the last to know, since its statements fail only where the schema differs.
+async fn watch_schema(shared: &Shared, conditions: &Conditions) {
+    loop {
+        match within(shared, shared.store.check_release()).await {
+            Ok(()) => conditions.set("schema", Ok(())),
+            Err(error @ BrokerError::SchemaNewer { .. }) => {
+                conditions.set("schema", Err(rollmill_service::one_line(&error)));
+            }
+            // The condition `database` says so.
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SCHEMA) => {}
             () = shared.shutdown.started() => return,
         }
     }
