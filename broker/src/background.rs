@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::aztec;
 use crate::broker::{Shared, spread};
+use crate::clock::Clock;
 use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
@@ -134,12 +135,14 @@ async fn dispatch(shared: &Shared) {
     }
 }
 
-/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats: those leases
-/// expired through no fault of their agents.
+/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats, and so does one whose database had
+/// its clock set: those leases expired through no fault of their agents.
 async fn sweep(shared: &Shared) {
-    let patience = tokio::time::Instant::now() + shared.store.rules().lease;
-    let [mut promotion, mut deadlines, mut expiry] =
-        ["promotion", "deadlines", "expiry"].map(Task::new);
+    let lease = shared.store.rules().lease;
+    let mut patience = tokio::time::Instant::now() + lease;
+    let mut clock = Clock::default();
+    let [mut promotion, mut deadlines, mut reading, mut expiry] =
+        ["promotion", "deadlines", "clock", "expiry"].map(Task::new);
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}
@@ -155,7 +158,20 @@ async fn sweep(shared: &Shared) {
             shared.metrics.dead_letters_total.inc_by(dead);
             shared.hub.became_final();
         }
-        if tokio::time::Instant::now() < patience {
+        let asked = tokio::time::Instant::now();
+        let read = within(shared, shared.store.clock()).await;
+        let Some(read) = reading.report(read, &shared.shutdown).await else { continue };
+        let now = tokio::time::Instant::now();
+        if let Some(jump) = clock.jump(read, asked, now) {
+            let (seconds, lease_seconds) = (jump.as_secs_f64(), lease.as_secs_f64());
+            tracing::warn!(
+                seconds,
+                lease_seconds,
+                "clock of the database was set; leases expire after one lease"
+            );
+            patience = now + lease;
+        }
+        if now < patience {
             continue;
         }
         let expired = within(shared, shared.store.expire(spread())).await;

@@ -21,6 +21,7 @@ mod autoscale;
 mod aztec;
 mod background;
 mod broker;
+mod clock;
 pub mod config;
 mod database;
 mod disk;

@@ -7,6 +7,7 @@ mod aztec;
 mod aztec_wire;
 mod bench;
 mod changes;
+mod clock;
 mod conformance;
 mod disk;
 mod drain;

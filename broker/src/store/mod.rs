@@ -42,7 +42,7 @@ use crate::objects::Objects;
 
 use wire::Wire;
 
-use sql::{DatabaseSize, Notify, Probe, SchemaOf, Statement};
+use sql::{ClockOf, DatabaseSize, Notify, Probe, SchemaOf, Statement};
 
 pub use agents::{Arrival, OpenedSession, Opening};
 pub use artifacts::{NewObject, Place, Uploaded};
@@ -254,6 +254,11 @@ impl Store {
     /// Runs a statement on the table of jobs that returns nothing.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
         Probe {}.run(&self.pool).await.map(drop)
+    }
+
+    /// The clock of the database, since 1970.
+    pub(crate) async fn clock(&self) -> Result<Duration, BrokerError> {
+        Ok(Duration::from_millis(ClockOf {}.one(&self.pool).await?.unix_ms.0))
     }
 
     /// What the database holds.

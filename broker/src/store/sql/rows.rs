@@ -480,6 +480,9 @@ rows! {
     /// The last migration that a release must know.
     OldestRelease { oldest: i64, }
 
+    /// The clock of the database.
+    ClockRow { unix_ms: Big, }
+
     /// The version of the server.
     ServerVersion {
         number: i32,

@@ -514,6 +514,7 @@ statements! {
 
     // The server.
     Probe = "probe.sql" {} -> ();
+    ClockOf = "clock.sql" {} -> ClockRow;
     MigrationsRecorded = "migrations_recorded.sql" {} -> Exists;
     MigrationLast = "migration_last.sql" {} -> Migration;
     SchemaOldest = "schema_oldest.sql" {} -> OldestRelease;
