@@ -260,8 +260,8 @@ async fn keep_database(shared: &Shared) {
     }
 }
 
-/// Keeps the condition `database`: a statement on the table of jobs is answered in time. It takes a
-/// connection like any other, so an exhausted pool or a locked table shows too.
+/// Keeps the condition `database`: a statement that would change the table of jobs is answered in time. It takes a
+/// connection like any other, so an exhausted pool, a locked table and a standby show too.
 async fn probe(shared: &Shared, conditions: &Conditions) {
     while !shared.shutdown.is_started() {
         let probed = tokio::time::timeout(PROBE_LIMIT, shared.store.probe()).await;

@@ -35,6 +35,7 @@ mod schema;
 mod scrub;
 mod seconds;
 mod silence;
+mod standby;
 mod states;
 mod support;
 mod tls;

@@ -251,7 +251,7 @@ impl Store {
         let _ = tokio::time::timeout(CLOSE_LIMIT, pools).await;
     }
 
-    /// Runs a statement on the table of jobs that returns nothing.
+    /// Runs a statement on the table of jobs that would change them, and changes none.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
         Probe {}.run(&self.pool).await.map(drop)
     }

@@ -39,7 +39,6 @@ const LIVE: &[&str] = &[
 
 /// Statements that read another index without a condition, with the reason.
 const UNCONDITIONED: &[(&str, &str)] = &[
-    ("probe.sql", "it reads one row at most"),
     ("audit_forget.sql", "it reads the oldest records, up to a limit"),
     ("kept_bytes.sql", "it adds up what the object store holds, by an index of that alone"),
     ("aztec_old.sql", "it groups the jobs of Aztec by epoch, by an index of those alone"),
