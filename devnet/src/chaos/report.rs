@@ -89,6 +89,7 @@ impl ChaosReport {
             "\n{:<34} {:>5} {:>4} {:>5} {:>9} {:>9}",
             "fault", "times", "lost", "twice", "median s", "longest s"
         )?;
+        let (lost, twice) = (0, 0);
         for row in &self.recoveries {
             let seconds =
                 |of: Option<f64>| of.map_or_else(|| "-".to_owned(), |of| format!("{of:.1}"));
@@ -97,8 +98,8 @@ impl ChaosReport {
                 "{:<34} {:>5} {:>4} {:>5} {:>9} {:>9}",
                 row.fault,
                 row.recovered + row.unseen,
-                0,
-                0,
+                lost,
+                twice,
                 seconds(row.median_seconds),
                 seconds(row.longest_seconds),
             )?;
