@@ -178,6 +178,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
                 line("database", Ok(target.to_string()));
                 line("schema", check_schema(&store).await);
                 line("transactions", doctor::transactions(&store).await);
+                line("clock", doctor::clock(&store).await);
                 store.pool().close().await;
             }
         },
@@ -195,6 +196,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
                         line("database", Ok("private, reachable".into()));
                         line("schema", check_schema(&store).await);
                         line("transactions", doctor::transactions(&store).await);
+                        line("clock", doctor::clock(&store).await);
                         super::close(store, postgres).await;
                     }
                 }

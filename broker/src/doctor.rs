@@ -12,6 +12,8 @@ const TRANSACTION_SECONDS: f64 = 300.0;
 /// A certificate that expires sooner is to be renewed. The alert RollmillCertificateExpires fires then too.
 const RENEWAL: Duration = Duration::from_secs(14 * 24 * 3600);
 const DAY: u64 = 24 * 3600;
+/// Clocks that differ by more are not kept by a time service.
+const CLOCKS: Duration = Duration::from_secs(5);
 
 /// What was looked at, and what was found or is wrong.
 pub(crate) type Line = (&'static str, Result<String, String>);
@@ -92,6 +94,25 @@ fn of_database(found: &Database) -> Result<String, String> {
     }
 }
 
+/// Whether the database and this machine agree on the time.
+pub(crate) async fn clock(store: &Store) -> Result<String, String> {
+    let database = store.clock().await.map_err(|error| one_line(&error))?;
+    of_clocks(database, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn of_clocks(database: Duration, here: Duration) -> Result<String, String> {
+    let apart = database.abs_diff(here);
+    match apart <= CLOCKS {
+        true => Ok("that of the database and that of this machine agree".to_owned()),
+        false => Err(format!(
+            "that of the database is {} s {} that of this machine; deadlines are reckoned by both, so let a time service \
+             keep them",
+            apart.as_secs(),
+            if database > here { "ahead of" } else { "behind" }
+        )),
+    }
+}
+
 /// Whether the certificate that the broker serves is still good for a while. Nothing without TLS.
 pub(crate) fn certificate(protection: &Protection) -> Option<Result<String, String>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -153,6 +174,14 @@ mod tests {
         assert_eq!(of(300.0).unwrap(), "none is old; the database takes 2.5 MB");
         let why = of(301.0).unwrap_err();
         assert!(why.contains("301 s") && why.contains("99 dead rows"), "{why}");
+    }
+
+    #[test]
+    fn clocks_that_differ_are_wrong() {
+        let at = Duration::from_secs;
+        assert!(of_clocks(at(1_000), at(1_005)).is_ok() && of_clocks(at(1_005), at(1_000)).is_ok());
+        assert!(of_clocks(at(1_006), at(1_000)).unwrap_err().contains("6 s ahead of"));
+        assert!(of_clocks(at(1_000), at(4_600)).unwrap_err().contains("3600 s behind"));
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl Store {
     }
 
     /// The clock of the database, since 1970.
-    pub(crate) async fn clock(&self) -> Result<Duration, BrokerError> {
+    pub async fn clock(&self) -> Result<Duration, BrokerError> {
         Ok(Duration::from_millis(ClockOf {}.one(&self.pool).await?.unix_ms.0))
     }
 
