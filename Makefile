@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model replay schedules soak upgrade rules live operate page gpu-rehearsal aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model plans replay schedules soak upgrade rules live operate page gpu-rehearsal aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,12 @@ LEASES ?= 3
 
 model: ## Explore the model of the broker's queue further than the tests do; LEASES=3; prints states, depth and rules
 	cargo run --locked -p rollmill-broker-model --example explore -- $(LEASES)
+
+ROWS ?= 1000000
+
+plans: setup ## Check the plan of each of the broker's statements on tables of ROWS=1000000 rows; some minutes
+	ROLLMILL_PLAN_ROWS=$(ROWS) cargo test --locked -p rollmill-broker --features $(FEATURES) --lib \
+		every_statement_uses_its_index -- --nocapture
 
 BLOCKS ?= 10000
 SEED ?= 1

@@ -39,6 +39,8 @@ WAIT_SECONDS = 60
 BEAT_SECONDS = 5
 HTML = "<img src=x onerror=alert(1)><b>H200</b>"
 VERSION = hashlib.sha256(b"made up").hexdigest()[:32]
+# Of an agent, in cents of a dollar.
+PRICE = ["--agent-cents-per-hour", "250"]
 TYPES = {"tx_base": 9.5, "tx_merge": 4.1, "block_root": 6.0, "block_merge": 3.9, "epoch_root_1": 5.2}
 
 
@@ -237,7 +239,7 @@ class Cluster:
         self.tokens = {role: self.token(role) for role in ("operator", "reader", "producer", "fleet")}
         self.log = f"{folder}/broker.log"
         with open(self.log, "wb") as log:
-            self.child = subprocess.Popen(self.command("--listen", "127.0.0.1:0"), stdout=log, stderr=log)
+            self.child = subprocess.Popen(self.command("--listen", "127.0.0.1:0", *PRICE), stdout=log, stderr=log)
         self.address = wait("address of the broker", self.listening)
         self.http = http.client.HTTPConnection(self.address, timeout=WAIT_SECONDS)
         self.sessions, self.leases, self.ended = {}, {}, threading.Event()
@@ -334,7 +336,8 @@ class Cluster:
     def complete(self, name, kinds):
         lease = self.claim(name, kinds)
         result = self.upload("fleet", lease["job"].split(":")[0], f"result of {lease['job']}".encode())
-        stats = {"rows": 1, "witness_seconds": 0.01, "proving_seconds": 0.05, "proof_bytes": 1, "peak_memory_bytes": 1}
+        seconds = TYPES.get(lease["job"].split(":")[1], 5.0)
+        stats = {"witness_seconds": 0.1, "proving_seconds": seconds, "proof_bytes": 1, "peak_memory_bytes": 1}
         self.call("fleet", "POST", "/v1/complete", {"agent": name, "lease": lease, "result": result, "stats": stats})
         return lease["job"], result
 
@@ -395,10 +398,18 @@ def headline(severity):
 
 def look_at_own(browser, cluster, out, agents):
     operator, reader = cluster.tokens["operator"], cluster.tokens["reader"]
+
+    def in_order(tab):
+        headline("good")(tab)
+        tab.reach("graph from the leaves to the root", "Array.from(document.querySelectorAll('#graph strong'), "
+                  "(name) => name.textContent).join() === 'tx_base,tx_merge,block_root,block_merge,epoch_root_1'")
+        tab.reach("bars", "document.querySelector('#graph [data-part=done]').getBoundingClientRect().width > 0")
+        tab.reach("what agents cost", "document.getElementById('agents-note').textContent.includes(' an hour')")
+
     look(browser, cluster.url, None, out, "asks", PHONE, "light")
     cluster.all_is_well(agents)
     for device in (DESKTOP, PHONE):
-        look(browser, cluster.url, operator, out, "well", device, "light", headline("good"))
+        look(browser, cluster.url, operator, out, "well", device, "light", in_order)
     cluster.trouble()
 
     def in_trouble(tab):

@@ -171,7 +171,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             held.iter().map(ToString::to_string).collect()
         });
         let crate::pace::Pace { proofs_in_flight, prefetch } = config.pace(worker.pace());
-        let class = config.class_of(worker.device().memory_bytes);
+        let class = metrics.show_device(&worker.device(), config);
         Ok(Self {
             worker,
             client,

@@ -94,8 +94,8 @@ struct Entry {
     /// The task that waits for the verdict; none for a proof of an earlier start.
     verdict: Option<oneshot::Sender<Verdict>>,
     not_before: Option<Instant>,
-    /// Whether an offer has failed since this start.
-    was_offered: bool,
+    /// Why the last offer since this start was rejected.
+    rejection: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -187,7 +187,7 @@ impl Spool {
             finished,
             verdict,
             not_before: None,
-            was_offered: false,
+            rejection: None,
         });
         self.measure(&inner);
     }
@@ -202,7 +202,7 @@ impl Spool {
             let passed = |entry: &&Entry| {
                 let end = entry.proof.deadline_unix_seconds;
                 let end = end.map(|deadline| deadline.saturating_add(GRACE_SECONDS));
-                entry.was_offered && end.is_some_and(|end| end < now)
+                entry.rejection.is_some() && end.is_some_and(|end| end < now)
             };
             inner.entries.iter().filter(passed).map(|entry| entry.id).collect()
         };
@@ -221,11 +221,11 @@ impl Spool {
         }
     }
 
-    /// Offers this proof again only after `pause`, others meanwhile.
-    pub(crate) fn postpone(&self, id: u64, pause: Duration) {
+    /// Offers this proof, which was rejected, again only after `pause`, others meanwhile.
+    pub(crate) fn postpone(&self, id: u64, pause: Duration, rejection: String) {
         if let Some(entry) = self.lock().entries.iter_mut().find(|entry| entry.id == id) {
             entry.not_before = Some(Instant::now() + pause);
-            entry.was_offered = true;
+            entry.rejection = Some(rejection);
         }
     }
 
@@ -262,6 +262,18 @@ impl Spool {
     /// Whether another job may be claimed.
     pub(crate) fn has_space(&self) -> bool {
         total(&self.lock()) < BYTES_MAX
+    }
+
+    /// Why a proof does not get to the broker that answers, or why the agent claims nothing.
+    pub(crate) fn held_up(&self) -> Option<String> {
+        let inner = self.lock();
+        if total(&inner) >= BYTES_MAX {
+            let proofs = inner.entries.len();
+            return Some(format!(
+                "{proofs} proofs wait for a broker, as much as an agent keeps; no job is claimed"
+            ));
+        }
+        inner.entries.iter().find_map(|entry| entry.rejection.clone())
     }
 
     /// Whether proofs are written to a directory.
@@ -481,11 +493,16 @@ mod tests {
             .into();
         let (id, first) = offered(&spool);
         assert_eq!(first.result[0], 3);
-        spool.postpone(id, Duration::from_secs(3600));
+        assert_eq!(spool.held_up(), None);
+        spool.postpone(id, Duration::from_secs(3600), "no such version".to_owned());
+        assert_eq!(spool.held_up().as_deref(), Some("no such version"));
+        let rejected = id;
         let (id, second) = offered(&spool);
         assert_eq!(second.result[0], 2);
         spool.end(id, Verdict::Unwanted);
         assert_eq!(offered(&spool).1.result[0], 1);
+        spool.end(rejected, Verdict::Accepted);
+        assert_eq!(spool.held_up(), None);
     }
 
     #[test]
@@ -498,7 +515,7 @@ mod tests {
         for job in [2, 1] {
             let Next::Offer(id, offered) = spool.next() else { panic!("nothing to offer") };
             assert_eq!(offered.job, proof(job, None).job);
-            spool.postpone(id, Duration::from_secs(60));
+            spool.postpone(id, Duration::from_secs(60), String::new());
         }
         assert!(matches!(spool.next(), Next::Wait(Some(_))));
         assert_eq!(verdict.try_recv().unwrap(), Verdict::Expired);
@@ -538,5 +555,6 @@ mod tests {
             Proof { result: vec![0; usize::try_from(BYTES_MAX).unwrap()], ..proof(1, None) };
         let _kept = spool.push(large);
         assert!(!spool.has_space());
+        assert!(spool.held_up().unwrap().contains("no job is claimed"));
     }
 }

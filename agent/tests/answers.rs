@@ -177,7 +177,13 @@ async fn a_fresh_agent_shows_every_series() {
         family.unwrap_or_else(|| panic!("{name} is there")).get_metric().len()
     };
     assert_eq!(series("rollmill_agent_jobs_total"), 14);
-    for name in ["proving_seconds", "witness_seconds", "spool_bytes", "heartbeat_failures_total"] {
+    for name in [
+        "device_info",
+        "proving_seconds",
+        "witness_seconds",
+        "spool_bytes",
+        "heartbeat_failures_total",
+    ] {
         assert_eq!(series(&format!("rollmill_agent_{name}")), 1, "{name}");
     }
 }
@@ -278,6 +284,16 @@ async fn a_verified_proof_is_dropped_only_where_nobody_wants_it() {
             while agent.fake.asked(route) == 0 {
                 tokio::task::yield_now().await;
             }
+            // `/ready` says so, and names the job.
+            let failing = || agent.process.conditions.failing();
+            let (_, reason) = loop {
+                match failing().into_iter().find(|(name, _)| *name == "proofs") {
+                    Some(found) => break found,
+                    None => tokio::task::yield_now().await,
+                }
+            };
+            let job = JobId::new(7, &"leaf".parse().unwrap(), Digest::of(INPUT)).to_string();
+            assert!(reason.contains(&job), "{route} {number}: {reason}");
             let families = agent.process.metrics.gather();
             let kept = families.iter().find(|f| f.name() == "rollmill_agent_spool_proofs").unwrap();
             assert_eq!(kept.get_metric()[0].get_gauge().get_value() as i64, 1, "{route} {number}");

@@ -1,6 +1,8 @@
 //! An agent's sessions against a real broker: what a restart gets back, and who is turned away.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use parking_lot::Mutex;
@@ -13,6 +15,8 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Secret, Shutdown};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// Answers with its input, once nobody holds the other end any more.
@@ -86,14 +90,33 @@ impl Lab {
         self.agent_with(Secret::generated(self.token.clone()), installation, held)
     }
 
+    /// The agent, with the broker at another address.
+    fn agent_by(
+        &self,
+        address: SocketAddr,
+        installation: &Installation,
+    ) -> (Shutdown, JoinHandle<Result<(), AgentError>>) {
+        self.agent_at(address, Secret::generated(self.token.clone()), installation, free())
+    }
+
     fn agent_with(
         &self,
         token: Secret,
         installation: &Installation,
         held: Receiver<()>,
     ) -> (Shutdown, JoinHandle<Result<(), AgentError>>) {
+        self.agent_at(self.broker.address, token, installation, held)
+    }
+
+    fn agent_at(
+        &self,
+        address: SocketAddr,
+        token: Secret,
+        installation: &Installation,
+        held: Receiver<()>,
+    ) -> (Shutdown, JoinHandle<Result<(), AgentError>>) {
         let config = Config {
-            broker: rollmill_broker::url_of(self.broker.address),
+            broker: rollmill_broker::url_of(address),
             token: Some(token),
             ..Config::default()
         };
@@ -146,6 +169,61 @@ async fn a_restarted_agent_gets_back_at_once_what_it_held() {
     drop(stuck);
     let seen = lab.operator.status().await.unwrap().agents.remove(0);
     assert_eq!(seen.info["resident_keys"][0], "leaf");
+}
+
+/// What an answer has that grants a job.
+const GRANT: &[u8] = br#""grant":{"#;
+
+/// Passes connections on to a broker. The first that carries a grant is cut before the agent has it.
+async fn without_the_first_grant(broker: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, is_cut) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+    let cut = Arc::clone(&is_cut);
+    tokio::spawn(async move {
+        loop {
+            let (agent, _) = listener.accept().await.unwrap();
+            let broker = TcpStream::connect(broker).await.unwrap();
+            tokio::spawn(pass(agent, broker, Arc::clone(&cut)));
+        }
+    });
+    (address, is_cut)
+}
+
+async fn pass(agent: TcpStream, broker: TcpStream, cut: Arc<AtomicBool>) {
+    let (mut from_agent, mut to_agent) = agent.into_split();
+    let (mut from_broker, mut to_broker) = broker.into_split();
+    let requests = tokio::spawn(async move {
+        // Whichever side ends first, the other learns of it.
+        let _ = tokio::io::copy(&mut from_agent, &mut to_broker).await;
+    });
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from_broker.read(&mut bytes).await {
+        let is_grant = bytes[..read].windows(GRANT.len()).any(|window| window == GRANT);
+        if is_grant && !cut.swap(true, Ordering::SeqCst) {
+            break;
+        }
+        if to_agent.write_all(&bytes[..read]).await.is_err() {
+            break;
+        }
+    }
+    requests.abort();
+}
+
+/// Fault: the connection breaks under the answer with a grant, so that the broker has given a job to an agent that does not
+/// know it. Goal: the agent gets it at once, and not when its lease has expired.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_whose_answer_was_lost_comes_again_at_once() {
+    let lab = Lab::new().await;
+    let (address, is_cut) = without_the_first_grant(lab.broker.address).await;
+    let id = lab.enqueue().await;
+    let (shutdown, agent) = lab.agent_by(address, &Installation::random());
+    lab.until(&id, JobState::Done).await;
+    assert!(is_cut.load(Ordering::SeqCst), "no grant was lost");
+    shutdown.start();
+    agent.await.unwrap().unwrap();
+    let attempts = lab.operator.history(&id).await.unwrap().attempts;
+    let outcomes: Vec<&str> = attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["completed", "released"]);
 }
 
 /// Fault: the token of one agent is copied to another machine. Goal: the second one is turned away and says why; the

@@ -226,6 +226,7 @@ mod tests {
             rank,
             path_seconds: None,
             deadline_seconds: deadline,
+            lease_seconds: None,
             view: QueueView {
                 kind: kind.into(),
                 version: "v1".into(),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::aztec;
 use crate::broker::{Shared, spread};
+use crate::clock::Clock;
 use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
@@ -37,6 +38,8 @@ const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two probes of the object store.
 const OBJECTS: Duration = Duration::from_secs(10);
+/// Pause between two looks whether this release may still run on the schema.
+const SCHEMA: Duration = Duration::from_secs(2);
 /// How long background work may go on once the broker was told to stop.
 const LAST: Duration = Duration::from_secs(5);
 /// First and longest pause of a background task after a failure.
@@ -46,11 +49,13 @@ const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::
 pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: String) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let conditions = conditions.clone();
-    for condition in ["database", "object_store", "disk"] {
+    for condition in ["database", "schema", "object_store", "disk"] {
         conditions.set(condition, Ok(()));
     }
     let of_objects = conditions.clone();
     spawn(&mut tasks, shared, |shared| async move { probe_objects(&shared, &of_objects).await });
+    let of_schema = conditions.clone();
+    spawn(&mut tasks, shared, |shared| async move { watch_schema(&shared, &of_schema).await });
     let of_disk = conditions.clone();
     spawn(&mut tasks, shared, |shared| async move {
         retention::watch_disk(&shared, &of_disk).await;
@@ -130,12 +135,14 @@ async fn dispatch(shared: &Shared) {
     }
 }
 
-/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats: those leases
-/// expired through no fault of their agents.
+/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats, and so does one whose database had
+/// its clock set: those leases expired through no fault of their agents.
 async fn sweep(shared: &Shared) {
-    let patience = tokio::time::Instant::now() + shared.store.rules().lease;
-    let [mut promotion, mut deadlines, mut expiry] =
-        ["promotion", "deadlines", "expiry"].map(Task::new);
+    let lease = shared.store.rules().lease;
+    let mut patience = tokio::time::Instant::now() + lease;
+    let mut clock = Clock::default();
+    let [mut promotion, mut deadlines, mut reading, mut expiry] =
+        ["promotion", "deadlines", "clock", "expiry"].map(Task::new);
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}
@@ -151,7 +158,20 @@ async fn sweep(shared: &Shared) {
             shared.metrics.dead_letters_total.inc_by(dead);
             shared.hub.became_final();
         }
-        if tokio::time::Instant::now() < patience {
+        let asked = tokio::time::Instant::now();
+        let read = within(shared, shared.store.clock()).await;
+        let Some(read) = reading.report(read, &shared.shutdown).await else { continue };
+        let now = tokio::time::Instant::now();
+        if let Some(jump) = clock.jump(read, asked, now) {
+            let (seconds, lease_seconds) = (jump.as_secs_f64(), lease.as_secs_f64());
+            tracing::warn!(
+                seconds,
+                lease_seconds,
+                "clock of the database was set; leases expire after one lease"
+            );
+            patience = now + lease;
+        }
+        if now < patience {
             continue;
         }
         let expired = within(shared, shared.store.expire(spread())).await;
@@ -240,8 +260,8 @@ async fn keep_database(shared: &Shared) {
     }
 }
 
-/// Keeps the condition `database`: a statement on the table of jobs is answered in time. It takes a
-/// connection like any other, so an exhausted pool or a locked table shows too.
+/// Keeps the condition `database`: a statement that would change the table of jobs is answered in time. It takes a
+/// connection like any other, so an exhausted pool, a locked table and a standby show too.
 async fn probe(shared: &Shared, conditions: &Conditions) {
     while !shared.shutdown.is_started() {
         let probed = tokio::time::timeout(PROBE_LIMIT, shared.store.probe()).await;
@@ -255,6 +275,25 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
         );
         tokio::select! {
             () = tokio::time::sleep(PROBE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `schema`: a newer release that migrates the schema of running brokers says which releases may go on.
+/// One that may not is the last to know, since its statements fail only where the schema differs.
+async fn watch_schema(shared: &Shared, conditions: &Conditions) {
+    loop {
+        match within(shared, shared.store.check_release()).await {
+            Ok(()) => conditions.set("schema", Ok(())),
+            Err(error @ BrokerError::SchemaNewer { .. }) => {
+                conditions.set("schema", Err(rollmill_service::one_line(&error)));
+            }
+            // The condition `database` says so.
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SCHEMA) => {}
             () = shared.shutdown.started() => return,
         }
     }

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     /// See the setting.
     pub(crate) second_leases_max_percent: u32,
     /// See the setting.
+    pub(crate) agent_cents_per_hour: u32,
+    /// See the setting.
     pub(crate) scrub_bytes_per_second: u64,
     pub(crate) admission: Admission,
     pub(crate) disk: Disk,
@@ -326,6 +328,10 @@ impl Shared {
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
+        let leases = backlog
+            .iter()
+            .filter_map(|entry| Some((entry.view.kind.as_str(), entry.lease_seconds?)));
+        self.metrics.show_leases(leases);
         self.metrics.show_agents(&agents, self.drains.live(), rules.live);
         let mut idle = self.dispatcher.idle_agents(rules.live);
         // They are leaving already.
@@ -426,6 +432,7 @@ pub async fn serve_with_operator(
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         second_leases_max_percent: process.config.second_leases_max_percent,
+        agent_cents_per_hour: process.config.agent_cents_per_hour,
         scrub_bytes_per_second: process.config.scrub_bytes_per_second,
         admission: Admission::new(process.config.requests_max),
         disk: Disk::new(&process.config.data_dir, process.config.disk_free_min_percent),

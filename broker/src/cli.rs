@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
 use rollmill_broker::store::Store;
-use rollmill_broker::{BrokerError, Target};
+use rollmill_broker::{BrokerError, Target, check_disk};
 use rollmill_broker_client::overview::device_of;
 use rollmill_broker_client::{
     Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState,
@@ -15,6 +15,7 @@ use rollmill_broker_client::{
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
 use crate::commands::{Agents, DeadLetters, Epochs, Request, State};
+use crate::doctor;
 
 /// How long a check of the object store may take. It also runs at the start, which must not wait for a bucket.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
     let role = match &request {
         Request::Pardon { .. } | Request::Agents(Agents::Drain { .. }) => "operator",
         Request::Epochs(Epochs::Close { .. } | Epochs::Open { .. })
+        | Request::Epochs(Epochs::Drop { .. })
+        | Request::Cancel { .. }
         | Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
             "producer or operator"
         }
@@ -74,6 +77,7 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
                 false => print_history(&history.attempts),
             }
         }
+        Request::Cancel { ids } => println!("{} cancelled", client.cancel(&ids).await?),
         Request::Pardon { agent } => {
             if client.pardon(&agent).await? == 0 {
                 return Err(BrokerError::NotQuarantined { agent }.into());
@@ -93,6 +97,10 @@ async fn ask_of(client: &Client, request: Request) -> Outcome {
         }
         Request::Epochs(Epochs::Open { epoch }) => {
             print_epochs(&[client.open_epoch(epoch).await?], false)?;
+        }
+        Request::Epochs(Epochs::Drop { epoch }) => {
+            let jobs = client.drop_epoch(epoch).await?;
+            println!("epoch {epoch} is deleted, and {jobs} jobs with it");
         }
         Request::DeadLetters(command) => dead_letters(client, command).await?,
     }
@@ -150,17 +158,27 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
         }
     };
     line("settings", Ok("read".into()));
+    let mut cluster = Vec::new();
     let (broker, is_running) = match client(config) {
-        Ok(client) => ask_broker(client.url(), client.status().await),
+        Ok(client) => {
+            let status = client.status().await;
+            cluster = status.as_ref().map(doctor::of_cluster).unwrap_or_default();
+            ask_broker(client.url(), status)
+        }
         Err(error) => (Err(one_line(error.as_ref())), false),
     };
     line("broker", broker);
+    for (what, found) in cluster {
+        line(what, found);
+    }
     match &config.database_url {
         Some(url) => match connect(config, url.reveal()).await {
             Err(error) => line("database", Err(one_line(&error))),
             Ok((store, target)) => {
                 line("database", Ok(target.to_string()));
                 line("schema", check_schema(&store).await);
+                line("transactions", doctor::transactions(&store).await);
+                line("clock", doctor::clock(&store).await);
                 store.pool().close().await;
             }
         },
@@ -177,13 +195,20 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
                     Ok((store, postgres)) => {
                         line("database", Ok("private, reachable".into()));
                         line("schema", check_schema(&store).await);
+                        line("transactions", doctor::transactions(&store).await);
+                        line("clock", doctor::clock(&store).await);
                         super::close(store, postgres).await;
                     }
                 }
             }
         }
     }
+    if let Some(found) = doctor::certificate(&config.listener.protection()) {
+        line("certificate", found);
+    }
     line("data directory", check_directory(&config.data_dir));
+    let space = check_disk(&config.data_dir, config.disk_free_min_percent);
+    line("disk", space.map(|()| "enough is free".to_owned()).map_err(|error| one_line(&error)));
     match failed {
         0 => Ok(()),
         _ => Err(BrokerError::ChecksFailed { failed, checks }.into()),

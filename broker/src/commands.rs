@@ -96,7 +96,13 @@ pub(crate) enum Request {
         #[command(flatten)]
         output: Output,
     },
-    /// List, close or open epochs
+    /// Cancel unfinished jobs: no agent works on them, and their producer learns that they are cancelled
+    Cancel {
+        /// Jobs, as `rollmill-broker jobs` prints them
+        #[arg(value_name = "JOB", required = true)]
+        ids: Vec<JobId>,
+    },
+    /// List, close, open or drop epochs
     #[command(subcommand)]
     Epochs(Epochs),
     /// List, replay or drop dead-lettered jobs
@@ -145,6 +151,14 @@ pub(crate) enum Epochs {
     },
     /// Open an epoch that is closing or gone
     Open {
+        /// Number of the epoch
+        #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
+        epoch: u64,
+    },
+    /// Delete an epoch at once with its jobs and artifacts, as if it had never been
+    ///
+    /// Its producer enqueues again what it still needs, and that opens the epoch anew.
+    Drop {
         /// Number of the epoch
         #[arg(value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
         epoch: u64,
@@ -351,6 +365,7 @@ impl rollmill_service::Commands for Commands {
         ("autoscale", ASKS),
         ("jobs", ASKS),
         ("history", ASKS),
+        ("cancel", ASKS),
         ("epochs", ASKS),
         ("dead-letters", ASKS),
         ("agents", ASKS),
@@ -358,7 +373,20 @@ impl rollmill_service::Commands for Commands {
         ("tokens", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
         ("audit", ASKS),
         ("bench", &["url", "token", "requests_max", "database_url", "postgres_bin"]),
-        ("doctor", &["url", "token", "database_url", "data_dir", "postgres_bin"]),
+        (
+            "doctor",
+            &[
+                "listen_tls_cert",
+                "listen_tls_key",
+                "listen_client_ca",
+                "url",
+                "token",
+                "database_url",
+                "data_dir",
+                "postgres_bin",
+                "disk_free_min_percent",
+            ],
+        ),
     ];
 
     fn serves(&self) -> bool {

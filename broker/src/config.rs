@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollmill_service::{Common, Conflict, Secret, Settings, TraceSettings, values};
 
+use crate::aztec;
 use crate::error::BrokerError;
 use crate::objects::{self, Address, Objects};
 use crate::store::{Retention, Rules};
@@ -14,6 +15,10 @@ rollmill_service::listener_settings! {
     /// Settings that protect the address of the HTTP API.
     pub struct ListenerConfig: "", "Connection"
 }
+
+/// Several headers, as they were written. The alias keeps clap's derive from reading the list as an option that is
+/// repeated.
+pub type AztecHeaders = Vec<String>;
 
 /// The broker's settings.
 #[derive(Clone, Debug, clap::Args)]
@@ -120,6 +125,13 @@ pub struct Config {
     #[arg(value_parser = values::whole(0..=100_u32))]
     pub second_leases_max_percent: u32,
 
+    /// Price of an agent per hour, in cents of a dollar, for the web page; 0: unknown
+    ///
+    /// The page then shows what the live agents cost, and what each epoch has cost.
+    #[arg(long, value_name = "CENTS", default_value_t = 0, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(0..=1_000_000_u32))]
+    pub agent_cents_per_hour: u32,
+
     /// How long a final epoch is kept after its producer closed it
     #[arg(long, value_name = "SECONDS", default_value_t = 86400, help_heading = "Retention")]
     #[arg(value_parser = values::whole(0..=3_155_760_000_u64))]
@@ -194,6 +206,19 @@ pub struct Config {
     #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Aztec")]
     #[arg(value_parser = values::whole(0..=30_u64))]
     pub aztec_wait_seconds: u64,
+
+    /// Headers `x-aztec-NAME` in the answers to the Aztec programs of a tenant [default: none]
+    ///
+    /// NAME is l1ChainId, l1RollupAddress, rollupVersion, l2ProtocolContractsHash, l2CircuitsVkTreeRoot or packageVersion.
+    /// Aztec's programs stop where a value is not their own, so none of another version takes a job of the tenant.
+    #[arg(
+        long,
+        value_name = "TENANT/NAME=VALUE,...",
+        default_value = "",
+        hide_default_value = true
+    )]
+    #[arg(value_parser = aztec::headers, help_heading = "Aztec")]
+    pub aztec_headers: AztecHeaders,
 
     #[command(flatten)]
     pub traces: TraceSettings,

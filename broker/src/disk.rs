@@ -20,6 +20,15 @@ pub(crate) struct Disk {
     low: AtomicU64,
 }
 
+/// Whether enough of the disk of a directory is free for a broker with this setting. A directory that does not exist says
+/// nothing.
+///
+/// # Errors
+/// [`BrokerError::DiskFull`].
+pub fn check_disk(dir: &Path, min_percent: u32) -> Result<(), BrokerError> {
+    Disk::new(dir, min_percent).look()
+}
+
 impl Disk {
     pub(crate) fn new(dir: &Path, min_percent: u32) -> Self {
         let low = AtomicU64::new(100_f64.to_bits());

@@ -262,7 +262,9 @@ impl Dispatcher {
             .iter()
             .map(|(seq, agent)| Match { seq: *seq, agent: agent.id.clone() })
             .collect();
+        rollmill_service::failpoint!("broker.before_claims");
         let grants = store.claim(&chosen).await?;
+        rollmill_service::failpoint!("broker.after_claims");
         self.metrics.claim_seconds.observe(start.elapsed().as_secs_f64());
         let by_seq: HashMap<i64, Arc<WaitingAgent>> = matches.into_iter().collect();
         let (count, wanted) = (grants.len(), by_seq.len());

@@ -34,7 +34,7 @@ pub(crate) struct Lanes {
 const APART: usize = 6;
 
 macro_rules! flushes {
-    ($($name:ident: $item:ty => $verdict:ty, $function:ident;)+) => {$(
+    ($($name:ident: $item:ty => $verdict:ty, $function:ident, $before:literal, $after:literal;)+) => {$(
         struct $name(Store);
 
         impl std::fmt::Debug for $name {
@@ -49,16 +49,21 @@ macro_rules! flushes {
             const LANE: Name = Name::$name;
 
             async fn flush(&self, items: &[$item]) -> Result<Vec<$verdict>, BrokerError> {
-                self.0.$function(items).await
+                rollmill_service::failpoint!($before);
+                let verdicts = self.0.$function(items).await?;
+                rollmill_service::failpoint!($after);
+                Ok(verdicts)
             }
         }
     )+};
 }
 
 flushes! {
-    Completions: (Tenant, CompleteRequest) => Option<Completed>, complete_many;
-    Releases: (Tenant, ReleaseRequest) => bool, release_many;
-    Sightings: Arrival => bool, admit_many;
+    Completions: (Tenant, CompleteRequest) => Option<Completed>, complete_many,
+        "broker.before_completions", "broker.after_completions";
+    Releases: (Tenant, ReleaseRequest) => bool, release_many,
+        "broker.before_releases", "broker.after_releases";
+    Sightings: Arrival => bool, admit_many, "broker.before_sightings", "broker.after_sightings";
 }
 
 /// One item per request, since a heartbeat may name many leases.
@@ -72,7 +77,9 @@ impl Flush for Beats {
 
     async fn flush(&self, items: &[Vec<Beat>]) -> Result<Vec<Vec<Pulse>>, BrokerError> {
         let beats: Vec<Beat> = items.iter().flatten().cloned().collect();
+        rollmill_service::failpoint!("broker.before_beats");
         let mut pulses = self.0.beat(&beats).await?.into_iter();
+        rollmill_service::failpoint!("broker.after_beats");
         Ok(items.iter().map(|item| pulses.by_ref().take(item.len()).collect()).collect())
     }
 
@@ -91,7 +98,10 @@ impl Flush for Uploads {
     const LANE: Name = Name::Uploads;
 
     async fn flush(&self, items: &[Upload]) -> Result<Vec<Option<Uploaded>>, BrokerError> {
-        self.0.put_many(items).await
+        rollmill_service::failpoint!("broker.before_uploads");
+        let verdicts = self.0.put_many(items).await?;
+        rollmill_service::failpoint!("broker.after_uploads");
+        Ok(verdicts)
     }
 
     fn bytes(item: &Upload) -> usize {
@@ -108,7 +118,10 @@ impl Flush for Enqueues {
     const LANE: Name = Name::Enqueues;
 
     async fn flush(&self, items: &[Self::Item]) -> Result<Vec<Self::Verdict>, BrokerError> {
-        self.0.enqueue_many(items).await
+        rollmill_service::failpoint!("broker.before_enqueues");
+        let verdicts = self.0.enqueue_many(items).await?;
+        rollmill_service::failpoint!("broker.after_enqueues");
+        Ok(verdicts)
     }
 
     fn bytes((_, jobs): &Self::Item) -> usize {

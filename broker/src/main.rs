@@ -4,6 +4,7 @@ mod access;
 mod bench;
 mod cli;
 mod commands;
+mod doctor;
 
 use std::process::ExitCode;
 use std::str::FromStr;

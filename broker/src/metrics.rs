@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
     AttemptOutcome, Code, EpochOutcome, FailureClass, QueueView, SizeClass, UnableView,
 };
@@ -43,6 +44,15 @@ fn lanes() -> impl Iterator<Item = &'static str> {
     Lane::ALL.into_iter().map(|lane| lane.as_str())
 }
 
+/// What a route is called in metrics.
+fn route(spec: &Spec) -> String {
+    format!("{} {}", spec.method.as_str(), spec.path)
+}
+
+fn routes() -> impl Iterator<Item = String> {
+    RouteName::ALL.iter().map(|name| route(name.spec()))
+}
+
 fn codes() -> impl Iterator<Item = String> {
     Code::ALL.into_iter().map(|code| code.text())
 }
@@ -54,6 +64,9 @@ rollmill_service::metrics! {
         pub queue_jobs: IntGaugeVec[kind, state],
         /// Age of the oldest unfinished job by type and state; absent while the database is unavailable.
         pub queue_oldest_seconds: IntGaugeVec[kind, state],
+        /// Age of the oldest lease by type of job, from its grant; absent while no job of the type is leased, and while the
+        /// database is unavailable.
+        pub lease_oldest_seconds: GaugeVec[kind],
         /// Waiting jobs that no live agent has been able to do for 10 s, by type and size class; absent
         /// while the database is unavailable.
         pub unable_jobs: IntGaugeVec[kind, class],
@@ -62,6 +75,12 @@ rollmill_service::metrics! {
         /// Epochs with unfinished jobs by what is expected of them, `in_time` or `at_risk`; absent while the database is
         /// unavailable.
         pub unfinished_epochs: IntGaugeVec[outlook],
+        /// Least time between the predicted finish of an unfinished epoch and its deadline, negative if it will be late;
+        /// absent while no epoch has both, and while the database is unavailable.
+        pub epoch_spare_seconds: GaugeVec,
+        /// Time until the predicted finish of the unfinished epoch that finishes last; absent while none is predicted, and
+        /// while the database is unavailable.
+        pub epoch_finish_seconds: GaugeVec,
         /// Agents not in quarantine by state: `live`; `draining`, live still and asked to leave; or `silent`, which a broker
         /// heard of within a day but not lately. Absent while the database is unavailable.
         pub agents: IntGaugeVec[state],
@@ -114,6 +133,8 @@ rollmill_service::metrics! {
         /// Secrets of tokens that this release cannot read, and that open nothing: a newer release wrote them, or
         /// somebody by hand. The log names one of them.
         pub unreadable_tokens: IntGauge,
+        /// Requests of the HTTP API by route and outcome: `ok`, `rejected` (4xx) or `failed` (5xx).
+        pub requests_total: IntCounterVec[route in routes(), outcome in ["ok", "rejected", "failed"]],
         /// Requests rejected, by error code.
         pub refusals_total: IntCounterVec[code in codes()],
         /// Epochs by state, of every tenant; absent while the database is unavailable.
@@ -148,6 +169,16 @@ impl Metrics {
         self.fence_refusals_total.with_label_values(&[operation.as_str()]).inc_by(count);
     }
 
+    /// Counts a request that was answered.
+    pub(crate) fn answered(&self, spec: &Spec, status: u16) {
+        let outcome = match status {
+            ..=399 => "ok",
+            400..=499 => "rejected",
+            500.. => "failed",
+        };
+        self.requests_total.with_label_values(&[route(spec).as_str(), outcome]).inc();
+    }
+
     pub(crate) fn show_queue<'a>(
         &self,
         queue: impl Iterator<Item = &'a QueueView>,
@@ -167,6 +198,19 @@ impl Metrics {
             let class = entry.class.to_string();
             let gauge = self.unable_jobs.with_label_values(&[entry.kind.as_str(), &class]);
             gauge.add(i64::try_from(entry.jobs).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows how old leases are.
+    pub(crate) fn show_leases<'a>(&self, leases: impl Iterator<Item = (&'a str, f64)>) {
+        let mut oldest: BTreeMap<&str, f64> = BTreeMap::new();
+        for (kind, seconds) in leases {
+            let of_kind = oldest.entry(kind).or_default();
+            *of_kind = of_kind.max(seconds);
+        }
+        self.lease_oldest_seconds.reset();
+        for (kind, seconds) in oldest {
+            self.lease_oldest_seconds.with_label_values(&[kind]).set(seconds);
         }
     }
 
@@ -197,12 +241,17 @@ impl Metrics {
         let mut wanted: BTreeMap<SizeClass, u64> =
             SizeClass::LARGEST.holds().map(|class| (class, 0)).collect();
         let (mut in_time, mut at_risk) = (0, 0);
+        let (mut spare, mut finish) = (None::<f64>, None::<f64>);
         for Outlook { epochs, autoscale } in outlooks {
             for pool in &autoscale.pools {
                 let of_class = wanted.entry(pool.class).or_default();
                 *of_class = of_class.saturating_add(pool.wanted);
             }
             for epoch in epochs {
+                let left = epoch.deadline_in_seconds.zip(epoch.finish_in_seconds);
+                let left = left.map(|(deadline, finish)| deadline - finish);
+                spare = left.into_iter().chain(spare).reduce(f64::min);
+                finish = epoch.finish_in_seconds.into_iter().chain(finish).reduce(f64::max);
                 *(if epoch.at_risk { &mut at_risk } else { &mut in_time }) += 1;
             }
         }
@@ -213,6 +262,15 @@ impl Metrics {
         for (outlook, epochs) in [("in_time", in_time), ("at_risk", at_risk)] {
             self.unfinished_epochs.with_label_values(&[outlook]).set(epochs);
         }
+        let none: [&str; 0] = [];
+        for (gauge, seconds) in
+            [(&self.epoch_spare_seconds, spare), (&self.epoch_finish_seconds, finish)]
+        {
+            match seconds {
+                Some(seconds) => gauge.with_label_values(&none).set(seconds),
+                None => gauge.reset(),
+            }
+        }
     }
 
     /// Removes the gauges whose source, the database, cannot be read: an old number is worse than
@@ -220,10 +278,13 @@ impl Metrics {
     pub(crate) fn forget_queue(&self) {
         self.queue_jobs.reset();
         self.queue_oldest_seconds.reset();
+        self.lease_oldest_seconds.reset();
         self.unable_jobs.reset();
         self.agents.reset();
         self.agents_wanted.reset();
         self.unfinished_epochs.reset();
+        self.epoch_spare_seconds.reset();
+        self.epoch_finish_seconds.reset();
     }
 
     pub(crate) fn show_database(&self, database: &Database) {

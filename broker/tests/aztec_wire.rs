@@ -280,6 +280,40 @@ async fn tenants_with_the_same_ids_do_not_meet() {
     aztec.broker.stop().await;
 }
 
+/// Goal: programs of another version notice it before they take a job: each tenant has its own headers, or none.
+#[tokio::test]
+async fn answers_have_the_headers_that_are_pinned_for_their_tenant() {
+    let schema = TestSchema::new().await;
+    let store = schema.store().await;
+    let mut paths = Vec::new();
+    for (tenant, pinned) in [("four", Some("44")), ("six", None)] {
+        let of = Tenant(tenant.into());
+        let token = store.add_token(tenant, Role::Producer, &of).await.unwrap();
+        paths.push((format!("/aztec/{token}"), pinned));
+    }
+    let root = store.add_token("root", Role::Operator, &Tenant("root".into())).await.unwrap();
+    paths.push(("/".to_owned(), Some("1")));
+    let config = Config {
+        aztec_root_token: Some(Secret::generated(root)),
+        aztec_headers: vec!["four/rollupVersion=44".into(), "root/rollupVersion=1".into()],
+        ..quick()
+    };
+    let broker = schema.broker_with(config).await;
+    let http = rollmill_service::untimed_http_client();
+    let aztec = Aztec { schema, broker, http, path: String::new() };
+    let id = id(5, "x");
+    let ask = json!([{ "id": 1, "method": "proverBroker_getProvingJobStatus", "params": [id] }]);
+    for (path, pinned) in paths {
+        let answer = aztec.post(&path).body(ask.to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let header = answer.headers().get("x-aztec-rollupVersion");
+        assert_eq!(header.map(|value| value.to_str().unwrap()), pinned, "{path}");
+        let all = answer.headers().keys().filter(|name| name.as_str().starts_with("x-aztec-"));
+        assert_eq!(all.count(), usize::from(pinned.is_some()), "{path}");
+    }
+    aztec.broker.stop().await;
+}
+
 /// Goal: a token sends no more than it may here either, and is told so with a status that the clients repeat after.
 /// What keeps a lease or a result is served all the same.
 #[tokio::test]

@@ -69,6 +69,21 @@ fn jobs_of_a_batch_share_their_statements() {
     assert_eq!(calls(&report, &APART), [0; 4]);
 }
 
+/// Fault: silent connections, half heads and bodies of a byte a second, several for each agent. Work goes on, and no
+/// heartbeat or completion is rejected.
+#[test]
+fn hostile_connections_stop_no_agent() {
+    let report =
+        bench(&["--jobs", "1000", "--agents", "50", "--heartbeats", "1", "--hostile", "300"]);
+    assert_eq!(report["lost"], 0);
+    assert_eq!(report["hostile"], 300);
+    assert!(report["heartbeat_ms"]["p99"].as_f64().is_some(), "{report}");
+    let rejected = report["rejected"].as_array().unwrap();
+    let kept = ["heartbeat", "complete"];
+    let broken = rejected.iter().find(|of| kept.iter().any(|route| of["route"] == *route));
+    assert!(broken.is_none(), "{rejected:?}");
+}
+
 /// Fault: one of two brokers is killed half-way. Nothing is lost, nothing has an effect twice.
 #[test]
 fn a_killed_replica_loses_nothing() {

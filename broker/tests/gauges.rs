@@ -1,8 +1,10 @@
-//! What a broker shows of its database and of its agents.
+//! What a broker shows of its database, its agents, its epochs and its requests.
 
-use crate::support::{agent, capability};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::support::{agent, capability, job};
 use rollmill_broker::store::Tenant;
-use rollmill_broker_client::{ClaimRequest, NewToken, Role, SizeClass};
+use rollmill_broker_client::{ClaimRequest, CompleteRequest, Digest, NewToken, Role, SizeClass};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
 
@@ -39,20 +41,24 @@ async fn the_size_of_the_database_and_its_oldest_transaction_are_shown() {
     open.rollback().await.unwrap();
 }
 
-/// Goal: the agents that a broker heard of are counted.
-#[tokio::test]
-async fn an_agent_that_asks_for_work_is_live() {
-    let schema = TestSchema::new().await;
-    let broker = schema.broker().await;
-    let asks = ClaimRequest {
+/// A claim that waits for nothing.
+fn asks() -> ClaimRequest {
+    ClaimRequest {
         agent: agent("a"),
         capabilities: crate::support::KINDS.map(capability).to_vec(),
         class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: serde_json::Value::Null,
         session: None,
-    };
-    assert!(broker.client().claim(&asks).await.unwrap().is_none());
+    }
+}
+
+/// Goal: the agents that a broker heard of are counted.
+#[tokio::test]
+async fn an_agent_that_asks_for_work_is_live() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    assert!(broker.client().claim(&asks()).await.unwrap().is_none());
     let live = reach(&broker, "rollmill_broker_agents", |agents| agents > 0.5).await;
     assert!((live - 1.0).abs() < 0.5, "{live}");
 }
@@ -80,4 +86,76 @@ async fn the_end_of_a_token_is_shown_while_it_is_valid() {
     while metric(&broker, ENDS).is_some() {
         tokio::task::yield_now().await;
     }
+}
+
+/// Goal: a monitor sees how much time an epoch will have to spare, and nothing once there is no epoch.
+#[tokio::test]
+async fn the_time_that_an_epoch_has_to_spare_is_shown_while_it_has_work() {
+    const SPARE: &str = "rollmill_broker_epoch_spare_seconds";
+    const FINISH: &str = "rollmill_broker_epoch_finish_seconds";
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    assert!(client.claim(&asks()).await.unwrap().is_none());
+    let input = client.put_artifact(7, b"input".to_vec()).await.unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut job = job(7, "leaf", input);
+    // A day is more than any machine takes for this test.
+    job.deadline_unix_seconds = Some(now + 86_400);
+    client.enqueue(vec![job.clone()]).await.unwrap();
+    let spare = reach(&broker, SPARE, |seconds| seconds > 0.5).await;
+    let finish = reach(&broker, FINISH, |seconds| seconds > 0.5).await;
+    assert!(finish < 3_600.0 && spare > 3_600.0 && spare + finish <= 86_400.0, "{spare}, {finish}");
+    assert_eq!(client.cancel(&[job.id]).await.unwrap(), 1);
+    while metric(&broker, SPARE).or(metric(&broker, FINISH)).is_some() {
+        tokio::task::yield_now().await;
+    }
+    broker.stop().await;
+}
+
+/// Goal: an agent that holds a job for too long is seen, also while its heartbeats come.
+#[tokio::test]
+async fn the_age_of_the_oldest_lease_is_shown_while_a_job_is_leased() {
+    const AGE: &str = "rollmill_broker_lease_oldest_seconds";
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let input = client.put_artifact(7, b"input".to_vec()).await.unwrap();
+    let mut job = job(7, "leaf", input);
+    // Its own limit, and not the broker's.
+    job.hard_limit_seconds = Some(120);
+    client.enqueue(vec![job]).await.unwrap();
+    let grant = client.claim(&ClaimRequest { wait_ms: 20_000, ..asks() }).await.unwrap().unwrap();
+    let age = reach(&broker, AGE, |seconds| seconds > 0.0).await;
+    assert!(age < 110.0, "{age}");
+    let result = client.put_artifact(7, b"result".to_vec()).await.unwrap();
+    client.complete(&CompleteRequest::new(agent("a"), grant.lease(), result)).await.unwrap();
+    while metric(&broker, AGE).is_some() {
+        tokio::task::yield_now().await;
+    }
+    broker.stop().await;
+}
+
+/// Goal: an operator sees which route fails, and how often.
+#[tokio::test]
+async fn requests_are_counted_by_route_and_outcome() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    client.status().await.unwrap();
+    client.status().await.unwrap();
+    client.get_artifact(&Digest::of(b"nothing")).await.unwrap_err();
+    let families = broker.metrics.gather();
+    let name = "rollmill_broker_requests_total";
+    let family = families.iter().find(|family| family.name() == name).unwrap();
+    let mut counted = Vec::new();
+    for metric in family.get_metric() {
+        let count = metric.get_counter().get_value().round() as u64;
+        let mut labels: Vec<&str> = metric.get_label().iter().map(|label| label.value()).collect();
+        labels.sort_unstable();
+        if count > 0 {
+            counted.push((labels.join(" "), count));
+        }
+    }
+    counted.sort();
+    let expected = [("GET /v1/artifacts/{digest} rejected", 1), ("GET /v1/status ok", 2)];
+    assert_eq!(counted, expected.map(|(labels, count)| (labels.to_owned(), count)));
+    broker.stop().await;
 }

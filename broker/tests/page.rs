@@ -278,7 +278,8 @@ async fn enqueue(client: &Client, epoch: u64, kind: &str, input: &[u8], seconds:
 #[tokio::test]
 async fn the_events_follow_what_happens() {
     let schema = patient().await;
-    let broker = schema.broker().await;
+    let config = Config { agent_cents_per_hour: 1_200, ..Config::default() };
+    let broker = schema.broker_with(config).await;
     let http = rollmill_service::untimed_http_client();
     let client = broker.client();
     let mut stream = Stream::open(&http, &broker, None).await;
@@ -324,9 +325,26 @@ async fn the_events_follow_what_happens() {
     let first = claim(&client, "a").await;
     stream.until(last, |now| now.agents.shown[0].state == AgentState::Working).await;
     let result = client.put_artifact(7, b"proof".to_vec()).await.unwrap();
-    client.complete(&CompleteRequest::new(agent("a"), first.lease(), result)).await.unwrap();
+    let stats = serde_json::json!({ "witness_seconds": 1.5, "proving_seconds": 1.4 });
+    let complete = CompleteRequest::new(agent("a"), first.lease(), result);
+    client.complete(&CompleteRequest { stats, ..complete }).await.unwrap();
     let third = stream.until(last, |now| now.epochs[0].coverage_percent == Some(33)).await;
     assert_eq!((third.epochs[0].done, third.epochs[0].kinds[0].states["done"]), (1, 1));
+    assert_eq!((third.epochs[0].agent_seconds, third.epochs[0].cost_cents), (3, Some(1)));
+    assert_eq!(third.agents.cents_per_hour, Some(1_200));
+
+    // What an agent reports may be anything, and hides nothing.
+    for (number, stats) in [
+        (2, serde_json::json!({ "witness_seconds": 1e300, "proving_seconds": "long" })),
+        (3, serde_json::json!({ "witness_seconds": -7, "proving_seconds": 1e300 })),
+    ] {
+        let lease = claim(&client, "a").await.lease();
+        let result = client.put_artifact(7, format!("proof {number}").into_bytes()).await.unwrap();
+        let complete = CompleteRequest::new(agent("a"), lease, result);
+        client.complete(&CompleteRequest { stats, ..complete }).await.unwrap();
+    }
+    let all = stream.until(last, |now| now.epochs[0].done == 3).await;
+    assert_eq!(all.epochs[0].agent_seconds, 864_003, "a job counts for ten days at most");
 
     broker.stop().await;
 }

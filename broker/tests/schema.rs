@@ -60,6 +60,41 @@ async fn a_release_starts_again_on_the_schema_of_the_next_one() {
     broker.stop().await;
 }
 
+/// Fault: a newer release migrates the database in a way that the running brokers cannot follow. Goal: they say so, also
+/// while their statements still work, and no longer once the backup is back.
+#[tokio::test]
+async fn a_broker_says_that_a_newer_release_took_its_schema_away() {
+    let bench = Bench::new().await;
+    let broker = bench.schema.broker().await;
+    broker.client().status().await.unwrap();
+    assert_eq!(broker.conditions.to_json()["schema"]["ok"], true);
+    bench
+        .sql(
+            "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
+             VALUES (9999, 'of tomorrow', now(), true, '', 0)",
+        )
+        .await;
+    bench.sql("UPDATE schema_release SET oldest = 9999").await;
+    let failing = async {
+        loop {
+            match broker.conditions.failing().into_iter().find(|(name, _)| *name == "schema") {
+                Some((_, why)) => return why,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let why = until("a condition that fails", failing).await;
+    assert!(why.starts_with("BRK-031: ") && why.contains("9999"), "{why}");
+    bench.sql("UPDATE schema_release SET oldest = 0").await;
+    let holds = async {
+        while !broker.conditions.failing().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    until("a condition that holds", holds).await;
+    broker.stop().await;
+}
+
 /// All that the migrations make, one line for each column, index, constraint, function, trigger and record.
 const CATALOG: &str = "
     SELECT replace(line, current_schema() || '.', '') FROM (

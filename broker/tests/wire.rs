@@ -576,6 +576,7 @@ async fn every_series_whose_labels_are_known_is_there_from_the_start() {
     assert_eq!(series("fence_refusals_total"), 5);
     assert_eq!(series("artifact_bytes_total"), 4);
     assert_eq!(series("refusals_total"), rollmill_broker_client::Code::ALL.len());
+    assert_eq!(series("requests_total"), 3 * rollmill_broker_client::routes::RouteName::ALL.len());
     enqueue(&client, 7, "leaf", b"input").await;
     let kinds = broker.metrics.gather();
     let claims = kinds.iter().find(|f| f.name() == "rollmill_broker_claims_total").unwrap();

@@ -5,6 +5,8 @@
 //! Besides injecting faults, the run only restarts killed processes unchanged, as a supervisor would.
 
 mod fault;
+mod recovery;
+mod report;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,10 +29,14 @@ use rollmill_protocol::field::to_hex;
 use tokio::task::JoinHandle;
 
 use crate::deployment::{PROVER_KEY, signer};
+use crate::endpoint::EndpointFault;
 use crate::process::{Exit, Program};
 use crate::scenario::{POLL, Running};
 use crate::{Error, Network, Options, Progress, services, terminate};
 use fault::Fault;
+use recovery::Recoveries;
+
+pub use report::{ChaosReport, FaultRow};
 
 /// Slots of an epoch of L1: a reorganisation never reaches back twice as many blocks.
 pub(crate) const L1_EPOCH_SLOTS: u32 = 16;
@@ -42,38 +48,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CALM_LIMIT: Duration = Duration::from_secs(600);
 /// How long a process may take to be ready again at the end.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-
-/// The result of a run under faults.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ChaosReport {
-    pub seed: u64,
-    pub seconds: f64,
-    pub reorgs: u32,
-    pub kills: u32,
-    pub freezes: u32,
-    /// Times that a process was asked to exit.
-    #[serde(default)]
-    pub terminations: u32,
-    /// Times that an endpoint before L1 failed as a whole.
-    #[serde(default, rename = "spells")]
-    pub endpoint_faults: u32,
-    /// Requests to the endpoints, and those that failed or got a false response on purpose.
-    #[serde(default)]
-    pub l1_requests: u64,
-    #[serde(default)]
-    pub l1_requests_failed: u64,
-    /// Transfers that are in a block of the chain at the end.
-    pub transfers: u64,
-    pub blocks: u64,
-    pub proofs_on_l1: u64,
-    /// L1 transactions of proposer and prover that reverted, and their gas.
-    pub reverted: u64,
-    pub reverted_gas: u64,
-    /// Gas of those that succeeded.
-    pub gas: u64,
-    /// Seconds from the last fault until the chain had settled.
-    pub calm_seconds: f64,
-}
 
 /// Sends transfers under faults for the requested time, then waits until the chain has settled, and
 /// compares.
@@ -107,6 +81,7 @@ pub async fn run(
         endpoint_faults: BTreeMap::new(),
         sent: BTreeMap::new(),
         next_account: 0,
+        recoveries: Recoveries::default(),
         report,
     };
     let start = Instant::now();
@@ -123,15 +98,19 @@ pub async fn run(
         }
         chaos.send().await;
         chaos.follow().await;
+        chaos.measure().await;
         tokio::time::sleep(POLL).await;
     }
     chaos.heal(true).await?;
     let calm = Instant::now();
     chaos.progress.line("no more faults; waiting until everything is proven");
     chaos.rest(calm).await?;
+    chaos.measure().await;
+    chaos.report.recoveries = chaos.recoveries.rows();
     chaos.report.calm_seconds = calm.elapsed().as_secs_f64();
     chaos.report.seconds = start.elapsed().as_secs_f64();
     chaos.compare_with_a_fresh_node(options).await?;
+    chaos.report.jobs_done = chaos.count_results().await?;
     chaos.count_gas().await?;
     for endpoint in &chaos.running.endpoints {
         let counts = endpoint.counts();
@@ -142,26 +121,7 @@ pub async fn run(
         return Err(chaos.failed("nothing was sent and proven, so nothing was shown".into()));
     }
     let report = chaos.report;
-    progress.line(&format!(
-        "{} reorganisations, {} kills, {} freezes, {} terminations, {} endpoint faults, {} of {} \
-         L1 requests failed; {} blocks with {} transfers, {} proofs; {} L1 \
-         transactions reverted for {} gas beside {} gas of the others; settled {:.0} s after the last \
-         fault",
-        report.reorgs,
-        report.kills,
-        report.freezes,
-        report.terminations,
-        report.endpoint_faults,
-        report.l1_requests_failed,
-        report.l1_requests,
-        report.blocks,
-        report.transfers,
-        report.proofs_on_l1,
-        report.reverted,
-        report.reverted_gas,
-        report.gas,
-        report.calm_seconds
-    ));
+    progress.line(&report.summary());
     Ok(report)
 }
 
@@ -171,16 +131,17 @@ struct Chaos<'a> {
     progress: &'a mut Progress,
     /// Processes that are targets of faults.
     names: Vec<String>,
-    /// Processes that have ended, and when they are restarted.
-    down: BTreeMap<String, (Instant, Program)>,
+    /// Processes that have ended: when they are restarted, and what ended them.
+    down: BTreeMap<String, (Instant, &'static str, Program)>,
     /// Processes that were asked to exit, and how long they then stay down.
     ending: BTreeMap<String, (Duration, JoinHandle<Exit>)>,
     frozen: BTreeMap<String, Instant>,
-    /// When the fault of each endpoint ends.
-    endpoint_faults: BTreeMap<usize, Instant>,
+    /// The fault of each endpoint, and when it ends.
+    endpoint_faults: BTreeMap<usize, (Instant, EndpointFault)>,
     /// Transfers that were accepted, with the account that sent each.
     sent: BTreeMap<Fr, usize>,
     next_account: usize,
+    recoveries: Recoveries,
     report: ChaosReport,
 }
 
@@ -209,9 +170,10 @@ impl Chaos<'_> {
                 }
                 self.thaw(&name)?;
                 let program = self.network.kill(&name).await?;
+                self.recoveries.killed(&name);
                 self.progress
                     .line(&format!("chaos: killed {name} for {:.1} s", down.as_secs_f64()));
-                self.down.insert(name, (Instant::now() + down, program));
+                self.down.insert(name, (Instant::now() + down, "killed", program));
                 self.report.kills += 1;
                 Ok(())
             }
@@ -230,7 +192,7 @@ impl Chaos<'_> {
             Fault::Endpoint { which, fault, time } => {
                 let head = self.running.l1.latest().await?.number;
                 self.running.endpoints[which].set(Some(fault), head);
-                self.endpoint_faults.insert(which, Instant::now() + time);
+                self.endpoint_faults.insert(which, (Instant::now() + time, fault));
                 self.progress.line(&format!(
                     "chaos: L1 endpoint {which} {} for {:.1} s",
                     fault.what(),
@@ -269,7 +231,7 @@ impl Chaos<'_> {
             if let Some(why) = exit.fault(terminate::grace()) {
                 return Err(self.failed(format!("after SIGTERM, {name} {why}")));
             }
-            self.down.insert(name, (Instant::now() + down, exit.program));
+            self.down.insert(name, (Instant::now() + down, "terminated", exit.program));
         }
         Ok(())
     }
@@ -305,12 +267,14 @@ impl Chaos<'_> {
         self.progress
             .line(&format!("chaos: reorganised {depth} L1 blocks, {count} transactions {kept}"));
         self.report.reorgs += 1;
+        self.recoveries.chain("L1 reorganised");
         Ok(())
     }
 
     fn thaw(&mut self, name: &str) -> Result<(), Error> {
         if self.frozen.remove(name).is_some() {
             self.network.thaw(name)?;
+            self.recoveries.process("frozen", name);
         }
         Ok(())
     }
@@ -327,10 +291,11 @@ impl Chaos<'_> {
         for name in due {
             self.thaw(&name)?;
         }
-        self.endpoint_faults.retain(|which, at| {
+        self.endpoint_faults.retain(|which, (at, fault)| {
             let lasts = !all && *at > now;
             if !lasts {
                 self.running.endpoints[*which].set(None, 0);
+                self.recoveries.chain(&format!("L1 endpoint {}", fault.what()));
             }
             lasts
         });
@@ -338,11 +303,12 @@ impl Chaos<'_> {
         let due: Vec<String> = self
             .down
             .iter()
-            .filter(|(_, (at, _))| all || *at <= now)
+            .filter(|(_, (at, ..))| all || *at <= now)
             .map(|(n, _)| n.clone())
             .collect();
         for name in due {
-            if let Some((_, program)) = self.down.remove(&name) {
+            if let Some((_, fault, program)) = self.down.remove(&name) {
+                self.recoveries.process(fault, &name);
                 if all {
                     self.network.start(program, READY_LIMIT).await?;
                 } else {
@@ -398,8 +364,10 @@ impl Chaos<'_> {
         }
         // An unreachable broker must not delay the faults to come.
         let poll = tokio::time::timeout(PATIENCE, self.running.jobs.poll(self.progress)).await;
-        if let Ok(Err(error)) = poll {
-            self.progress.status(format!("broker: {error}"));
+        match poll {
+            Ok(Ok(jobs)) => self.recoveries.see(jobs),
+            Ok(Err(error)) => self.progress.status(format!("broker: {error}")),
+            Err(_) => {}
         }
     }
 
@@ -409,6 +377,7 @@ impl Chaos<'_> {
         loop {
             self.check()?;
             self.follow().await;
+            self.measure().await;
             let l1 = rollup.tips().await?;
             let waiting = self.waiting().await;
             let mut nodes = Vec::new();

@@ -19,7 +19,7 @@ const ANVIL_LIMIT: Duration = Duration::from_secs(30);
 const IDLE_ANVIL_START: &str = "1800000000";
 /// How long the broker may take to start, the creation of its database included.
 const BROKER_LIMIT: Duration = Duration::from_secs(60);
-/// How long a process may take to show its metrics.
+/// How long a process may take to show its metrics, or whether it can do its work.
 const METRICS_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process may take to exit after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -220,6 +220,15 @@ impl Network {
             Ok(child) => child.ready(&http, Duration::ZERO).await.is_ok(),
             Err(_) => false,
         }
+    }
+
+    /// Whether a process says that it can do its work.
+    pub async fn is_ready(&self, name: &str) -> bool {
+        let child = self.children.iter().find(|child| child.name() == name);
+        let Some(admin) = child.and_then(|child| child.program().admin) else { return false };
+        let answer =
+            self.http.get(format!("http://{admin}/ready")).timeout(METRICS_LIMIT).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Whether the process of [`Self::expect_exit`] has exited; then it is removed from the network.

@@ -253,6 +253,9 @@ impl Report {
                 recovery.killed, recovery.seconds
             )?;
         }
+        if let Some(chaos) = &self.chaos {
+            chaos.write_recoveries(text)?;
+        }
         if self.tampers.is_empty() {
             return Ok(());
         }

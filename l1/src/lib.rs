@@ -18,6 +18,7 @@ mod durable;
 pub mod economics;
 mod error;
 mod event;
+pub mod evidence;
 mod failover;
 mod fees;
 mod follower;

@@ -1,4 +1,4 @@
-//! The account that pays for a process's transactions on L1: what it owns, and what gas costs.
+//! The account that pays for a process's transactions on L1: what it owns, what gas costs, and whether that is enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use rollmill_l1::{L1Client, L1Error};
 use rollmill_service::prometheus::core::{Collector, Desc};
 use rollmill_service::prometheus::proto::MetricFamily;
 use rollmill_service::prometheus::{self, Registry};
-use rollmill_service::{Again, Retry, Shutdown};
+use rollmill_service::{Again, Conditions, Retry, Shutdown};
 
 use crate::metrics::AccountMetrics;
 use crate::setup::RunningNode;
@@ -21,12 +21,36 @@ const PAUSE: Duration = Duration::from_secs(12);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const WEI_PER_ETH: f64 = 1e18;
 const WEI_PER_GWEI: f64 = 1e9;
+/// Name of the condition that the account can pay.
+const CONDITION: &str = "account";
+/// Gas that the account must be able to pay: three transactions of a million, at four times the base fee. The alert
+/// RollmillBalanceLow computes the same.
+const RESERVE_GAS: u64 = 3 * 1_000_000 * 4;
+/// What it must have however low the base fee is, in wei: 0.01 ether.
+const RESERVE_MIN: u64 = 10_000_000_000_000_000;
 
 /// What was read of L1 at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Funds {
     balance_wei: U256,
     base_fee_wei: Option<u64>,
+}
+
+impl Funds {
+    /// Whether `account` can pay for its next transactions, or why not.
+    fn suffice(&self, account: Address) -> Result<(), String> {
+        let price = U256::from(self.base_fee_wei.unwrap_or(0));
+        let needed = (price * U256::from(RESERVE_GAS)).max(U256::from(RESERVE_MIN));
+        if self.balance_wei >= needed {
+            return Ok(());
+        }
+        let eth = |wei: U256| f64::from(wei) / WEI_PER_ETH;
+        Err(format!(
+            "account {account} has {:.4} ether on L1, and its next transactions may need {:.4}; send ether to it",
+            eth(self.balance_wei),
+            eth(needed)
+        ))
+    }
 }
 
 /// Shows the last reading, and nothing after a reading that failed.
@@ -52,7 +76,8 @@ impl Collector for Shown {
     }
 }
 
-/// Shows what `account` owns on the L1 of `running` until `shutdown` starts, in a task of its own.
+/// Shows what `account` owns on the L1 of `running` until `shutdown` starts, in a task of its own. It keeps the condition
+/// `account` in `conditions`, if any: that the account can pay for its next transactions, as of the last reading.
 ///
 /// # Errors
 /// When the metrics are registered already.
@@ -60,17 +85,28 @@ pub fn watch_account(
     running: &RunningNode,
     account: Address,
     registry: &Registry,
+    conditions: Option<&Conditions>,
     shutdown: &Shutdown,
 ) -> Result<(), prometheus::Error> {
     let last = Arc::new(Mutex::new(None));
     let shown = Shown { last: Arc::clone(&last), metrics: AccountMetrics::create(&[]) };
     registry.register(Box::new(shown))?;
+    if let Some(conditions) = conditions {
+        conditions.expect(&[CONDITION]);
+    }
+    let conditions = conditions.cloned();
     let (l1, shutdown) = (running.l1.clone(), shutdown.clone());
-    tokio::spawn(async move { keep(&l1, account, &last, &shutdown).await });
+    tokio::spawn(async move { keep(&l1, account, &last, conditions.as_ref(), &shutdown).await });
     Ok(())
 }
 
-async fn keep(l1: &L1Client, account: Address, last: &Mutex<Option<Funds>>, shutdown: &Shutdown) {
+async fn keep(
+    l1: &L1Client,
+    account: Address,
+    last: &Mutex<Option<Funds>>,
+    conditions: Option<&Conditions>,
+    shutdown: &Shutdown,
+) {
     let mut retry = Retry::new(PAUSE, RETRY_MAX);
     while !shutdown.is_started() {
         let funds = tokio::select! {
@@ -78,6 +114,10 @@ async fn keep(l1: &L1Client, account: Address, last: &Mutex<Option<Funds>>, shut
             funds = read(l1, account) => funds,
         };
         *last.lock() = funds.as_ref().ok().copied();
+        // While L1 cannot be read, the condition `l1` says so.
+        if let (Ok(funds), Some(conditions)) = (&funds, conditions) {
+            conditions.set(CONDITION, funds.suffice(account));
+        }
         match funds {
             Ok(_) => {
                 retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "balance read again"));
@@ -124,5 +164,32 @@ mod tests {
         assert!(text().contains("_eth 0\n") && !text().contains("base_fee"), "{}", text());
         *last.lock() = None;
         assert_eq!(text(), "");
+    }
+
+    #[test]
+    fn an_account_must_pay_for_its_next_transactions_also_at_a_higher_price() {
+        let gwei = |n: u64| n * 1_000_000_000;
+        let milli_ether = |n: u64| U256::from(n) * U256::from(1_000_000_000_000_000_u64);
+        for (balance, base_fee, holds) in [
+            // 12 million gas at 20 gwei are 0.24 ether.
+            (240, Some(20), true),
+            (239, Some(20), false),
+            // However cheap gas is, or while its price is unknown.
+            (10, Some(0), true),
+            (9, Some(0), false),
+            (10, None, true),
+            (0, None, false),
+        ] {
+            let base_fee_wei = base_fee.map(gwei);
+            let funds = Funds { balance_wei: milli_ether(balance), base_fee_wei };
+            let found = funds.suffice(Address::repeat_byte(7));
+            assert_eq!(found.is_ok(), holds, "{funds:?}: {found:?}");
+        }
+        let funds = Funds { balance_wei: milli_ether(239), base_fee_wei: Some(gwei(20)) };
+        let why = funds.suffice(Address::repeat_byte(7)).unwrap_err();
+        assert!(
+            why.contains("0.2390") && why.contains("0.2400") && why.contains("0x0707"),
+            "{why}"
+        );
     }
 }

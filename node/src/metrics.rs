@@ -31,6 +31,10 @@ rollmill_service::metrics! {
         l1_block: Gauge,
         /// Unix time of the last L1 block that was followed.
         l1_head_timestamp_seconds: Gauge,
+        /// Reorganizations of L1 that were followed.
+        l1_reorgs_total: IntCounter,
+        /// L1 blocks that these reorganizations took back.
+        l1_reorg_blocks_total: IntCounter,
         /// 1 while L1 contains a block that this node rejected.
         block_refused: Gauge,
         /// Number of the block on L1 whose data no source has, while the node waits for it; 0 otherwise.
@@ -93,6 +97,12 @@ rollmill_service::metrics! {
 }
 
 impl Gauges {
+    /// L1 was reorganized, and this many blocks that were followed are no part of it any more.
+    pub(crate) fn count_reorg(&self, blocks: u64) {
+        self.l1_reorgs_total.inc();
+        self.l1_reorg_blocks_total.inc_by(blocks);
+    }
+
     pub(crate) fn set_data_missing(&self, block: Option<u64>) {
         self.data_missing_block.set(block.unwrap_or(0) as f64);
     }

@@ -161,6 +161,13 @@ impl Node {
     pub fn apply(&self, update: &L1Update) -> Result<(), NodeError> {
         let _in_order = self.applying.lock();
         let retention = Retention { state_blocks: self.settings.state_blocks };
+        let undone = match update {
+            L1Update::Extend { .. } => None,
+            L1Update::Rewind { to } => {
+                let head = self.store.read()?.l1_head()?.position.number;
+                Some(head.saturating_sub(to.number))
+            }
+        };
         let applied = self.store.write(|tables| {
             let applied = archiver::apply(tables, update, self.config(), retention)?;
             if applied == Applied::Restart {
@@ -170,6 +177,9 @@ impl Node {
             Ok(applied)
         })?;
         rollmill_service::failpoint!(blocking "node.update_committed");
+        if let Some(blocks) = undone {
+            self.gauges.count_reorg(blocks);
+        }
         let chain = self.chain()?;
         let mut pool = self.pool.lock();
         pool.refresh(&self.store, &chain, applied != Applied::Forward)?;

@@ -210,6 +210,11 @@ impl BlockSigner {
         self.key.address()
     }
 
+    /// Chain and rollup for which it signs.
+    pub fn domain(&self) -> (u64, Address) {
+        (self.chain_id, abi::address(self.rollup))
+    }
+
     /// What the account signed of a slot.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! Gathers the inputs of an epoch's proofs: re-executes its blocks with the transactions as they were
 //! sent, client proofs included.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rollmill_circuits::keyset::KeySet;
 use rollmill_errors::{Bare, Coded};
 use rollmill_node::{BlockRecord, Node};
@@ -19,6 +22,10 @@ use crate::prove::Source;
 use crate::range::RangeWork;
 use crate::ranges::RangeBlock;
 use crate::work::WorkError;
+
+/// How long a block counts as one without its transactions since it was last looked for: longer than the longest pause
+/// between two attempts. Nobody looks for the blocks of a range that was stopped.
+const LOOKED_FOR: Duration = Duration::from_secs(60);
 
 /// One executed block with the data that the circuits need.
 #[derive(Debug, Clone)]
@@ -154,6 +161,33 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
     Ok(BlockWork { block, chain_before, commitment, txs: done })
 }
 
+/// Blocks whose transactions no node had when they were last looked for.
+#[derive(Debug, Default)]
+pub struct Missing {
+    blocks: Mutex<BTreeMap<u64, (Instant, String)>>,
+}
+
+impl Missing {
+    fn note(&self, number: u64, error: Option<&GatherError>, now: Instant) {
+        let mut blocks = self.blocks.lock();
+        match error {
+            Some(error @ GatherError::Missing { .. }) => {
+                blocks.insert(number, (now, error.to_string()));
+            }
+            _ => {
+                blocks.remove(&number);
+            }
+        }
+    }
+
+    /// Why the first of them cannot be proven.
+    pub fn reason(&self, now: Instant) -> Option<String> {
+        let mut blocks = self.blocks.lock();
+        blocks.retain(|_, (at, _)| now.saturating_duration_since(*at) < LOOKED_FOR);
+        blocks.values().next().map(|(_, why)| why.clone())
+    }
+}
+
 /// The node's own chain as the source of blocks, and transactions from it and its peers.
 #[derive(Debug)]
 pub struct NodeSource {
@@ -161,18 +195,27 @@ pub struct NodeSource {
     pub peers: Vec<NodeClient>,
     pub keys: Arc<KeySet>,
     pub prover_id: EthAddress,
+    pub missing: Missing,
+}
+
+impl NodeSource {
+    async fn transactions(&self, number: u64) -> Result<Vec<Arc<Tx>>, GatherError> {
+        let found = fetch(&self.node, &self.peers, number).await;
+        self.missing.note(number, found.as_ref().err(), Instant::now());
+        found
+    }
 }
 
 impl Source for NodeSource {
     type Block = BlockWork;
 
     async fn fetch(&self, number: u64) -> Result<(), GatherError> {
-        fetch(&self.node, &self.peers, number).await.map(drop)
+        self.transactions(number).await.map(drop)
     }
 
     async fn block(&self, block: RangeBlock) -> Result<BlockWork, GatherError> {
         let number = block.number;
-        let txs = fetch(&self.node, &self.peers, number).await?;
+        let txs = self.transactions(number).await?;
         let node = Arc::clone(&self.node);
         let executed = tokio::task::spawn_blocking(move || execute(&node, number, txs)).await;
         let work = executed.map_err(WorkError::from).map_err(failed(number))??;
@@ -197,5 +240,31 @@ impl Source for NodeSource {
             config,
             blocks,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_without_transactions_is_named_until_it_has_them_or_nobody_looks_for_it() {
+        let (missing, start) = (Missing::default(), Instant::now());
+        let error = |block| GatherError::Missing { block, tx_hash: "0xab".to_owned() };
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(missing.reason(start), None);
+        missing.note(8, Some(&error(8)), start);
+        missing.note(7, Some(&error(7)), start);
+        let why = missing.reason(start).unwrap();
+        assert!(why.starts_with("PRN-010: ") && why.contains("block 7"), "{why}");
+        assert!(why.contains("--tx-sources"), "{why}");
+        missing.note(7, None, start);
+        assert!(missing.reason(start).unwrap().contains("block 8"));
+        // It left the chain.
+        missing.note(8, Some(&GatherError::Gone { block: 8 }), start);
+        assert_eq!(missing.reason(start), None);
+        missing.note(9, Some(&error(9)), start);
+        assert!(missing.reason(after(59)).is_some());
+        assert_eq!(missing.reason(after(60)), None);
     }
 }

@@ -16,7 +16,7 @@ use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::claims::Claims;
 use rollmill_prover_node::commands::{self, Commands};
 use rollmill_prover_node::config::Config;
-use rollmill_prover_node::gather::NodeSource;
+use rollmill_prover_node::gather::{Missing, NodeSource};
 use rollmill_prover_node::jobs::{Health, Jobs, Tempo};
 use rollmill_prover_node::lease::{Identity, Lease};
 use rollmill_prover_node::metrics::Metrics;
@@ -97,7 +97,8 @@ async fn serve(process: Process<Config>) -> Outcome {
     let intents = &config.account.intents;
     let sender = running.open_sender(signer.clone(), intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
-    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
+    let shown = (!config.dry_run).then_some(conditions);
+    watch_account(&running, sender.account(), &process.metrics, shown, shutdown)?;
     let pruner = Pruner::of(
         &running,
         (!config.dry_run).then(|| Arc::clone(&sender)),
@@ -134,8 +135,13 @@ async fn serve(process: Process<Config>) -> Outcome {
     };
     let controller = Controller::open(store.clone(), policy)?;
     let version = rollmill_circuits::version_name(&keys).parse()?;
-    let source =
-        NodeSource { node: Arc::clone(&running.node), peers, keys: Arc::new(keys), prover_id };
+    let source = NodeSource {
+        node: Arc::clone(&running.node),
+        peers,
+        keys: Arc::new(keys),
+        prover_id,
+        missing: Missing::default(),
+    };
     let (fixed, deployment) = (&running.info.schedule, running.node.config());
     let schedule = Schedule {
         genesis_time: deployment.genesis_time,

@@ -445,6 +445,9 @@ impl NodePorts {
             let Condition { holds, reason } = condition;
             self.shown.set(name, if holds { Ok(()) } else { Err(reason) });
         }
+        // What looks for a block logs that it finds none.
+        let missing = self.provers.source().missing.reason(Instant::now());
+        self.shown.record("sources", missing.map_or(Ok(()), Err));
     }
 
     /// Collects and writes a capture in a separate task, since it requests every job from the broker.

@@ -47,7 +47,8 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let intents = &config.account.intents;
     let sender = running.open_sender(key, intents, max_fee_gwei, conditions, shutdown).await?;
     let sender = Arc::new(sender);
-    watch_account(&running, sender.account(), &process.metrics, shutdown)?;
+    let shown = Some(&process.conditions);
+    watch_account(&running, sender.account(), &process.metrics, shown, shutdown)?;
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
     let economics = running.contract.economics(&running.info).await?;

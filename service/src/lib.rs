@@ -56,6 +56,7 @@ mod secret;
 mod settings;
 mod shutdown;
 pub mod traces;
+mod usage;
 pub mod values;
 
 use http::tls::TlsMetrics;
@@ -69,7 +70,7 @@ pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{
     Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, UnknownLimits,
-    listen, serve, serve_within,
+    certificate_end, listen, serve, serve_within,
 };
 pub use listener::Protection;
 pub use preflight::{Finding, Preflight};
@@ -153,6 +154,7 @@ impl<C> Process<C> {
         let metrics = prometheus::Registry::new();
         // Cannot fail: the registry is new, and no other metric has these names.
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
+        let _ = metrics.register(Box::new(usage::Usage::new()));
         let _ = metrics.register(Box::new(conditions.clone()));
         let (shutdown, traces) = (Shutdown::new(), Traces::default());
         Self { config, shutdown, metrics, status_page, conditions, traces }

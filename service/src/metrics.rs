@@ -105,6 +105,7 @@ impl Declared {
 /// The metrics that every service has.
 pub fn declared() -> Vec<Declared> {
     let mut declared = crate::conditions::AboutMetrics::declared();
+    declared.extend(crate::usage::declared());
     declared.extend(crate::conditions::ConditionMetrics::declared());
     declared.extend(crate::HttpMetrics::declared());
     declared.extend(crate::http::tls::TlsMetrics::labelled());

@@ -18,6 +18,7 @@ mod check;
 mod config;
 mod duties;
 mod error;
+mod evidence;
 mod keep;
 pub mod metrics;
 mod server;

@@ -19,6 +19,8 @@ rollmill_service::metrics! {
         pub(crate) attested_total: IntCounter,
         /// Proposals that were not attested, by error code.
         pub(crate) rejected_total: IntCounterVec[code in AttestError::codes()],
+        /// Proposers that signed two blocks of a slot, counted once for each slot: the evidence is in a file.
+        pub(crate) equivocations_total: IntCounter,
         /// Slot of the last block of another proposer that was attested.
         pub(crate) attested_slot: IntGauge,
         /// Proposals that are being checked.

@@ -25,6 +25,8 @@ const TURN: Duration = Duration::from_secs(2);
 /// Slots that a new record of signatures leaves out: the present one and the next. A record that was lost may have
 /// had rows of them.
 const LEFT_OUT: u64 = 2;
+/// Folder for evidence against other members, beside the record of signatures.
+const EVIDENCE: &str = "evidence";
 /// Chain id of anvil and hardhat, on which nothing is at stake. Tests move its time, which may be far behind the clock.
 const DEVELOPMENT_CHAIN: u64 = 31337;
 
@@ -110,8 +112,12 @@ pub async fn serve<C>(
     let Some(address) = &config.listen else { return Ok(Attesting(None)) };
     let (node, shutdown) = (&running.node, &process.shutdown);
     let metrics = Metrics::new(&process.metrics)?;
-    let settings =
-        Settings { checks: config.checks, turn: TURN, token: config.listen_token.clone() };
+    let settings = Settings {
+        checks: config.checks,
+        turn: TURN,
+        token: config.listen_token.clone(),
+        evidence: config.signatures.with_file_name(EVIDENCE),
+    };
     let validator = Validator::new(
         Arc::clone(node),
         Arc::clone(signer),

@@ -1,11 +1,13 @@
 //! Decides about one proposal, from the cheapest check to the dearest, and signs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::attest;
 use rollmill_l1::blob::Kzg;
-use rollmill_node::{BlockSigner, Node, Vote};
+use rollmill_node::{BlockSigner, Node, Signed, Vote};
 use rollmill_service::Secret;
 use rollmill_validator_client::{Identity, Proposal, SIGNATURE_BYTES};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::check;
 use crate::duties::Duties;
 use crate::error::AttestError;
+use crate::evidence::{self, Seen};
 use crate::metrics::Metrics;
 
 /// Proposals of which bytes or signature are read at once. Each takes a few milliseconds, before it is known who asks.
@@ -27,6 +30,8 @@ pub struct Settings {
     pub turn: Duration,
     /// Token that a proposer must send; none is required without one.
     pub token: Option<Secret>,
+    /// Folder for evidence against proposers that sign two blocks of a slot.
+    pub evidence: PathBuf,
 }
 
 /// A member of the committee.
@@ -41,6 +46,8 @@ pub struct Validator<D> {
     /// one must not be able to take all places from that of the other.
     checks: [Arc<Semaphore>; 2],
     turn: Duration,
+    seen: Seen,
+    evidence: PathBuf,
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Metrics,
 }
@@ -55,11 +62,12 @@ impl<D: Duties> Validator<D> {
         settings: Settings,
         metrics: Metrics,
     ) -> Self {
-        let Settings { checks, turn, token } = settings;
+        let Settings { checks, turn, token, evidence } = settings;
         let [reads, even, odd] =
             [READS, checks, checks].map(|places| Arc::new(Semaphore::new(places)));
         let checks = [even, odd];
-        Self { node, signer, kzg, duties, reads, checks, turn, token, metrics }
+        let seen = Seen::default();
+        Self { node, signer, kzg, duties, reads, checks, turn, seen, evidence, token, metrics }
     }
 
     /// Whose signatures these are.
@@ -85,6 +93,7 @@ impl<D: Duties> Validator<D> {
         let read = self.read(move || Ok((Proposal::from_bytes(&bytes)?, bytes)));
         let (proposal, bytes) = read.await?;
         let vote = self.authorize(&proposal).await?;
+        self.watch(evidence::of_proposal(&proposal)).await?;
         let signer = Arc::clone(&self.signer);
         if let Some(signed) = blocking(move || Ok(signer.signed(vote.slot)?)).await? {
             // Another one is rejected below, by the row itself; a check first would be in vain.
@@ -137,6 +146,42 @@ impl<D: Duties> Validator<D> {
         match by == Some(duty.proposer) {
             true => Ok(vote),
             false => Err(AttestError::NotTheProposer { slot, expected: duty.proposer.to_string() }),
+        }
+    }
+
+    /// Keeps evidence if the slot's proposer, who has signed this, has signed another block of the slot before. That ends
+    /// no request: what is attested is decided by what this member signed.
+    async fn watch(&self, signed: Signed) -> Result<(), AttestError> {
+        let seen = self.seen.observe(signed);
+        let (signer, folder) = (Arc::clone(&self.signer), self.evidence.clone());
+        let kept = blocking(move || {
+            let first = match seen {
+                Some(first) => Some(first),
+                None => evidence::attested_before(&signer, &signed)?,
+            };
+            let Some(first) = first else { return Ok(None) };
+            let Ok(evidence) = evidence::of_two(&signer, &first, &signed) else { return Ok(None) };
+            let kept = evidence::keep(&folder, &evidence);
+            Ok(Some((evidence.attester, kept)))
+        });
+        let Some((account, kept)) = kept.await? else { return Ok(()) };
+        self.accuse(account, signed.vote.slot, kept);
+        Ok(())
+    }
+
+    /// Tells the operator of evidence that is new.
+    fn accuse(&self, account: Address, slot: u64, kept: std::io::Result<Option<PathBuf>>) {
+        match kept {
+            Ok(None) => {}
+            Ok(Some(path)) => {
+                self.metrics.equivocations_total.inc();
+                let path = path.display();
+                tracing::error!(%account, slot, %path, "proposer signed two blocks of a slot");
+            }
+            Err(error) => {
+                let error = rollmill_errors::InWords(&error).to_string();
+                tracing::error!(%account, slot, error, "evidence against a proposer not kept");
+            }
         }
     }
 

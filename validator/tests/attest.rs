@@ -8,6 +8,7 @@ use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::attest::{self, Duty};
 use rollmill_l1::blob::{Blob, Kzg};
+use rollmill_l1::evidence::Evidence;
 use rollmill_net_testing::Authority;
 use rollmill_node::{
     BlockSigner, ClientProofVerifier, Data, L1Event, L1Position, L1Update, Node, NodeSettings,
@@ -29,8 +30,9 @@ use rollmill_validator_client::{
 };
 
 /// Slot of L1's head, in which member 1 proposes.
-const SLOT: u64 = 5;
-const ROLLUP: EthAddress = EthAddress([0xa0; 20]);
+pub(crate) const SLOT: u64 = 5;
+pub(crate) const ROLLUP: EthAddress = EthAddress([0xa0; 20]);
+pub(crate) const EVIDENCE: &str = "evidence";
 
 /// Accepts proofs whose first byte is 7, as those of the support crate. One that starts with 9 takes until the
 /// sender of the channel is dropped.
@@ -50,7 +52,7 @@ impl ClientProofVerifier for FirstByteIsSeven {
     }
 }
 
-fn key(member: u64) -> PrivateKeySigner {
+pub(crate) fn key(member: u64) -> PrivateKeySigner {
     format!("{:064x}", member + 1).parse().unwrap()
 }
 
@@ -69,7 +71,7 @@ impl Duties for Four {
 }
 
 /// The proposer's own state, which shares no code with the node's store.
-struct Proposer {
+pub(crate) struct Proposer {
     kzg: Kzg,
     header: Header,
     store: MemoryStore,
@@ -77,12 +79,12 @@ struct Proposer {
 }
 
 impl Proposer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (header, store) = chain::start();
         Self { kzg: Kzg::start(), header, store, chain: Fr::from(0u64) }
     }
 
-    fn txs(&self, ids: std::ops::Range<u64>) -> Vec<Tx> {
+    pub(crate) fn txs(&self, ids: std::ops::Range<u64>) -> Vec<Tx> {
         ids.map(|i| chain::tx(i, self.header.hash())).collect()
     }
 
@@ -106,7 +108,7 @@ impl Proposer {
     }
 
     /// The proposal of the next block, signed by the proposer of its slot.
-    fn proposal(&self, slot: u64, coinbase: u8, txs: Vec<Tx>) -> Proposal {
+    pub(crate) fn proposal(&self, slot: u64, coinbase: u8, txs: Vec<Tx>) -> Proposal {
         let (block, commitment, _) = self.block(slot, coinbase, &txs);
         let chain = block.chain_link(self.chain, &block.opening(commitment)).chain();
         let header = block.header;
@@ -139,7 +141,7 @@ fn digest(vote: Vote) -> rollmill_l1::alloy::primitives::B256 {
 }
 
 /// The proposal with a signature of its slot's proposer.
-fn resigned(proposal: Proposal) -> Proposal {
+pub(crate) fn resigned(proposal: Proposal) -> Proposal {
     let signature = sign(vote(&proposal), proposal.header.slot % 4);
     Proposal { signature, ..proposal }
 }
@@ -150,11 +152,11 @@ fn sign(vote: Vote, member: u64) -> [u8; SIGNATURE_BYTES] {
 }
 
 /// Member 3 on a node that follows nothing but what a test tells it.
-struct Member {
+pub(crate) struct Member {
     node: Arc<Node>,
     signer: Arc<BlockSigner>,
     validator: Arc<Validator<Four>>,
-    registry: Registry,
+    pub(crate) registry: Registry,
     l1_block: u64,
     /// While it is there, proofs that start with 9 are not verified.
     gate: Option<std::sync::mpsc::Sender<()>>,
@@ -162,7 +164,7 @@ struct Member {
 }
 
 impl Member {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| (), (0..4).map(|i| key(i).address()).collect())
     }
 
@@ -180,7 +182,8 @@ impl Member {
         let node = Node::open(settings, Arc::new(verifier)).unwrap();
         let signer = Arc::new(open_signer(&folder));
         let registry = Registry::new();
-        let mut settings = Settings { checks: 2, turn: Duration::MAX, token: None };
+        let evidence = folder.path().join(EVIDENCE);
+        let mut settings = Settings { checks: 2, turn: Duration::MAX, token: None, evidence };
         change(&mut settings);
         let validator = Arc::new(Validator::new(
             Arc::clone(&node),
@@ -211,7 +214,7 @@ impl Member {
     }
 
     /// Requires that the proposal is rejected with this code, and that nothing is signed.
-    async fn reject(&self, proposal: &Proposal, code: &str) -> String {
+    pub(crate) async fn reject(&self, proposal: &Proposal, code: &str) -> String {
         let before = self.signer.signed(proposal.header.slot).unwrap();
         let error = self.attest(proposal).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
@@ -219,8 +222,17 @@ impl Member {
         error.to_string()
     }
 
+    /// What this member kept against proposers.
+    pub(crate) fn evidence(&self) -> Vec<Evidence> {
+        let Ok(files) = std::fs::read_dir(self.folder.path().join(EVIDENCE)) else { return vec![] };
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            Evidence::read(&std::fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap()
+        };
+        files.map(read).collect()
+    }
+
     /// Requires that this member signs the proposal.
-    async fn accept(&self, proposal: &Proposal) -> [u8; SIGNATURE_BYTES] {
+    pub(crate) async fn accept(&self, proposal: &Proposal) -> [u8; SIGNATURE_BYTES] {
         let signature = self.attest(proposal).await.unwrap();
         let by = attest::recover(&digest(vote(proposal)), &signature);
         assert_eq!(by, Some(key(3).address()));
@@ -253,7 +265,7 @@ async fn a_valid_block_of_its_slots_proposer_is_attested() {
     assert!(text.contains(&format!("rollmill_validator_attested_slot {}", SLOT + 2)), "{text}");
 }
 
-fn metrics(registry: &Registry) -> String {
+pub(crate) fn metrics(registry: &Registry) -> String {
     rollmill_service::prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
 }
 
@@ -338,16 +350,19 @@ async fn a_second_block_of_a_slot_is_rejected_after_a_crash_too() {
         drop((validator, signer));
         let signer = Arc::new(open_signer(&folder));
         let registry = Registry::new();
+        let evidence = folder.path().join(EVIDENCE);
         let validator = Arc::new(Validator::new(
             Arc::clone(&node),
             Arc::clone(&signer),
             Kzg::start(),
             Four { members: (0..4).map(|i| key(i).address()).collect() },
-            Settings { checks: 1, turn: Duration::MAX, token: None },
+            Settings { checks: 1, turn: Duration::MAX, token: None, evidence },
             Metrics::new(&registry).unwrap(),
         ));
         member = Member { node, signer, validator, registry, l1_block, gate, folder };
     }
+    // After the restart it was known from the record, and the file is the one from before.
+    assert_eq!(member.evidence().len(), 1);
     // The proposer lost the answer, and its block is on L1 meanwhile.
     let event = proposer.propose(SLOT, &first.txs);
     member.follow(SLOT, vec![L1Event::BlockProposed(event)]);

@@ -126,7 +126,8 @@ async fn a_block_with_an_altered_client_proof_is_not_attested() {
     let record = folder.path().join("signatures.redb");
     let signer = BlockSigner::open(&record, key(1), genesis.chain_id, genesis.rollup, 0).unwrap();
     let signer = Arc::new(signer);
-    let settings = Settings { checks: 1, turn: Duration::MAX, token: None };
+    let evidence = folder.path().join("evidence");
+    let settings = Settings { checks: 1, turn: Duration::MAX, token: None, evidence };
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let validator = Validator::new(node, Arc::clone(&signer), Kzg::start(), Two, settings, metrics);
     let validator = Arc::new(validator);

@@ -16,6 +16,19 @@ use crate::worker::Worker;
 const SOFTWARE: &str = concat!("rollmill-agent ", env!("CARGO_PKG_VERSION"));
 const CLAIM_WAIT: Duration = Duration::from_secs(20);
 
+/// What whoever runs an agent can do about an answer that ends it.
+fn remedy(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Quarantined => {
+            "an operator can end it with `rollmill-broker pardon` and the name that the broker states"
+        }
+        Answer::IdentityTaken => {
+            "give each agent a --name of its own, and under a token of the role agent run one"
+        }
+        _ => "set --token to a token of role agent (`rollmill-broker tokens add`)",
+    }
+}
+
 impl<W: Worker + ?Sized> Agent<W> {
     /// Asks for a job once. None if there was none in time, the broker cannot be reached, the spool is
     /// full, or the agent is to stop. `retry` has the pauses after requests that failed.
@@ -60,21 +73,15 @@ impl<W: Worker + ?Sized> Agent<W> {
                 retry.pause()
             }
             (_, Scope::Client) => {
-                let remedy = match answer {
-                    Answer::Quarantined => {
-                        "an operator can end it with `rollmill-broker pardon` and the name that the \
-                         broker states"
-                    }
-                    Answer::IdentityTaken => {
-                        "give each agent a --name of its own, and under a token of the role agent \
-                         run one"
-                    }
-                    _ => "set --token to a token of role agent (`rollmill-broker tokens add`)",
-                };
-                return Err(AgentError::Refused { remedy: remedy.to_owned(), source });
+                return Err(AgentError::Refused { remedy: remedy(answer).to_owned(), source });
             }
             (_, Scope::Broker) => {
                 self.link.failed(&source);
+                // An answer that was lost may have been a grant, of which nobody would know until the lease expires. A
+                // new session returns it at once; it would return what the agent works on, too.
+                if source.broker_code().is_none() && self.held().is_empty() {
+                    self.sessions.ended();
+                }
                 retry.pause()
             }
             // Nothing that a claim is answered with, or of another release. An upgrade of either

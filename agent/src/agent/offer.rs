@@ -101,9 +101,10 @@ impl<W: Worker + ?Sized> Agent<W> {
     /// Offers proofs, one after the other, for as long as the agent lives.
     pub(super) async fn offer_proofs(&self) {
         let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-        let mut mismatches = 0;
+        let (mut mismatches, mut shown) = (0, None);
+        self.conditions.record("proofs", Ok(()));
         loop {
-            let (id, proof) = self.next_proof().await;
+            let (id, proof) = self.next_proof(&mut shown).await;
             let error = match self.offer(&proof).await {
                 Ok(verdict) => {
                     retry.reset();
@@ -158,17 +159,25 @@ impl<W: Worker + ?Sized> Agent<W> {
                     let retry_seconds = INCOMPATIBLE.as_secs();
                     let error = one_line(&error);
                     tracing::error!(job = %proof.job, error, retry_seconds, "proof not accepted");
-                    self.spool.postpone(id, Backoff::steady(INCOMPATIBLE).pause());
+                    let rejection = format!("the proof of {} is not accepted: {error}", proof.job);
+                    self.spool.postpone(id, Backoff::steady(INCOMPATIBLE).pause(), rejection);
                 }
             }
         }
     }
 
-    /// Waits for a proof that can be offered now.
-    async fn next_proof(&self) -> (u64, Arc<Proof>) {
+    /// Waits for a proof that can be offered now. Keeps the condition `proofs`, of which `shown` is the reason: a proof
+    /// that was rejected may end in other ways than by an answer.
+    async fn next_proof(&self, shown: &mut Option<String>) -> (u64, Arc<Proof>) {
         loop {
             let changed = self.spool.changed();
-            match self.spool.next() {
+            let next = self.spool.next();
+            let reason = self.spool.held_up();
+            if reason != *shown {
+                self.conditions.record("proofs", reason.clone().map_or(Ok(()), Err));
+                *shown = reason;
+            }
+            match next {
                 Next::Offer(id, proof) => return (id, proof),
                 Next::Wait(None) => changed.await,
                 Next::Wait(Some(until)) => tokio::select! {

@@ -85,7 +85,13 @@ wire! {
         /// Share of its jobs that are done, rounded down: of those that its producer has enqueued so far and nobody has
         /// cancelled. Null when there are none, or more epochs than are shown.
         pub coverage_percent: Option<u32>,
-        /// Its jobs by type.
+        /// Seconds of agents in its jobs that are done, as the agents reported them.
+        #[serde(default)]
+        pub agent_seconds: u64,
+        /// What these seconds cost, in cents of a dollar; null while the broker knows no price.
+        #[serde(default)]
+        pub cost_cents: Option<u64>,
+        /// Its jobs by type, those first that are farthest from the root.
         pub kinds: Vec<KindOverview>,
     }
 
@@ -111,6 +117,9 @@ wire! {
         pub quarantined: u64,
         /// How many should be live.
         pub wanted: u64,
+        /// What the live ones cost in an hour, in cents of a dollar; null while the broker knows no price.
+        #[serde(default)]
+        pub cents_per_hour: Option<u64>,
         /// Some of them, those in trouble first; at most 100.
         pub shown: Vec<AgentOverview>,
     }

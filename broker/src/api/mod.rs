@@ -125,6 +125,7 @@ where
         match handler(Arc::clone(&shared), request).await {
             Ok(response) => {
                 traces::answered(span, Ok(response.status()));
+                shared.metrics.answered(&R::SPEC, response.status().as_u16());
                 response
             }
             Err(error) => {
@@ -136,6 +137,7 @@ where
                     error.code(),
                     R::SPEC.path
                 );
+                shared.metrics.answered(&R::SPEC, error.status());
                 error_response(&shared, &error)
             }
         }

@@ -8,11 +8,12 @@
 //!
 //! - [`types`] the numbers of the job types, which differ between versions.
 //! - [`methods`] the table of methods.
-//! - [`wire`] requests and answers; [`body`] their bytes.
+//! - [`wire`] requests and answers; [`body`] their bytes; [`mod@headers`] what tells versions apart.
 //! - [`producer`] and [`agent`] what the methods do.
 
 mod agent;
 mod body;
+mod headers;
 mod methods;
 mod producer;
 mod types;
@@ -43,6 +44,7 @@ use crate::limits::Admitted;
 use crate::retention::ROUND_MAX;
 use crate::store::limited;
 use crate::store::tokens::{Bearer, Naming};
+pub(crate) use headers::headers;
 use methods::{Kind, Method};
 pub(crate) use types::is_aztec;
 use wire::{Answer, Call, Fault, Parsed};
@@ -59,6 +61,7 @@ pub(crate) struct Settings {
     body_bytes_max: usize,
     epochs_kept: u32,
     wait: Duration,
+    pinned: headers::Pinned,
     /// Epochs may have become old.
     old: Notify,
 }
@@ -71,6 +74,7 @@ impl Settings {
             body_bytes_max: config.aztec_body_bytes_max.min(config.artifact_bytes_max),
             epochs_kept: config.aztec_epochs_kept,
             wait: Duration::from_secs(config.aztec_wait_seconds),
+            pinned: headers::Pinned::of(&config.aztec_headers),
             old: Notify::new(),
         }
     }
@@ -185,9 +189,10 @@ async fn serve(
         (false, [answer]) => (StatusCode::OK, wire::single(answer)),
         _ => (StatusCode::OK, wire::batch(&answers)),
     };
-    let response = body::write(&parts.headers, status, bytes).await;
+    let mut response = body::write(&parts.headers, status, bytes).await?;
     drop(session);
-    response
+    shared.aztec.pinned.add(&bearer.tenant, response.headers_mut());
+    Ok(response)
 }
 
 /// Rejects what a browser can send to another site without asking it.

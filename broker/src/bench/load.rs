@@ -88,6 +88,7 @@ pub(super) struct Load {
     already_done: AtomicU64,
     dispatch: Mutex<Vec<u64>>,
     completion: Mutex<Vec<u64>>,
+    heartbeat: Mutex<Vec<u64>>,
     requests: Mutex<BTreeMap<&'static str, u64>>,
     rejected: Mutex<BTreeMap<(&'static str, String), u64>>,
 }
@@ -131,6 +132,7 @@ impl Load {
             already_done: AtomicU64::new(0),
             dispatch: Mutex::default(),
             completion: Mutex::default(),
+            heartbeat: Mutex::default(),
             requests: Mutex::default(),
             rejected: Mutex::default(),
         };
@@ -280,9 +282,10 @@ impl Load {
         self.dispatch.lock().push(self.now().saturating_sub(sent));
         if beats {
             let request = HeartbeatRequest { agent: agent.clone(), leases: vec![grant.lease()] };
-            let request = &request;
+            let (request, start) = (&request, self.now());
             let beat = |client: Client| async move { client.heartbeat(request).await };
             self.send("heartbeat", number, beat).await?;
+            self.heartbeat.lock().push(self.now() - start);
         }
         let result = match self.plan.artifact_bytes {
             0 => self.result,
@@ -346,6 +349,10 @@ impl Load {
 
     pub(super) fn completion(&self) -> Option<Percentiles> {
         percentiles(&mut self.completion.lock())
+    }
+
+    pub(super) fn heartbeats(&self) -> Option<Percentiles> {
+        percentiles(&mut self.heartbeat.lock())
     }
 
     pub(super) fn already_done(&self) -> u64 {

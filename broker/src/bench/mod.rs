@@ -4,11 +4,13 @@
 //! so that anyone can repeat a figure. Counts (statements, commits, rows) do not depend on the machine;
 //! seconds do, so the report names the profile and the cores.
 
+mod hostile;
 mod load;
 mod server;
 mod soak;
 mod stats;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +20,7 @@ use rollmill_broker_client::{Client, JobState, Options};
 use rollmill_service::{Outcome, values};
 use serde::Serialize;
 
+use hostile::Hostile;
 use load::{Load, Plan};
 use server::Servers;
 use stats::Statistics;
@@ -54,6 +57,9 @@ pub(crate) struct Bench {
     /// Kill the first broker once half of the jobs are done; needs `--replicas` of 2 or more
     #[arg(long)]
     kill: bool,
+    /// Connections that take up room beside the agents: silent, with half a head, or with a byte of a body each second
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole(0..=5_000_usize))]
+    hostile: usize,
     /// Run epochs of `--jobs` jobs for this many minutes, each closed and deleted, and fail if memory, disk or database
     /// grow; 0 runs one
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole(0..=10_080_u64))]
@@ -93,6 +99,11 @@ struct Report {
     dispatch_ms: Option<load::Percentiles>,
     /// From sending a completion to its answer.
     complete_ms: Option<load::Percentiles>,
+    /// From sending a heartbeat to its answer.
+    heartbeat_ms: Option<load::Percentiles>,
+    /// Hostile connections at a time, and how many of them the brokers closed.
+    hostile: usize,
+    hostile_closed: u64,
     /// Requests that were rejected or found no broker, by route and code.
     rejected: Vec<load::Rejected>,
     /// Completions answered `already_done`: a second agent worked on the job.
@@ -176,7 +187,13 @@ async fn measure(
     let before = stats::read(&mut database).await?;
     let usage_before = servers.map(Servers::usage).unwrap_or_default();
 
+    let hostile = match bench.hostile {
+        0 => None,
+        count => Some(Hostile::start(&addresses(&urls).await?, count)),
+    };
     let seconds = load::drive(&load, servers.filter(|_| bench.kill)).await?;
+    let hostile_closed = hostile.as_ref().map_or(0, Hostile::closed);
+    drop(hostile);
 
     let usage = servers.map(Servers::usage).unwrap_or_default();
     let brokers = usage.into_iter().zip(usage_before).map(|(end, start)| end.since(start));
@@ -204,6 +221,9 @@ async fn measure(
         lifecycles_per_second: bench.jobs as f64 / seconds,
         dispatch_ms: load.dispatch(),
         complete_ms: load.completion(),
+        heartbeat_ms: load.heartbeats(),
+        hostile: bench.hostile,
+        hostile_closed,
         rejected: load.rejected(),
         already_done: load.already_done(),
         lost: bench.jobs - done,
@@ -213,13 +233,35 @@ async fn measure(
     })
 }
 
+/// Where the brokers of these URLs listen.
+async fn addresses(urls: &[String]) -> Result<Vec<SocketAddr>, rollmill_service::Failure> {
+    let mut found = Vec::new();
+    for url in urls {
+        // A hostile client needs no TLS to take up room.
+        let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let host = host.split('/').next().unwrap_or(host);
+        found.extend(tokio::net::lookup_host(host).await?.next());
+    }
+    Ok(found)
+}
+
 fn print(report: &Report) {
     let Report { jobs, agents, seconds, .. } = report;
     println!(
         "{jobs} jobs, {agents} agents, {} brokers, {} profile, {} cores: {seconds:.2} s, {:.0} lifecycles/s",
         report.replicas, report.profile, report.cores, report.lifecycles_per_second
     );
-    for (what, times) in [("dispatch", &report.dispatch_ms), ("completion", &report.complete_ms)] {
+    if report.hostile > 0 {
+        println!(
+            "{} hostile connections beside them; {} were closed and opened again",
+            report.hostile, report.hostile_closed
+        );
+    }
+    for (what, times) in [
+        ("dispatch", &report.dispatch_ms),
+        ("completion", &report.complete_ms),
+        ("heartbeat", &report.heartbeat_ms),
+    ] {
         if let Some(times) = times {
             println!(
                 "{what}: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms",

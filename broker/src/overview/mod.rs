@@ -258,6 +258,7 @@ async fn read(
         jobs: &counts.jobs,
         agents: &agents,
         dead_letters: &dead_letters,
+        cents_per_hour: shared.agent_cents_per_hour,
     };
     Ok(sources.overview())
 }

@@ -39,6 +39,8 @@ pub(super) struct Sources<'a> {
     pub(super) jobs: &'a [EpochJobs],
     pub(super) agents: &'a SeenAgents,
     pub(super) dead_letters: &'a DeadLettersOverview,
+    /// Price of an agent; 0 while it is not known.
+    pub(super) cents_per_hour: u32,
 }
 
 impl Sources<'_> {
@@ -57,17 +59,19 @@ impl Sources<'_> {
 
     /// The overview, with the number 0.
     pub(super) fn overview(&self) -> Overview {
-        let Self { counted, jobs, agents, dead_letters, .. } = *self;
+        let Self { counted, jobs, agents, dead_letters, cents_per_hour, .. } = *self;
+        let price = Some(cents_per_hour).filter(|cents| *cents > 0);
         Overview {
             number: 0,
             headline: self.headline(),
-            epochs: epochs(counted, jobs),
+            epochs: epochs(counted, jobs, price),
             agents: AgentsOverview {
                 total: agents.total,
                 live: agents.live,
                 silent: agents.silent,
                 quarantined: agents.quarantined,
                 wanted: counted.outlook.autoscale.wanted,
+                cents_per_hour: price.map(|cents| agents.live.saturating_mul(u64::from(cents))),
                 shown: shown(&agents.first),
             },
             queue: queue(counted),
@@ -86,6 +90,7 @@ pub(super) fn unavailable(last: Option<&Overview>) -> Overview {
         jobs: &[],
         agents: &agents,
         dead_letters: &DeadLettersOverview::default(),
+        cents_per_hour: 0,
     };
     let empty = empty.overview();
     match last {
@@ -101,30 +106,41 @@ fn after(counted: &Counted, seconds: f64) -> u64 {
     (counted.at.unwrap_or_default() + seconds).round() as u64
 }
 
-fn epochs(counted: &Counted, jobs: &[EpochJobs]) -> Vec<EpochOverview> {
+/// Jobs of a type in an epoch, as they are collected.
+#[derive(Clone, Debug, Default)]
+struct Kind {
+    states: BTreeMap<String, u64>,
+    rank: u64,
+    /// What those that are done took.
+    seconds: f64,
+}
+
+fn epochs(counted: &Counted, jobs: &[EpochJobs], price: Option<u32>) -> Vec<EpochOverview> {
     let outlooks = counted.outlook.epochs.iter().map(|outlook| (outlook.epoch, outlook));
     let outlooks: BTreeMap<u64, &OutlookView> = outlooks.collect();
-    let mut open: BTreeMap<u64, BTreeMap<&str, BTreeMap<String, u64>>> = BTreeMap::new();
+    let mut open: BTreeMap<u64, BTreeMap<&str, Kind>> = BTreeMap::new();
     for entry in jobs {
         let kinds = open.entry(entry.epoch).or_default();
         if let Some((kind, state)) = &entry.of {
-            let states = kinds.entry(kind.as_str()).or_default();
-            states.insert(state.as_str().to_owned(), entry.count);
+            let kind = kinds.entry(kind.as_str()).or_default();
+            kind.states.insert(state.as_str().to_owned(), entry.count);
+            kind.rank = kind.rank.max(entry.rank);
+            if *state == JobState::Done {
+                kind.seconds += entry.seconds;
+            }
         }
     }
     let numbers: BTreeSet<u64> = outlooks.keys().chain(open.keys()).copied().collect();
     let view = |epoch: u64| {
         let (outlook, kinds) = (outlooks.get(&epoch), open.get(&epoch));
         let of = |wanted: fn(&str) -> bool| -> u64 {
-            let states = kinds.into_iter().flatten().flat_map(|(_, states)| states);
+            let states = kinds.into_iter().flatten().flat_map(|(_, kind)| &kind.states);
             states.filter(|(state, _)| wanted(state)).map(|(_, count)| count).sum()
         };
         let done = of(|state| state == JobState::Done.as_str());
         let all = of(|state| state != JobState::Cancelled.as_str());
-        let kind = |(kind, states): (&&str, &BTreeMap<String, u64>)| KindOverview {
-            kind: (*kind).to_owned(),
-            states: states.clone(),
-        };
+        let seconds: f64 = kinds.into_iter().flatten().map(|(_, kind)| kind.seconds).sum();
+        let cost = |cents: u32| (seconds * f64::from(cents) / 3_600.0).round() as u64;
         EpochOverview {
             epoch,
             deadline_unix_seconds: outlook
@@ -137,10 +153,23 @@ fn epochs(counted: &Counted, jobs: &[EpochJobs]) -> Vec<EpochOverview> {
             unfinished: outlook.map_or(0, |outlook| outlook.jobs),
             done,
             coverage_percent: u32::try_from(done * 100 / all.max(1)).ok().filter(|_| all > 0),
-            kinds: kinds.into_iter().flatten().map(kind).collect(),
+            agent_seconds: seconds.round() as u64,
+            cost_cents: price.map(cost),
+            kinds: kinds.map(by_rank).unwrap_or_default(),
         }
     };
     numbers.into_iter().take(EPOCHS_MAX).map(view).collect()
+}
+
+/// The types of an epoch, from the leaves to the root.
+fn by_rank(kinds: &BTreeMap<&str, Kind>) -> Vec<KindOverview> {
+    let mut kinds: Vec<(&&str, &Kind)> = kinds.iter().collect();
+    kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.rank));
+    let view = |(name, kind): (&&str, &Kind)| KindOverview {
+        kind: (*name).to_owned(),
+        states: kind.states.clone(),
+    };
+    kinds.into_iter().map(view).collect()
 }
 
 fn queue(counted: &Counted) -> Vec<QueueOverview> {
@@ -285,7 +314,8 @@ mod tests {
     }
 
     fn jobs(epoch: u64, of: Option<(&str, JobState)>, count: u64) -> EpochJobs {
-        EpochJobs { epoch, of: of.map(|(kind, state)| (kind.to_owned(), state)), count }
+        let of = of.map(|(kind, state)| (kind.to_owned(), state));
+        EpochJobs { epoch, of, count, rank: 0, seconds: 0.0 }
     }
 
     fn agent(name: &str) -> SeenAgent {
@@ -305,7 +335,48 @@ mod tests {
     fn overview(counted: &Counted, jobs: &[EpochJobs], agents: Vec<SeenAgent>) -> Overview {
         let agents = SeenAgents { total: 200, live: 2, first: agents, ..SeenAgents::default() };
         let dead_letters = &DeadLettersOverview::default();
-        Sources { failing: &[], counted, jobs, agents: &agents, dead_letters }.overview()
+        let cents_per_hour = 0;
+        Sources { failing: &[], counted, jobs, agents: &agents, dead_letters, cents_per_hour }
+            .overview()
+    }
+
+    #[test]
+    fn an_epoch_costs_what_its_done_jobs_took_and_its_types_go_from_the_leaves_to_the_root() {
+        let of = |kind: &str, state, rank, seconds| EpochJobs {
+            rank,
+            seconds,
+            ..jobs(7, Some((kind, state)), 1)
+        };
+        let jobs = [
+            of("a_root", JobState::Ready, 1, 0.0),
+            of("leaf", JobState::Done, 3, 1_800.0),
+            of("leaf", JobState::Ready, 3, 0.0),
+            of("middle", JobState::Done, 2, 300.4),
+            // Its result was lost: it will be paid for once more.
+            of("middle", JobState::Leased, 2, 9_999.0),
+        ];
+        let (agents, dead_letters) =
+            (SeenAgents { live: 4, ..SeenAgents::default() }, DeadLettersOverview::default());
+        let of_price = |cents_per_hour| {
+            Sources {
+                failing: &[],
+                counted: &counted(),
+                jobs: &jobs,
+                agents: &agents,
+                dead_letters: &dead_letters,
+                cents_per_hour,
+            }
+            .overview()
+        };
+        let overview = of_price(120);
+        let epoch = &overview.epochs[0];
+        let kinds: Vec<&str> = epoch.kinds.iter().map(|kind| kind.kind.as_str()).collect();
+        assert_eq!(kinds, ["leaf", "middle", "a_root"]);
+        assert_eq!((epoch.agent_seconds, epoch.cost_cents), (2_100, Some(70)));
+        assert_eq!(overview.agents.cents_per_hour, Some(480));
+        let unknown = of_price(0);
+        assert_eq!((unknown.epochs[0].cost_cents, unknown.agents.cents_per_hour), (None, None));
+        assert_eq!(unknown.epochs[0].agent_seconds, 2_100);
     }
 
     #[test]

@@ -12,6 +12,13 @@
   // How long the last overview stays under its own sentence once the connection is lost.
   const LOST_MS = 10_000;
   const STATES = ["ready", "delayed", "input_wanted", "leased", "done", "dead", "cancelled"];
+  /** Parts of a bar of jobs, in its order, with the states of each. Cancelled jobs are in none. */
+  const PARTS = [
+    ["done", ["done"]],
+    ["running", ["leased"]],
+    ["waiting", ["ready", "delayed", "input_wanted"]],
+    ["dead", ["dead"]],
+  ];
 
   const $ = (id) => document.getElementById(id);
 
@@ -44,6 +51,11 @@
     if (unixSeconds === null) return "–";
     const left = unixSeconds - now();
     return left >= 0 ? `in ${span(left)}` : `${span(-left)} ago`;
+  }
+
+  function dollars(cents) {
+    const two = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+    return `$${(cents / 100).toLocaleString("en", two)}`;
   }
 
   function words(name) {
@@ -151,6 +163,10 @@
         { text: epoch.unfinished ? (finish === null ? "unknown" : when(finish)) : "–" },
         { text: spare, mark: margin !== null && margin < 0 ? "trouble" : "" },
         { text: number(epoch.unfinished) },
+        {
+          text: epoch.agent_seconds ? span(epoch.agent_seconds) : "–",
+          note: epoch.cost_cents === null ? "" : dollars(epoch.cost_cents),
+        },
       ];
     });
   }
@@ -159,6 +175,40 @@
   function chosen(epochs) {
     const of = (holds) => epochs.find(holds);
     return of((e) => e.epoch === view.epoch) ?? of((e) => e.at_risk) ?? of((e) => e.unfinished > 0) ?? epochs[0];
+  }
+
+  /** A type in the graph, with its name, a text and a bar. */
+  function newType(kind) {
+    const item = document.createElement("li");
+    item.dataset.kind = kind;
+    item.appendChild(document.createElement("strong")).textContent = kind;
+    item.appendChild(document.createElement("small"));
+    const bar = item.appendChild(document.createElement("div"));
+    bar.className = "parts";
+    // The text above it says the same.
+    bar.setAttribute("aria-hidden", "true");
+    for (const [part] of PARTS) bar.appendChild(document.createElement("span")).dataset.part = part;
+    return item;
+  }
+
+  /** The graph of an epoch: its types in the order in which their proofs follow each other. */
+  function showGraph(kinds) {
+    const graph = $("graph");
+    graph.hidden = kinds.length === 0;
+    const names = kinds.map(({ kind }) => kind);
+    if (Array.from(graph.children, (item) => item.dataset.kind).join() !== names.join()) {
+      graph.replaceChildren(...names.map(newType));
+    }
+    kinds.forEach(({ states }, n) => {
+      const [, text, bar] = graph.children[n].children;
+      const counts = PARTS.map(([part, of]) => [part, of.reduce((sum, state) => sum + (states[state] ?? 0), 0)]);
+      const all = counts.reduce((sum, [, count]) => sum + count, 0);
+      const others = counts.slice(1).filter(([, count]) => count).map(([part, count]) => `, ${number(count)} ${part}`);
+      setText(text, all ? `${number(counts[0][1])} of ${number(all)} done${others.join("")}` : "cancelled");
+      counts.forEach(([, count], place) => {
+        bar.children[place].style.flexGrow = String(count);
+      });
+    });
   }
 
   function showJobs({ epochs }) {
@@ -172,6 +222,7 @@
     }
     select.value = String(epoch.epoch);
     setText($("jobs-note"), epoch.kinds.length ? "" : "No job of this epoch is enqueued, or it is not counted.");
+    showGraph(epoch.kinds);
     fill($("jobs"), epoch.kinds, (kind) => kind.kind, ({ kind, states }) => [
       { text: kind },
       ...STATES.map((state) => ({ text: number(states[state] ?? 0), mark: mark(state, states[state]) })),
@@ -184,10 +235,11 @@
   }
 
   function showAgents({ agents }) {
-    const { shown, total, live, silent, quarantined, wanted } = agents;
+    const { shown, total, live, silent, quarantined, wanted, cents_per_hour: price } = agents;
     const parts = [`${number(live)} live`, `${number(wanted)} wanted`];
     if (silent) parts.push(`${number(silent)} silent`);
     if (quarantined) parts.push(`${number(quarantined)} in quarantine`);
+    if (price !== null) parts.push(`${dollars(price)} an hour`);
     if (shown.length < total) parts.push(`${number(shown.length)} of ${number(total)} shown`);
     const none = `No agent was heard within a day, ${number(wanted)} wanted.`;
     setText($("agents-note"), total ? `${parts.join(", ")}.` : none);
@@ -406,7 +458,7 @@
     loop?.attempt?.abort();
     window.sessionStorage.removeItem(TOKEN);
     Object.assign(view, { caller: null, overview: null, isLive: false, lostAt: null, epoch: null });
-    for (const id of ["epochs", "jobs", "agents", "queue", "dead"]) $(id).replaceChildren();
+    for (const id of ["epochs", "graph", "jobs", "agents", "queue", "dead"]) $(id).replaceChildren();
     $("overview").hidden = true;
     $("result").hidden = true;
     $("leave").hidden = true;

@@ -97,6 +97,7 @@ impl Store {
         let NewObject { write, tenant, epoch, generation, digest } = object;
         // Bytes first: a row must never name an object that is not there.
         let bytes = write.finish(digest).await?;
+        rollmill_service::failpoint!("broker.after_object");
         self.trust(&tenant, digest);
         self.remember(object_path(&tenant, epoch, generation, digest));
         let made_ready = self.put_object_row((&tenant, epoch, generation), digest, bytes).await?;

@@ -176,6 +176,7 @@ impl Store {
         let row = EpochStateOf { tenant, number }.one(&mut *tx).await?;
         // Before the jobs: who waits for the lock of one would keep uploads waiting for that of the epoch.
         tx.commit().await?;
+        rollmill_service::failpoint!("broker.after_close");
         let cancelled = self.cancel_closing(tenant, epoch).await?;
         let is_news = was_open || cancelled.jobs > 0;
         Ok(Closed { epoch: view(&row), cancelled: is_news.then_some(cancelled) })
@@ -214,6 +215,7 @@ impl Store {
         let by = by.into();
         let (tenant, number) = (by.tenant, epoch);
         self.end_epoch(by, epoch).await?;
+        rollmill_service::failpoint!("broker.after_end");
         let mut jobs = 0;
         for _ in 0..PASSES {
             jobs += self.sweep_epoch(tenant, epoch).await?.jobs;

@@ -40,6 +40,8 @@ pub struct Backlog {
     pub path_seconds: Option<f64>,
     /// Until their earliest deadline.
     pub deadline_seconds: Option<f64>,
+    /// Since the oldest of their leases was granted.
+    pub lease_seconds: Option<f64>,
     pub view: QueueView,
 }
 
@@ -290,13 +292,16 @@ impl Store {
 
     /// Unfinished jobs by tenant, type, epoch and state; of one tenant, or of all.
     pub async fn backlog(&self, tenant: Option<&Tenant>) -> Result<Vec<Backlog>, BrokerError> {
-        let rows = Queue { tenant }.all(&self.pool).await?;
+        let hard_limit = self.rules.hard_limit.as_secs();
+        let hard_limit_seconds = i32::try_from(hard_limit).unwrap_or(i32::MAX);
+        let rows = Queue { tenant, hard_limit_seconds }.all(&self.pool).await?;
         let backlog = |row: QueueRow| Backlog {
             tenant: Tenant(row.tenant),
             epoch: row.epoch.0,
             rank: row.rank.0,
             path_seconds: row.path_seconds,
             deadline_seconds: row.deadline_seconds,
+            lease_seconds: row.lease_seconds,
             view: QueueView {
                 kind: row.kind,
                 version: row.version,

@@ -42,7 +42,7 @@ use crate::objects::Objects;
 
 use wire::Wire;
 
-use sql::{DatabaseSize, Notify, Probe, SchemaOf, Statement};
+use sql::{ClockOf, DatabaseSize, Notify, Probe, SchemaOf, Statement};
 
 pub use agents::{Arrival, OpenedSession, Opening};
 pub use artifacts::{NewObject, Place, Uploaded};
@@ -133,13 +133,13 @@ impl Default for Rules {
 
 /// What the database holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Database {
-    pub(crate) bytes: u64,
+pub struct Database {
+    pub bytes: u64,
     /// As PostgreSQL estimates them.
-    pub(crate) live_rows: u64,
-    pub(crate) dead_rows: u64,
+    pub live_rows: u64,
+    pub dead_rows: u64,
     /// Age of the oldest open transaction of another connection; 0 without one.
-    pub(crate) oldest_snapshot_seconds: f64,
+    pub oldest_snapshot_seconds: f64,
 }
 
 /// Connections for everything that has none of its own.
@@ -251,13 +251,18 @@ impl Store {
         let _ = tokio::time::timeout(CLOSE_LIMIT, pools).await;
     }
 
-    /// Runs a statement on the table of jobs that returns nothing.
+    /// Runs a statement on the table of jobs that would change them, and changes none.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
         Probe {}.run(&self.pool).await.map(drop)
     }
 
+    /// The clock of the database, since 1970.
+    pub async fn clock(&self) -> Result<Duration, BrokerError> {
+        Ok(Duration::from_millis(ClockOf {}.one(&self.pool).await?.unix_ms.0))
+    }
+
     /// What the database holds.
-    pub(crate) async fn database(&self) -> Result<Database, BrokerError> {
+    pub async fn database(&self) -> Result<Database, BrokerError> {
         let row = DatabaseSize {}.one(&self.pool).await?;
         Ok(Database {
             bytes: row.bytes.0,

@@ -51,6 +51,10 @@ pub(crate) struct EpochJobs {
     pub(crate) epoch: u64,
     pub(crate) of: Option<(String, JobState)>,
     pub(crate) count: u64,
+    /// The highest among them.
+    pub(crate) rank: u64,
+    /// What agents say that they took.
+    pub(crate) seconds: f64,
 }
 
 impl Store {
@@ -114,6 +118,8 @@ impl Store {
             epoch: row.epoch.0,
             of: row.kind.zip(row.state.map(|state| state.0)),
             count: row.count.0,
+            rank: row.rank.0,
+            seconds: row.seconds,
         });
         Ok(jobs.collect())
     }

@@ -297,6 +297,12 @@ pub(crate) enum Stake {
         #[arg(value_name = "VALIDATOR", value_parser = eth_address)]
         validator: Option<EthAddress>,
     },
+    /// Report a validator that signed two blocks of a slot: it loses its stake, and a tenth goes to the account of the key
+    Report {
+        /// Evidence, as another validator keeps it in the folder `evidence` beside its record of signatures
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

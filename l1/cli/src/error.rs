@@ -113,6 +113,11 @@ pub(crate) enum CliError {
     /// Do: Lower it; docs/book/economics.md has the bounds.
     #[error("{code}: the amount of --{key} is beyond what the Registry can store; lower it", code = self.code())]
     RateTooLarge { key: &'static str },
+    /// The file is no evidence that an account of this deployment signed two blocks of a slot.
+    ///
+    /// Do: Give a file of the folder `evidence` of a validator of this deployment.
+    #[error("{code}: {file} is no evidence: {why}; give a file of the folder evidence of a validator", code = self.code())]
+    Evidence { file: String, why: String },
 }
 
 rollmill_errors::coded! {
@@ -138,6 +143,7 @@ rollmill_errors::coded! {
         Self::NoEvents { .. } => "L1C-019",
         Self::ActionReverts { .. } => "L1C-020",
         Self::RateTooLarge { .. } => "L1C-021" usage,
+        Self::Evidence { .. } => "L1C-022",
     }
 }
 

@@ -1,10 +1,13 @@
 //! Stakes of validators, and the seeds that committees are drawn with.
 
+use std::path::Path;
+
 use rollmill_l1::abi::{Staking, staking};
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::RootProvider;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::economics::Call;
+use rollmill_l1::evidence::Evidence;
 use rollmill_l1::{Azt, L1Client, L1Error};
 use rollmill_service::{Failure, Outcome};
 
@@ -89,6 +92,10 @@ pub(crate) async fn run(context: &mut Context, command: Stake) -> Outcome {
         Stake::Finalize { validator } => {
             let validator = context.account_or(validator)?;
             finalize(context, &stakes, validator).await
+        }
+        Stake::Report { file } => {
+            let evidence = read(&file, &stakes, context.client.chain_id())?;
+            report(context, &stakes, &evidence).await
         }
     }
 }
@@ -175,6 +182,38 @@ async fn finalize(context: &mut Context, stakes: &Stakes, validator: Address) ->
                 "can leave from Unix second {exit_at} on, in {} s; run this again then",
                 exit_at - now
             );
+            return Err(CliError::Stake { validator, why }.into());
+        }
+    }
+    context.run(None, &order).await
+}
+
+/// Reads evidence of the deployment.
+fn read(file: &Path, stakes: &Stakes, chain_id: u64) -> Result<Evidence, CliError> {
+    let failed = |why: String| CliError::Evidence { file: file.display().to_string(), why };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))?;
+    let evidence = Evidence::read(&text).map_err(failed)?;
+    let rollup = stakes.deployment.rollup.address();
+    match (evidence.chain_id, evidence.rollup) == (chain_id, rollup) {
+        true => Ok(evidence),
+        false => Err(failed(format!(
+            "it is of the rollup {} on chain {}, not of {rollup} on chain {chain_id}",
+            evidence.rollup, evidence.chain_id
+        ))),
+    }
+}
+
+async fn report(context: &mut Context, stakes: &Stakes, evidence: &Evidence) -> Outcome {
+    let Evidence { attester: validator, slot, .. } = *evidence;
+    let what = format!("report {validator} for two blocks of slot {slot}");
+    let call = Call { gas_spare: CHECKPOINTS_GAS_SPARE, ..evidence.report(stakes.address) };
+    let order = Order::new(what, call);
+    if !context.is_continued(&order).await? {
+        let attester = stakes.attester(validator).await?;
+        let state = state(&attester);
+        if state != ACTIVE && state != EXITING {
+            let why = format!("is {state}; there is no stake to lose");
             return Err(CliError::Stake { validator, why }.into());
         }
     }

@@ -140,6 +140,30 @@ fn a_rewound_database_is_the_one_of_a_fresh_sync() {
     }
 }
 
+/// Goal: an operator sees how often L1 is reorganised, and how deep. Method: by one block, and back.
+#[test]
+fn reorganisations_are_counted_with_what_they_take_back() {
+    let (l1, _) = four_blocks();
+    let test = TestNode::synced(&l1);
+    let registry = rollmill_service::prometheus::Registry::new();
+    test.node.register_metrics(&registry).unwrap();
+    let shown = || {
+        ["rollmill_node_l1_reorgs_total", "rollmill_node_l1_reorg_blocks_total"].map(|name| {
+            let families = registry.gather();
+            let family = families.iter().find(|family| family.name() == name).unwrap();
+            family.get_metric()[0].get_counter().get_value().round() as u64
+        })
+    };
+    assert_eq!(shown(), [0, 0]);
+    let head = l1.head().number;
+    let mut other = l1.fork(head - 1);
+    other.mine_empty(3);
+    sync(&test.node, &other);
+    assert_eq!(shown(), [1, 1]);
+    sync(&test.node, &l1);
+    assert_eq!(shown(), [2, 1 + 3]);
+}
+
 /// Goal: blocks that a prune removed come back when L1 takes the prune back.
 #[test]
 fn a_prune_is_followed_and_so_is_its_undoing() {

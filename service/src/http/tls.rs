@@ -85,6 +85,18 @@ fn expiry(certificate: &CertificateDer<'_>) -> Option<Duration> {
     Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
 }
 
+/// When the first certificate in the chain of a server expires, since the Unix epoch; `None` for plain HTTP. The files
+/// are read as the server reads them.
+///
+/// # Errors
+/// The file that cannot be used, and why.
+pub fn certificate_end(protection: &Protection) -> Result<Option<Duration>, PemError> {
+    let Some((certificate, key)) = protection.identity() else { return Ok(None) };
+    let files = [Some(certificate), Some(key), protection.client_ca.as_deref()];
+    let (chain, _) = config(&read(files)?)?;
+    Ok(chain.iter().filter_map(expiry).min())
+}
+
 /// Calls `reload` each minute and at SIGHUP, until it is dropped.
 pub(crate) async fn keep(reload: impl Fn() + Clone + Send + 'static) {
     let mut hangups = match signal(SignalKind::hangup()) {

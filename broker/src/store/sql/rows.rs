@@ -164,6 +164,8 @@ rows! {
         kind: Option<String>,
         state: Option<Text<JobState>>,
         count: Big,
+        rank: Big,
+        seconds: f64,
     }
 
     /// Where a copy of an artifact lies.
@@ -251,6 +253,7 @@ rows! {
         epoch: Big,
         count: Big,
         oldest_seconds: f64,
+        lease_seconds: Option<f64>,
         rank: Rank,
         path_seconds: Option<f64>,
         deadline_seconds: Option<f64>,
@@ -476,6 +479,9 @@ rows! {
 
     /// The last migration that a release must know.
     OldestRelease { oldest: i64, }
+
+    /// The clock of the database.
+    ClockRow { unix_ms: Big, }
 
     /// The version of the server.
     ServerVersion {

@@ -46,7 +46,7 @@ statements! {
         most: i64,
     } -> Id;
     Attempts<'a> = "attempts.sql" { tenant: &'a Tenant, job: &'a JobId } -> AttemptRow;
-    Queue<'a> = "queue.sql" { tenant: Option<&'a Tenant> } -> QueueRow;
+    Queue<'a> = "queue.sql" { tenant: Option<&'a Tenant>, hard_limit_seconds: i32 } -> QueueRow;
     DeadLetters<'a> = "dead_letters.sql" { tenant: &'a Tenant } -> Count;
     Cancel<'a> = "cancel.sql" {
         tenant: &'a Tenant,
@@ -514,6 +514,7 @@ statements! {
 
     // The server.
     Probe = "probe.sql" {} -> ();
+    ClockOf = "clock.sql" {} -> ClockRow;
     MigrationsRecorded = "migrations_recorded.sql" {} -> Exists;
     MigrationLast = "migration_last.sql" {} -> Migration;
     SchemaOldest = "schema_oldest.sql" {} -> OldestRelease;

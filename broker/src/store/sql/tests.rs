@@ -180,6 +180,10 @@ fn every_name_in_a_statement_is_one_of_an_enum() {
             "server_version_num",
             // The label of a job whose epoch is traced.
             "traceparent",
+            // What agents report of a job, and the type of JSON that it should have.
+            "witness_seconds",
+            "proving_seconds",
+            "number",
             "its deadline passed before it was done",
         ]),
     ]

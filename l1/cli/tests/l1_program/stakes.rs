@@ -2,6 +2,10 @@
 
 use rollmill_l1::abi::Rates;
 use rollmill_l1::alloy::primitives::aliases::U96;
+use rollmill_l1::alloy::primitives::{Address, keccak256};
+use rollmill_l1::alloy::signers::SignerSync as _;
+use rollmill_l1::attest;
+use rollmill_l1::evidence::{Evidence, Statement};
 use rollmill_l1_testing::{Anvil, Network, SLOT_SECONDS, SLOTS_PER_EPOCH, Setup, config, rates};
 use rollmill_l1_testing::{root_leaves, signer};
 use rollmill_protocol::Fr;
@@ -61,6 +65,41 @@ async fn a_stake_is_deposited_exited_and_paid_back() {
     );
     assert_eq!(case.tokens(own).await, before);
     assert_eq!(case.run(&["stake", "status", &validator])["state"], "not staked");
+}
+
+/// Goal: what a validator keeps against a proposer takes its stake, once, and pays whoever reports it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_signed_two_blocks_of_a_slot_is_reported() {
+    let case = staked().await;
+    let (own, validator) = (signer(0).address(), signer(1));
+    let address = validator.address().to_string();
+    let statement = |(chain_id, rollup): (u64, Address), name: &str| {
+        let chain = keccak256(name);
+        let digest = attest::block_digest(chain_id, rollup, 1, 9, chain);
+        let signature = validator.sign_hash_sync(&digest).unwrap();
+        Statement { number: 1, chain, signature: signature.as_bytes().to_vec().into() }
+    };
+    let file = |name: &str, domain| {
+        let (first, second) = (statement(domain, "a"), statement(domain, "b"));
+        let evidence = Evidence::new(domain, 9, first, second).unwrap();
+        let path = case.path(name);
+        std::fs::write(&path, evidence.to_json().unwrap()).unwrap();
+        path.display().to_string()
+    };
+    let domain = (case.network.client.chain_id(), case.network.rollup.address());
+    let (right, other) = (file("right", domain), file("other", (domain.0, Address::ZERO)));
+    let report = |file| case.fail(&["stake", "report", file]);
+    assert_failed(report(&other), 1, "L1C-022", "it is of the rollup");
+    assert_failed(report("/dev/null"), 1, "L1C-022", "it has another form");
+    assert_failed(report(&right), 1, "L1C-010", "is not staked; there is no stake to lose");
+
+    case.run(&["stake", "deposit", "--validator", &address, "--amount", "60"]);
+    let before = case.tokens(own).await;
+    let done = case.run(&["stake", "report", &right]);
+    assert_eq!(done["done"], format!("report {address} for two blocks of slot 9"));
+    assert_eq!(case.tokens(own).await.less(azt("6")), before);
+    assert_eq!(case.run(&["stake", "status", &address])["state"], "slashed");
+    assert_failed(report(&right), 1, "L1C-010", "is slashed; there is no stake to lose");
 }
 
 /// Goal: the seed of an epoch is recorded once.

@@ -1,0 +1,67 @@
+//! Commands by which an operator mends a queue.
+
+use std::process::Command;
+
+use crate::support::job;
+use rollmill_broker_client::{JobId, JobState};
+use rollmill_broker_testing::TestSchema;
+
+/// What a command prints to standard output, and whether it succeeds.
+fn run(url: &str, arguments: &[&str]) -> (String, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
+    command.current_dir(folder.path()).args(arguments).args(["--url", url]);
+    let output = command.output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.success())
+}
+
+/// Goal: one stuck job, or one epoch, is ended by a command and not by a request that an operator has to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_cancelled_and_an_epoch_is_dropped_by_command() {
+    let broker = TestSchema::new().await.broker().await;
+    let (url, client) = (rollmill_broker::url_of(broker.address), broker.client());
+    let mut jobs = Vec::new();
+    for input in [b"1", b"2"] {
+        jobs.push(job(7, "leaf", client.put_artifact(7, input.to_vec()).await.unwrap()));
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+    client.enqueue(jobs).await.unwrap();
+    for expected in ["1 cancelled\n", "0 cancelled\n"] {
+        assert_eq!(run(&url, &["cancel", ids[0].as_str()]), (expected.to_owned(), true));
+    }
+    let views = client.jobs(&ids).await.unwrap();
+    let states: Vec<JobState> = views.iter().map(|view| view.state).collect();
+    assert_eq!(states, [JobState::Cancelled, JobState::Ready]);
+    let expected = "epoch 7 is deleted, and 2 jobs with it\n";
+    assert_eq!(run(&url, &["epochs", "drop", "7"]), (expected.to_owned(), true));
+    assert!(client.jobs(&ids).await.unwrap().is_empty());
+    broker.stop().await;
+}
+
+/// Goal: whoever asks what is wrong learns what waits for somebody. Method: a dead letter and a quarantine.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_what_waits_for_somebody() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let (url, client) = (rollmill_broker::url_of(broker.address), broker.client());
+    let input = client.put_artifact(7, b"1".to_vec()).await.unwrap();
+    client.enqueue(vec![job(7, "leaf", input)]).await.unwrap();
+    let store = schema.store().await;
+    for statement in [
+        "UPDATE job SET state = 'dead', finished_at = now()",
+        "INSERT INTO agent (tenant, id, quarantined_at) VALUES ('default', 'bad', now())",
+    ] {
+        sqlx::query(statement).execute(store.pool()).await.unwrap();
+    }
+    let (text, is_sound) = run(&url, &["doctor", "--disk-free-min-percent", "0"]);
+    assert!(!is_sound, "{text}");
+    for line in [
+        "ok    epochs: ",
+        "ok    disk: enough is free",
+        "WRONG dead letters: 1; ",
+        "WRONG agents: in quarantine for wrong results: bad; ",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
+    }
+    broker.stop().await;
+}
