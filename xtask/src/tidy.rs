@@ -33,6 +33,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/pages.rs", "memory asked of the system"),
     ("algebra/src/cpu/words/adx.rs", "BMI2 and ADX instructions"),
+    ("algebra/src/cpu/words/adx/many.rs", "BMI2 and ADX instructions"),
     ("icicle/src/library.rs", "ICICLE is a C library"),
     ("icicle/tests/fake/lib.rs", "a C library for the tests, seen from inside"),
     ("kernels/src/cards.rs", "the CUDA driver is a C library"),

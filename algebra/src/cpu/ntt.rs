@@ -321,10 +321,19 @@ fn butterfly<P: Products>(products: P, a: &Words, t: &Words) -> [Words; 2] {
     [add(&a, t), products.sub::<R, 2>(&a, t)]
 }
 
-/// A layer on pairs of one number of each half.
+/// A layer on pairs of one number of each half, two at a time, since their products do not wait for each other.
 #[inline(always)]
 fn butterflies<P: Products>(products: P, low: &mut [Fr], high: &mut [Fr], roots: &[Fr]) {
-    for ((a, b), root) in low.iter_mut().zip(high).zip(roots) {
+    let (lows, last_low) = low.as_chunks_mut::<2>();
+    let (highs, last_high) = high.as_chunks_mut::<2>();
+    let (root_twos, last_root) = roots.as_chunks::<2>();
+    for ((a, b), root) in lows.iter_mut().zip(highs).zip(root_twos) {
+        let values = [&b[0].0.0, &b[1].0.0];
+        let two = products.mul_two::<R>([&root[0].0.0, &root[1].0.0], values);
+        [a[0].0.0, b[0].0.0] = butterfly(products, &a[0].0.0, &two[0]);
+        [a[1].0.0, b[1].0.0] = butterfly(products, &a[1].0.0, &two[1]);
+    }
+    for ((a, b), root) in last_low.iter_mut().zip(last_high).zip(last_root) {
         let product = products.mul::<R>(&root.0.0, &b.0.0);
         [a.0.0, b.0.0] = butterfly(products, &a.0.0, &product);
     }
@@ -340,7 +349,6 @@ fn two_layers<P: Products>(
     first: &[Fr],
     second: (&[Fr], &[Fr]),
 ) {
-    let mul = |root: &Fr, value: &Words| products.mul::<R>(&root.0.0, value);
     let (low, high) = part.split_at_mut(part.len() / 2);
     let (q0, q1) = low.split_at_mut(low.len() / 2);
     let (q2, q3) = high.split_at_mut(high.len() / 2);
@@ -348,10 +356,12 @@ fn two_layers<P: Products>(
     let [q0, q1, q2, q3] = [q0, q1, q2, q3].map(|quarter| &mut quarter[run.clone()]);
     let (second_low, second_high) = (&second.0[..first.len()], &second.1[..first.len()]);
     for (j, root) in first.iter().enumerate() {
-        let (b, d) = (mul(root, &q1[j].0.0), mul(root, &q3[j].0.0));
+        let roots = [&root.0.0, &root.0.0];
+        let [b, d] = products.mul_two::<R>(roots, [&q1[j].0.0, &q3[j].0.0]);
         let [a, b] = butterfly(products, &q0[j].0.0, &b);
         let [c, d] = butterfly(products, &q2[j].0.0, &d);
-        let (c, d) = (mul(&second_low[j], &c), mul(&second_high[j], &d));
+        let roots = [&second_low[j].0.0, &second_high[j].0.0];
+        let [c, d] = products.mul_two::<R>(roots, [&c, &d]);
         [q0[j].0.0, q2[j].0.0] = butterfly(products, &a, &c);
         [q1[j].0.0, q3[j].0.0] = butterfly(products, &b, &d);
     }
