@@ -10,6 +10,7 @@ mod path;
 mod recycler;
 pub(crate) mod rows;
 mod scan;
+mod tuning;
 mod vector;
 pub(crate) mod words;
 
@@ -19,6 +20,7 @@ pub use self::msm::CpuBases;
 pub use self::pages::map_large_arrays;
 pub use self::path::CpuPath;
 use self::recycler::Recycler;
+pub use self::tuning::Tuning;
 use self::words::{Portable, Scalar};
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
@@ -37,6 +39,7 @@ pub struct CpuDevice {
     pass_roots: ifma::ntt::PassRoots,
     recycler: Recycler,
     accumulators: msm::Accumulators,
+    tuning: Tuning,
 }
 
 impl CpuDevice {
@@ -51,6 +54,7 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         {
             device.ifma = ifma::Ifma::detect();
+            device.tuning = Tuning::of(device.path());
         }
         device
     }
@@ -87,7 +91,8 @@ impl CpuDevice {
             #[cfg(target_arch = "x86_64")]
             CpuPath::Ifma => {
                 let ifma = ifma::Ifma::detect()?;
-                Some(Self { ifma: Some(ifma), ..Self::scalar(threads) })
+                let tuning = Tuning::of(path);
+                Some(Self { ifma: Some(ifma), tuning, ..Self::scalar(threads) })
             }
             #[cfg(not(target_arch = "x86_64"))]
             CpuPath::Adx | CpuPath::Ifma => None,
@@ -110,6 +115,7 @@ impl CpuDevice {
             pass_roots: ifma::ntt::PassRoots::default(),
             recycler: Recycler::default(),
             accumulators: msm::Accumulators::default(),
+            tuning: Tuning::of(scalar.path()),
         }
     }
 

@@ -222,7 +222,7 @@ impl CpuDevice {
             .par_chunks(together)
             .flat_map_iter(|windows| {
                 let chunks: Vec<&[&[Flat]]> = windows.iter().map(|w| w.2.as_slice()).collect();
-                let sums = self.accumulators.with(adder, |accumulator| {
+                let sums = self.accumulators.with(adder, self.tuning.block(), |accumulator| {
                     reduce_windows(&self.recycler, accumulator, adder, &chunks)
                 });
                 windows.iter().zip(sums).map(|((part, window, _), sums)| {
@@ -265,7 +265,7 @@ fn fill_buckets(device: &CpuDevice, bases: &CpuBases, part: &Part, task: &Task) 
         }
     }
     let mut out = device.recycler.take(count);
-    device.accumulators.with(bases.adder, |accumulator| {
+    device.accumulators.with(bases.adder, device.tuning.block(), |accumulator| {
         accumulator.sum_groups(&bases.points, &order, &ends[1..], &mut out);
     });
     out
