@@ -21,7 +21,7 @@ use crate::devices::ChoiceError;
 use crate::heartbeat::Cancel;
 use crate::pace::Pace;
 use crate::worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};
-use crate::{machine, nvml};
+use crate::{calibration, machine, nvml};
 
 /// Points of the known-answer test.
 const PROBE: usize = 600;
@@ -77,9 +77,10 @@ impl CheckedSrs {
     }
 }
 
-/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit.
+/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit. Before, it measures which
+/// sizes suit this machine's CPU, if nobody has: the keys take far longer.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
-    let device = cpu(config);
+    let device = calibration::measured(cpu(config), calibration::file().as_deref());
     let (store, srs) = base(config, &device, &CheckedSrs::default())?;
     let progress = |circuit: Circuit, kept: bool| {
         let state = if kept { "found" } else { "making" };
