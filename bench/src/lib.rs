@@ -32,6 +32,7 @@ use rollmill_service::Failure;
 pub use arguments::{Plan, command};
 pub use compare::{command as compare_command, run as compare, summary};
 pub use counted::{Account, Accounts, Counted, products_of};
+pub use proofs::fill as mixed_circuit;
 pub use subject::Subject;
 
 use result::{Results, SCHEMA};

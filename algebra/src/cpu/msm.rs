@@ -19,7 +19,7 @@ use std::ops::Range;
 use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
 use rayon::prelude::*;
 
-use self::affine::{Adder, Flat, SIGN};
+use self::affine::{Adder, Flat, SIGN, Scratch};
 use self::groups::Accumulator;
 pub(super) use self::groups::Accumulators;
 use self::plan::{Cuts, Folded, Part, plan_column};
@@ -231,6 +231,34 @@ impl CpuDevice {
                 })
             })
             .collect()
+    }
+}
+
+/// Additions of the same pairs again and again, for a profile.
+pub(super) struct Adding {
+    adder: Adder,
+    pairs: Vec<[u32; 2]>,
+    out: Vec<Flat>,
+    scratch: Scratch,
+}
+
+impl Adding {
+    /// Adds the pairs, and returns a word of the sums.
+    pub(super) fn add(&mut self, bases: &CpuBases) -> u64 {
+        self.adder.add_pairs(&bases.points, &self.pairs, &mut self.out, &mut self.scratch);
+        self.out.iter().fold(0, |sum, point| sum.wrapping_add(point.x_words()[0]))
+    }
+}
+
+impl CpuDevice {
+    /// Pairs of the first `n` points, a power of two, in no order of memory.
+    pub(super) fn adding(&self, n: usize, pairs: usize) -> Adding {
+        // An odd step visits every point before it comes back to the first; neighbours are a pair with different points.
+        let place = |i: usize| (i.wrapping_mul(0x9e37_79b1) % n) as u32;
+        let pairs: Vec<[u32; 2]> =
+            (0..pairs).map(|k| [place(2 * k), place(2 * k + 1) | (k as u32 & 1) * SIGN]).collect();
+        let out = vec![Flat::IDENTITY; pairs.len()];
+        Adding { adder: self.adder(), pairs, out, scratch: Scratch::default() }
     }
 }
 

@@ -157,7 +157,7 @@ fn bucket_cost(n: usize, [narrow, wide]: [(u32, f64); 2]) -> Option<u32> {
 }
 
 /// Points without a pattern that would make sums of buckets equal: each is twice the one before and the generator.
-fn points(n: usize) -> Vec<G1Affine> {
+pub(super) fn points(n: usize) -> Vec<G1Affine> {
     let generator = G1Projective::generator();
     let each = std::iter::successors(Some(generator), |point| Some(point.double() + generator));
     G1Projective::normalize_batch(&each.take(n).collect::<Vec<_>>())
