@@ -45,10 +45,11 @@ pub(crate) fn file() -> Option<PathBuf> {
     Some(rollmill_circuits::store::cache_dir(None).parent()?.join(FILE))
 }
 
-/// The processor's name with its family and model, since virtual machines shorten the name.
+/// What the kernel says about the processor, by the names of x86-64 and those of aarch64: virtual machines shorten the name.
 fn processor() -> String {
-    let of = |key| machine::field("/proc/cpuinfo", key).unwrap_or_default();
-    format!("{} {}/{}", of("model name"), of("cpu family"), of("model"))
+    let keys = ["model name", "cpu family", "model", "CPU implementer", "CPU part"];
+    let said = keys.iter().filter_map(|key| machine::field("/proc/cpuinfo", key));
+    said.collect::<Vec<_>>().join("/")
 }
 
 /// The device with the sizes in this file, or as it is where the file has none for it. A damaged file is a warning.
