@@ -17,6 +17,8 @@ pub(crate) mod words;
 
 use std::sync::{Arc, OnceLock};
 
+use rayon::prelude::*;
+
 pub use self::msm::CpuBases;
 pub use self::pages::map_large_arrays;
 pub use self::path::CpuPath;
@@ -232,7 +234,18 @@ impl Memory for CpuDevice {
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
-        Ok(self.buffer(self.recycler.copy(values)))
+        let mut copy = self.recycler.take(values.len());
+        let chunk_len = self.chunk_len(values.len());
+        if values.len() <= chunk_len {
+            copy.copy_from_slice(values);
+        } else {
+            // Of a witness, all columns are uploaded one after the other, while nothing else runs.
+            self.pool.install(|| {
+                let chunks = copy.par_chunks_mut(chunk_len).zip(values.par_chunks(chunk_len));
+                chunks.for_each(|(copy, values)| copy.copy_from_slice(values));
+            });
+        }
+        Ok(self.buffer(copy))
     }
 
     fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {

@@ -52,10 +52,10 @@ impl Shape {
     /// costs, and what a window costs at least.
     fn cost(&self, n: usize, tuning: Tuning) -> u64 {
         const WINDOW_COST: u64 = 100 * 100;
-        let bucket = u64::from(tuning.bucket_cost());
-        (0..self.windows())
-            .map(|w| 100 * n as u64 + bucket * self.buckets(w) as u64 + WINDOW_COST)
-            .sum()
+        let windows = u64::from(self.windows());
+        // All windows but the top one have as many buckets as the first.
+        let buckets = (windows - 1) * (1u64 << (self.c - 1)) + (1u64 << self.top_bits());
+        windows * (100 * n as u64 + WINDOW_COST) + u64::from(tuning.bucket_cost()) * buckets
     }
 
     /// The cheapest shape for `n` scalars of up to `bits` bits; `bits` is not zero.
@@ -420,6 +420,20 @@ mod tests {
                 Fr::from(magnitude) * Fr::from(2u64).pow([u64::from(part.shape.low_bit(window))]);
             if digit & SIGN == 0 { sum + value } else { sum - value }
         })
+    }
+
+    /// Otherwise shapes are compared by buckets that they have not.
+    #[test]
+    fn the_cost_of_a_shape_counts_the_buckets_that_it_has() {
+        let tuning = Tuning::new(300, 14).unwrap();
+        for bits in 1..=BITS_MAX {
+            for c in 2..=WINDOW_MAX {
+                let shape = Shape { bits, c };
+                let buckets: usize = (0..shape.windows()).map(|w| shape.buckets(w)).sum();
+                let expected = u64::from(shape.windows()) * 100 * 1100 + 300 * buckets as u64;
+                assert_eq!(shape.cost(1000, tuning), expected, "{shape:?}");
+            }
+        }
     }
 
     #[test]
