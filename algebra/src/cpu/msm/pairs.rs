@@ -13,7 +13,7 @@ use crate::field::inverse;
 /// each other's: one addition is a row of four products of which each waits for the one before.
 const STEP: usize = 4;
 /// How many steps ahead points are fetched into the cache: the order of a bucket's points is no order of memory.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// A point and whether it is meant negative.
 #[inline(always)]
