@@ -2,6 +2,8 @@
 //! and other devices are compared with.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 mod msm;
 mod ntt;
@@ -39,6 +41,9 @@ pub struct CpuDevice {
     /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
     ifma: Option<ifma::Ifma>,
+    /// Row kernels on four rows together, where there is no `ifma`.
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<avx2::Avx2>,
     #[cfg(target_arch = "x86_64")]
     pass_roots: ifma::ntt::PassRoots,
     recycler: Recycler,
@@ -53,14 +58,10 @@ impl CpuDevice {
     /// # Panics
     /// If the system cannot start threads.
     pub fn new(threads: usize) -> Self {
-        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-        let mut device = Self::scalar(threads);
-        #[cfg(target_arch = "x86_64")]
-        {
-            device.ifma = ifma::Ifma::detect();
-            device.tuning = Tuning::of(device.path());
-        }
-        device
+        let mut fastest_first = CpuPath::ALL.into_iter().rev().filter(|path| path.is_automatic());
+        fastest_first
+            .find_map(|path| Self::on_path(path, threads))
+            .unwrap_or_else(|| Self::portable(threads))
     }
 
     /// As [`Self::new`], without vectors: the faster of [`CpuPath::Portable`] and [`CpuPath::Adx`] that the processor
@@ -93,13 +94,18 @@ impl CpuDevice {
                 Some(Self::on_words(threads, Scalar::Adx(adx)))
             }
             #[cfg(target_arch = "x86_64")]
+            CpuPath::Avx2 => {
+                let (adx, avx2) = (words::Adx::detect()?, avx2::Avx2::detect()?);
+                Some(Self { avx2: Some(avx2), ..Self::on_words(threads, Scalar::Adx(adx)) })
+            }
+            #[cfg(target_arch = "x86_64")]
             CpuPath::Ifma => {
                 let ifma = ifma::Ifma::detect()?;
                 let tuning = Tuning::of(path);
                 Some(Self { ifma: Some(ifma), tuning, ..Self::scalar(threads) })
             }
             #[cfg(not(target_arch = "x86_64"))]
-            CpuPath::Adx | CpuPath::Ifma => None,
+            CpuPath::Adx | CpuPath::Avx2 | CpuPath::Ifma => None,
         }
     }
 
@@ -116,6 +122,8 @@ impl CpuDevice {
             #[cfg(target_arch = "x86_64")]
             ifma: None,
             #[cfg(target_arch = "x86_64")]
+            avx2: None,
+            #[cfg(target_arch = "x86_64")]
             pass_roots: ifma::ntt::PassRoots::default(),
             recycler: Recycler::default(),
             accumulators: msm::Accumulators::default(),
@@ -128,6 +136,10 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         if self.ifma.is_some() {
             return CpuPath::Ifma;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if self.avx2.is_some() {
+            return CpuPath::Avx2;
         }
         self.scalar.path()
     }

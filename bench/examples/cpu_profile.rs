@@ -45,7 +45,7 @@ fn main() -> Outcome<()> {
             .find(|path| path.name() == name)
             .and_then(|path| CpuDevice::on_path(path, threads)),
     };
-    let missing = "PATH is fastest, portable, adx or ifma, and the processor must have it";
+    let missing = "PATH is fastest, portable, adx, avx2 or ifma, and the processor must have it";
     let device = open(number(2, 0)?).ok_or(missing)?;
     let threads = device.threads();
     println!("Proof of 2^{log_n} rows on `{}`.\n", device.name());

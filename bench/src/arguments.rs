@@ -107,7 +107,7 @@ pub fn command() -> Command {
             Arg::new("cpu-path")
                 .long("cpu-path")
                 .value_name("PATH")
-                .help("Path of the CPU device to measure: portable, adx or ifma [default: the fastest]"),
+                .help("Path of the CPU device to measure: portable, adx, avx2 or ifma [default: the fastest]"),
         )
         .arg(file(
             "json",
@@ -299,7 +299,7 @@ mod tests {
             (&["--only", "fft"][..], "msm, ntt"),
             (&["--distributions", "gauss"], "uniform"),
             (&["--peers", "gnark"], "arkworks"),
-            (&["--cpu-path", "avx"], "portable, adx, ifma"),
+            (&["--cpu-path", "avx"], "portable, adx, avx2, ifma"),
             (&["--sizes", "18..14"], "FROM..TO"),
             (&["--sizes", "27"], "to 26"),
             (&["--sizes", "many"], "FROM..TO"),

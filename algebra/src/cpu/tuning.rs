@@ -40,7 +40,7 @@ impl Tuning {
             // Two additions, and as much again twice for keeping account of the bucket, as measured.
             CpuPath::Ifma => 600,
             // An addition takes four times as long, and keeping account no longer.
-            CpuPath::Adx | CpuPath::Portable => 300,
+            CpuPath::Portable | CpuPath::Adx | CpuPath::Avx2 => 300,
         };
         // The points in between, 64 bytes each, stay in or near the second-level cache.
         Self { bucket_cost, log_block: 14, window: None }

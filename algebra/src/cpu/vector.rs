@@ -4,11 +4,11 @@ use ark_bn254::FrConfig as R;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
-#[cfg(target_arch = "x86_64")]
-use super::ifma;
 use super::scan::Scan;
 use super::words::{Modulus, Products, Words, add, element, with_products};
 use super::{CpuBuffer, CpuDevice, common_len, rows, shape};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, ifma};
 use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKernel, Vector};
 use crate::field::{horner, inverse};
@@ -134,8 +134,17 @@ impl Vector for CpuDevice {
                     .for_each(|(i, mut parts)| rows.run(&columns, i * chunk_len, &mut parts));
                 return;
             }
-            let rows = rows::Rows::new(&Graph::record(kernel));
             let chunk_len = chunk_len.next_multiple_of(rows::ROWS);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = self.avx2 {
+                let rows = avx2::rows::Rows::new(avx2, &Graph::record(kernel));
+                chunks_of(&mut outputs, n, chunk_len)
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(i, mut parts)| rows.run(&columns, i * chunk_len, &mut parts));
+                return;
+            }
+            let rows = rows::Rows::new(&Graph::record(kernel));
             let chunks = chunks_of(&mut outputs, n, chunk_len).into_par_iter().enumerate();
             chunks.for_each(|(i, mut parts)| {
                 rows.run(self.scalar, &columns, i * chunk_len, &mut parts);

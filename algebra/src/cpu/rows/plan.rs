@@ -411,6 +411,10 @@ mod tests {
     const LARGE: Limits = crate::cpu::ifma::rows::LIMITS;
     #[cfg(not(target_arch = "x86_64"))]
     const LARGE: Limits = SMALL;
+    #[cfg(target_arch = "x86_64")]
+    const MIDDLE: Limits = crate::cpu::avx2::rows::LIMITS;
+    #[cfg(not(target_arch = "x86_64"))]
+    const MIDDLE: Limits = SMALL;
 
     /// `c·(ab − cd) + a·7 − b + (ab − cd)`, with one sum in two places.
     struct Sample;
@@ -445,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_sum_of_products_is_one_step() {
-        for limits in [SMALL, LARGE] {
+        for limits in [SMALL, MIDDLE, LARGE] {
             let plan = Plan::new(&Graph::record(&Sample), limits);
             // The shared sum negates a factor first; the last sum adds a multiple of p before it subtracts b.
             assert_eq!(sums(&plan), [(0, 1, 1), (2, 0, 0), (2, 2, 1)]);
@@ -553,7 +557,7 @@ mod tests {
                 .collect();
             let graph = Graph::new(crate::graph::Identity::Source, &roots);
             let expected = graph.evaluate(|Cell { column, .. }| cells[column]);
-            for limits in [SMALL, LARGE] {
+            for limits in [SMALL, MIDDLE, LARGE] {
                 let out = carry_out(&Plan::new(&graph, limits), &cells, roots.len());
                 assert_eq!(out, expected, "seed {seed}");
             }
