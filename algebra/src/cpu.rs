@@ -246,7 +246,7 @@ impl Memory for CpuDevice {
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
-        let mut copy = self.recycler.take(values.len());
+        let mut copy: Vec<Fr> = self.recycler.take(values.len());
         let chunk_len = self.chunk_len(values.len());
         if values.len() <= chunk_len {
             copy.copy_from_slice(values);

@@ -170,7 +170,7 @@ fn pass<P: Products>(products: P, kind: Probe, numbers: &mut [Words; NUMBERS]) {
         }
         Probe::ProductTwos => {
             for [a, b] in numbers.as_chunks_mut::<2>().0 {
-                [*a, *b] = products.mul_two::<Q>([a, b], [&x, &x]);
+                [*a, *b] = products.mul_two::<Q>([&*a, &*b], [&x, &x]);
             }
         }
         Probe::Squares => {
@@ -178,7 +178,7 @@ fn pass<P: Products>(products: P, kind: Probe, numbers: &mut [Words; NUMBERS]) {
         }
         Probe::Dots => {
             for number in numbers {
-                *number = products.dot::<Q>([number, &x], [&factors[1], &factors[2]]);
+                *number = products.dot::<Q>([&*number, &x], [&factors[1], &factors[2]]);
                 *number = products.less::<Q, 1>(number);
             }
         }
@@ -186,7 +186,8 @@ fn pass<P: Products>(products: P, kind: Probe, numbers: &mut [Words; NUMBERS]) {
             let one = Q::ONE;
             for number in numbers {
                 *number = products.less::<Q, 1>(number);
-                *number = products.dot_three::<Q>([[number, &x], [&one, &x], [&one, &factors[1]]]);
+                *number =
+                    products.dot_three::<Q>([[&*number, &x], [&one, &x], [&one, &factors[1]]]);
             }
         }
         Probe::DotsOfFour => {
