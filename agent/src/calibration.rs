@@ -45,7 +45,8 @@ pub(crate) fn file() -> Option<PathBuf> {
     Some(rollmill_circuits::store::cache_dir(None).parent()?.join(FILE))
 }
 
-/// What the kernel says about the processor, by the names of x86-64 and those of aarch64: virtual machines shorten the name.
+/// What the kernel says about the processor, by the names of x86-64 and those of aarch64: virtual machines shorten
+/// the name.
 fn processor() -> String {
     let keys = ["model name", "cpu family", "model", "CPU implementer", "CPU part"];
     let said = keys.iter().filter_map(|key| machine::field("/proc/cpuinfo", key));

@@ -77,8 +77,8 @@ impl CheckedSrs {
     }
 }
 
-/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit. Before, it measures which
-/// sizes suit this machine's CPU, if nobody has: the keys take far longer.
+/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit. Before, it measures
+/// which sizes suit this machine's CPU, if nobody has: the keys take far longer.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
     let device = calibration::measured(cpu(config), calibration::file().as_deref());
     let (store, srs) = base(config, &device, &CheckedSrs::default())?;

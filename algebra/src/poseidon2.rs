@@ -125,10 +125,10 @@ fn external_linear<P: Products>(products: P, cells: &mut [Words; 4]) {
 /// An internal round. The products of the S-box wait for each other, so those of the other cells are computed beside
 /// them.
 ///
-/// Bounds: a cell is below 2r and a constant below r, so the S-box takes a number below 3r. Its square is below 2.71r, the
-/// square of that below 2.39r, and the fifth power below 2.36r. With a cell it is below 4.36r, and the sum of two cells
-/// below 4r: once reduced, they add up to less than 4.36r again, and the total is below 2.36r. Products by the diagonal
-/// are below 1.45r, so that with the total they are below 3.81r, and then below 2r.
+/// Bounds: a cell is below 2r and a constant below r, so the S-box takes a number below 3r. Its square is below
+/// 2.71r, the square of that below 2.39r, and the fifth power below 2.36r. With a cell it is below 4.36r, and the
+/// sum of two cells below 4r: once reduced, they add up to less than 4.36r again, and the total is below 2.36r.
+/// Products by the diagonal are below 1.45r, so that with the total they are below 3.81r, and then below 2r.
 #[inline(always)]
 fn internal_round<P: Products>(products: P, cells: &mut [Words; 4], constant: &Fr) {
     let diagonal = INTERNAL_DIAG.each_ref().map(|factor| &factor.0.0);

@@ -1,8 +1,8 @@
 //! What the time of a proof on this machine's CPU is made of, as the tables of docs/book/cpu.md.
 //!
-//! `cargo run --release -p rollmill-bench --example cpu_profile -- [LOG_N] [PATH] [THREADS] [PROOFS]`: rows of the proof as
-//! a power of two (17), path of the CPU device (the fastest), threads (all), and proofs of which the median counts (5).
-//! With 2^17 rows it takes about two minutes on two cores. Run it on a machine that does nothing else.
+//! `cargo run --release -p rollmill-bench --example cpu_profile -- [LOG_N] [PATH] [THREADS] [PROOFS]`: rows of the
+//! proof as a power of two (17), path of the CPU device (the fastest), threads (all), and proofs of which the median
+//! counts (5). With 2^17 rows it takes about two minutes on two cores. Run it on a machine that does nothing else.
 //!
 //! Nothing is sampled: functions are the calls to the device, and causes follow from counts of operations and from
 //! what an operation takes alone.

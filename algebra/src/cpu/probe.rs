@@ -144,9 +144,9 @@ impl CpuDevice {
 
 /// As many operations as there are numbers.
 ///
-/// Bounds, in multiples of q: numbers are below 2 and factors below 1, so products are below 1.38 and squares below 1.76.
-/// A sum of two products is below 1.57. Those of three and four start with a number that was reduced below 1, and are
-/// below 1.57 and 1.76. What is added to sums is far below 2^−64 each time.
+/// Bounds, in multiples of q: numbers are below 2 and factors below 1, so products are below 1.38 and squares below
+/// 1.76. A sum of two products is below 1.57. Those of three and four start with a number that was reduced below 1,
+/// and are below 1.57 and 1.76. What is added to sums is far below 2^−64 each time.
 #[inline(never)]
 fn pass<P: Products>(products: P, kind: Probe, numbers: &mut [Words; NUMBERS]) {
     let factors: [Words; 8] = std::array::from_fn(|i| {
@@ -227,7 +227,8 @@ mod tests {
     use super::*;
     use crate::cpu::words::{Checked, Scalar};
 
-    /// Otherwise a profile would state the times of numbers that no kernel has. Method: the twin that checks each bound.
+    /// Otherwise a profile would state the times of numbers that no kernel has. Method: the twin that checks each
+    /// bound.
     #[test]
     fn probes_keep_to_the_bounds_and_count_what_they_run() {
         let device = CpuDevice::on_words(1, Scalar::Checked(Checked));

@@ -188,9 +188,9 @@ pub(super) fn sum_of_products<M: Literals, const K: usize>(
 
 /// A normal number below [`SUM_MAX`] to one below 2p: less as many p as its highest limb shows.
 ///
-/// The quotient q is estimated by `⌊limb · RECIPROCAL / 2^50⌋`. It is at most x / p, as both factors are from below. The limb
-/// leaves out less than 2^232, below 2^−21 p, and the reciprocal errs by a part of 2^−27 in a quotient below 2^8, so q
-/// is above `x / p − 1 − 2^−18`.
+/// The quotient q is estimated by `⌊limb · RECIPROCAL / 2^50⌋`. It is at most x / p, as both factors are from below.
+/// The limb leaves out less than 2^232, below 2^−21 p, and the reciprocal errs by a part of 2^−27 in a quotient
+/// below 2^8, so q is above `x / p − 1 − 2^−18`.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn reduce<M: Literals>(number: Four) -> Four {
@@ -489,8 +489,8 @@ mod tests {
         }
     }
 
-    /// Goal: every operation keeps residues and its bound, in both fields. Method: numbers at the ends of the bounds that
-    /// row kernels state, with full limbs among them, in lanes that differ.
+    /// Goal: every operation keeps residues and its bound, in both fields. Method: numbers at the ends of the bounds
+    /// that row kernels state, with full limbs among them, in lanes that differ.
     #[test]
     fn operations_on_four_lanes_keep_residues_and_bounds() {
         if Avx2::detect().is_none() {

@@ -1,13 +1,13 @@
 //! Field work on four lanes at once with AVX2, for processors that have no AVX-512 IFMA: products of 29-bit limbs.
 //!
-//! These files alone of their folder may use `unsafe`. Each function that needs the instructions states it in a
+//! `field` and `rows` may use `unsafe`. Each function that needs the instructions states it in a
 //! `target_feature` attribute, and is reached only through an [`Avx2`], which exists only where the processor has them.
 //!
 //! # Why
 //! A processor multiplies two words of 64 bits in a cycle, or eight pairs of 32 bits in vectors, on units that the
-//! words leave idle. A product of nine limbs is 81 of those for four lanes at once and its reduction 90 more, so that four
-//! products with one reduction are 13 cycles each where words take 21; and a sum of two numbers is nine additions for
-//! four lanes, without carries.
+//! words leave idle. A product of nine limbs is 81 of those for four lanes at once and its reduction 90 more, so
+//! that four products with one reduction are 13 cycles each where words take 21; and a sum of two numbers is nine
+//! additions for four lanes, without carries.
 //!
 //! # Numbers
 //! A lane has nine limbs of 29 bits, least significant first, so numbers below 2^261. Both moduli are below

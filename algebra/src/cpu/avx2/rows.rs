@@ -56,8 +56,8 @@ impl Rows {
         Self { constants: constants.collect(), plan, avx2 }
     }
 
-    /// Runs the kernel on the rows from `start` on, as many as each of `outputs` is long. The columns all have one length,
-    /// and the rows are among theirs.
+    /// Runs the kernel on the rows from `start` on, as many as each of `outputs` is long. The columns all have one
+    /// length, and the rows are among theirs.
     pub(in crate::cpu) fn run(&self, columns: &[&[Fr]], start: usize, outputs: &mut [&mut [Fr]]) {
         let Avx2(()) = self.avx2;
         // SAFETY: the processor has the instructions, as the `Avx2` proves.

@@ -10,8 +10,9 @@ pub(in crate::cpu) struct Accumulators(Mutex<Vec<Accumulator>>);
 
 impl Accumulators {
     /// Calls `sum` with an accumulator that reuses the memory of earlier calls.
-    /// `block` is the number of entries that are added up together: large enough to share an inversion among thousands of
-    /// additions, small enough that the points in between stay in the second-level cache (64 bytes each).
+    /// `block` is the number of entries that are added up together: large enough to share an inversion among
+    /// thousands of additions, small enough that the points in between stay in the second-level cache (64 bytes
+    /// each).
     pub(super) fn with<T>(
         &self,
         adder: Adder,

@@ -113,8 +113,8 @@ fn invert<P: Products>(products: P, chains: &mut [Words; STEP]) -> bool {
     true
 }
 
-/// The sums of pairs, given the products of the differences before each in its chain, and the inverse of what each chain
-/// comes to with its pair; leaves that without it.
+/// The sums of pairs, given the products of the differences before each in its chain, and the inverse of what each
+/// chain comes to with its pair; leaves that without it.
 #[inline(always)]
 fn sums<P: Products, const N: usize>(
     products: P,

@@ -48,8 +48,8 @@ impl Shape {
         if window + 1 == self.windows() { 1 << self.top_bits() } else { 1 << (self.c - 1) }
     }
 
-    /// Time that `n` scalars take, in hundredths of an addition: an addition for each entry and window, what each bucket
-    /// costs, and what a window costs at least.
+    /// Time that `n` scalars take, in hundredths of an addition: an addition for each entry and window, what each
+    /// bucket costs, and what a window costs at least.
     fn cost(&self, n: usize, tuning: Tuning) -> u64 {
         const WINDOW_COST: u64 = 100 * 100;
         let windows = u64::from(self.windows());

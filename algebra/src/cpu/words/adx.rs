@@ -1,9 +1,9 @@
 //! Products with `mulx`, `adcx` and `adox`: two chains of carries at a time.
 //!
-//! This file and [`many`] alone of their folder may use `unsafe`. The assembly is reached only through an [`Adx`], which
-//! exists only where the processor has the instructions, so that no caller has to promise anything: numbers
-//! beyond the bounds make wrong words, and no access to memory depends on a number.
-//! Twin: [`super::Portable`], which returns the same words.
+//! This file and [`many`] alone of their folder may use `unsafe`. The assembly is reached only through an [`Adx`],
+//! which exists only where the processor has the instructions, so that no caller has to promise anything: numbers
+//! beyond the bounds make wrong words, and no access to memory depends on a number. Twin: [`super::Portable`], which
+//! returns the same words.
 //!
 //! # What each block of assembly promises
 //! - Memory: it reads whole arrays of four words that its arguments borrow, and a table that never changes. It
