@@ -80,8 +80,9 @@ impl CheckedSrs {
 /// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit. Before, it measures
 /// which sizes suit this machine's CPU, if nobody has: the keys take far longer.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
-    let device = calibration::measured(cpu(config), calibration::file().as_deref());
+    let device = cpu(config);
     let (store, srs) = base(config, &device, &CheckedSrs::default())?;
+    let device = calibration::measured(device, calibration::file().as_deref());
     let progress = |circuit: Circuit, kept: bool| {
         let state = if kept { "found" } else { "making" };
         tracing::info!(circuit = circuit.name(), state, "proving key");
