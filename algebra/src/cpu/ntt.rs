@@ -386,6 +386,13 @@ fn first_layers<P: Products>(products: P, values: &mut [Fr], layers: &[&[Fr]]) {
     }
 }
 
+/// Whether so few columns are transformed faster on words, where all threads share a column, than by vectors, where
+/// each column is a thread's: words take about four times as long in all.
+#[cfg(any(test, target_arch = "x86_64"))]
+fn is_shared_on_words(columns: usize, threads: usize) -> bool {
+    4 * columns < threads
+}
+
 impl CpuDevice {
     /// Transforms columns of one length in the same way.
     fn transform(&self, columns: &[&[Fr]], direction: Direction) -> Vec<Vec<Fr>> {
@@ -393,6 +400,7 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma
             && n >= 1 << LOG_N_MIN
+            && !is_shared_on_words(columns.len(), self.threads())
         {
             let transform = |values: &&[Fr]| {
                 let mut out = self.recycler.take(n);
@@ -510,6 +518,21 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// Otherwise a transform of a single column leaves all threads but one idle, or many columns take the slow way.
+    #[test]
+    fn few_columns_are_shared_where_that_is_faster() {
+        for (columns, threads, expected) in [
+            (1, 1, false),
+            (1, 4, false),
+            (1, 5, true),
+            (7, 32, true),
+            (8, 32, false),
+            (18, 16, false),
+        ] {
+            assert_eq!(is_shared_on_words(columns, threads), expected, "{columns} on {threads}");
         }
     }
 
