@@ -20,6 +20,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/nvml.rs", "NVML is a C library"),
     ("agent/src/xid.rs", "NVML is a C library"),
+    ("algebra/src/cpu/avx2/curve.rs", "AVX2 instructions"),
     ("algebra/src/cpu/avx2/field.rs", "AVX2 instructions"),
     ("algebra/src/cpu/avx2/rows.rs", "AVX2 instructions"),
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),

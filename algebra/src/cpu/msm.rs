@@ -106,6 +106,10 @@ impl CpuDevice {
         if let Some(ifma) = self.ifma {
             return Adder::Ifma(ifma);
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2 {
+            return Adder::Avx2(avx2);
+        }
         Adder::Scalar(self.scalar)
     }
 

@@ -387,7 +387,7 @@ fn first_layers<P: Products>(products: P, values: &mut [Fr], layers: &[&[Fr]]) {
 }
 
 /// Whether so few columns are transformed faster on words, where all threads share a column, than by vectors, where
-/// each column is a thread's: words take about four times as long in all.
+/// each column is a thread's: words take about four times as long in all. Only for columns of several blocks.
 #[cfg(any(test, target_arch = "x86_64"))]
 fn is_shared_on_words(columns: usize, threads: usize) -> bool {
     4 * columns < threads
@@ -400,7 +400,7 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma
             && n >= 1 << LOG_N_MIN
-            && !is_shared_on_words(columns.len(), self.threads())
+            && (n <= 1 << LOG_WHOLE || !is_shared_on_words(columns.len(), self.threads()))
         {
             let transform = |values: &&[Fr]| {
                 let mut out = self.recycler.take(n);

@@ -130,6 +130,26 @@ pub(super) fn minus(sum: &mut [__m256i; LIMBS], number: &Four) {
     }
 }
 
+/// −number where the mask's lane is full, limb by limb, plus `multiple` there; number elsewhere. Limbs may be below zero.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn negated_where(mask: __m256i, number: &Four, multiple: &Four) -> Four {
+    let mut out = number.0;
+    for i in 0..LIMBS {
+        let minus = _mm256_sub_epi64(multiple.0[i], number.0[i]);
+        out[i] = _mm256_blendv_epi8(number.0[i], minus, mask);
+    }
+    Four(out)
+}
+
+/// A full lane for each of four that is true.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn mask_of(lanes: [bool; LANES]) -> __m256i {
+    let full = |lane: bool| -i64::from(lane);
+    _mm256_set_epi64x(full(lanes[3]), full(lanes[2]), full(lanes[1]), full(lanes[0]))
+}
+
 /// What was subtracted from, so that no limb is below zero but the highest, which is right once it is carried to.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -208,7 +228,7 @@ pub(super) fn reduce<M: Literals>(number: Four) -> Four {
 /// A normal number below 2p to one below p.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn canonical<M: Literals>(number: Four) -> Four {
+pub(super) fn canonical<M: Literals>(number: Four) -> Four {
     let mut less = number.0;
     for i in 0..LIMBS {
         less[i] = _mm256_sub_epi64(less[i], word(M::P[i]));
@@ -238,37 +258,67 @@ fn transposed(rows: [__m256i; LANES]) -> [__m256i; LANES] {
     ]
 }
 
-/// `number · 2^5` of four numbers of arkworks' form, below 32p and normal.
+/// The words of four numbers, a lane for each.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn import(numbers: [&Words; LANES]) -> Four {
+fn words_of(numbers: [&Words; LANES]) -> [__m256i; LANES] {
     let mut rows = [_mm256_setzero_si256(); LANES];
     for lane in 0..LANES {
         let words = numbers[lane];
         rows[lane] =
             _mm256_set_epi64x(words[3] as i64, words[2] as i64, words[1] as i64, words[0] as i64);
     }
-    let [w0, w1, w2, w3] = transposed(rows);
-    let mask = word(MASK);
+    transposed(rows)
+}
+
+/// `(low >> DOWN | high << UP)` modulo 2^29.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn across<const DOWN: i32, const UP: i32>(low: __m256i, high: __m256i) -> __m256i {
+    let both = _mm256_or_si256(_mm256_srli_epi64::<DOWN>(low), _mm256_slli_epi64::<UP>(high));
+    _mm256_and_si256(both, word(MASK))
+}
+
+/// `(number >> DOWN)` modulo 2^29.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn within<const DOWN: i32>(number: __m256i) -> __m256i {
+    _mm256_and_si256(_mm256_srli_epi64::<DOWN>(number), word(MASK))
+}
+
+/// Four numbers below 2^256, normal.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load(numbers: [&Words; LANES]) -> Four {
+    let [w0, w1, w2, w3] = words_of(numbers);
+    Four([
+        _mm256_and_si256(w0, word(MASK)),
+        within::<29>(w0),
+        across::<58, 6>(w0, w1),
+        within::<23>(w1),
+        across::<52, 12>(w1, w2),
+        within::<17>(w2),
+        across::<46, 18>(w2, w3),
+        within::<11>(w3),
+        _mm256_srli_epi64::<40>(w3),
+    ])
+}
+
+/// `number · 2^5` of four numbers of arkworks' form, below 32p and normal.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn import(numbers: [&Words; LANES]) -> Four {
+    let [w0, w1, w2, w3] = words_of(numbers);
     // Limb k has the bits from 29k − 5 on.
     Four([
-        _mm256_and_si256(_mm256_slli_epi64::<5>(w0), mask),
-        _mm256_and_si256(_mm256_srli_epi64::<24>(w0), mask),
-        _mm256_and_si256(
-            _mm256_or_si256(_mm256_srli_epi64::<53>(w0), _mm256_slli_epi64::<11>(w1)),
-            mask,
-        ),
-        _mm256_and_si256(_mm256_srli_epi64::<18>(w1), mask),
-        _mm256_and_si256(
-            _mm256_or_si256(_mm256_srli_epi64::<47>(w1), _mm256_slli_epi64::<17>(w2)),
-            mask,
-        ),
-        _mm256_and_si256(_mm256_srli_epi64::<12>(w2), mask),
-        _mm256_and_si256(
-            _mm256_or_si256(_mm256_srli_epi64::<41>(w2), _mm256_slli_epi64::<23>(w3)),
-            mask,
-        ),
-        _mm256_and_si256(_mm256_srli_epi64::<6>(w3), mask),
+        _mm256_and_si256(_mm256_slli_epi64::<5>(w0), word(MASK)),
+        within::<24>(w0),
+        across::<53, 11>(w0, w1),
+        within::<18>(w1),
+        across::<47, 17>(w1, w2),
+        within::<12>(w2),
+        across::<41, 23>(w2, w3),
+        within::<6>(w3),
         _mm256_srli_epi64::<35>(w3),
     ])
 }
@@ -279,13 +329,11 @@ fn three(low: __m256i, middle: __m256i, high: __m256i) -> __m256i {
     _mm256_or_si256(_mm256_or_si256(low, middle), high)
 }
 
-/// Back to arkworks' form, below p, for normal numbers below 32p: a product by 2^256 leaves less than 1.2p.
+/// The words of four normal numbers below 2^256.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn export<M: Literals>(number: &Four) -> [Words; LANES] {
-    let back = splat(&M::BACK);
-    let product = carry(sum_of_products::<M, 1>([[number, &back]]));
-    let [l0, l1, l2, l3, l4, l5, l6, l7, l8] = canonical::<M>(product).0;
+pub(super) fn joined(number: &Four) -> [Words; LANES] {
+    let [l0, l1, l2, l3, l4, l5, l6, l7, l8] = number.0;
     let rows = transposed([
         three(l0, _mm256_slli_epi64::<29>(l1), _mm256_slli_epi64::<58>(l2)),
         three(_mm256_srli_epi64::<6>(l2), _mm256_slli_epi64::<23>(l3), _mm256_slli_epi64::<52>(l4)),
@@ -302,6 +350,15 @@ pub(super) fn export<M: Literals>(number: &Four) -> [Words; LANES] {
     ]);
     // SAFETY: four vectors and four numbers are 128 bytes each, and any bytes are words.
     unsafe { std::mem::transmute::<[__m256i; LANES], [Words; LANES]>(rows) }
+}
+
+/// Back to arkworks' form, below p, for normal numbers below 32p: a product by 2^256 leaves less than 1.2p.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn export<M: Literals>(number: &Four) -> [Words; LANES] {
+    let back = splat(&M::BACK);
+    let product = carry(sum_of_products::<M, 1>([[number, &back]]));
+    joined(&canonical::<M>(product))
 }
 
 #[cfg(test)]
@@ -361,6 +418,11 @@ mod tests {
     #[target_feature(enable = "avx2")]
     fn imported(numbers: [&Words; LANES]) -> [Limbs; LANES] {
         unpacked(&import(numbers))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn loaded_and_joined(numbers: [&Words; LANES]) -> [Words; LANES] {
+        joined(&load(numbers))
     }
 
     fn residue<M: Literals>(limbs: &Limbs) -> Element<M> {
@@ -481,12 +543,29 @@ mod tests {
                 assert!(words::difference(&got[lane], &M::MODULUS.0).1, "it is reduced");
             }
             // SAFETY: as above.
+            assert_eq!(unsafe { loaded_and_joined(got.each_ref()) }, got);
+            // SAFETY: as above.
             let again = unsafe { imported(got.each_ref()) };
             for lane in 0..LANES {
                 assert_eq!(residue::<M>(&again[lane]), residue::<M>(&numbers[lane]));
                 assert!(is_below::<M>(&again[lane], 32));
             }
         }
+    }
+
+    #[test]
+    fn words_of_any_value_are_joined_as_they_were_loaded() {
+        if Avx2::detect().is_none() {
+            return;
+        }
+        let any: [Words; LANES] = [
+            [u64::MAX; 4],
+            [1, 1 << 63, u64::MAX, 0],
+            [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 7 << 40, 1 << 63],
+            [0, 0, 0, u64::MAX],
+        ];
+        // SAFETY: the instructions were found above.
+        assert_eq!(unsafe { loaded_and_joined(any.each_ref()) }, any);
     }
 
     /// Goal: every operation keeps residues and its bound, in both fields. Method: numbers at the ends of the bounds

@@ -237,6 +237,10 @@ mod tests {
             check_every_sum(Adder::Scalar(scalar));
         }
         #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = crate::cpu::avx2::Avx2::detect() {
+            check_every_sum(Adder::Avx2(avx2));
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = crate::cpu::ifma::Ifma::detect() {
             check_every_sum(Adder::Ifma(ifma));
         }
