@@ -41,7 +41,7 @@ pub struct CpuDevice {
     /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
     ifma: Option<ifma::Ifma>,
-    /// Row kernels and additions of points, four together, where there is no `ifma`.
+    /// Row kernels, transforms and additions of points, four together, where there is no `ifma`.
     #[cfg(target_arch = "x86_64")]
     avx2: Option<avx2::Avx2>,
     #[cfg(target_arch = "x86_64")]

@@ -22,6 +22,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/xid.rs", "NVML is a C library"),
     ("algebra/src/cpu/avx2/curve.rs", "AVX2 instructions"),
     ("algebra/src/cpu/avx2/field.rs", "AVX2 instructions"),
+    ("algebra/src/cpu/avx2/ntt.rs", "AVX2 instructions"),
     ("algebra/src/cpu/avx2/rows.rs", "AVX2 instructions"),
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field.rs", "AVX-512 intrinsics"),

@@ -19,6 +19,8 @@ use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
+use super::avx2::{Avx2, ntt::Places};
+#[cfg(target_arch = "x86_64")]
 use super::ifma::ntt::LOG_N_MIN;
 use super::recycler::Recycler;
 use super::words::{Products, Words, add, element, with_products};
@@ -133,6 +135,9 @@ struct Plan<'a> {
     is_inverse: bool,
     scale_in: Scale,
     scale_out: Scale,
+    /// Does the layers but the first two, if it is there.
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<Avx2>,
 }
 
 impl<'a> Plan<'a> {
@@ -156,6 +161,8 @@ impl<'a> Plan<'a> {
             is_inverse: matches!(direction, Direction::Inverse { .. }),
             scale_in,
             scale_out,
+            #[cfg(target_arch = "x86_64")]
+            avx2: None,
         }
     }
 
@@ -251,6 +258,13 @@ impl<'a> Plan<'a> {
     /// The layers of a block.
     fn block<P: Products>(&self, products: P, block: &mut [Fr]) {
         first_layers(products, block, &self.layers);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2
+            && self.log_block > 2
+        {
+            let layers = &self.layers[2..self.log_block as usize];
+            return avx2.layers(block, 1, layers, Places::BLOCK);
+        }
         let mut k = 2;
         while k + 1 < self.log_block as usize {
             let (half, [first, second]) = (1 << k, [self.layers[k], self.layers[k + 1]]);
@@ -273,6 +287,14 @@ impl<'a> Plan<'a> {
             &self.layers[self.log_block as usize + k][(row << self.log_block) + start..]
                 [..self.columns]
         };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2
+            && self.columns.is_multiple_of(4)
+        {
+            let vectors = self.columns / 4;
+            let places = Places { vectors, shift: self.log_block, start };
+            return avx2.layers(buffer, vectors, &self.layers[self.log_block as usize..], places);
+        }
         let layers = (self.log_n - self.log_block) as usize;
         let mut k = 0;
         while k + 1 < layers {
@@ -412,6 +434,8 @@ impl CpuDevice {
             return columns.par_iter().map(transform).collect();
         }
         let plan = Plan::new(n.trailing_zeros(), direction, &self.roots, &self.recycler);
+        #[cfg(target_arch = "x86_64")]
+        let plan = Plan { avx2: self.avx2, ..plan };
         let transform = |values: &&[Fr]| {
             let mut out = self.recycler.take(n);
             with_products!(self.scalar, products => plan.run(products, values, &mut out));
@@ -487,7 +511,7 @@ impl Ntt for CpuDevice {
 mod tests {
     use super::*;
     use crate::conformance::numbers;
-    use crate::cpu::words::Scalar;
+    use crate::cpu::words::{Portable, Scalar};
     use crate::plain;
 
     /// Goal: long transforms are right however they are cut, which their lengths decide. Method: short ones, cut in
@@ -515,6 +539,15 @@ mod tests {
                         assert!(out == expected, "forward: {case}");
                         let back = run(Direction::Inverse { shift_inverse }, &out);
                         assert!(back == values, "inverse: {case}");
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(avx2) = Avx2::detect() {
+                        let plan =
+                            Plan::new(log_n, Direction::Forward { shift }, &roots, &recycler);
+                        let plan = Plan { log_block, columns, avx2: Some(avx2), ..plan };
+                        let mut out = vec![-Fr::ONE; n];
+                        plan.run(Portable, &values, &mut out);
+                        assert!(out == expected, "four lanes: {log_block} of {log_n}, {columns}");
                     }
                 }
             }

@@ -18,7 +18,8 @@ pub enum CpuPath {
     Portable,
     /// Products of 64-bit words with `mulx`, `adcx` and `adox`, on x86-64 with BMI2 and ADX.
     Adx,
-    /// As [`Self::Adx`], with row kernels and additions of points four at a time, on x86-64 with AVX2 too.
+    /// As [`Self::Adx`], with row kernels, transforms and additions of points four at a time, on x86-64 with
+    /// AVX2 too.
     Avx2,
     /// Eight elements at a time, on x86-64 with AVX-512 IFMA.
     Ifma,

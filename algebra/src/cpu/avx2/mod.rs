@@ -1,6 +1,6 @@
 //! Field work on four lanes at once with AVX2, for processors that have no AVX-512 IFMA: products of 29-bit limbs.
 //!
-//! `curve`, `field` and `rows` may use `unsafe`. Each function that needs the instructions states it in a
+//! All files but this one may use `unsafe`. Each function that needs the instructions states it in a
 //! `target_feature` attribute, and is reached only through an [`Avx2`], which exists only where the processor has them.
 //!
 //! # Why
@@ -14,10 +14,11 @@
 //! `0.1891 · 2^256`, so that is 169 times the modulus p. A number is *normal* if each limb is below 2^29. The
 //! comment of a function states the multiples of p that bound its inputs and outputs. Products are Montgomery's with
 //! R = 2^261: an element in arkworks' form (R = 2^256), shifted left by five bits, is in this one.
-//! Twins: [`super::rows`] and the additions of points on words.
+//! Twins: row kernels, transforms and additions of points on words.
 
 pub(in crate::cpu) mod curve;
 mod field;
+pub(in crate::cpu) mod ntt;
 pub(in crate::cpu) mod rows;
 
 /// Proof that the processor has the instructions.
