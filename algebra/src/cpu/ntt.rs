@@ -511,7 +511,7 @@ impl Ntt for CpuDevice {
 mod tests {
     use super::*;
     use crate::conformance::numbers;
-    use crate::cpu::words::{Portable, Scalar};
+    use crate::cpu::words::Scalar;
     use crate::plain;
 
     /// Goal: long transforms are right however they are cut, which their lengths decide. Method: short ones, cut in
@@ -546,7 +546,7 @@ mod tests {
                             Plan::new(log_n, Direction::Forward { shift }, &roots, &recycler);
                         let plan = Plan { log_block, columns, avx2: Some(avx2), ..plan };
                         let mut out = vec![-Fr::ONE; n];
-                        plan.run(Portable, &values, &mut out);
+                        plan.run(crate::cpu::words::Portable, &values, &mut out);
                         assert!(out == expected, "four lanes: {log_block} of {log_n}, {columns}");
                     }
                 }
