@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(names.len(), 1, "nothing is left beside the file");
 
         let text = std::fs::read_to_string(&path).unwrap();
-        for (from, to) in [("portable", "other"), (&processor(), "another processor")] {
+        let own = processor();
+        for (from, to) in [("portable", "other"), (own.as_str(), "another processor")] {
             std::fs::write(&path, text.replace(from, to)).unwrap();
             let device = CpuDevice::portable(1);
             assert_eq!(found(&path, &device), Found::Other);
