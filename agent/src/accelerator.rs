@@ -8,6 +8,7 @@ use rollmill_icicle::{IcicleDevice, IcicleError};
 use rollmill_kernels::{CudaDevice, CudaError, CudaOptions};
 use rollmill_shaders::{OpenError, Options, Pipelines, Rows, WgpuDevice};
 
+use crate::calibration;
 use crate::config::Config;
 use crate::devices::{self, AdapterRows, Choice, ChoiceError, Chosen};
 
@@ -42,12 +43,9 @@ pub fn choose(config: &Config) -> Result<Chosen<Accelerator>, ChoiceError> {
     devices::choose(&config.device, config.fallback, open, on_cpu)
 }
 
-/// Opens the CPU.
+/// Opens the CPU, with the sizes that were measured on this machine.
 pub(crate) fn cpu(config: &Config) -> CpuDevice {
-    match config.threads {
-        0 => CpuDevice::default(),
-        threads => CpuDevice::new(threads),
-    }
+    calibration::applied(CpuDevice::new(config.threads), calibration::file().as_deref())
 }
 
 /// Opens a device other than the CPU, or returns one line on why it cannot be used.

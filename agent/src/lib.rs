@@ -18,6 +18,7 @@
 
 pub mod accelerator;
 mod agent;
+mod calibration;
 pub mod card;
 mod config;
 pub mod devices;

@@ -21,7 +21,7 @@ use crate::devices::ChoiceError;
 use crate::heartbeat::Cancel;
 use crate::pace::Pace;
 use crate::worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};
-use crate::{machine, nvml};
+use crate::{calibration, machine, nvml};
 
 /// Points of the known-answer test.
 const PROBE: usize = 600;
@@ -77,10 +77,12 @@ impl CheckedSrs {
     }
 }
 
-/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit.
+/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit. Before, it measures
+/// which sizes suit this machine's CPU, if nobody has: the keys take far longer.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
     let device = cpu(config);
     let (store, srs) = base(config, &device, &CheckedSrs::default())?;
+    let device = calibration::measured(device, calibration::file().as_deref());
     let progress = |circuit: Circuit, kept: bool| {
         let state = if kept { "found" } else { "making" };
         tracing::info!(circuit = circuit.name(), state, "proving key");

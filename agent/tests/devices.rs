@@ -38,6 +38,27 @@ fn line_of(arguments: &[&str], output: &Output) -> String {
     (*of_device.first().unwrap_or(&ends[0])).to_owned()
 }
 
+/// Goal: no file in the cache keeps an agent from proving. Method: a damaged calibration, and none at all.
+#[test]
+fn a_damaged_calibration_of_the_cpu_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    for (contents, is_warned) in [(Some("{\"schema\":1,"), true), (None, false)] {
+        let file = folder.path().join("cpu-tuning.json");
+        match contents {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let output = program(&["devices"]).env("ROLLMILL_CACHE", folder.path()).output().unwrap();
+        let (listed, logged) = (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        );
+        assert!(output.status.success() && listed.contains("cpu-"), "{listed} {logged}");
+        assert_eq!(logged.contains("calibration ignored"), is_warned, "{logged}");
+        assert_eq!(logged.contains("cpu-tuning.json"), is_warned, "{logged}");
+    }
+}
+
 #[test]
 fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
     for (arguments, wanted) in [

@@ -1,7 +1,7 @@
 //! Times the CPU device beside arkworks in one run and prints medians in milliseconds.
 //!
 //! `cargo run -p rollmill-algebra --example cpu_bench [threads] [runs] [filter] [path]`; a filter starts with
-//! the name of a group: msm, ntt, vector, poseidon2 or inversion; a path is portable, adx or ifma, by default the
+//! the name of a group: msm, ntt, vector, poseidon2 or inversion; a path is portable, adx, avx2 or ifma, by default the
 //! fastest of the processor (poseidon2 always takes the fastest). Sums and transforms are checked against arkworks
 //! before they are timed, and each time is followed by the least of the runs.
 
@@ -140,7 +140,7 @@ fn main() {
             .into_iter()
             .find(|path| path.name() == name)
             .and_then(|path| CpuDevice::on_path(path, threads))
-            .expect("the path is portable, adx or ifma, and the processor has it"),
+            .expect("the path is portable, adx, avx2 or ifma, and the processor has it"),
     };
     let peer = rayon::ThreadPoolBuilder::new().num_threads(device.threads()).build().unwrap();
     let bench = Bench { runs, filter, peer };

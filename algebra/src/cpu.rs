@@ -2,23 +2,31 @@
 //! and other devices are compared with.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 mod msm;
 mod ntt;
 mod pages;
 mod path;
+mod probe;
 mod recycler;
 pub(crate) mod rows;
 mod scan;
+mod tuning;
 mod vector;
 pub(crate) mod words;
 
 use std::sync::{Arc, OnceLock};
 
+use rayon::prelude::*;
+
 pub use self::msm::CpuBases;
 pub use self::pages::map_large_arrays;
 pub use self::path::CpuPath;
+pub use self::probe::{Probe, Probing};
 use self::recycler::Recycler;
+pub use self::tuning::Tuning;
 use self::words::{Portable, Scalar};
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
@@ -33,10 +41,14 @@ pub struct CpuDevice {
     /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
     ifma: Option<ifma::Ifma>,
+    /// Row kernels, transforms and additions of points, four together, where there is no `ifma`.
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<avx2::Avx2>,
     #[cfg(target_arch = "x86_64")]
     pass_roots: ifma::ntt::PassRoots,
     recycler: Recycler,
     accumulators: msm::Accumulators,
+    tuning: Tuning,
 }
 
 impl CpuDevice {
@@ -46,13 +58,10 @@ impl CpuDevice {
     /// # Panics
     /// If the system cannot start threads.
     pub fn new(threads: usize) -> Self {
-        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-        let mut device = Self::scalar(threads);
-        #[cfg(target_arch = "x86_64")]
-        {
-            device.ifma = ifma::Ifma::detect();
-        }
-        device
+        let mut fastest_first = CpuPath::ALL.into_iter().rev().filter(|path| path.is_automatic());
+        fastest_first
+            .find_map(|path| Self::on_path(path, threads))
+            .unwrap_or_else(|| Self::portable(threads))
     }
 
     /// As [`Self::new`], without vectors: the faster of [`CpuPath::Portable`] and [`CpuPath::Adx`] that the processor
@@ -85,12 +94,18 @@ impl CpuDevice {
                 Some(Self::on_words(threads, Scalar::Adx(adx)))
             }
             #[cfg(target_arch = "x86_64")]
+            CpuPath::Avx2 => {
+                let (adx, avx2) = (words::Adx::detect()?, avx2::Avx2::detect()?);
+                Some(Self { avx2: Some(avx2), ..Self::on_words(threads, Scalar::Adx(adx)) })
+            }
+            #[cfg(target_arch = "x86_64")]
             CpuPath::Ifma => {
                 let ifma = ifma::Ifma::detect()?;
-                Some(Self { ifma: Some(ifma), ..Self::scalar(threads) })
+                let tuning = Tuning::of(path);
+                Some(Self { ifma: Some(ifma), tuning, ..Self::scalar(threads) })
             }
             #[cfg(not(target_arch = "x86_64"))]
-            CpuPath::Adx | CpuPath::Ifma => None,
+            CpuPath::Adx | CpuPath::Avx2 | CpuPath::Ifma => None,
         }
     }
 
@@ -107,9 +122,12 @@ impl CpuDevice {
             #[cfg(target_arch = "x86_64")]
             ifma: None,
             #[cfg(target_arch = "x86_64")]
+            avx2: None,
+            #[cfg(target_arch = "x86_64")]
             pass_roots: ifma::ntt::PassRoots::default(),
             recycler: Recycler::default(),
             accumulators: msm::Accumulators::default(),
+            tuning: Tuning::of(scalar.path()),
         }
     }
 
@@ -118,6 +136,10 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         if self.ifma.is_some() {
             return CpuPath::Ifma;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if self.avx2.is_some() {
+            return CpuPath::Avx2;
         }
         self.scalar.path()
     }
@@ -224,7 +246,18 @@ impl Memory for CpuDevice {
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
-        Ok(self.buffer(self.recycler.copy(values)))
+        let mut copy: Vec<Fr> = self.recycler.take(values.len());
+        let chunk_len = self.chunk_len(values.len());
+        if values.len() <= chunk_len {
+            copy.copy_from_slice(values);
+        } else {
+            // Of a witness, all columns are uploaded one after the other, while nothing else runs.
+            self.pool.install(|| {
+                let chunks = copy.par_chunks_mut(chunk_len).zip(values.par_chunks(chunk_len));
+                chunks.for_each(|(copy, values)| copy.copy_from_slice(values));
+            });
+        }
+        Ok(self.buffer(copy))
     }
 
     fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {

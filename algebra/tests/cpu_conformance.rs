@@ -1,7 +1,7 @@
 //! The CPU device obeys every law, on each of its paths, with one thread and with several.
 //!
 //! A path whose instructions the processor lacks cannot be tested. `cargo xtask test` says which those are, and
-//! `ROLLMILL_TEST_CPU_PATHS` names those that must be there, such as `portable,adx,ifma`.
+//! `ROLLMILL_TEST_CPU_PATHS` names those that must be there, such as `portable,adx,avx2,ifma`.
 
 use rollmill_algebra::{CpuDevice, CpuPath, conformance};
 
@@ -34,6 +34,16 @@ fn the_adx_path_obeys_every_law_on_many_threads() {
 }
 
 #[test]
+fn the_avx2_path_obeys_every_law_on_one_thread() {
+    check_laws(CpuPath::Avx2, 1, 7);
+}
+
+#[test]
+fn the_avx2_path_obeys_every_law_on_many_threads() {
+    check_laws(CpuPath::Avx2, 5, 8);
+}
+
+#[test]
 fn the_ifma_path_obeys_every_law_on_one_thread() {
     check_laws(CpuPath::Ifma, 1, 5);
 }
@@ -48,7 +58,8 @@ fn a_device_takes_the_fastest_path_of_the_processor() {
     let available: Vec<CpuPath> =
         CpuPath::ALL.into_iter().filter(|path| path.is_available()).collect();
     assert_eq!(available[0], CpuPath::Portable);
-    assert_eq!(CpuDevice::new(1).path(), available[available.len() - 1]);
+    let automatic = available.iter().filter(|path| path.is_automatic());
+    assert_eq!(Some(&CpuDevice::new(1).path()), automatic.last());
     let scalar = if CpuPath::Adx.is_available() { CpuPath::Adx } else { CpuPath::Portable };
     assert_eq!(CpuDevice::scalar(1).path(), scalar);
     assert_eq!(CpuDevice::portable(1).path(), CpuPath::Portable);

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use rollmill_algebra::CpuPath;
 use rollmill_service::values;
 
 use crate::BenchError;
@@ -37,6 +38,8 @@ pub struct Plan {
     pub proof_runs: usize,
     /// Numbers of proofs at a time; `None` if the command line does not say.
     in_flight: Option<Vec<usize>>,
+    /// The path of the CPU device; `None` for the fastest.
+    pub cpu_path: Option<CpuPath>,
     pub json: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
     /// An epoch to state the time and the cost of, and the devices for it.
@@ -100,6 +103,12 @@ pub fn command() -> Command {
                      an NVIDIA GPU, else none]",
                 ),
         )
+        .arg(
+            Arg::new("cpu-path")
+                .long("cpu-path")
+                .value_name("PATH")
+                .help("Path of the CPU device to measure: portable, adx, avx2 or ifma [default: the fastest]"),
+        )
         .arg(file(
             "json",
             "Write the results as JSON to this file, again after each figure [default: none]",
@@ -149,6 +158,10 @@ impl Plan {
             in_flight: matches.get_many::<u16>("in-flight").map(|counts| {
                 counts.copied().map(usize::from).filter(|count| *count > 0).collect()
             }),
+            cpu_path: matches
+                .get_one::<String>("cpu-path")
+                .map(|name| cpu_path(name))
+                .transpose()?,
             json: matches.get_one("json").cloned(),
             markdown: matches.get_one("markdown").cloned(),
             epoch: epoch::asked(matches)?.map(|(epoch, fleet)| (epoch, Fleet { price, ..fleet })),
@@ -209,6 +222,14 @@ impl Plan {
     }
 }
 
+fn cpu_path(name: &str) -> Result<CpuPath, BenchError> {
+    CpuPath::ALL.into_iter().find(|path| path.name() == name).ok_or_else(|| BenchError::Argument {
+        what: "cpu-path",
+        expected: CpuPath::ALL.map(CpuPath::name).join(", "),
+        got: name.to_owned(),
+    })
+}
+
 fn sizes(text: &str) -> Result<RangeInclusive<u32>, BenchError> {
     let rejected = || BenchError::Argument {
         what: "sizes",
@@ -247,7 +268,8 @@ mod tests {
         let few = plan(&["--in-flight", "3,64"]).unwrap();
         assert_eq!((few.in_flight(true), few.in_flight(false)), (vec![3, 64], vec![3, 64]));
         assert!(plan(&["--in-flight", "0"]).unwrap().in_flight(true).is_empty());
-        assert_eq!((all.sizes, all.runs), (14..=18, 11));
+        assert_eq!((all.sizes, all.runs, all.cpu_path), (14..=18, 11, None));
+        assert_eq!(plan(&["--cpu-path", "adx"]).unwrap().cpu_path, Some(CpuPath::Adx));
         let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
         assert!(some.wants("msm") && !some.wants("proof"));
         assert!(!PEERS.iter().any(|peer| some.wants_peer(peer)));
@@ -277,6 +299,7 @@ mod tests {
             (&["--only", "fft"][..], "msm, ntt"),
             (&["--distributions", "gauss"], "uniform"),
             (&["--peers", "gnark"], "arkworks"),
+            (&["--cpu-path", "avx"], "portable, adx, avx2, ifma"),
             (&["--sizes", "18..14"], "FROM..TO"),
             (&["--sizes", "27"], "to 26"),
             (&["--sizes", "many"], "FROM..TO"),

@@ -23,6 +23,7 @@ use rollmill_agent::Config;
 use rollmill_agent::accelerator::{self, Accelerator};
 use rollmill_agent::prover::ProverError;
 use rollmill_algebra::device::DeviceError;
+use rollmill_algebra::{CpuDevice, CpuPath};
 use rollmill_circuits::registry::open_srs;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_errors::{Coded, Disposition};
@@ -32,6 +33,7 @@ use rollmill_service::Failure;
 pub use arguments::{Plan, command};
 pub use compare::{command as compare_command, run as compare, summary};
 pub use counted::{Account, Accounts, Counted, products_of};
+pub use proofs::fill as mixed_circuit;
 pub use subject::Subject;
 
 use result::{Results, SCHEMA};
@@ -143,17 +145,36 @@ pub fn run(
     goes_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Results, Failure> {
     let chosen = accelerator::choose(config)?;
+    let device = on_path(chosen.device, plan.cpu_path)?;
     let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
     let srs = match plan.wants("circuit") {
         true => Some(open_srs(&store, config.chain_id).map_err(ProverError::from)?),
         false => None,
     };
-    Ok(match chosen.device {
+    Ok(match device {
         Accelerator::Cpu(device) => run_on(*device, config, srs, plan, goes_on)?,
         Accelerator::Cuda(device) => run_on(*device, config, srs, plan, goes_on)?,
         Accelerator::Wgpu(device) => run_on(*device, config, srs, plan, goes_on)?,
         Accelerator::Icicle(device) => run_on(*device, config, srs, plan, goes_on)?,
     })
+}
+
+/// The device on the path that the command line names.
+fn on_path(device: Accelerator, path: Option<CpuPath>) -> Result<Accelerator, BenchError> {
+    let Some(path) = path else { return Ok(device) };
+    let rejected = |expected: &str| BenchError::Argument {
+        what: "cpu-path",
+        expected: expected.to_owned(),
+        got: path.to_string(),
+    };
+    match device {
+        // As it is, with the sizes that were measured for it.
+        Accelerator::Cpu(device) if device.path() == path => Ok(Accelerator::Cpu(device)),
+        Accelerator::Cpu(device) => CpuDevice::on_path(path, device.threads())
+            .map(|device| Accelerator::Cpu(Box::new(device)))
+            .ok_or_else(|| rejected("a path whose instructions the processor has")),
+        _ => Err(rejected("none with a device other than cpu")),
+    }
 }
 
 fn run_on<D: Subject>(

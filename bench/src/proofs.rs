@@ -76,8 +76,11 @@ fn proof_sizes(requested: &RangeInclusive<u32>) -> Result<RangeInclusive<u32>, B
     }
 }
 
-/// The circuit of the bench in our own rows.
-fn fill(log_n: u32) -> Result<(Layout, Witness), BenchError> {
+/// The circuit of the bench in our own rows, with its witness.
+///
+/// # Errors
+/// [`BenchError::Failed`] for a size that the circuit does not fit in.
+pub fn fill(log_n: u32) -> Result<(Layout, Witness), BenchError> {
     let mut b = Builder::new(2, mix::cell_bits(log_n));
     let start = b.witness(Fr::from(mix::START));
     b.set_public(0, start);

@@ -297,10 +297,10 @@ mod tests {
 
     #[test]
     fn a_path_that_the_processor_lacks_is_named() {
-        assert_eq!(cpu_paths(|_| true), "tested: portable, adx, ifma");
+        assert_eq!(cpu_paths(|_| true), "tested: portable, adx, avx2, ifma");
         assert_eq!(
             cpu_paths(|path| path == CpuPath::Portable),
-            "tested: portable; NOT tested on this processor: adx, ifma"
+            "tested: portable; NOT tested on this processor: adx, avx2, ifma"
         );
     }
 

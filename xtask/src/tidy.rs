@@ -20,6 +20,10 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("agent/src/nvml.rs", "NVML is a C library"),
     ("agent/src/xid.rs", "NVML is a C library"),
+    ("algebra/src/cpu/avx2/curve.rs", "AVX2 instructions"),
+    ("algebra/src/cpu/avx2/field.rs", "AVX2 instructions"),
+    ("algebra/src/cpu/avx2/ntt.rs", "AVX2 instructions"),
+    ("algebra/src/cpu/avx2/rows.rs", "AVX2 instructions"),
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field/products.rs", "AVX-512 intrinsics"),
@@ -33,6 +37,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/pages.rs", "memory asked of the system"),
     ("algebra/src/cpu/words/adx.rs", "BMI2 and ADX instructions"),
+    ("algebra/src/cpu/words/adx/many.rs", "BMI2 and ADX instructions"),
     ("icicle/src/library.rs", "ICICLE is a C library"),
     ("icicle/tests/fake/lib.rs", "a C library for the tests, seen from inside"),
     ("kernels/src/cards.rs", "the CUDA driver is a C library"),

@@ -19,7 +19,7 @@ use std::ops::Range;
 use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
 use rayon::prelude::*;
 
-use self::affine::{Adder, Flat, SIGN};
+use self::affine::{Adder, Flat, SIGN, Scratch};
 use self::groups::Accumulator;
 pub(super) use self::groups::Accumulators;
 use self::plan::{Cuts, Folded, Part, plan_column};
@@ -105,6 +105,10 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma {
             return Adder::Ifma(ifma);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2 {
+            return Adder::Avx2(avx2);
         }
         Adder::Scalar(self.scalar)
     }
@@ -222,7 +226,7 @@ impl CpuDevice {
             .par_chunks(together)
             .flat_map_iter(|windows| {
                 let chunks: Vec<&[&[Flat]]> = windows.iter().map(|w| w.2.as_slice()).collect();
-                let sums = self.accumulators.with(adder, |accumulator| {
+                let sums = self.accumulators.with(adder, self.tuning.block(), |accumulator| {
                     reduce_windows(&self.recycler, accumulator, adder, &chunks)
                 });
                 windows.iter().zip(sums).map(|((part, window, _), sums)| {
@@ -231,6 +235,35 @@ impl CpuDevice {
                 })
             })
             .collect()
+    }
+}
+
+/// Additions of the same pairs again and again, for a profile.
+pub(super) struct Adding {
+    adder: Adder,
+    pairs: Vec<[u32; 2]>,
+    out: Vec<Flat>,
+    scratch: Scratch,
+}
+
+impl Adding {
+    /// Adds the pairs, and returns a word of the sums.
+    pub(super) fn add(&mut self, bases: &CpuBases) -> u64 {
+        self.adder.add_pairs(&bases.points, &self.pairs, &mut self.out, &mut self.scratch);
+        self.out.iter().fold(0, |sum, point| sum.wrapping_add(point.x_words()[0]))
+    }
+}
+
+impl CpuDevice {
+    /// Pairs of the first `n` points, a power of two, in no order of memory.
+    pub(super) fn adding(&self, n: usize, pairs: usize) -> Adding {
+        // An odd step visits every point before it comes back to the first; neighbours are a pair with different
+        // points.
+        let place = |i: usize| (i.wrapping_mul(0x9e37_79b1) % n) as u32;
+        let pairs: Vec<[u32; 2]> =
+            (0..pairs).map(|k| [place(2 * k), place(2 * k + 1) | (k as u32 & 1) * SIGN]).collect();
+        let out = vec![Flat::IDENTITY; pairs.len()];
+        Adding { adder: self.adder(), pairs, out, scratch: Scratch::default() }
     }
 }
 
@@ -265,7 +298,7 @@ fn fill_buckets(device: &CpuDevice, bases: &CpuBases, part: &Part, task: &Task) 
         }
     }
     let mut out = device.recycler.take(count);
-    device.accumulators.with(bases.adder, |accumulator| {
+    device.accumulators.with(bases.adder, device.tuning.block(), |accumulator| {
         accumulator.sum_groups(&bases.points, &order, &ends[1..], &mut out);
     });
     out

@@ -19,6 +19,8 @@ use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
+use super::avx2::{Avx2, ntt::Places};
+#[cfg(target_arch = "x86_64")]
 use super::ifma::ntt::LOG_N_MIN;
 use super::recycler::Recycler;
 use super::words::{Products, Words, add, element, with_products};
@@ -133,6 +135,9 @@ struct Plan<'a> {
     is_inverse: bool,
     scale_in: Scale,
     scale_out: Scale,
+    /// Does the layers but the first two, if it is there.
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<Avx2>,
 }
 
 impl<'a> Plan<'a> {
@@ -156,6 +161,8 @@ impl<'a> Plan<'a> {
             is_inverse: matches!(direction, Direction::Inverse { .. }),
             scale_in,
             scale_out,
+            #[cfg(target_arch = "x86_64")]
+            avx2: None,
         }
     }
 
@@ -251,6 +258,13 @@ impl<'a> Plan<'a> {
     /// The layers of a block.
     fn block<P: Products>(&self, products: P, block: &mut [Fr]) {
         first_layers(products, block, &self.layers);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2
+            && self.log_block > 2
+        {
+            let layers = &self.layers[2..self.log_block as usize];
+            return avx2.layers(block, 1, layers, Places::BLOCK);
+        }
         let mut k = 2;
         while k + 1 < self.log_block as usize {
             let (half, [first, second]) = (1 << k, [self.layers[k], self.layers[k + 1]]);
@@ -273,6 +287,14 @@ impl<'a> Plan<'a> {
             &self.layers[self.log_block as usize + k][(row << self.log_block) + start..]
                 [..self.columns]
         };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2
+            && self.columns.is_multiple_of(4)
+        {
+            let vectors = self.columns / 4;
+            let places = Places { vectors, shift: self.log_block, start };
+            return avx2.layers(buffer, vectors, &self.layers[self.log_block as usize..], places);
+        }
         let layers = (self.log_n - self.log_block) as usize;
         let mut k = 0;
         while k + 1 < layers {
@@ -321,10 +343,19 @@ fn butterfly<P: Products>(products: P, a: &Words, t: &Words) -> [Words; 2] {
     [add(&a, t), products.sub::<R, 2>(&a, t)]
 }
 
-/// A layer on pairs of one number of each half.
+/// A layer on pairs of one number of each half, two at a time, since their products do not wait for each other.
 #[inline(always)]
 fn butterflies<P: Products>(products: P, low: &mut [Fr], high: &mut [Fr], roots: &[Fr]) {
-    for ((a, b), root) in low.iter_mut().zip(high).zip(roots) {
+    let (lows, last_low) = low.as_chunks_mut::<2>();
+    let (highs, last_high) = high.as_chunks_mut::<2>();
+    let (root_twos, last_root) = roots.as_chunks::<2>();
+    for ((a, b), root) in lows.iter_mut().zip(highs).zip(root_twos) {
+        let values = [&b[0].0.0, &b[1].0.0];
+        let two = products.mul_two::<R>([&root[0].0.0, &root[1].0.0], values);
+        [a[0].0.0, b[0].0.0] = butterfly(products, &a[0].0.0, &two[0]);
+        [a[1].0.0, b[1].0.0] = butterfly(products, &a[1].0.0, &two[1]);
+    }
+    for ((a, b), root) in last_low.iter_mut().zip(last_high).zip(last_root) {
         let product = products.mul::<R>(&root.0.0, &b.0.0);
         [a.0.0, b.0.0] = butterfly(products, &a.0.0, &product);
     }
@@ -340,7 +371,6 @@ fn two_layers<P: Products>(
     first: &[Fr],
     second: (&[Fr], &[Fr]),
 ) {
-    let mul = |root: &Fr, value: &Words| products.mul::<R>(&root.0.0, value);
     let (low, high) = part.split_at_mut(part.len() / 2);
     let (q0, q1) = low.split_at_mut(low.len() / 2);
     let (q2, q3) = high.split_at_mut(high.len() / 2);
@@ -348,10 +378,12 @@ fn two_layers<P: Products>(
     let [q0, q1, q2, q3] = [q0, q1, q2, q3].map(|quarter| &mut quarter[run.clone()]);
     let (second_low, second_high) = (&second.0[..first.len()], &second.1[..first.len()]);
     for (j, root) in first.iter().enumerate() {
-        let (b, d) = (mul(root, &q1[j].0.0), mul(root, &q3[j].0.0));
+        let roots = [&root.0.0, &root.0.0];
+        let [b, d] = products.mul_two::<R>(roots, [&q1[j].0.0, &q3[j].0.0]);
         let [a, b] = butterfly(products, &q0[j].0.0, &b);
         let [c, d] = butterfly(products, &q2[j].0.0, &d);
-        let (c, d) = (mul(&second_low[j], &c), mul(&second_high[j], &d));
+        let roots = [&second_low[j].0.0, &second_high[j].0.0];
+        let [c, d] = products.mul_two::<R>(roots, [&c, &d]);
         [q0[j].0.0, q2[j].0.0] = butterfly(products, &a, &c);
         [q1[j].0.0, q3[j].0.0] = butterfly(products, &b, &d);
     }
@@ -376,6 +408,13 @@ fn first_layers<P: Products>(products: P, values: &mut [Fr], layers: &[&[Fr]]) {
     }
 }
 
+/// Whether so few columns are transformed faster on words, where all threads share a column, than by vectors, where
+/// each column is a thread's: words take about four times as long in all. Only for columns of several blocks.
+#[cfg(any(test, target_arch = "x86_64"))]
+fn is_shared_on_words(columns: usize, threads: usize) -> bool {
+    4 * columns < threads
+}
+
 impl CpuDevice {
     /// Transforms columns of one length in the same way.
     fn transform(&self, columns: &[&[Fr]], direction: Direction) -> Vec<Vec<Fr>> {
@@ -383,6 +422,7 @@ impl CpuDevice {
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma
             && n >= 1 << LOG_N_MIN
+            && (n <= 1 << LOG_WHOLE || !is_shared_on_words(columns.len(), self.threads()))
         {
             let transform = |values: &&[Fr]| {
                 let mut out = self.recycler.take(n);
@@ -394,6 +434,8 @@ impl CpuDevice {
             return columns.par_iter().map(transform).collect();
         }
         let plan = Plan::new(n.trailing_zeros(), direction, &self.roots, &self.recycler);
+        #[cfg(target_arch = "x86_64")]
+        let plan = Plan { avx2: self.avx2, ..plan };
         let transform = |values: &&[Fr]| {
             let mut out = self.recycler.take(n);
             with_products!(self.scalar, products => plan.run(products, values, &mut out));
@@ -498,8 +540,32 @@ mod tests {
                         let back = run(Direction::Inverse { shift_inverse }, &out);
                         assert!(back == values, "inverse: {case}");
                     }
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(avx2) = Avx2::detect() {
+                        let plan =
+                            Plan::new(log_n, Direction::Forward { shift }, &roots, &recycler);
+                        let plan = Plan { log_block, columns, avx2: Some(avx2), ..plan };
+                        let mut out = vec![-Fr::ONE; n];
+                        plan.run(crate::cpu::words::Portable, &values, &mut out);
+                        assert!(out == expected, "four lanes: {log_block} of {log_n}, {columns}");
+                    }
                 }
             }
+        }
+    }
+
+    /// Otherwise a transform of a single column leaves all threads but one idle, or many columns take the slow way.
+    #[test]
+    fn few_columns_are_shared_where_that_is_faster() {
+        for (columns, threads, expected) in [
+            (1, 1, false),
+            (1, 4, false),
+            (1, 5, true),
+            (7, 32, true),
+            (8, 32, false),
+            (18, 16, false),
+        ] {
+            assert_eq!(is_shared_on_words(columns, threads), expected, "{columns} on {threads}");
         }
     }
 

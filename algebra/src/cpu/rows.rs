@@ -1,7 +1,7 @@
 //! Row kernels on sixteen rows at a time, in words.
 //!
 //! A kernel is recorded once and interpreted. What a step costs to fetch is little beside sixteen products, and
-//! a recorded kernel computes repeated terms once and adds two products before it reduces.
+//! a recorded kernel computes repeated terms once and adds up to four products before it reduces.
 
 pub(in crate::cpu) mod plan;
 
@@ -18,14 +18,14 @@ use crate::graph::{Cell, Graph};
 /// Rows that one step takes.
 pub(in crate::cpu) const ROWS: usize = 16;
 
-/// Words hold numbers below 5.28p, and first factors that come to 4p; see [`Products::dot`]. A product or two of
-/// registers are below `1 + 8 / 5.28`, rounded up to 3p.
+/// Words hold numbers below 5.28p, and first factors that come to 4p; see [`Products::dot_four`]. Products of registers
+/// whose first factors come to 4p are below `1 + 8 / 5.28`, rounded up to 3p.
 pub(in crate::cpu) const LIMITS: Limits = Limits {
     register: 2,
     cell: 1,
     sum: 5,
     reduced: 2,
-    products: 2,
+    products: 4,
     first_factors: 4,
     reduction: 1,
     radix_hundredths: 528,
@@ -103,8 +103,14 @@ impl Rows {
                         registers[target as usize] = cells.map(|cell| cell.0.0);
                     }
                     Step::Sum { target, products: pairs, plus, minus, bound } => {
-                        let sum = self.sum(products, &registers, [plus, minus], pairs, bound);
-                        registers[target as usize] = sum;
+                        // A row at a time would leave the processor waiting for carries. A register may take the
+                        // place of an operand, whose rows are read before they are written.
+                        for row in (0..ROWS).step_by(2) {
+                            let sums =
+                                self.sum(products, &registers, row, [plus, minus], pairs, bound);
+                            let target = &mut registers[target as usize];
+                            [target[row], target[row + 1]] = sums;
+                        }
                     }
                     Step::Store { output, source } => {
                         let part = &mut outputs[output as usize][offset..];
@@ -118,62 +124,56 @@ impl Rows {
         }
     }
 
-    /// `Σ pairs + Σ plus − Σ minus`, by the bounds of the plan.
+    /// `Σ pairs + Σ plus − Σ minus` of a row and the next, by the bounds of the plan.
     #[inline(always)]
     fn sum<P: Products>(
         &self,
         products: P,
         registers: &[Register],
+        row: usize,
         [plus, minus]: [Range; 2],
         pairs: Range,
         bound: u32,
-    ) -> Register {
+    ) -> [Words; 2] {
         let number = |operand: Operand, row: usize| match operand.place() {
             Ok(register) => &registers[register][row],
             Err(constant) => &self.constants[constant],
         };
-        let mut sum = [[0; 4]; ROWS];
-        match *pairs.of(&self.plan.products) {
-            [] => {}
-            [(a, b)] if a == b => {
-                for (row, slot) in sum.iter_mut().enumerate() {
-                    *slot = products.square::<R>(number(a, row));
-                }
+        let both = |operand: Operand| [number(operand, row), number(operand, row + 1)];
+        let pair = |(a, b): (Operand, Operand), row: usize| [number(a, row), number(b, row)];
+        let rows = [row, row + 1];
+        let mut sums = match *pairs.of(&self.plan.products) {
+            [] => [[0; 4]; 2],
+            [(a, b)] if a == b => both(a).map(|number| products.square::<R>(number)),
+            [(a, b)] => products.mul_two::<R>(both(a), both(b)),
+            [a, b] => rows.map(|row| products.dot::<R>(pair(a, row), pair(b, row))),
+            [a, b, c] => rows.map(|row| products.dot_three::<R>([a, b, c].map(|x| pair(x, row)))),
+            [a, b, c, d] => {
+                rows.map(|row| products.dot_four::<R>([a, b, c, d].map(|x| pair(x, row))))
             }
-            [(a, b)] => {
-                for (row, slot) in sum.iter_mut().enumerate() {
-                    *slot = products.mul::<R>(number(a, row), number(b, row));
-                }
-            }
-            [first, second] => {
-                for (row, slot) in sum.iter_mut().enumerate() {
-                    let pair = |(a, b)| [number(a, row), number(b, row)];
-                    *slot = products.dot::<R>(pair(first), pair(second));
-                }
-            }
-            _ => unreachable!("a sum has at most two products, by the limits"),
-        }
+            _ => unreachable!("a sum has at most four products, by the limits"),
+        };
         for operand in plus.of(&self.plan.summands) {
-            for (row, slot) in sum.iter_mut().enumerate() {
-                *slot = add(slot, number(*operand, row));
+            for (sum, number) in sums.iter_mut().zip(both(*operand)) {
+                *sum = add(sum, number);
             }
         }
         for operand in minus.of(&self.plan.summands) {
-            for (row, slot) in sum.iter_mut().enumerate() {
-                let (rest, borrow) = difference(slot, number(*operand, row));
+            for (sum, number) in sums.iter_mut().zip(both(*operand)) {
+                let (rest, borrow) = difference(sum, number);
                 assert_bound!(!borrow, "a sum falls below zero");
-                *slot = rest;
+                *sum = rest;
             }
         }
         if bound > LIMITS.register {
             // Below 5, then below 4, then below 2.
-            for slot in &mut sum {
+            for sum in &mut sums {
                 if bound > 4 {
-                    *slot = products.less::<R, 4>(slot);
+                    *sum = products.less::<R, 4>(sum);
                 }
-                *slot = products.less::<R, 2>(slot);
+                *sum = products.less::<R, 2>(sum);
             }
         }
-        sum
+        sums
     }
 }

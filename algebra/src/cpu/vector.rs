@@ -4,11 +4,11 @@ use ark_bn254::FrConfig as R;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
-#[cfg(target_arch = "x86_64")]
-use super::ifma;
 use super::scan::Scan;
 use super::words::{Modulus, Products, Words, add, element, with_products};
 use super::{CpuBuffer, CpuDevice, common_len, rows, shape};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, ifma};
 use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKernel, Vector};
 use crate::field::{horner, inverse};
@@ -35,10 +35,23 @@ impl CpuDevice {
     }
 }
 
-/// [`horner`]. The sum is below 2.76r, as a product of a number below 4r with the point is below 1.76r.
+/// [`horner`], four coefficients at a time, whose products share a reduction:
+/// `sum · x⁴ + c₃ · x³ + c₂ · x² + c₁ · x + c₀`.
+///
+/// Bounds, in multiples of r: powers and coefficients are below 1. A sum below 3.2 leaves one below
+/// `1 + 0.1891 · (3.2 + 3) + 1`, which is below 3.2 again.
 fn horner_of<P: Products>(products: P, coefficients: &[Fr], point: Fr) -> Fr {
-    let step = |sum: Words, c: &Fr| add(&products.mul::<R>(&sum, &point.0.0), &c.0.0);
-    let sum = coefficients.iter().rev().fold([0; 4], step);
+    let square = point.square();
+    let [x, x2, x3, x4] = [point, square, square * point, square.square()].map(|power| power.0.0);
+    let (fours, rest) = coefficients.as_chunks::<4>();
+    // The highest coefficients come first.
+    let step = |sum: Words, c: &Fr| add(&products.mul::<R>(&sum, &x), &c.0.0);
+    let start = rest.iter().rev().fold([0; 4], step);
+    let step = |sum: Words, [c0, c1, c2, c3]: &[Fr; 4]| {
+        let pairs = [[&c1.0.0, &x], [&c2.0.0, &x2], [&c3.0.0, &x3], [&x4, &sum]];
+        add(&products.dot_four::<R>(pairs), &c0.0.0)
+    };
+    let sum = fours.iter().rev().fold(start, step);
     element::<R>(products.less::<R, 1>(&products.less::<R, 2>(&sum)))
 }
 
@@ -65,33 +78,34 @@ fn invert<P: Products>(products: P, values: &mut [Fr]) {
     }
 }
 
-/// `part[i] = Σ factor · values[start + i]`; values past an end count as zero. A sum on the way is below 2r, to which
-/// one or two products add less than 1.38r.
+/// `part[i] = Σ factor · values[start + i]`; values past an end count as zero. Four terms share a reduction.
+///
+/// A sum on the way is below 2r, to which up to four products of elements add less than 1.76r.
 fn combine<P: Products>(products: P, terms: &[(&[Fr], Fr)], start: usize, part: &mut [Fr]) {
     let plus = |slot: &mut Fr, product: Words| {
         slot.0.0 = products.less::<R, 2>(&add(&slot.0.0, &product));
     };
-    let add_one = |part: &mut [Fr], values: &[Fr], factor: &Fr| {
-        for (slot, value) in part.iter_mut().zip(values) {
-            plus(slot, products.mul::<R>(&factor.0.0, &value.0.0));
-        }
-    };
     part.fill(Fr::ZERO);
-    for pair in terms.chunks(2) {
-        let rest = |i: usize| pair[i].0.get(start..).unwrap_or(&[]);
-        if pair.len() == 1 {
-            add_one(part, rest(0), &pair[0].1);
-            continue;
+    for group in terms.chunks(4) {
+        let rest = |k: usize| group[k].0.get(start..).unwrap_or(&[]);
+        let common = (0..group.len()).map(|k| rest(k).len()).fold(part.len(), usize::min);
+        let (head, tail) = part.split_at_mut(common);
+        let pair = |k: usize, i: usize| [&group[k].1.0.0, &rest(k)[i].0.0];
+        for (i, slot) in head.iter_mut().enumerate() {
+            let product = match group.len() {
+                4 => products.dot_four::<R>([0, 1, 2, 3].map(|k| pair(k, i))),
+                3 => products.dot_three::<R>([0, 1, 2].map(|k| pair(k, i))),
+                2 => products.dot::<R>(pair(0, i), pair(1, i)),
+                _ => products.mul::<R>(pair(0, i)[0], pair(0, i)[1]),
+            };
+            plus(slot, product);
         }
-        let (a, b) = (rest(0), rest(1));
-        let both = a.len().min(b.len()).min(part.len());
-        let (head, tail) = part.split_at_mut(both);
-        for ((slot, a), b) in head.iter_mut().zip(a).zip(b) {
-            let pairs = [[&pair[0].1.0.0, &a.0.0], [&pair[1].1.0.0, &b.0.0]];
-            plus(slot, products.dot::<R>(pairs[0], pairs[1]));
+        // Where some columns have ended, each of the others by itself.
+        for (k, (_, factor)) in group.iter().enumerate() {
+            for (slot, value) in tail.iter_mut().zip(&rest(k)[common..]) {
+                plus(slot, products.mul::<R>(&factor.0.0, &value.0.0));
+            }
         }
-        add_one(tail, &a[both..], &pair[0].1);
-        add_one(tail, &b[both..], &pair[1].1);
     }
     for value in part {
         *value = element::<R>(products.less::<R, 1>(&value.0.0));
@@ -120,8 +134,17 @@ impl Vector for CpuDevice {
                     .for_each(|(i, mut parts)| rows.run(&columns, i * chunk_len, &mut parts));
                 return;
             }
-            let rows = rows::Rows::new(&Graph::record(kernel));
             let chunk_len = chunk_len.next_multiple_of(rows::ROWS);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = self.avx2 {
+                let rows = avx2::rows::Rows::new(avx2, &Graph::record(kernel));
+                chunks_of(&mut outputs, n, chunk_len)
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(i, mut parts)| rows.run(&columns, i * chunk_len, &mut parts));
+                return;
+            }
+            let rows = rows::Rows::new(&Graph::record(kernel));
             let chunks = chunks_of(&mut outputs, n, chunk_len).into_par_iter().enumerate();
             chunks.for_each(|(i, mut parts)| {
                 rows.run(self.scalar, &columns, i * chunk_len, &mut parts);
@@ -204,5 +227,70 @@ impl Vector for CpuDevice {
             });
         });
         Ok(self.buffer(sum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::PrimeField;
+
+    use super::*;
+    use crate::conformance::numbers;
+    use crate::cpu::words::{Scalar, difference};
+
+    /// The element whose words are the largest.
+    fn largest() -> Fr {
+        element::<R>(difference(&Fr::MODULUS.0, &[1, 0, 0, 0]).0)
+    }
+
+    /// Goal: lengths that are no multiple of four, and sums at their bound. Method: all lengths up to three fours, of
+    /// random numbers and of the largest, on every path and on the twin that checks each bound.
+    #[test]
+    fn four_coefficients_at_a_time_are_those_one_by_one() {
+        for n in 0..=12 {
+            let points = [Fr::ZERO, Fr::ONE, -Fr::ONE, largest(), numbers(1, "point", 1)[0]];
+            for (values, point) in [numbers(n as u64, "coefficients", n), vec![largest(); n]]
+                .iter()
+                .flat_map(|values| points.map(|point| (values, point)))
+            {
+                for scalar in Scalar::available() {
+                    let got =
+                        with_products!(scalar, products => horner_of(products, values, point));
+                    assert_eq!(got, horner(values, point), "{scalar:?}, {n} coefficients");
+                }
+            }
+        }
+    }
+
+    /// Goal: every number of terms in the last group, and columns that end inside and outside a part. Method: up to
+    /// nine terms of lengths that differ, with the largest numbers among them.
+    #[test]
+    fn four_terms_at_a_time_are_those_one_by_one() {
+        for count in 1..=9usize {
+            let columns: Vec<Vec<Fr>> = (0..count)
+                .map(|k| match k % 3 {
+                    0 => vec![largest(); 40],
+                    1 => numbers(k as u64, "column", 40),
+                    _ => numbers(k as u64, "short column", 5 * k),
+                })
+                .collect();
+            let mut factors = numbers(count as u64, "factors", count);
+            factors[count / 2] = largest();
+            let terms: Vec<(&[Fr], Fr)> =
+                columns.iter().map(Vec::as_slice).zip(factors.iter().copied()).collect();
+            for start in [0, 7, 38] {
+                for scalar in Scalar::available() {
+                    let mut part = vec![largest(); 40 - start];
+                    with_products!(scalar, products => combine(products, &terms, start, &mut part));
+                    for (i, got) in part.iter().enumerate() {
+                        let of = |(values, factor): &(&[Fr], Fr)| {
+                            values.get(start + i).map_or(Fr::ZERO, |value| *value * factor)
+                        };
+                        let expected: Fr = terms.iter().map(of).sum();
+                        assert_eq!(*got, expected, "{scalar:?}, {count} terms, {start} + {i}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -101,8 +101,37 @@ pub(crate) trait Products: Copy + Send + Sync {
     /// below 2^256. The same words everywhere, as for [`Self::mul`].
     fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words;
 
+    /// [`Self::dot`] of three pairs: below `(1 + 0.1891 · Σ αβ)p`. The bounds of the three first factors add up to at
+    /// most 4.
+    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words;
+
+    /// [`Self::dot_three`] of four pairs.
+    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words;
+
     /// [`Self::mul`] of a number below 4p by itself.
     fn square<M: Modulus>(self, a: &Words) -> Words;
+
+    /// Two products that do not wait for each other, `a[k] · b[k]`: the words of [`Self::mul`], within its bounds. A
+    /// processor that computes both at once needs less time than for one after the other.
+    #[inline(always)]
+    fn mul_two<M: Modulus>(self, a: [&Words; 2], b: [&Words; 2]) -> [Words; 2] {
+        [self.mul::<M>(a[0], b[0]), self.mul::<M>(a[1], b[1])]
+    }
+
+    /// [`Self::mul`] of each of `a` by that of `b`, two at a time.
+    #[inline(always)]
+    fn mul_each<M: Modulus, const N: usize>(self, a: &[Words; N], b: &[Words; N]) -> [Words; N] {
+        let mut out = [[0; 4]; N];
+        let (twos, rest) = out.as_chunks_mut::<2>();
+        for (k, two) in twos.iter_mut().enumerate() {
+            let at = 2 * k;
+            *two = self.mul_two::<M>([&a[at], &a[at + 1]], [&b[at], &b[at + 1]]);
+        }
+        if let [last] = rest {
+            *last = self.mul::<M>(&a[N - 1], &b[N - 1]);
+        }
+        out
+    }
 
     /// `a + K·p − b`, for `b` of at most K·p. The bound of `a` and K add up to at most 5, and so the result is below
     /// that sum.

@@ -5,6 +5,8 @@ use ark_ff::{AdditiveGroup, BigInt, Field};
 
 use super::pairs;
 #[cfg(target_arch = "x86_64")]
+use crate::cpu::avx2::{Avx2, curve::Befores};
+#[cfg(target_arch = "x86_64")]
 use crate::cpu::ifma::{Ifma, curve::Products};
 use crate::cpu::words::{Scalar, Words, with_products};
 use crate::{Fq, G1Affine};
@@ -29,17 +31,17 @@ impl Flat {
         Self::from_words(&x.0.0, &y.0.0)
     }
 
-    pub(super) fn from_words(x: &Words, y: &Words) -> Self {
+    pub(in crate::cpu) fn from_words(x: &Words, y: &Words) -> Self {
         Self([x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]])
     }
 
     /// The words of x.
-    pub(super) fn x_words(&self) -> &Words {
+    pub(in crate::cpu) fn x_words(&self) -> &Words {
         &self.0.as_chunks().0[0]
     }
 
     /// The words of y.
-    pub(super) fn y_words(&self) -> &Words {
+    pub(in crate::cpu) fn y_words(&self) -> &Words {
         &self.0.as_chunks().0[1]
     }
 
@@ -51,11 +53,11 @@ impl Flat {
         Fq::new_unchecked(BigInt::new(*self.y_words()))
     }
 
-    pub(super) fn from_affine(point: &G1Affine) -> Self {
+    pub(in crate::cpu) fn from_affine(point: &G1Affine) -> Self {
         if point.is_zero() { Self::IDENTITY } else { Self::new(point.x, point.y) }
     }
 
-    pub(super) fn to_affine(self) -> G1Affine {
+    pub(in crate::cpu) fn to_affine(self) -> G1Affine {
         if self.is_identity() {
             G1Affine::identity()
         } else {
@@ -80,6 +82,9 @@ impl Flat {
 pub(super) enum Adder {
     /// One at a time, in arkworks' form.
     Scalar(Scalar),
+    /// Four at a time, in the form of [`crate::cpu::avx2`].
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
     /// Eight at a time, in the form of [`crate::cpu::ifma`].
     #[cfg(target_arch = "x86_64")]
     Ifma(Ifma),
@@ -91,25 +96,40 @@ pub(super) struct Scratch {
     careful: Vec<Fq>,
     words: Vec<Words>,
     #[cfg(target_arch = "x86_64")]
+    avx2: Befores,
+    #[cfg(target_arch = "x86_64")]
     ifma: Products,
 }
 
 impl Adder {
-    pub(super) fn import(self, point: &G1Affine) -> Flat {
-        let point = Flat::from_affine(point);
+    /// A point in arkworks' form to that of the additions.
+    fn formed(self, point: &Flat) -> Flat {
         match self {
-            Self::Scalar(_) => point,
+            Self::Scalar(_) => *point,
             #[cfg(target_arch = "x86_64")]
-            Self::Ifma(ifma) => ifma.import(&point),
+            Self::Avx2(avx2) => avx2.import(point),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(ifma) => ifma.import(point),
         }
     }
 
-    pub(super) fn export(self, point: &Flat) -> G1Affine {
+    /// The way back.
+    fn plain(self, point: &Flat) -> Flat {
         match self {
-            Self::Scalar(_) => point.to_affine(),
+            Self::Scalar(_) => *point,
             #[cfg(target_arch = "x86_64")]
-            Self::Ifma(ifma) => ifma.export(point).to_affine(),
+            Self::Avx2(avx2) => avx2.export(point),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(ifma) => ifma.export(point),
         }
+    }
+
+    pub(super) fn import(self, point: &G1Affine) -> Flat {
+        self.formed(&Flat::from_affine(point))
+    }
+
+    pub(super) fn export(self, point: &Flat) -> G1Affine {
+        self.plain(point).to_affine()
     }
 
     /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]`, with one inversion in all. No point named
@@ -125,6 +145,8 @@ impl Adder {
             Self::Scalar(scalar) => with_products!(scalar, products => {
                 pairs::add_pairs(products, points, pairs, out, &mut scratch.words)
             }),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => avx2.add_pairs(points, pairs, out, &mut scratch.avx2),
             #[cfg(target_arch = "x86_64")]
             Self::Ifma(ifma) => ifma.add_pairs(points, pairs, out, &mut scratch.ifma),
         };
@@ -153,24 +175,35 @@ impl Adder {
         match self {
             Self::Scalar(_) => add_pairs(points, pairs, out, &mut scratch.careful),
             #[cfg(target_arch = "x86_64")]
-            Self::Ifma(ifma) => {
-                let plain: Vec<Flat> = pairs
-                    .as_flattened()
-                    .iter()
-                    .map(|index| {
-                        let point = ifma.export(&points[(index & !SIGN) as usize]);
-                        Flat::signed(&[point], index & SIGN)
-                    })
-                    .collect();
-                let pairs: Vec<[u32; 2]> =
-                    (0..pairs.len() as u32).map(|k| [2 * k, 2 * k + 1]).collect();
-                let some_identity = add_pairs(&plain, &pairs, out, &mut scratch.careful);
-                for sum in out {
-                    *sum = ifma.import(sum);
-                }
-                some_identity
+            Self::Avx2(_) | Self::Ifma(_) => {
+                self.add_formed_pairs(points, pairs, out, &mut scratch.careful)
             }
         }
+    }
+
+    /// [`add_pairs`] of points in the form of vectors.
+    #[cfg(target_arch = "x86_64")]
+    fn add_formed_pairs(
+        self,
+        points: &[Flat],
+        pairs: &[[u32; 2]],
+        out: &mut [Flat],
+        careful: &mut Vec<Fq>,
+    ) -> bool {
+        let plain: Vec<Flat> = pairs
+            .as_flattened()
+            .iter()
+            .map(|index| {
+                let point = self.plain(&points[(index & !SIGN) as usize]);
+                Flat::signed(&[point], index & SIGN)
+            })
+            .collect();
+        let pairs: Vec<[u32; 2]> = (0..pairs.len() as u32).map(|k| [2 * k, 2 * k + 1]).collect();
+        let some_identity = add_pairs(&plain, &pairs, out, careful);
+        for sum in out {
+            *sum = self.formed(sum);
+        }
+        some_identity
     }
 }
 

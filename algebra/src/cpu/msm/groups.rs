@@ -4,22 +4,26 @@ use parking_lot::Mutex;
 
 use super::affine::{Adder, Flat, Scratch};
 
-/// Entries added up together. Large enough to share an inversion among thousands of additions, small
-/// enough that the points in between stay in the second-level cache (64 bytes each).
-const BLOCK: usize = 1 << 14;
-
 /// Unused accumulators, at most as many as were in use at the same time.
 #[derive(Debug, Default)]
 pub(in crate::cpu) struct Accumulators(Mutex<Vec<Accumulator>>);
 
 impl Accumulators {
     /// Calls `sum` with an accumulator that reuses the memory of earlier calls.
-    pub(super) fn with<T>(&self, adder: Adder, sum: impl FnOnce(&mut Accumulator) -> T) -> T {
+    /// `block` is the number of entries that are added up together: large enough to share an inversion among
+    /// thousands of additions, small enough that the points in between stay in the second-level cache (64 bytes
+    /// each).
+    pub(super) fn with<T>(
+        &self,
+        adder: Adder,
+        block: usize,
+        sum: impl FnOnce(&mut Accumulator) -> T,
+    ) -> T {
         let idle = || self.0.lock();
         let kept = idle().pop();
         let mut accumulator = match kept {
-            Some(kept) => Accumulator { adder, ..kept },
-            None => Accumulator::new(adder),
+            Some(kept) => Accumulator { adder, block, ..kept },
+            None => Accumulator::new(adder, block),
         };
         let result = sum(&mut accumulator);
         idle().push(accumulator);
@@ -31,6 +35,7 @@ impl Accumulators {
 #[derive(Debug)]
 pub(super) struct Accumulator {
     adder: Adder,
+    block: usize,
     arena: Vec<Flat>,
     pairs: Vec<[u32; 2]>,
     current: Vec<u32>,
@@ -40,9 +45,10 @@ pub(super) struct Accumulator {
 }
 
 impl Accumulator {
-    fn new(adder: Adder) -> Self {
+    fn new(adder: Adder, block: usize) -> Self {
         Self {
             adder,
+            block,
             arena: Vec::new(),
             pairs: Vec::new(),
             current: Vec::new(),
@@ -68,7 +74,7 @@ impl Accumulator {
         while group < ends.len() {
             // As many whole groups as fit.
             let first = group;
-            while group < ends.len() && ends[group] as usize - start <= BLOCK {
+            while group < ends.len() && ends[group] as usize - start <= self.block {
                 group += 1;
             }
             if group > first {
@@ -81,7 +87,7 @@ impl Accumulator {
                 let end = ends[group] as usize;
                 // Every chunk may sum to the identity.
                 out[group] = Flat::IDENTITY;
-                for chunk in order[start..end].chunks(BLOCK) {
+                for chunk in order[start..end].chunks(self.block) {
                     let mut sum = [Flat::IDENTITY];
                     self.ends.clear();
                     self.ends.push(chunk.len());
@@ -222,11 +228,17 @@ mod tests {
     use crate::G1Affine;
     use crate::cpu::words::Scalar;
 
+    const BLOCK: usize = 1 << 10;
+
     /// `out` may be memory of an earlier sum.
     #[test]
     fn every_sum_is_written_whatever_was_there() {
         for scalar in Scalar::available() {
             check_every_sum(Adder::Scalar(scalar));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = crate::cpu::avx2::Avx2::detect() {
+            check_every_sum(Adder::Avx2(avx2));
         }
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = crate::cpu::ifma::Ifma::detect() {
@@ -236,7 +248,7 @@ mod tests {
 
     fn check_every_sum(adder: Adder) {
         let point = adder.import(&G1Affine::generator());
-        let mut accumulator = Accumulator::new(adder);
+        let mut accumulator = Accumulator::new(adder, BLOCK);
         // Empty; cancelling in one block; in chunks that each cancel; in chunks that do not; one point.
         let cancelling = |len: u32| (0..len).map(|i| (i % 2) * SIGN);
         let long = 3 * BLOCK as u32;

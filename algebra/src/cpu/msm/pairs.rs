@@ -3,16 +3,17 @@
 //! Source: the affine chord formula, with the inversions of a batch by Montgomery's trick ("Speeding the Pollard and
 //! elliptic curve methods", 1987, section 10.3.1).
 
-use ark_bn254::FqConfig;
+use ark_bn254::FqConfig as Q;
 
 use super::affine::{Flat, SIGN};
 use crate::cpu::words::{Modulus, Products, Words, add, element};
 use crate::field::inverse;
 
-/// Chains of running products, so that a product does not wait for the one before it.
-const CHAINS: usize = 2;
-/// How many pairs ahead points are fetched into the cache: the order of a bucket's points is no order of memory.
-const AHEAD: usize = 8;
+/// Pairs that one step takes. Each has its own chain of running products, and the products of the four do not wait for
+/// each other's: one addition is a row of four products of which each waits for the one before.
+const STEP: usize = 4;
+/// How many steps ahead points are fetched into the cache: the order of a bucket's points is no order of memory.
+const AHEAD: usize = 4;
 
 /// A point and whether it is meant negative.
 #[inline(always)]
@@ -20,21 +21,27 @@ fn point(points: &[Flat], index: u32) -> (&Flat, bool) {
     (&points[(index & !SIGN) as usize], index & SIGN != 0)
 }
 
-/// Asks for the points of a pair, if there is one.
+/// Asks for the points of a step, if there is one.
 #[inline(always)]
-fn prefetch(products: impl Products, points: &[Flat], pair: Option<&[u32; 2]>) {
-    for index in pair.into_iter().flatten() {
+fn prefetch(products: impl Products, points: &[Flat], step: Option<&[[u32; 2]; STEP]>) {
+    for index in step.into_iter().flatten().flatten() {
         if let Some(point) = points.get((index & !SIGN) as usize) {
             products.prefetch(point);
         }
     }
 }
 
-/// `x2 − x1`, above 0 and below 2q; q where they are equal.
+/// `x2 − x1` of each pair, above 0 and below 2q; q where they are equal.
 #[inline(always)]
-fn run(products: impl Products, points: &[Flat], pair: &[u32; 2]) -> Words {
-    let [left, right] = pair.map(|index| point(points, index).0);
-    products.sub::<FqConfig, 1>(right.x_words(), left.x_words())
+fn runs<const N: usize>(
+    products: impl Products,
+    points: &[Flat],
+    pairs: &[[u32; 2]; N],
+) -> [Words; N] {
+    pairs.map(|pair| {
+        let [left, right] = pair.map(|index| point(points, index).0);
+        products.sub::<Q, 1>(right.x_words(), left.x_words())
+    })
 }
 
 /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]` for points with different x, with one inversion in all. No
@@ -57,52 +64,92 @@ pub(super) fn add_pairs<P: Products>(
     befores: &mut Vec<Words>,
 ) -> bool {
     assert_eq!(pairs.len(), out.len());
-    let mul = |a: &Words, b: &Words| products.mul::<FqConfig>(a, b);
     befores.clear();
     befores.reserve(pairs.len());
-    let mut chains = [FqConfig::ONE; CHAINS];
-    for (k, pair) in pairs.iter().enumerate() {
-        prefetch(products, points, pairs.get(k + AHEAD));
-        let chain = &mut chains[k % CHAINS];
-        befores.push(*chain);
-        *chain = mul(chain, &run(products, points, pair));
+    let (steps, rest) = pairs.as_chunks::<STEP>();
+    let mut chains = [Q::ONE; STEP];
+    for (s, step) in steps.iter().enumerate() {
+        prefetch(products, points, steps.get(s + AHEAD));
+        befores.extend_from_slice(&chains);
+        chains = products.mul_each::<Q, STEP>(&chains, &runs(products, points, step));
     }
-    let [first, second] = chains;
-    let product = products.less::<FqConfig, 1>(&mul(&first, &second));
-    let Some(inverse) = inverse(&element::<FqConfig>(product)) else { return false };
-    let mut chains = [mul(&inverse.0.0, &second), mul(&inverse.0.0, &first)];
+    for (pair, chain) in rest.iter().zip(&mut chains) {
+        befores.push(*chain);
+        let [run] = runs(products, points, &[*pair]);
+        *chain = products.mul::<Q>(chain, &run);
+    }
+    if !invert(products, &mut chains) {
+        return false;
+    }
 
-    for (k, (pair, before)) in pairs.iter().zip(befores.iter()).enumerate().rev() {
-        prefetch(products, points, pairs.get(k.wrapping_sub(AHEAD)));
-        let chain = &mut chains[k % CHAINS];
-        let inverse = mul(chain, before);
-        *chain = mul(chain, &run(products, points, pair));
-        out[k] = sum(products, point(points, pair[0]), point(points, pair[1]), &inverse);
+    let (steps_out, rest_out) = out.as_chunks_mut::<STEP>();
+    let (steps_before, rest_before) = befores.as_chunks::<STEP>();
+    let of_rest = rest.iter().zip(rest_before).zip(&mut chains).zip(rest_out);
+    for (((pair, before), chain), out) in of_rest {
+        let mut own = [*chain];
+        [*out] = sums(products, points, &[*pair], &[*before], &mut own);
+        [*chain] = own;
+    }
+    let of_steps = steps.iter().zip(steps_before).zip(steps_out).enumerate();
+    for (s, ((step, before), out)) in of_steps.rev() {
+        prefetch(products, points, steps.get(s.wrapping_sub(AHEAD)));
+        *out = sums(products, points, step, before, &mut chains);
     }
     true
 }
 
-/// `left + right`, given the inverse of the difference of their x.
+/// Replaces each number, below 1.76q, by its inverse, with one inversion in all. Returns false, with unspecified
+/// numbers, if one has none.
 #[inline(always)]
-fn sum<P: Products>(
+fn invert<P: Products>(products: P, chains: &mut [Words; STEP]) -> bool {
+    let [a, b, c, d] = *chains;
+    let [ab, cd] = products.mul_two::<Q>([&a, &c], [&b, &d]);
+    let all = products.less::<Q, 1>(&products.mul::<Q>(&ab, &cd));
+    let Some(inverse) = inverse(&element::<Q>(all)) else { return false };
+    let inverse = inverse.0.0;
+    let [of_ab, of_cd] = products.mul_two::<Q>([&inverse, &inverse], [&cd, &ab]);
+    let inverses = [of_ab, of_ab, of_cd, of_cd];
+    *chains = products.mul_each::<Q, STEP>(&inverses, &[b, a, d, c]);
+    true
+}
+
+/// The sums of pairs, given the products of the differences before each in its chain, and the inverse of what each
+/// chain comes to with its pair; leaves that without it.
+#[inline(always)]
+fn sums<P: Products, const N: usize>(
     products: P,
-    (left, left_negative): (&Flat, bool),
-    (right, right_negative): (&Flat, bool),
-    inverse: &Words,
-) -> Flat {
-    type Q = FqConfig;
-    let y1 = products.negated_if::<Q>(left_negative, left.y_words());
-    let y2 = products.negated_if::<Q>(right_negative, right.y_words());
-    let slope = products.mul::<Q>(&products.sub::<Q, 1>(&y2, &y1), inverse);
-    // The square is below 1.76, and the sum of two coordinates below 2: below 3.76, then below 2, then below 1.
-    let x3 =
-        products.sub::<Q, 2>(&products.square::<Q>(&slope), &add(left.x_words(), right.x_words()));
-    let x3 = products.less::<Q, 1>(&products.less::<Q, 2>(&x3));
-    let leg = products.sub::<Q, 1>(left.x_words(), &x3);
-    // Below 1.76 + 1, then below 1.76, then below 1.
-    let y3 = products.sub::<Q, 1>(&products.mul::<Q>(&slope, &leg), &y1);
-    let y3 = products.less::<Q, 1>(&products.less::<Q, 1>(&y3));
-    Flat::from_words(&x3, &y3)
+    points: &[Flat],
+    pairs: &[[u32; 2]; N],
+    befores: &[Words; N],
+    chains: &mut [Words; N],
+) -> [Flat; N] {
+    let left = pairs.map(|pair| point(points, pair[0]));
+    let right = pairs.map(|pair| point(points, pair[1]));
+    let inverses = products.mul_each::<Q, N>(chains, befores);
+    *chains = products.mul_each::<Q, N>(chains, &runs(products, points, pairs));
+
+    let y1 = left.map(|(point, negative)| products.negated_if::<Q>(negative, point.y_words()));
+    let rises: [Words; N] = std::array::from_fn(|k| {
+        let (point, negative) = right[k];
+        let y2 = products.negated_if::<Q>(negative, point.y_words());
+        products.sub::<Q, 1>(&y2, &y1[k])
+    });
+    let slopes = products.mul_each::<Q, N>(&rises, &inverses);
+    // A square is below 1.76, and the sum of two coordinates below 2: below 3.76, then below 2, then below 1.
+    let x3: [Words; N] = std::array::from_fn(|k| {
+        let both = add(left[k].0.x_words(), right[k].0.x_words());
+        let x3 = products.sub::<Q, 2>(&products.square::<Q>(&slopes[k]), &both);
+        products.less::<Q, 1>(&products.less::<Q, 2>(&x3))
+    });
+    let legs: [Words; N] =
+        std::array::from_fn(|k| products.sub::<Q, 1>(left[k].0.x_words(), &x3[k]));
+    let drops = products.mul_each::<Q, N>(&slopes, &legs);
+    std::array::from_fn(|k| {
+        // Below 1.76 + 1, then below 1.76, then below 1.
+        let y3 = products.sub::<Q, 1>(&drops[k], &y1[k]);
+        let y3 = products.less::<Q, 1>(&products.less::<Q, 1>(&y3));
+        Flat::from_words(&x3[k], &y3)
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::SIGN;
 use crate::Fr;
-use crate::cpu::{CpuBuffer, CpuDevice};
+use crate::cpu::{CpuBuffer, CpuDevice, Tuning};
 use crate::device::DeviceBuffer;
 
 /// Bits of the largest scalar once those above r / 2 are negated.
@@ -48,20 +48,23 @@ impl Shape {
         if window + 1 == self.windows() { 1 << self.top_bits() } else { 1 << (self.c - 1) }
     }
 
-    /// Time that `n` scalars take, in additions: one an entry and window; for each bucket two, and as
-    /// much again for keeping account of it, as measured; and what a window costs at least.
-    fn cost(&self, n: usize) -> usize {
-        const BUCKET_COST: usize = 6;
-        const WINDOW_COST: usize = 100;
-        (0..self.windows()).map(|w| n + BUCKET_COST * self.buckets(w) + WINDOW_COST).sum()
+    /// Time that `n` scalars take, in hundredths of an addition: an addition for each entry and window, what each
+    /// bucket costs, and what a window costs at least.
+    fn cost(&self, n: usize, tuning: Tuning) -> u64 {
+        const WINDOW_COST: u64 = 100 * 100;
+        let windows = u64::from(self.windows());
+        // All windows but the top one have as many buckets as the first.
+        let buckets = (windows - 1) * (1u64 << (self.c - 1)) + (1u64 << self.top_bits());
+        windows * (100 * n as u64 + WINDOW_COST) + u64::from(tuning.bucket_cost()) * buckets
     }
 
     /// The cheapest shape for `n` scalars of up to `bits` bits; `bits` is not zero.
-    fn best(n: usize, bits: u32) -> Self {
+    fn best(n: usize, bits: u32, tuning: Tuning) -> Self {
         (2..=WINDOW_MAX)
+            .filter(|c| tuning.window().is_none_or(|only| only == *c))
             .map(|c| Self { bits, c })
             .filter(|shape| shape.top_bits() < WINDOW_MAX)
-            .min_by_key(|shape| shape.cost(n))
+            .min_by_key(|shape| shape.cost(n, tuning))
             .unwrap_or(Self { bits, c: 2 })
     }
 }
@@ -315,13 +318,14 @@ fn count_bits(scalars: &[Folded]) -> OfBits {
 /// are among many small ones, none where all are zero.
 pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
     assert!(column.len() < SIGN as usize, "an index and its sign fit a word");
+    let tuning = device.tuning;
     if let Some(small) = column.as_small() {
         let nonzero = small.iter().filter(|value| **value != 0).count();
         let bits = 16 - small.iter().fold(0, |all, value| all | value).leading_zeros();
         if nonzero == 0 {
             return Vec::new();
         }
-        return vec![Part::small(device, Shape::best(nonzero, bits), small)];
+        return vec![Part::small(device, Shape::best(nonzero, bits, tuning), small)];
     }
 
     let mut folded = fold(device, column.as_slice());
@@ -334,19 +338,19 @@ pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
         return Vec::new();
     };
     let nonzero: usize = of_bits[1..].iter().sum();
-    let whole = Shape::best(nonzero, bits as u32);
+    let whole = Shape::best(nonzero, bits as u32, tuning);
 
     // The best place to split, if any beats not splitting.
-    let mut best = (whole.cost(nonzero), None);
+    let mut best = (whole.cost(nonzero, tuning), None);
     let mut small = 0;
     for (threshold, count) in of_bits.iter().enumerate().take(bits).skip(1) {
         small += count;
         if *count == 0 {
             continue;
         }
-        let low = Shape::best(small, threshold as u32);
-        let high = Shape::best(nonzero - small, bits as u32);
-        let cost = low.cost(small) + high.cost(nonzero - small);
+        let low = Shape::best(small, threshold as u32, tuning);
+        let high = Shape::best(nonzero - small, bits as u32, tuning);
+        let cost = low.cost(small, tuning) + high.cost(nonzero - small, tuning);
         if cost < best.0 {
             best = (cost, Some((low, high)));
         }
@@ -418,6 +422,20 @@ mod tests {
         })
     }
 
+    /// Otherwise shapes are compared by buckets that they have not.
+    #[test]
+    fn the_cost_of_a_shape_counts_the_buckets_that_it_has() {
+        let tuning = Tuning::new(300, 14).unwrap();
+        for bits in 1..=BITS_MAX {
+            for c in 2..=WINDOW_MAX {
+                let shape = Shape { bits, c };
+                let buckets: usize = (0..shape.windows()).map(|w| shape.buckets(w)).sum();
+                let expected = u64::from(shape.windows()) * 100 * 1100 + 300 * buckets as u64;
+                assert_eq!(shape.cost(1000, tuning), expected, "{shape:?}");
+            }
+        }
+    }
+
     #[test]
     fn digits_add_up_to_their_scalar_for_every_width_and_length() {
         let mut rng = ChaCha8Rng::seed_from_u64(20_261_123);
@@ -442,7 +460,8 @@ mod tests {
             for bits in 1..=16 {
                 let small: Vec<u16> =
                     (0..CHUNK as u64 + 3).map(|i| (i * 40_503 % (1 << bits)) as u16).collect();
-                let part = Part::small(&device, Shape::best(small.len(), bits), &small);
+                let part =
+                    Part::small(&device, Shape::best(small.len(), bits, device.tuning), &small);
                 for (entry, value) in small.iter().enumerate() {
                     assert_eq!(joined(&part, entry), Fr::from(*value), "{bits} bits, {entry}");
                 }

@@ -411,6 +411,10 @@ mod tests {
     const LARGE: Limits = crate::cpu::ifma::rows::LIMITS;
     #[cfg(not(target_arch = "x86_64"))]
     const LARGE: Limits = SMALL;
+    #[cfg(target_arch = "x86_64")]
+    const MIDDLE: Limits = crate::cpu::avx2::rows::LIMITS;
+    #[cfg(not(target_arch = "x86_64"))]
+    const MIDDLE: Limits = SMALL;
 
     /// `c·(ab − cd) + a·7 − b + (ab − cd)`, with one sum in two places.
     struct Sample;
@@ -430,27 +434,38 @@ mod tests {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
+    /// Products, summands to add and summands to subtract of each sum of a plan.
+    fn sums(plan: &Plan) -> Vec<(usize, usize, usize)> {
+        let counts = |step: &Step| match step {
+            Step::Sum { products, plus, minus, .. } => Some((
+                products.of(&plan.products).len(),
+                plus.of(&plan.summands).len(),
+                minus.of(&plan.summands).len(),
+            )),
+            _ => None,
+        };
+        plan.steps.iter().filter_map(counts).collect()
+    }
+
     #[test]
     fn a_sum_of_products_is_one_step() {
-        let plan = Plan::new(&Graph::record(&Sample), LARGE);
-        let sums: Vec<(usize, usize, usize)> = plan
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Sum { products, plus, minus, .. } => Some((
-                    products.of(&plan.products).len(),
-                    plus.of(&plan.summands).len(),
-                    minus.of(&plan.summands).len(),
-                )),
-                _ => None,
-            })
-            .collect();
-        // The shared sum negates a factor first; the last sum adds 16p before it subtracts b.
-        assert_eq!(sums, [(0, 1, 1), (2, 0, 0), (2, 2, 1)]);
-        let loads = plan.steps.iter().filter(|step| matches!(step, Step::Load { .. })).count();
-        assert_eq!(loads, 4);
-        assert!(plan.registers <= 5, "{} registers", plan.registers);
+        for limits in [SMALL, MIDDLE, LARGE] {
+            let plan = Plan::new(&Graph::record(&Sample), limits);
+            // The shared sum negates a factor first; the last sum adds a multiple of p before it subtracts b.
+            assert_eq!(sums(&plan), [(0, 1, 1), (2, 0, 0), (2, 2, 1)]);
+            let loads = plan.steps.iter().filter(|step| matches!(step, Step::Load { .. })).count();
+            assert_eq!(loads, 4);
+            assert!(plan.registers <= 5, "{} registers", plan.registers);
+        }
+    }
+
+    #[test]
+    fn four_products_of_words_share_a_reduction() {
+        let cell = |column| Expression::var(Cell { column, rotation: 0 });
+        let product = |a: usize, b: usize| cell(a) * cell(b);
+        let five = product(0, 1) + product(1, 2) + product(2, 3) + product(3, 0) + product(0, 2);
+        let graph = Graph::new(crate::graph::Identity::Source, &[five]);
+        assert_eq!(sums(&Plan::new(&graph, SMALL)), [(4, 0, 0), (1, 1, 0)]);
     }
 
     /// Carries out a plan on elements, and checks the bounds as it goes: those of registers, of sums and of
@@ -542,7 +557,7 @@ mod tests {
                 .collect();
             let graph = Graph::new(crate::graph::Identity::Source, &roots);
             let expected = graph.evaluate(|Cell { column, .. }| cells[column]);
-            for limits in [SMALL, LARGE] {
+            for limits in [SMALL, MIDDLE, LARGE] {
                 let out = carry_out(&Plan::new(&graph, limits), &cells, roots.len());
                 assert_eq!(out, expected, "seed {seed}");
             }

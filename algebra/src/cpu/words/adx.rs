@@ -1,9 +1,9 @@
 //! Products with `mulx`, `adcx` and `adox`: two chains of carries at a time.
 //!
-//! This file alone of its folder may use `unsafe`. Its assembly is reached only through an [`Adx`], which
-//! exists only where the processor has the instructions, so that no caller has to promise anything: numbers
-//! beyond the bounds make wrong words, and no access to memory depends on a number.
-//! Twin: [`super::Portable`], which returns the same words.
+//! This file and [`many`] alone of their folder may use `unsafe`. The assembly is reached only through an [`Adx`],
+//! which exists only where the processor has the instructions, so that no caller has to promise anything: numbers
+//! beyond the bounds make wrong words, and no access to memory depends on a number. Twin: [`super::Portable`], which
+//! returns the same words.
 //!
 //! # What each block of assembly promises
 //! - Memory: it reads whole arrays of four words that its arguments borrow, and a table that never changes. It
@@ -25,6 +25,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use ark_bn254::{FqConfig, FrConfig};
 use ark_ff::MontConfig;
 
+use self::many::{four_q, four_r, three_q, three_r, two_q, two_r};
 use super::{Modulus, Products, Words, multiple};
 
 /// Proof that the processor has the instructions.
@@ -124,6 +125,9 @@ macro_rules! reduce_row {
         )
     };
 }
+
+// Below the macros that it uses.
+mod many;
 
 /// Adds a times a word of b to t0, …, t3 and writes the carry to t4.
 macro_rules! product_row {
@@ -458,6 +462,21 @@ impl Products for Adx {
     #[inline(always)]
     fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words {
         if M::IS_BASE_FIELD { dot_q(self, ab, cd) } else { dot_r(self, ab, cd) }
+    }
+
+    #[inline(always)]
+    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words {
+        if M::IS_BASE_FIELD { three_q(self, pairs) } else { three_r(self, pairs) }
+    }
+
+    #[inline(always)]
+    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words {
+        if M::IS_BASE_FIELD { four_q(self, pairs) } else { four_r(self, pairs) }
+    }
+
+    #[inline(always)]
+    fn mul_two<M: Modulus>(self, a: [&Words; 2], b: [&Words; 2]) -> [Words; 2] {
+        if M::IS_BASE_FIELD { two_q(self, a, b) } else { two_r(self, a, b) }
     }
 
     #[inline(always)]

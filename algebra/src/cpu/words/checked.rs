@@ -17,16 +17,36 @@ fn is_at_most<M: Modulus>(a: &Words, k: usize) -> bool {
     !difference(&multiple(M::MODULUS.0, k), a).1
 }
 
+/// Panics unless the first factors come to less than 4p together.
+fn check_first_factors<M: Modulus, const N: usize>(pairs: [[&Words; 2]; N]) {
+    let mut left = multiple(M::MODULUS.0, 4);
+    for [a, _] in pairs {
+        let borrow;
+        (left, borrow) = difference(&left, a);
+        assert!(!borrow, "the first factors come to more than 4p");
+    }
+    assert!(left != [0; 4], "the first factors come to 4p");
+}
+
 impl Products for Checked {
     fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words {
         assert!(is_below::<M>(a, 4), "a first factor is 4p or more");
         Portable.mul::<M>(a, b)
     }
 
-    fn dot<M: Modulus>(self, [a, b]: [&Words; 2], [c, d]: [&Words; 2]) -> Words {
-        let (left, borrow) = difference(&multiple(M::MODULUS.0, 4), a);
-        assert!(!borrow && difference(c, &left).1, "the first factors come to 4p or more");
-        Portable.dot::<M>([a, b], [c, d])
+    fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words {
+        check_first_factors::<M, 2>([ab, cd]);
+        Portable.dot::<M>(ab, cd)
+    }
+
+    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words {
+        check_first_factors::<M, 3>(pairs);
+        Portable.dot_three::<M>(pairs)
+    }
+
+    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words {
+        check_first_factors::<M, 4>(pairs);
+        Portable.dot_four::<M>(pairs)
     }
 
     fn square<M: Modulus>(self, a: &Words) -> Words {

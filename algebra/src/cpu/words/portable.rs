@@ -34,6 +34,19 @@ fn reduce_row<M: Modulus>(t: &mut [u64; 5]) {
     t[4] = 0;
 }
 
+/// `Σ a · b / 2^256` over some pairs, with one reduction for each word of the second factors.
+#[inline(always)]
+fn sum_of_products<M: Modulus, const N: usize>(pairs: [[&Words; 2]; N]) -> Words {
+    let mut t = [0; 5];
+    for i in 0..4 {
+        for [a, b] in pairs {
+            add_row(&mut t, a, b[i]);
+        }
+        reduce_row::<M>(&mut t);
+    }
+    [t[0], t[1], t[2], t[3]]
+}
+
 /// Source: Koç, Acar and Kaliski, "Analyzing and comparing Montgomery multiplication algorithms", 1996, method CIOS.
 ///
 /// Bounds, in multiples of p: a round leaves less than the first factors and 1 together, so less than 5, which four words
@@ -50,14 +63,18 @@ impl Products for Portable {
     }
 
     #[inline(always)]
-    fn dot<M: Modulus>(self, [a, b]: [&Words; 2], [c, d]: [&Words; 2]) -> Words {
-        let mut t = [0; 5];
-        for i in 0..4 {
-            add_row(&mut t, a, b[i]);
-            add_row(&mut t, c, d[i]);
-            reduce_row::<M>(&mut t);
-        }
-        [t[0], t[1], t[2], t[3]]
+    fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words {
+        sum_of_products::<M, 2>([ab, cd])
+    }
+
+    #[inline(always)]
+    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words {
+        sum_of_products::<M, 3>(pairs)
+    }
+
+    #[inline(always)]
+    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words {
+        sum_of_products::<M, 4>(pairs)
     }
 
     #[inline(always)]

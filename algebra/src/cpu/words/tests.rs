@@ -136,6 +136,105 @@ fn dots_are_arkworks<M: Modulus>(products: impl Products) {
     }
 }
 
+/// First factors that come to 4p less a little, in several ways, with second factors of any size.
+fn longer_sums<M: Modulus>(mut check: impl FnMut([[Words; 2]; 4])) {
+    let any = [[u64::MAX; 4], [0; 4], [0, 0, 0, u64::MAX], [u64::MAX, 0, 0, 0]];
+    let any: Vec<Words> = any.into_iter().chain(ends::<M>(5)).collect();
+    for bounds in [[1, 1, 1, 1], [2, 1, 1, 0], [1, 0, 0, 3], [0, 4, 0, 0]] {
+        // Nothing is below 0p, so zero stands for it.
+        let firsts = bounds.map(|below| match below {
+            0 => [[0; 4]; 4],
+            _ => ends::<M>(below),
+        });
+        for i in 0..4 * 4 * 4 * 4 {
+            let digits = [i % 4, i / 4 % 4, i / 16 % 4, i / 64];
+            for shift in 0..any.len() {
+                check(std::array::from_fn(|k| {
+                    [firsts[k][digits[k]], any[(shift + k * (i % 3)) % any.len()]]
+                }));
+            }
+        }
+    }
+    let (first, second) = (samples::<M>(1, 300), samples::<M>(0, 300));
+    for i in 0..20_000 {
+        check(std::array::from_fn(|k| {
+            let at = i * (2 * k + 1) + k * (i / 7);
+            [first[at % first.len()], second[(3 * at + k) % second.len()]]
+        }));
+    }
+}
+
+fn longer_sums_are_arkworks<M: Modulus>(products: impl Products) {
+    longer_sums::<M>(|pairs| {
+        let terms = pairs.each_ref().map(|[a, b]| residue::<M>(a) * residue::<M>(b));
+        let four = products.dot_four::<M>(pairs.each_ref().map(|[a, b]| [a, b]));
+        assert_eq!(residue::<M>(&four), terms.iter().sum::<Element<M>>(), "{pairs:x?}");
+        // Second factors are below 5.5p.
+        assert_product::<M>(&four, 22);
+        let [first, second, third, _] = pairs.each_ref().map(|[a, b]| [a, b]);
+        let three = products.dot_three::<M>([first, second, third]);
+        assert_eq!(residue::<M>(&three), terms[..3].iter().sum::<Element<M>>(), "{pairs:x?}");
+        assert_product::<M>(&three, 22);
+    });
+}
+
+#[test]
+fn sums_of_three_and_four_products_of_words_are_arkworks_sums_within_their_bounds() {
+    longer_sums_are_arkworks::<FqConfig>(Portable);
+    longer_sums_are_arkworks::<FrConfig>(Portable);
+}
+
+/// Each pair beside another, in both places.
+#[cfg(target_arch = "x86_64")]
+fn two_products_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
+    let (left, right) = (samples::<M>(4, 200), samples::<M>(0, 200));
+    for (i, a) in left.iter().enumerate() {
+        for (j, b) in right.iter().enumerate() {
+            let c = &left[(i + 7 * j + 1) % left.len()];
+            let d = &right[(3 * i + j + 1) % right.len()];
+            let expected = [Portable.mul::<M>(a, b), Portable.mul::<M>(c, d)];
+            assert_eq!(adx.mul_two::<M>([a, c], [b, d]), expected, "{a:x?} {b:x?} {c:x?} {d:x?}");
+            let [second, first] = adx.mul_two::<M>([c, a], [d, b]);
+            assert_eq!([first, second], expected, "{a:x?} {b:x?} {c:x?} {d:x?}");
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn longer_sums_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
+    longer_sums::<M>(|pairs| {
+        let four = pairs.each_ref().map(|[a, b]| [a, b]);
+        assert_eq!(adx.dot_four::<M>(four), Portable.dot_four::<M>(four), "{pairs:x?}");
+        let three = [four[1], four[2], four[3]];
+        assert_eq!(adx.dot_three::<M>(three), Portable.dot_three::<M>(three), "{pairs:x?}");
+    });
+}
+
+/// Goal: no number is multiplied by that of another. Method: lengths without, with one and with several twos, and
+/// factors that are all different.
+#[test]
+fn each_product_of_many_is_that_of_its_own_factors() {
+    fn check<const N: usize>(products: impl Products) {
+        let (left, right) = (samples::<FqConfig>(4, 100), samples::<FqConfig>(0, 100));
+        for i in 0..100 {
+            let a: [Words; N] = std::array::from_fn(|k| left[left.len() - 1 - (i + 7 * k) % 100]);
+            let b: [Words; N] = std::array::from_fn(|k| right[right.len() - 1 - (i + 9 * k) % 100]);
+            let expected: [Words; N] =
+                std::array::from_fn(|k| Portable.mul::<FqConfig>(&a[k], &b[k]));
+            assert_eq!(products.mul_each::<FqConfig, N>(&a, &b), expected, "{N} products, {i}");
+        }
+    }
+    for scalar in Scalar::available() {
+        with_products!(scalar, products => {
+            check::<1>(products);
+            check::<2>(products);
+            check::<3>(products);
+            check::<4>(products);
+            check::<5>(products);
+        });
+    }
+}
+
 #[test]
 fn products_of_words_are_arkworks_products_within_their_bounds() {
     products_are_arkworks::<FqConfig>(Portable);
@@ -199,6 +298,8 @@ fn differences_of_assembly_are_the_twins<M: Modulus, const K: usize>(adx: Adx) {
 #[cfg(target_arch = "x86_64")]
 fn assembly_is_the_twin<M: Modulus>(adx: Adx) {
     products_of_assembly_are_the_twins::<M>(adx);
+    two_products_of_assembly_are_the_twins::<M>(adx);
+    longer_sums_of_assembly_are_the_twins::<M>(adx);
     differences_of_assembly_are_the_twins::<M, 1>(adx);
     differences_of_assembly_are_the_twins::<M, 2>(adx);
     differences_of_assembly_are_the_twins::<M, 4>(adx);
@@ -281,18 +382,33 @@ fn the_twin_that_checks_rejects_what_is_beyond_a_bound() {
     let one = [1, 0, 0, 0];
     let below = |k| difference(&kp(k), &one).0;
     let above = |k| add(&kp(k), &one);
-    let within: [(&str, &dyn Fn() -> Words); 6] = [
+    let within: [(&str, &dyn Fn() -> Words); 8] = [
         ("mul", &|| Checked.mul::<R>(&below(4), &[u64::MAX; 4])),
         ("dot", &|| Checked.dot::<R>([&below(2), &kp(5)], [&kp(2), &kp(5)])),
+        ("dot_three", &|| {
+            Checked.dot_three::<R>([[&below(2), &kp(5)], [&kp(1), &kp(5)], [&kp(1), &kp(5)]])
+        }),
+        ("dot_four", &|| {
+            Checked.dot_four::<R>([
+                [&below(1), &kp(5)],
+                [&kp(1), &kp(5)],
+                [&kp(1), &one],
+                [&kp(1), &one],
+            ])
+        }),
         ("sub", &|| Checked.sub::<R, 2>(&below(3), &kp(2))),
         ("less", &|| Checked.less::<R, 4>(&below(5))),
         ("negated_if", &|| Checked.negated_if::<R>(true, &kp(1))),
         ("element", &|| element::<R>(below(1)).0.0),
     ];
-    let beyond: [(&str, &dyn Fn() -> Words); 9] = [
+    let beyond: [(&str, &dyn Fn() -> Words); 13] = [
         ("mul", &|| Checked.mul::<R>(&kp(4), &one)),
         ("square", &|| Checked.square::<R>(&kp(4))),
         ("dot", &|| Checked.dot::<R>([&kp(2), &one], [&kp(2), &one])),
+        ("dot_three", &|| Checked.dot_three::<R>([[&kp(2), &one], [&kp(1), &one], [&kp(1), &one]])),
+        ("dot_four", &|| Checked.dot_four::<R>([[&kp(1), &one]; 4])),
+        ("mul_two, first", &|| Checked.mul_two::<R>([&kp(4), &one], [&one, &one])[0]),
+        ("mul_two, second", &|| Checked.mul_two::<R>([&one, &kp(4)], [&one, &one])[0]),
         ("sub, minuend", &|| Checked.sub::<R, 2>(&kp(3), &one)),
         ("sub, subtrahend", &|| Checked.sub::<R, 2>(&kp(2), &above(2))),
         ("less", &|| Checked.less::<R, 2>(&kp(5))),

@@ -1,0 +1,234 @@
+//! Several products at a time: two that do not wait for each other, and sums of three and of four with one reduction.
+//!
+//! [`super`] says what a block of assembly promises. Here all factors are in one array, since a block has registers for
+//! a single address: it reads that array and the table.
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+
+use super::{Adx, Q, R};
+use crate::cpu::words::Words;
+
+/// Adds four words times the word at `$word` to t0, …, t3 and writes the carry to t4.
+macro_rules! fresh_row {
+    ($word:literal, $w0:literal, $w1:literal, $w2:literal, $w3:literal;
+     $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
+        concat!(
+            "mov rdx, ", $word, "\n",
+            "xor {", $t4, ":e}, {", $t4, ":e}\n",
+            add_row!($w0, $w1, $w2, $w3; $t0, $t1, $t2, $t3, $t4),
+        )
+    };
+}
+
+/// Adds four words times the word at `$word` to t0, …, t4.
+macro_rules! further_row {
+    ($word:literal, $w0:literal, $w1:literal, $w2:literal, $w3:literal;
+     $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
+        concat!(
+            "mov rdx, ", $word, "\n",
+            "xor {low:e}, {low:e}\n",
+            add_row!($w0, $w1, $w2, $w3; $t0, $t1, $t2, $t3, $t4),
+        )
+    };
+}
+
+/// The first row of all: t0, …, t4 have no value before it.
+macro_rules! opening_row {
+    ($word:literal, $w0:literal, $w1:literal, $w2:literal, $w3:literal;
+     $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
+        concat!(
+            "mov rdx, ",
+            $word,
+            "\n",
+            "mulx {",
+            $t1,
+            "}, {",
+            $t0,
+            "}, ",
+            $w0,
+            "\n",
+            "mulx {",
+            $t2,
+            "}, {low}, ",
+            $w1,
+            "\n",
+            "add {",
+            $t1,
+            "}, {low}\n",
+            "mulx {",
+            $t3,
+            "}, {low}, ",
+            $w2,
+            "\n",
+            "adc {",
+            $t2,
+            "}, {low}\n",
+            "mulx {",
+            $t4,
+            "}, {low}, ",
+            $w3,
+            "\n",
+            "adc {",
+            $t3,
+            "}, {low}\n",
+            // The product of a number by a word is below 2^320.
+            "adc {",
+            $t4,
+            "}, 0\n",
+        )
+    };
+}
+
+/// A row of one of two products, whose first factors are the first two numbers, and the reduction after it.
+macro_rules! row_of_two {
+    ($row:ident, 0, $word:literal; $($t:literal),*) => {
+        concat!(
+            $row!($word, "[{p}]", "[{p} + 8]", "[{p} + 16]", "[{p} + 24]"; $($t),*),
+            reduce_row!($($t),*),
+        )
+    };
+    ($row:ident, 1, $word:literal; $($t:literal),*) => {
+        concat!(
+            $row!($word, "[{p} + 32]", "[{p} + 40]", "[{p} + 48]", "[{p} + 56]"; $($t),*),
+            reduce_row!($($t),*),
+        )
+    };
+}
+
+/// A row of one product of a sum: pair `$k` is at `64 · k`, its first factor before its second.
+macro_rules! row_of_sum {
+    ($row:ident, 0, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p}]", "[{p} + 8]", "[{p} + 16]", "[{p} + 24]"; $($t),*)
+    };
+    ($row:ident, 1, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p} + 64]", "[{p} + 72]", "[{p} + 80]", "[{p} + 88]"; $($t),*)
+    };
+    ($row:ident, 2, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p} + 128]", "[{p} + 136]", "[{p} + 144]", "[{p} + 152]"; $($t),*)
+    };
+    ($row:ident, 3, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p} + 192]", "[{p} + 200]", "[{p} + 208]", "[{p} + 216]"; $($t),*)
+    };
+}
+
+/// A round of a sum of products: a row of each, whose second factors have their words at these places, and the
+/// reduction.
+macro_rules! round_of_sum {
+    ($row:ident, [$w0:literal, $w1:literal, $w2:literal]; $($t:literal),*) => {
+        concat!(
+            row_of_sum!($row, 0, $w0; $($t),*),
+            row_of_sum!(further_row, 1, $w1; $($t),*),
+            row_of_sum!(further_row, 2, $w2; $($t),*),
+            reduce_row!($($t),*),
+        )
+    };
+    ($row:ident, [$w0:literal, $w1:literal, $w2:literal, $w3:literal]; $($t:literal),*) => {
+        concat!(
+            row_of_sum!($row, 0, $w0; $($t),*),
+            row_of_sum!(further_row, 1, $w1; $($t),*),
+            row_of_sum!(further_row, 2, $w2; $($t),*),
+            row_of_sum!(further_row, 3, $w3; $($t),*),
+            reduce_row!($($t),*),
+        )
+    };
+}
+
+/// A sum of products, round by round as the twin does, for pairs in an array `operands`.
+macro_rules! sum_of_products {
+    ($table:ident, $operands:ident;
+     $first:tt, $second:tt, $third:tt, $fourth:tt) => {{
+        let (s0, s1, s2, s3);
+        // SAFETY: the processor has the instructions, as the `Adx` of the caller proves. The assembly reads the
+        // numbers of the array and some of the table; it writes no memory, leaves the stack alone, and declares what
+        // registers it changes.
+        unsafe {
+            asm!(
+                round_of_sum!(opening_row, $first; "t0", "t1", "t2", "t3", "t4"),
+                round_of_sum!(fresh_row, $second; "t1", "t2", "t3", "t4", "t0"),
+                round_of_sum!(fresh_row, $third; "t2", "t3", "t4", "t0", "t1"),
+                round_of_sum!(fresh_row, $fourth; "t3", "t4", "t0", "t1", "t2"),
+                p = in(reg) $operands.as_ptr(),
+                table = sym $table,
+                t4 = out(reg) s0,
+                t0 = out(reg) s1,
+                t1 = out(reg) s2,
+                t2 = out(reg) s3,
+                t3 = out(reg) _,
+                low = out(reg) _,
+                high = out(reg) _,
+                out("rdx") _,
+                options(pure, readonly, nostack),
+            );
+        }
+        [s0, s1, s2, s3]
+    }};
+}
+
+macro_rules! operations {
+    ($table:ident, $two:ident, $three:ident, $four:ident) => {
+        /// [`super::Products::mul_two`]: the rounds of both in turn, so that one's multiplications fill the time in
+        /// which the other waits for its carries. Each keeps four words between its rounds, and the ninth register
+        /// is the fifth word of the one whose round it is.
+        #[inline(always)]
+        pub(super) fn $two(Adx(()): Adx, a: [&Words; 2], b: [&Words; 2]) -> [Words; 2] {
+            let operands: [Words; 4] = [*a[0], *a[1], *b[0], *b[1]];
+            let (r0, r1, r2, r3);
+            let (s0, s1, s2, s3);
+            // SAFETY: as for a sum of products, with the four numbers of the array.
+            unsafe {
+                asm!(
+                    row_of_two!(opening_row, 0, "[{p} + 64]"; "x0", "x1", "x2", "x3", "f"),
+                    row_of_two!(opening_row, 1, "[{p} + 96]"; "y0", "y1", "y2", "y3", "x0"),
+                    row_of_two!(fresh_row, 0, "[{p} + 72]"; "x1", "x2", "x3", "f", "y0"),
+                    row_of_two!(fresh_row, 1, "[{p} + 104]"; "y1", "y2", "y3", "x0", "x1"),
+                    row_of_two!(fresh_row, 0, "[{p} + 80]"; "x2", "x3", "f", "y0", "y1"),
+                    row_of_two!(fresh_row, 1, "[{p} + 112]"; "y2", "y3", "x0", "x1", "x2"),
+                    row_of_two!(fresh_row, 0, "[{p} + 88]"; "x3", "f", "y0", "y1", "y2"),
+                    row_of_two!(fresh_row, 1, "[{p} + 120]"; "y3", "x0", "x1", "x2", "x3"),
+                    p = in(reg) operands.as_ptr(),
+                    table = sym $table,
+                    f = out(reg) r0,
+                    y0 = out(reg) r1,
+                    y1 = out(reg) r2,
+                    y2 = out(reg) r3,
+                    x0 = out(reg) s0,
+                    x1 = out(reg) s1,
+                    x2 = out(reg) s2,
+                    x3 = out(reg) s3,
+                    y3 = out(reg) _,
+                    low = out(reg) _,
+                    high = out(reg) _,
+                    out("rdx") _,
+                    options(pure, readonly, nostack),
+                );
+            }
+            [[r0, r1, r2, r3], [s0, s1, s2, s3]]
+        }
+
+        /// [`super::Products::dot_three`].
+        #[inline(always)]
+        pub(super) fn $three(Adx(()): Adx, pairs: [[&Words; 2]; 3]) -> Words {
+            let operands: [[Words; 2]; 3] = pairs.map(|[a, b]| [*a, *b]);
+            sum_of_products!($table, operands;
+                ["[{p} + 32]", "[{p} + 96]", "[{p} + 160]"],
+                ["[{p} + 40]", "[{p} + 104]", "[{p} + 168]"],
+                ["[{p} + 48]", "[{p} + 112]", "[{p} + 176]"],
+                ["[{p} + 56]", "[{p} + 120]", "[{p} + 184]"])
+        }
+
+        /// [`super::Products::dot_four`].
+        #[inline(always)]
+        pub(super) fn $four(Adx(()): Adx, pairs: [[&Words; 2]; 4]) -> Words {
+            let operands: [[Words; 2]; 4] = pairs.map(|[a, b]| [*a, *b]);
+            sum_of_products!($table, operands;
+                ["[{p} + 32]", "[{p} + 96]", "[{p} + 160]", "[{p} + 224]"],
+                ["[{p} + 40]", "[{p} + 104]", "[{p} + 168]", "[{p} + 232]"],
+                ["[{p} + 48]", "[{p} + 112]", "[{p} + 176]", "[{p} + 240]"],
+                ["[{p} + 56]", "[{p} + 120]", "[{p} + 184]", "[{p} + 248]"])
+        }
+    };
+}
+
+operations!(Q, two_q, three_q, four_q);
+operations!(R, two_r, three_r, four_r);
