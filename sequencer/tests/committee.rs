@@ -1,5 +1,6 @@
 //! A committee of four on a development L1: its proposer, its other members, and a member that is killed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ struct Member {
     signer: Arc<BlockSigner>,
     following: JoinHandle<Result<(), NodeError>>,
     process: Process<Config>,
+    evidence: PathBuf,
 }
 
 impl Member {
@@ -65,17 +67,18 @@ impl Member {
         let head = deployment.client.latest().await.unwrap().number;
         let mut tips = running.node.watch_tips();
         tips.wait_for(|tips| tips.l1_block >= head).await.unwrap();
-        Self { running, signer, following, process }
+        Self { running, signer, following, process, evidence: folder.join("evidence") }
     }
 
     /// Attests at an address, which it returns.
     async fn attest_at(&self, address: &str) -> String {
+        let evidence = self.evidence.clone();
         let validator = Validator::new(
             Arc::clone(&self.running.node),
             Arc::clone(&self.signer),
             self.running.blobs.kzg,
             duties(&self.running),
-            Settings { checks: 2, turn: Duration::from_secs(60), token: None },
+            Settings { checks: 2, turn: Duration::from_secs(60), token: None, evidence },
             rollmill_validator::Metrics::new(&self.process.metrics).unwrap(),
         );
         let listener = listen(address, "x").await.unwrap();

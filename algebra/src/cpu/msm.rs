@@ -260,8 +260,9 @@ impl CpuDevice {
         // An odd step visits every point before it comes back to the first; neighbours are a pair with different
         // points.
         let place = |i: usize| (i.wrapping_mul(0x9e37_79b1) % n) as u32;
-        let pairs: Vec<[u32; 2]> =
-            (0..pairs).map(|k| [place(2 * k), place(2 * k + 1) | (k as u32 & 1) * SIGN]).collect();
+        let pairs: Vec<[u32; 2]> = (0..pairs)
+            .map(|k| [place(2 * k), place(2 * k + 1) | ((k as u32 & 1) * SIGN)])
+            .collect();
         let out = vec![Flat::IDENTITY; pairs.len()];
         Adding { adder: self.adder(), pairs, out, scratch: Scratch::default() }
     }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::codec::{Code, decode, encode};
 use crate::error::StoreError;
 use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, PlainRow, Seal, Sum};
-use crate::tables::{RowAddress, Table};
+use crate::tables::{RowAddress, RowOf, Table};
 
 type Slice = &'static [u8];
 const HEAD: TableDefinition<'static, Slice, Slice> = TableDefinition::new("head");
@@ -258,19 +258,16 @@ impl<T: ReadableTable<Slice, Slice>> Rows<'_, T> {
     }
 
     /// All rows of a group, in no particular order.
-    pub(crate) fn list<S: Table>(
-        &self,
-        group: &impl Code,
-    ) -> Result<Vec<(S::Key, S::Value)>, StoreError> {
+    pub(crate) fn list<S: Table>(&self, group: &impl Code) -> Result<Vec<RowOf<S>>, StoreError> {
         self.listed::<S>(&encode(group))
     }
 
     /// All rows of a table without groups, in no particular order.
-    pub(crate) fn all<S: Table>(&self) -> Result<Vec<(S::Key, S::Value)>, StoreError> {
+    pub(crate) fn all<S: Table>(&self) -> Result<Vec<RowOf<S>>, StoreError> {
         self.listed::<S>(&[])
     }
 
-    fn listed<S: Table>(&self, group: &[u8]) -> Result<Vec<(S::Key, S::Value)>, StoreError> {
+    fn listed<S: Table>(&self, group: &[u8]) -> Result<Vec<RowOf<S>>, StoreError> {
         let shared = self.keys.group_name(S::ID, group);
         let (mut from, mut to) = ([0u8; NAME_BYTES], [0xff; NAME_BYTES]);
         from[..GROUP_BYTES].copy_from_slice(&shared);

@@ -32,6 +32,9 @@ pub(crate) trait Table {
     type Value: Code;
 }
 
+/// A row of a table, with its key.
+pub(crate) type RowOf<T> = (<T as Table>::Key, <T as Table>::Value);
+
 /// A table whose rows follow from blocks.
 pub(crate) trait Facts: Table {}
 
