@@ -104,7 +104,7 @@ struct Proposer {
 impl Proposer {
     /// `peers` are members with their addresses.
     async fn start(deployment: &Deployment, peers: &[(u64, String)]) -> Self {
-        let Member { running, signer, following, process } = Member::start(deployment, 1).await;
+        let Member { running, signer, following, process, .. } = Member::start(deployment, 1).await;
         let peers = peers.iter().map(|(i, address)| Peer {
             account: EthAddress(key(*i).address().into_array()),
             url: format!("http://{address}").parse().unwrap(),
