@@ -138,8 +138,12 @@ impl From<Hash> for TranscriptKind {
 
 impl rollmill_service::Commands for Commands {
     const IS_REQUIRED: bool = true;
-    const USES: &'static [(&'static str, &'static [&'static str])] =
-        &[("key", USED), ("prove", USED), ("devices", &["device", "cuda_image", "icicle_dir"])];
+    const USES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("key", USED),
+        ("prove", USED),
+        ("verify", &["chain_id"]),
+        ("devices", &["device", "cuda_image", "icicle_dir"]),
+    ];
 }
 
 fn main() -> ExitCode {
@@ -197,7 +201,7 @@ fn work(
         }
         Commands::Verify { key, proof } => {
             let key = KeyFile::load(key)?;
-            backend::verify(&key, &ProofFile::load(proof)?)?;
+            backend::verify(&key, &ProofFile::load(proof)?, config.chain_id)?;
             Ok(format!("valid for key {}\n", key.digest()))
         }
         Commands::Solidity { key, contract, output } => {

@@ -47,6 +47,9 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     let digest = printed(dir, &small("key", &[]));
     assert_eq!(printed(dir, &small("prove", &["--key", "noir-key.json"])), "15\n");
     assert_eq!(printed(dir, &["verify"]), format!("valid for key {digest}"));
+    let elsewhere = noir(dir, &["verify", "--chain-id", "1"]);
+    assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
+    assert!(elsewhere.stdout.is_empty(), "{elsewhere:?}");
     std::fs::create_dir(dir.join("contracts")).unwrap();
     printed(dir, &["solidity", "--contract", "Pair", "--output", "contracts"]);
     let source = std::fs::read_to_string(dir.join("contracts/Pair.sol")).unwrap();

@@ -50,27 +50,27 @@ fn a_proof_is_verified_with_the_key_of_its_program_alone() {
         let proof = prove(&backend, &function, &inputs(3, 5, 8), Some(&key), transcript).unwrap();
         assert_eq!(proof.public, [Fr::from(8u64), Fr::from(15u64)]);
         assert_eq!(proof.returned, Some(json!(15)));
-        verify(&key, &proof).unwrap();
+        verify(&key, &proof, 31337).unwrap();
         // By way of the files.
         let read = ProofFile::from_json(proof.to_json().as_bytes()).unwrap();
         assert_eq!(read, proof);
         let key_read = KeyFile::from_json(key.to_json().as_bytes()).unwrap();
         assert_eq!(key_read, key);
-        verify(&key_read, &read).unwrap();
+        verify(&key_read, &read, 31337).unwrap();
         let mut changed = proof.clone();
         changed.public[1] = Fr::from(16u64);
-        assert_eq!(verify(&key, &changed).unwrap_err().code(), "PLK-032");
+        assert_eq!(verify(&key, &changed, 31337).unwrap_err().code(), "PLK-032");
         changed.public.pop();
-        assert_eq!(verify(&key, &changed).unwrap_err().code(), "PLK-030");
-        assert_eq!(verify(&other, &proof).unwrap_err().code(), "NOI-007");
+        assert_eq!(verify(&key, &changed, 31337).unwrap_err().code(), "PLK-030");
+        assert_eq!(verify(&other, &proof, 31337).unwrap_err().code(), "NOI-007");
         let mut renamed = proof.clone();
         renamed.key_digest = other.vk.digest();
-        assert!(verify(&other, &renamed).is_err());
+        assert!(verify(&other, &renamed, 31337).is_err());
     }
     let wrong = prove(&backend, &function, &inputs(3, 5, 8), Some(&other), TranscriptKind::Keccak);
     assert_eq!(wrong.unwrap_err().code(), "NOI-008");
     let without = prove(&backend, &function, &inputs(1, 1, 2), None, TranscriptKind::Keccak);
-    verify(&key, &without.unwrap()).unwrap();
+    verify(&key, &without.unwrap(), 31337).unwrap();
 }
 
 #[test]
@@ -100,8 +100,16 @@ fn a_proof_that_nobody_waits_for_is_stopped() {
 #[test]
 fn a_development_srs_serves_development_chains_only() {
     let (device, store) = (CpuDevice::default(), MemoryStore::default());
-    let backend = Backend { device: &device, store: &store, chain_id: 1 };
-    let error = backend.key(&main_of(&artifact(1)), &OPTIONS).unwrap_err();
+    let on = |chain_id: u64| Backend { device: &device, store: &store, chain_id };
+    let function = main_of(&artifact(1));
+    let error = on(1).key(&function, &OPTIONS).unwrap_err();
+    assert!(error.to_string().contains("development"), "{error}");
+    // Anyone can forge a proof for the key of a development chain, so it convinces nobody elsewhere.
+    let key = on(31337).key(&function, &OPTIONS).unwrap();
+    let transcript = TranscriptKind::Keccak;
+    let proof = prove(&on(31337), &function, &inputs(3, 5, 8), Some(&key), transcript).unwrap();
+    verify(&key, &proof, 31337).unwrap();
+    let error = verify(&key, &proof, 1).unwrap_err();
     assert!(error.to_string().contains("development"), "{error}");
 }
 
