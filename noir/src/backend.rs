@@ -3,7 +3,7 @@
 use rollmill_acir::artifact::{Function, Visibility};
 use rollmill_acir::lower::{Options, lower};
 use rollmill_acir::solve::{NoOracles, solve};
-use rollmill_acir::values::{decode_return, encode};
+use rollmill_acir::values::{check_return, decode_return, encode};
 use rollmill_algebra::G2Affine;
 use rollmill_algebra::device::Device;
 use rollmill_circuits::maker::{self, MadeKey};
@@ -80,6 +80,7 @@ impl<D: Device> Backend<'_, D> {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<ProofFile, NoirError> {
         let witness = solve(function, encode(function, order.inputs)?, &mut NoOracles)?;
+        check_return(function, order.inputs, &witness)?;
         let is_public = |visibility: Visibility| visibility == Visibility::Public;
         let returned = match &function.abi.returns {
             Some(returns) if is_public(returns.visibility) => decode_return(function, &witness)?,

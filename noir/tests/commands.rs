@@ -26,7 +26,7 @@ fn printed(dir: &Path, arguments: &[&str]) -> String {
 fn project() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("pair.json"), artifact(1).to_string()).unwrap();
-    let inputs = "sum = \"0x08\"\n\n[pair]\na = 3\nb = \"5\"\n";
+    let inputs = "sum = \"0x08\"\nreturn = 15\n\n[pair]\na = 3\nb = \"5\"\n";
     std::fs::write(dir.path().join("Prover.toml"), inputs).unwrap();
     dir
 }

@@ -84,6 +84,9 @@ fn inputs_that_the_program_rejects_have_no_proof() {
     };
     assert_eq!(fails(&inputs(3, 5, 9)), "ACR-022");
     assert_eq!(fails(&Map::new()), "ACR-060");
+    let mut stated = inputs(3, 5, 8);
+    stated.insert("return".to_owned(), json!(16));
+    assert_eq!(fails(&stated), "ACR-067");
 }
 
 #[test]
