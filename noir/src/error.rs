@@ -63,10 +63,11 @@ pub enum NoirError {
     /// Do: Make the key again with `rollmill-noir key`, or correct `--keys-dir`.
     #[error("{code}: the key {key} was made under another SRS than that of --keys-dir", code = self.code())]
     OtherSrs { key: String },
-    /// The contract's name is no identifier of Solidity.
+    /// The contract's name is no identifier of Solidity, or is that of its interface or its function.
     ///
-    /// Do: Choose a name of letters, digits, `_` and `$` that does not begin with a digit.
-    #[error("{code}: a contract cannot be named {name:?}; choose letters, digits, _ and $, and begin with no digit", code = self.code())]
+    /// Do: Choose a name of letters, digits, `_` and `$` that does not begin with a digit and is neither `IVerifier`
+    /// nor `verify`.
+    #[error("{code}: a contract cannot be named {name:?}; choose letters, digits, _ and $, begin with no digit, and do not choose IVerifier or verify", code = self.code())]
     ContractName { name: String },
     /// The proof that the device made does not verify.
     ///

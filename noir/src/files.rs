@@ -287,6 +287,14 @@ pub fn require_writable(path: &Path) -> Result<(), NoirError> {
     written.map_err(|error| unwritable(path, &error))
 }
 
+/// Makes a directory and those above it, where they are missing.
+///
+/// # Errors
+/// [`NoirError::Write`]
+pub fn create_directory(path: &Path) -> Result<(), NoirError> {
+    std::fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
+}
+
 /// Checks that a path names a file, or nothing yet. A rename onto a directory fails, and one onto `/dev/null` replaces
 /// the device, if the user may.
 fn require_replaceable(path: &Path) -> std::io::Result<()> {

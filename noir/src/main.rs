@@ -13,7 +13,7 @@ use rollmill_agent::accelerator::{self, Accelerator};
 use rollmill_algebra::device::Device;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_noir::backend::{self, Backend, Order};
-use rollmill_noir::files::{KeyFile, ProofFile, require_writable, write};
+use rollmill_noir::files::{KeyFile, ProofFile, create_directory, require_writable, write};
 use rollmill_noir::{NoirError, inputs, program, solidity};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_service::{Outcome, Process, Service, values};
@@ -88,7 +88,7 @@ enum Commands {
         /// Name of the contract
         #[arg(long, value_name = "NAME", default_value = "NoirVerifier")]
         contract: String,
-        /// Directory to write NAME.sol and IVerifier.sol to
+        /// Directory to write NAME.sol and IVerifier.sol to; it is made if it is missing
         #[arg(long, value_name = "DIR", default_value = ".")]
         output: PathBuf,
     },
@@ -207,6 +207,7 @@ fn work(
         Commands::Solidity { key, contract, output } => {
             let key = KeyFile::load(key)?;
             let source = solidity::contract(&key, contract)?;
+            create_directory(output)?;
             write(&output.join(solidity::INTERFACE_FILE), solidity::INTERFACE)?;
             write(&output.join(format!("{contract}.sol")), &source)?;
             Ok(format!("{contract} verifies proofs for key {}\n", key.digest()))

@@ -50,11 +50,10 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     let elsewhere = noir(dir, &["verify", "--chain-id", "1"]);
     assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
     assert!(elsewhere.stdout.is_empty(), "{elsewhere:?}");
-    std::fs::create_dir(dir.join("contracts")).unwrap();
-    printed(dir, &["solidity", "--contract", "Pair", "--output", "contracts"]);
-    let source = std::fs::read_to_string(dir.join("contracts/Pair.sol")).unwrap();
+    printed(dir, &["solidity", "--contract", "Pair", "--output", "contracts/src"]);
+    let source = std::fs::read_to_string(dir.join("contracts/src/Pair.sol")).unwrap();
     assert!(source.contains("contract Pair") && source.contains(digest.trim()), "{source}");
-    assert!(dir.join("contracts/IVerifier.sol").exists());
+    assert!(dir.join("contracts/src/IVerifier.sol").exists());
     // The same inputs as JSON, and without the key.
     std::fs::write(dir.join("in.json"), r#"{"pair": {"a": 3, "b": 5}, "sum": 8}"#).unwrap();
     printed(dir, &small("prove", &["--inputs", "in.json", "--output", "second.json"]));

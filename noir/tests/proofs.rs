@@ -180,7 +180,7 @@ fn a_contract_is_written_for_the_key() {
     let source = solidity::contract(&key, "PairVerifier").unwrap();
     assert!(source.contains("contract PairVerifier"), "{source}");
     assert!(source.contains(&key.digest()), "{source}");
-    for name in ["", "1a", "a b", "a/../b", "ä"] {
+    for name in ["", "1a", "a b", "a/../b", "ä", "IVerifier", "iverifier", "verify"] {
         assert_eq!(solidity::contract(&key, name).unwrap_err().code(), "NOI-010", "{name}");
     }
 }
