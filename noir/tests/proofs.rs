@@ -167,8 +167,14 @@ fn rows_are_counted_by_kind_of_opcode() {
     let of = |name: &str| gates.families.iter().find(|family| family.opcode == name).unwrap();
     assert_eq!(of("AssertZero").opcodes, 2);
     assert_eq!((gates.public_inputs, gates.cell_bits), (2, 8));
+    assert_eq!(of("public inputs").rows, 2);
     assert!(gates.rows < 1 << gates.log_n);
     let text = gates.to_string();
+    // The column of the rows adds up to the circuit's.
+    let lines = text.lines().skip(1).filter(|line| !line.contains(':'));
+    let column = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap());
+    assert_eq!(column.sum::<i64>(), gates.rows as i64, "{text}");
+    assert_eq!(text.lines().count(), gates.families.len() + 3, "{text}");
     assert!(text.contains("AssertZero") && text.contains("2 public inputs"), "{text}");
 }
 
