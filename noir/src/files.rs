@@ -322,7 +322,8 @@ fn aside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn unwritable(path: &Path, error: &Error) -> NoirError {
+/// The error of a file that cannot be written.
+pub fn unwritable(path: &Path, error: &Error) -> NoirError {
     NoirError::Write { path: path.display().to_string(), reason: InWords(error).to_string() }
 }
 

@@ -1,6 +1,7 @@
 //! The program `rollmill-noir`. See the library for what it does.
 
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use rollmill_agent::accelerator::{self, Accelerator};
 use rollmill_algebra::device::Device;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_noir::backend::{self, Backend, Order};
-use rollmill_noir::files::{KeyFile, ProofFile, create_directory, require_writable, write};
+use rollmill_noir::files::{
+    KeyFile, ProofFile, create_directory, require_writable, unwritable, write,
+};
 use rollmill_noir::{NoirError, inputs, program, solidity};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_service::{Outcome, Process, Service, values};
@@ -167,11 +170,24 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         tokio::time::sleep(STOP_WAIT).await;
     };
     let text = tokio::select! {
+        // Work that has ended is not reported as stopped: its file is there.
+        biased;
         text = running => text??,
         () = cut_off => return Err(NoirError::Stopped.into()),
     };
-    print!("{text}");
+    print(&text)?;
     Ok(())
+}
+
+/// Prints a text. A closed pipe (`| head`) is no failure, but a full disk is one.
+fn print(text: &str) -> Result<(), NoirError> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(unwritable(Path::new("standard output"), &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Does what a command says, and returns what to print.

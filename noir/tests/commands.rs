@@ -7,11 +7,15 @@ use serde_json::Value;
 
 use crate::support::artifact;
 
-/// Runs the program in a directory, which is also its directory of keys.
-fn noir(dir: &Path, arguments: &[&str]) -> Output {
+/// The program in a directory, which is also its directory of keys.
+fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-noir"));
-    command.current_dir(dir).args(["--device", "cpu", "--keys-dir", "keys"]);
-    command.args(arguments).output().unwrap()
+    command.current_dir(dir).args(["--device", "cpu", "--keys-dir", "keys"]).args(arguments);
+    command
+}
+
+fn noir(dir: &Path, arguments: &[&str]) -> Output {
+    command(dir, arguments).output().unwrap()
 }
 
 /// What a command that succeeds prints.
@@ -64,6 +68,21 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     let names: Vec<String> =
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!names.iter().any(|name| is_part(name)), "{names:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let project = project();
+    let mut command = command(project.path(), &small("gates", &[]));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // A disk that is full is one.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("NOI-002"), "{output:?}");
 }
 
 #[test]
