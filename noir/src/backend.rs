@@ -136,8 +136,10 @@ impl<D: Device> Backend<'_, D> {
         }
         // Checked first, because making a long one takes minutes.
         require_chain(&development_tau_g2(), self.chain_id)?;
+        tracing::info!(log_n, "development SRS missing or too short, generation started");
+        let srs = Srs::development(log_n);
         tracing::info!(log_n, "development SRS generated");
-        Ok(Srs::development(log_n))
+        Ok(srs)
     }
 
     /// The key of a layout, made or taken from the store after a check.

@@ -71,7 +71,8 @@ pub enum NoirError {
     ContractName { name: String },
     /// The proof that the device made does not verify.
     ///
-    /// Do: Do not prove on this device: test its memory and update its driver. If it passes, report a bug.
+    /// Do: If you passed `--key`, make the key again first: a false one has the same effect. Else do not prove on this
+    /// device: test its memory and update its driver. If it passes, report a bug.
     #[error("{code}: the proof that {device} made does not verify: {reason}", code = self.code())]
     Wrong { device: String, reason: String },
     /// The system provides no random numbers, which hide the witness.

@@ -74,6 +74,19 @@ fn a_proof_is_verified_with_the_key_of_its_program_alone() {
 }
 
 #[test]
+fn a_false_key_has_no_proof() {
+    let (device, store) = (CpuDevice::default(), MemoryStore::default());
+    let backend = Backend { device: &device, store: &store, chain_id: 31337 };
+    let function = main_of(&artifact(1));
+    let mut key = backend.key(&function, &OPTIONS).unwrap();
+    // It states the layout of the program, and commits to other columns.
+    key.vk.fixed.swap(0, 1);
+    let key = KeyFile::from_json(key.to_json().as_bytes()).unwrap();
+    let proof = prove(&backend, &function, &inputs(3, 5, 8), Some(&key), TranscriptKind::Keccak);
+    assert_eq!(proof.unwrap_err().code(), "NOI-011");
+}
+
+#[test]
 fn inputs_that_the_program_rejects_have_no_proof() {
     let (device, store) = (CpuDevice::default(), MemoryStore::default());
     let backend = Backend { device: &device, store: &store, chain_id: 31337 };
