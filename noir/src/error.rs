@@ -85,6 +85,11 @@ pub enum NoirError {
     /// Do: Nothing: run it again.
     #[error("{code}: stopped by a signal", code = self.code())]
     Stopped,
+    /// The output would replace a file that the command reads.
+    ///
+    /// Do: Choose another `--output`.
+    #[error("{code}: the command reads {path} and would replace it; choose another --output", code = self.code())]
+    ReplacesInput { path: String },
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
@@ -126,6 +131,7 @@ rollmill_errors::coded! {
         Self::Wrong { .. } => "NOI-011",
         Self::Random { .. } => "NOI-012",
         Self::Stopped => "NOI-013",
+        Self::ReplacesInput { .. } => "NOI-014" usage,
         Self::Artifact(error) => (error),
         Self::Value(error) => (error),
         Self::Solve(error) => (error),

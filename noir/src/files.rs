@@ -287,6 +287,24 @@ pub fn require_writable(path: &Path) -> Result<(), NoirError> {
     written.map_err(|error| unwritable(path, &error))
 }
 
+/// Checks that an output replaces none of the files that a command reads.
+///
+/// # Errors
+/// [`NoirError::ReplacesInput`]
+pub fn require_other<'a>(
+    output: &Path,
+    read: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), NoirError> {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    // An output that does not exist yet replaces nothing.
+    let own = place(output);
+    let is_read = own.is_some() && read.into_iter().any(|path| place(path) == own);
+    match is_read {
+        true => Err(NoirError::ReplacesInput { path: output.display().to_string() }),
+        false => Ok(()),
+    }
+}
+
 /// Makes a directory and those above it, where they are missing.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use rollmill_algebra::device::Device;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_noir::backend::{self, Backend, Order};
 use rollmill_noir::files::{
-    KeyFile, ProofFile, create_directory, require_writable, unwritable, write,
+    KeyFile, ProofFile, create_directory, require_other, require_writable, unwritable, write,
 };
 use rollmill_noir::{NoirError, inputs, program, solidity};
 use rollmill_plonk::transcript::TranscriptKind;
@@ -246,6 +246,7 @@ fn work_on<D: Device>(
     let backend = Backend { device, store: &store, chain_id: config.chain_id };
     match command {
         Commands::Key { program, output } => {
+            require_other(output, [program.artifact.as_path()])?;
             let function = program::load(&program.artifact, &program.function)?;
             require_writable(output)?;
             let key = backend.key(&function, &program.options())?;
@@ -253,6 +254,8 @@ fn work_on<D: Device>(
             Ok(format!("{}\n", key.digest()))
         }
         Commands::Prove { program, inputs, key, transcript, output } => {
+            let read = [Some(program.artifact.as_path()), Some(inputs.as_path()), key.as_deref()];
+            require_other(output, read.into_iter().flatten())?;
             let function = program::load(&program.artifact, &program.function)?;
             let inputs = inputs::load(inputs)?;
             let key = key.as_deref().map(KeyFile::load).transpose()?;

@@ -113,6 +113,9 @@ fn what_a_person_must_correct_exits_with_2() {
         (small("prove", &["--function", "mint"]), "ACR-007"),
         (small("prove", &["--key", "pair.json"]), "NOI-005"),
         (vec!["gates", "Prover.toml"], "ACR-002"),
+        (small("key", &["--output", "pair.json"]), "NOI-014"),
+        (small("prove", &["--output", "./Prover.toml"]), "NOI-014"),
+        (small("prove", &["--key", "short.toml", "--output", "short.toml"]), "NOI-014"),
     ] {
         let output = noir(dir, &arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
