@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::codec::{Code, decode, encode};
 use crate::error::StoreError;
-use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, PlainRow, Seal, Sum};
+use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, Name, PlainRow, Seal, Sum};
 use crate::tables::{RowAddress, RowOf, Table};
 
 type Slice = &'static [u8];
@@ -165,7 +165,9 @@ impl File {
         let mut sum = Sum::default();
         for entry in rows.table.iter()? {
             let (name, sealed) = entry?;
-            sum.add(&self.keys.digest(name.value(), sealed.value()));
+            let name = Name::try_from(name.value())
+                .map_err(|_| StoreError::damaged("the name of a row has another length"))?;
+            sum.add(&self.keys.digest(&name, sealed.value()));
         }
         Ok(sum)
     }

@@ -187,8 +187,9 @@ impl FileKeys {
         split(&plain).ok_or_else(|| StoreError::damaged("a row has another form"))
     }
 
-    /// What a row adds to the sum of all rows.
-    pub(crate) fn digest(&self, name: &[u8], sealed: &[u8]) -> [u8; 32] {
+    /// What a row adds to the sum of all rows. All names have one length, so that bytes of a name cannot pass for
+    /// bytes of a value.
+    pub(crate) fn digest(&self, name: &Name, sealed: &[u8]) -> [u8; 32] {
         mac(&self.sum, &[name, sealed])
     }
 
