@@ -21,6 +21,8 @@ pub(crate) const NAME_BYTES: usize = 32;
 pub(crate) const GROUP_BYTES: usize = 16;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
+/// Bytes that [`seal`] adds.
+pub(crate) const SEAL_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 /// Plain rows are padded to a multiple of this, so that a length shows little.
 const PADDING: usize = 64;
 /// Memory that deriving the password's key may take.
