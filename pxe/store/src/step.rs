@@ -1,5 +1,7 @@
 //! Decisions of the wallet: what no block says and no rewind undoes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rollmill_protocol::Fr;
 
 use crate::block::{number, set_number};
@@ -195,24 +197,30 @@ impl<'w, 't> Step<'w, 't> {
     /// [`StoreError::OutOfScope`], and [`StoreError::Held`] for a note that is spent or held.
     pub fn plan(&mut self, account: &Account, plan: &Plan) -> Result<Planned, StoreError> {
         self.scope.check(account)?;
-        let transaction = number(self.writer, NEXT_TRANSACTION)?.unwrap_or(1);
-        set_number(self.writer, NEXT_TRANSACTION, transaction.saturating_add(1))?;
+        // All is checked before the first write: the rest of a step may go on after an error, and what a failed plan
+        // had taken would belong to no transaction.
+        let mut taken = BTreeSet::new();
         for nullifier in &plan.nullifiers {
             let key = (*account, *nullifier);
             let is_spent = self.writer.rows.get::<Nullified>(&key)?.is_some();
-            if is_spent || self.writer.rows.get::<Holds>(&key)?.is_some() {
+            let is_held = self.writer.rows.get::<Holds>(&key)?.is_some();
+            if is_spent || is_held || !taken.insert(*nullifier) {
                 return Err(StoreError::Held { nullifier: *nullifier });
             }
-            self.set::<Holds>(&key, &transaction)?;
         }
-        let (mut tags, mut indices) = (Vec::new(), Vec::new());
+        let mut next = BTreeMap::<Fr, u64>::new();
+        let mut tags = Vec::with_capacity(plan.secrets.len());
         for secret in &plan.secrets {
-            let key = (*account, *secret);
-            let index = self.writer.rows.get::<SentTags>(&key)?.unwrap_or_default();
-            self.set::<SentTags>(&key, &index.saturating_add(1))?;
+            let known = match next.get(secret) {
+                Some(index) => Some(*index),
+                None => self.writer.rows.get::<SentTags>(&(*account, *secret))?,
+            };
+            let index = known.unwrap_or_default();
+            next.insert(*secret, index.saturating_add(1));
             tags.push((*secret, index));
-            indices.push(index);
         }
+        let indices = tags.iter().map(|(_, index)| *index).collect();
+        let transaction = number(self.writer, NEXT_TRANSACTION)?.unwrap_or(1);
         let row = TransactionRow {
             stage: Stage::Planned,
             request: plan.request.clone(),
@@ -222,7 +230,15 @@ impl<'w, 't> Step<'w, 't> {
             bytes: Vec::new(),
             reported: false,
         };
+        // First, since it may be too large.
         self.set::<Transactions>(&(*account, transaction), &row)?;
+        set_number(self.writer, NEXT_TRANSACTION, transaction.saturating_add(1))?;
+        for nullifier in &plan.nullifiers {
+            self.set::<Holds>(&(*account, *nullifier), &transaction)?;
+        }
+        for (secret, index) in next {
+            self.set::<SentTags>(&(*account, secret), &index)?;
+        }
         Ok(Planned { number: transaction, tags: indices })
     }
 

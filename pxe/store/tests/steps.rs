@@ -163,6 +163,30 @@ fn a_note_is_held_by_one_transaction_until_it_is_given_back_or_spent() {
     plan(1).expect("another one");
 }
 
+/// Fault: a step that tries another plan after one that failed keeps notes that no transaction gives back.
+#[test]
+fn a_plan_that_fails_takes_nothing_although_its_step_goes_on() {
+    let (_memory, store, scope) = with_notes(3);
+    let alice = account(1);
+    let of = |leaves: &[u64]| Plan {
+        request: vec![],
+        nullifiers: leaves.iter().map(|leaf| nullifier(*leaf)).collect(),
+        secrets: vec![fr(5)],
+    };
+    store.step(&scope, |step| step.plan(&alice, &of(&[2]))).expect("planned");
+    let large = Plan { request: vec![0; (64 << 20) + 1], ..of(&[0]) };
+    let fails = [(of(&[0, 2]), "PXS-015"), (of(&[0, 0]), "PXS-015"), (large, "PXS-020")];
+    let planned = store.step(&scope, |step| {
+        for (plan, code) in &fails {
+            assert_eq!(step.plan(&alice, plan).expect_err("fails").code(), *code);
+        }
+        step.plan(&alice, &of(&[1]))
+    });
+    let planned = planned.expect("planned");
+    assert_eq!((planned.number, planned.tags), (2, vec![1]));
+    store.step(&scope, |step| step.plan(&alice, &of(&[0]))).expect("free");
+}
+
 #[test]
 fn tags_of_what_never_left_are_used_again_and_no_others() {
     let (_memory, store, scope) = with_notes(4);
