@@ -281,6 +281,23 @@ fn a_view_does_not_see_later_steps() {
     assert!(store.view(&scope).expect("view").notes(&alice).expect("read").is_empty());
 }
 
+/// Fault: a store that starts at a late block is told that an early one is final, and then goes through all between.
+#[test]
+fn a_block_that_was_not_read_is_not_finalized() {
+    let (_memory, store) = in_memory();
+    let scope = Scope::default();
+    let first = 1 << 60;
+    store.read_block(&scope, &header(first), |_| Ok(())).expect("read");
+    for block in [0, first - 1, first + 1] {
+        let error = store.finalize(block).expect_err("not read");
+        assert!(matches!(error, StoreError::Order { got, .. } if got == block), "{error}");
+    }
+    store.finalize(first).expect("finalized");
+    assert_eq!(store.view(&scope).expect("view").finalized().expect("read"), Some(first));
+    let (_memory, empty) = in_memory();
+    assert_eq!(empty.finalize(0).expect_err("no block").code(), "PXS-013");
+}
+
 /// Fault: equal notes of one transaction under one key.
 #[test]
 fn notes_of_equal_content_are_two() {
