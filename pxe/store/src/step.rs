@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollmill_protocol::Fr;
 
-use crate::block::{number, set_number};
+use crate::block::{FINALIZED, number, set_number};
 use crate::error::StoreError;
 use crate::file::Writer;
 use crate::scope::Scope;
 use crate::tables::{
-    Account, Capsules, Classes, Contact, Contacts, Contract, Contracts, Decisions, Holds,
+    Account, Capsules, Classes, Contact, Contacts, Contract, Contracts, Decisions, Holds, Included,
     Nullified, SentTags, Stage, States, TransactionRow, Transactions, Witnesses,
 };
 
@@ -306,15 +306,28 @@ impl<'w, 't> Step<'w, 't> {
     ///
     /// # Errors
     /// [`StoreError::OutOfScope`], [`StoreError::NoTransaction`], and [`StoreError::Stage`] for a planned one, which
-    /// is abandoned instead.
+    /// is abandoned instead, and for one that may still be included, alone or again after a reorganization.
     pub fn forget(&mut self, account: &Account, number: u64) -> Result<(), StoreError> {
         let row = self.any_transaction(account, number)?;
-        if row.stage == Stage::Planned {
+        let is_settled = match row.stage {
+            Stage::Planned => false,
+            Stage::Ready => self.is_final(account, &row)?,
+            Stage::Dropped => true,
+        };
+        if !is_settled {
             let stage = row.stage.as_str();
             return Err(StoreError::Stage { number, stage, wanted: "forgotten" });
         }
         self.release(account, number, &row)?;
         self.unset::<Transactions>(&(*account, number)).map(|_| ())
+    }
+
+    /// Whether the block of a transaction is finalized.
+    fn is_final(&self, account: &Account, row: &TransactionRow) -> Result<bool, StoreError> {
+        let Some(tx_hash) = row.tx_hash else { return Ok(false) };
+        let block = self.writer.rows.get::<Included>(&(*account, tx_hash))?;
+        let finalized = number(self.writer, FINALIZED)?;
+        Ok(block.zip(finalized).is_some_and(|(block, finalized)| block <= finalized))
     }
 
     fn set<S: Decisions>(&mut self, key: &S::Key, value: &S::Value) -> Result<(), StoreError> {

@@ -149,18 +149,55 @@ fn a_note_is_held_by_one_transaction_until_it_is_given_back_or_spent() {
     store.step(&scope, |step| step.forget(&alice, number)).expect("forgotten");
     assert_eq!(held(0), "PXS-015");
     store.step(&scope, |step| step.ready(&alice, third, &fr(2), &[2])).expect("ready");
-    store
-        .read_block(&scope, &header(2), |block| {
-            block.include(&alice, &fr(2))?;
+    let include = |tx_hash| {
+        let read = store.read_block(&scope, &header(2), |block| {
+            block.include(&alice, &fr(tx_hash))?;
             block.nullify(&alice, &nullifier(0)).map(|_| ())
-        })
-        .expect("read");
-    store.step(&scope, |step| step.forget(&alice, third)).expect("forgotten");
-    assert_eq!(held(0), "PXS-015");
-    // After a reorganization the note is there again.
+        });
+        read.expect("read");
+    };
+    include(2);
+    // After a reorganization it may be included again, so it still holds its note.
     store.rewind(1).expect("rewound");
-    plan(0).expect("free again");
+    assert_eq!(held(0), "PXS-015");
+    store.step(&scope, |step| step.drop_transaction(&alice, third)).expect("dropped");
+    let fourth = plan(0).expect("free again").number;
+    store.step(&scope, |step| step.ready(&alice, fourth, &fr(3), &[3])).expect("ready");
+    include(3);
+    assert_eq!(held(0), "PXS-015");
     plan(1).expect("another one");
+}
+
+/// Fault: a transaction that can still be included is forgotten, and its notes are given to another one.
+#[test]
+fn a_transaction_is_forgotten_only_once_its_block_is_final() {
+    let (_memory, store, scope) = with_notes(1);
+    let alice = account(1);
+    let number =
+        store.step(&scope, |step| step.plan(&alice, &spend(0, &[]))).expect("planned").number;
+    let forget = || store.step(&scope, |step| step.forget(&alice, number));
+    let fails = |when: &str| assert_eq!(forget().expect_err(when).code(), "PXS-017", "{when}");
+    fails("planned");
+    store.step(&scope, |step| step.ready(&alice, number, &fr(1), &[1])).expect("ready");
+    fails("in no block");
+    store.finalize(1).expect("finalized");
+    let include = |block| {
+        let read = store.read_block(&scope, &header(block), |step| step.include(&alice, &fr(1)));
+        assert!(read.expect("read"));
+    };
+    include(2);
+    fails("in a block that may be undone");
+    store.rewind(1).expect("rewound");
+    fails("in no block any more");
+    store.read_block(&scope, &header(2), |_| Ok(())).expect("read");
+    include(3);
+    store.finalize(2).expect("finalized");
+    fails("in a block after the finalized one");
+    store.finalize(3).expect("finalized");
+    forget().expect("final");
+    let view = store.view(&scope).expect("view");
+    assert!(view.transactions(&alice).expect("read").is_empty());
+    assert_eq!(view.notes(&alice).expect("read")[0].held_by, None);
 }
 
 /// Fault: a step that tries another plan after one that failed keeps notes that no transaction gives back.

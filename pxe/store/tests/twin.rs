@@ -235,7 +235,12 @@ impl Twin {
                 Ok(())
             }
             Decision::Forget(who, number) => {
-                self.transaction(who, number, &[Stage::Ready, Stage::Dropped])?;
+                let row = self.transaction(who, number, &[Stage::Ready, Stage::Dropped])?.clone();
+                let block = row.tx_hash.and_then(|hash| self.included.get(&(who, hash)));
+                let is_final = block.is_some_and(|block| Some(*block) <= self.finalized);
+                if row.stage == Stage::Ready && !is_final {
+                    return Err("PXS-017");
+                }
                 self.transactions.remove(&(who, number));
                 self.holds.retain(|_, holder| *holder != number);
                 Ok(())
