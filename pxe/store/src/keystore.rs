@@ -120,7 +120,7 @@ impl Store {
             }
             writer.put::<Accounts>(&account, &keys.to_row(label.to_owned(), None))?;
             if let Some(state) = state {
-                writer.put::<States>(&account, &state.to_vec())?;
+                writer.put::<States>(&account, &Zeroizing::new(state.to_vec()))?;
             }
             Ok(account)
         })

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollmill_protocol::Fr;
+use zeroize::Zeroizing;
 
 use crate::block::{FINALIZED, number, set_number};
 use crate::error::StoreError;
@@ -131,7 +132,7 @@ impl<'w, 't> Step<'w, 't> {
     /// [`StoreError::OutOfScope`], [`StoreError::TooLarge`].
     pub fn set_wallet_state(&mut self, account: &Account, state: &[u8]) -> Result<(), StoreError> {
         self.scope.check(account)?;
-        self.set::<States>(account, &state.to_vec())
+        self.set::<States>(account, &Zeroizing::new(state.to_vec()))
     }
 
     /// Keeps a capsule of a contract.

@@ -14,6 +14,10 @@ use crate::codec::{Code, Reader, encode, record};
 pub struct Account(pub Fr);
 
 impl Code for Account {
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
     }
@@ -244,6 +248,10 @@ impl Stage {
 }
 
 impl Code for Stage {
+    fn size(&self) -> usize {
+        1
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.push(match self {
             Self::Planned => 0,
