@@ -174,7 +174,20 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
         fs::remove_file(temporary).ok();
         return written;
     }
-    // The rename is durable only once its directory is synced.
+    sync_folder(path)
+}
+
+/// Gives a file another name in its folder, durably.
+///
+/// # Errors
+/// Those of the file system.
+pub fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(to)
+}
+
+/// A new name is durable only once its folder is synced.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
 }
