@@ -30,7 +30,7 @@ impl std::fmt::Debug for Step<'_, '_> {
 }
 
 /// What a transaction takes before it is built.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// What was asked for, in the wallet's own form.
     pub request: Vec<u8>,
@@ -38,6 +38,17 @@ pub struct Plan {
     pub nullifiers: Vec<Fr>,
     /// For each log: the secret of the pair. A secret may occur more than once.
     pub secrets: Vec<Fr>,
+}
+
+/// Without the secrets, of which one tells all transfers of its pair.
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("request", &self.request)
+            .field("nullifiers", &self.nullifiers)
+            .field("secrets", &self.secrets.len())
+            .finish()
+    }
 }
 
 /// A transaction whose notes and tags are taken.

@@ -272,7 +272,7 @@ impl Code for Stage {
 
 record! {
     /// A transaction of the wallet.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Clone, PartialEq, Eq)]
     pub struct TransactionRow {
         pub stage: Stage,
         /// What was asked for, in the wallet's own form.
@@ -287,5 +287,21 @@ record! {
         pub bytes: Vec<u8>,
         /// Whether the user was informed that it was sent.
         pub reported: bool,
+    }
+}
+
+/// Of the tags only the indices are shown: the secret of a pair tells all transfers between the two.
+impl std::fmt::Debug for TransactionRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tags: Vec<u64> = self.tags.iter().map(|(_, index)| *index).collect();
+        f.debug_struct("TransactionRow")
+            .field("stage", &self.stage)
+            .field("request", &self.request)
+            .field("nullifiers", &self.nullifiers)
+            .field("tags", &tags)
+            .field("tx_hash", &self.tx_hash)
+            .field("bytes", &self.bytes)
+            .field("reported", &self.reported)
+            .finish()
     }
 }

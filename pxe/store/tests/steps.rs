@@ -247,6 +247,21 @@ fn tags_of_what_never_left_are_used_again_and_no_others() {
     assert_eq!(plan(3, &[5]).tags, [3]);
 }
 
+#[test]
+fn no_debug_text_has_the_secret_of_a_pair() {
+    let (_memory, store, scope) = with_notes(1);
+    let alice = account(1);
+    let plan = spend(0, &[987_654_321]);
+    store.step(&scope, |step| step.plan(&alice, &plan)).expect("planned");
+    let view = store.view(&scope).expect("view");
+    let transactions = view.transactions(&alice).expect("read");
+    let secret = fr(987_654_321);
+    assert_eq!((transactions[0].row.tags[0], plan.secrets[0]), ((secret, 0), secret));
+    for text in [format!("{plan:?}"), format!("{transactions:?}")] {
+        assert!(!text.contains(&format!("{secret:?}")) && text.contains("nullifiers"), "{text}");
+    }
+}
+
 /// Goal: after a crash the wallet knows what it may have sent, and what it cannot have.
 #[test]
 fn a_transaction_is_on_the_disk_before_it_can_leave() {
