@@ -16,9 +16,9 @@ pub(crate) fn run(config: &Config, command: StoreCommand) -> Outcome {
     let path = config.store.as_ref().ok_or(PxeError::NoStore)?;
     if let StoreCommand::Create = command {
         let password = home::new_password(config, "new password of the store")?;
-        let store = Store::create(path, &password, Cost::default()).map_err(PxeError::Store)?;
-        let seed = store.new_seed().map_err(PxeError::Store)?;
-        return add(&store, seed, "account");
+        let created = Store::create_with_account(path, &password, Cost::default(), "account");
+        let (store, account) = created.map_err(PxeError::Store)?;
+        return show(&store, account);
     }
     let password = home::password(config, "password of the store")?;
     let store = Store::open(path, &password).map_err(PxeError::Store)?;

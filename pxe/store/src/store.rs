@@ -49,6 +49,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when there is a file, [`StoreError::InUse`] while another process creates it.
     pub fn create(path: &Path, password: &str, cost: Cost) -> Result<Self, StoreError> {
+        Self::create_filled(path, password, cost, |_| Ok(())).map(|(store, ())| store)
+    }
+
+    /// Creates the file at `path` with what `fill` adds. A crash or an error leaves no file there.
+    pub(crate) fn create_filled<R>(
+        path: &Path,
+        password: &str,
+        cost: Cost,
+        fill: impl FnOnce(&mut Writer<'_>) -> Result<R, StoreError>,
+    ) -> Result<(Self, R), StoreError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
         }
@@ -60,9 +70,12 @@ impl Store {
         // Under another name until it is whole, so that a crash leaves no half of a store.
         let temporary = beside(path, ".new");
         let (db, _) = database(&temporary, true)?;
-        drop(File::create(db, password, cost, version(MIGRATIONS))?);
+        let file = File::create(db, password, cost, version(MIGRATIONS))?;
+        let filled = file.write(fill)?;
+        // It is closed before it takes its name.
+        drop(file);
         rename(&temporary, path)?;
-        Self::open_locked(path, password, lock)
+        Ok((Self::open_locked(path, password, lock)?, filled))
     }
 
     /// Opens the file at `path` and checks every byte of it that matters.
