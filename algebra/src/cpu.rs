@@ -347,9 +347,9 @@ mod tests {
         }
     }
 
-    /// Goal: the negative of zero, which is p and no less, is within all bounds. Method: four products and a sum of five
-    /// whose first factors are such negatives, with the largest second factors, on every path and with every bound
-    /// checked.
+    /// Goal: the negative of zero, which is p and no less, is within all bounds. Method: four products whose first
+    /// factors are such negatives, with the largest second factors, and the negative of a sum of five zeros, on every
+    /// path and with every bound checked.
     #[test]
     fn negatives_of_zero_are_within_the_bounds_of_row_kernels() {
         let n = 40;
