@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 /// A difference that no machine's clock gains in a few seconds, unless somebody sets it.
 const JUMP: Duration = Duration::from_secs(5);
-/// Part of a lease by which a smaller difference counts too: the next heartbeat comes after a quarter of a lease, and the
-/// lease must outlast it.
+/// Part of a lease by which a smaller difference counts too: the next heartbeat comes after a quarter of a lease, and
+/// the lease must outlast it.
 const PART: u32 = 3;
 /// Readings are in whole milliseconds, so that two of them may differ by this much also where leases are very short.
 const ROUNDING: Duration = Duration::from_millis(10);

@@ -48,8 +48,8 @@ async fn outcomes(client: &Client, id: &JobId) -> Vec<AttemptOutcome> {
     attempts.into_iter().map(|attempt| attempt.outcome).collect()
 }
 
-/// Fault: the clock of the database is set by an hour, so that every lease has run out, and back again. Goal: agents that live
-/// keep theirs, and those that are gone keep none for an hour.
+/// Fault: the clock of the database is set by an hour, so that every lease has run out, and back again. Goal: agents
+/// that live keep theirs, and those that are gone keep none for an hour.
 /// Method: two pauses after failures end, which the broker looks at before leases, and then the agent sends a heartbeat.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_the_databases_clock_takes_no_lease_from_a_live_agent() {

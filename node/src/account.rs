@@ -37,8 +37,8 @@ struct Funds {
 }
 
 impl Funds {
-    /// Whether `account` can pay for its next transactions, or why not. For one that could pay at the last reading half of the
-    /// price will do: the base fee moves with each block, and the condition would come and go with it.
+    /// Whether `account` can pay for its next transactions, or why not. For one that could pay at the last reading half
+    /// of the price will do: the base fee moves with each block, and the condition would come and go with it.
     fn suffice(&self, account: Address, could_pay: bool) -> Result<(), String> {
         let price = U256::from(self.base_fee_wei.unwrap_or(0));
         let gas = U256::from(if could_pay { RESERVE_GAS / 2 } else { RESERVE_GAS });

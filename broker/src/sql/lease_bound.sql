@@ -1,5 +1,5 @@
--- lease_bound.sql: lets leases that end later than any that is granted now end as if they were. The clock was set back since
--- they were granted or kept. hard_limit_seconds is the limit of jobs that name none.
+-- lease_bound.sql: lets leases that end later than any that is granted now end as if they were. The clock was set
+-- back since they were granted or kept. hard_limit_seconds is the limit of jobs that name none.
 --   $1 lease
 --   $2 hard_limit_seconds
 UPDATE job

@@ -1,4 +1,5 @@
--- pause_bound.sql: ends backoffs that last for longer than any that begins now. The clock was set back since they began.
+-- pause_bound.sql: ends backoffs that last for longer than any that begins now. The clock was set back since they
+-- began.
 --   $1 longest
 UPDATE job SET ready_at = now()
 WHERE seq = ANY (ARRAY(

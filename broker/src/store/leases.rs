@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use super::sql::{
     AttemptEnd, AttemptFailures, CandidateRow, Claim, GrantedRow, Heartbeat, LeaseBound,
-    LeaseEpochOf, Overdue, PauseBound, Peek, Progress, Promote, Reopen, Statement,
+    LeaseEpochOf, Overdue, PauseBound, Peek, Progress, Promote, Reopen, SecondBound, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -170,11 +170,12 @@ impl Store {
         i32::try_from(self.rules.hard_limit.as_secs()).unwrap_or(i32::MAX)
     }
 
-    /// Shortens what would wait for longer than anything that begins now, because the database's clock was set back: the
-    /// lease of an agent that is gone would else last for as long as the clock was set by, and so would a backoff.
+    /// Shortens what would wait for longer than anything that begins now, because the database's clock was set back:
+    /// the lease of an agent that is gone would else last for as long as the clock was set by, and so would a backoff.
     pub async fn bound_waits(&self) -> Result<(), BrokerError> {
         let (lease, hard_limit_seconds) = (self.rules.lease, self.hard_limit_seconds());
         LeaseBound { lease, hard_limit_seconds }.run(&self.pool).await?;
+        SecondBound { lease }.run(&self.pool).await?;
         PauseBound { longest: policy::PAUSE_MAX }.run(&self.pool).await?;
         Ok(())
     }

@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 
 use crate::template::Templates;
 
-/// Gives the rows that migrations made the times of a schema that was made now. The template may be of any age: in a schema
-/// from it that was made more than an hour ago, the scrubber would begin at once.
+/// Gives the rows that migrations made the times of a schema that was made now. The template may be of any age: in a
+/// schema from it that was made more than an hour ago, the scrubber would begin at once.
 const AS_NEW: &str = "UPDATE scrub SET started_at = DEFAULT, due_at = DEFAULT";
 
 static SERVER: OnceCell<(PrivatePostgres, PathBuf)> = OnceCell::const_new();

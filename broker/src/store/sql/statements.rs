@@ -98,6 +98,7 @@ statements! {
         most: i64,
     } -> SecondRow;
     SecondLock = "second_lock.sql" {} -> ();
+    SecondBound = "second_bound.sql" { lease: Duration } -> ();
     SecondFree = "second_free.sql" { states: Vec<JobState> } -> Count;
     SecondClaim<'a> = "second_claim.sql" {
         jobs: &'a [i64],
