@@ -26,6 +26,9 @@ const MEMORY_ROWS: usize = 3;
 /// Rows of a cell in the digest of a databus block, at least: 13 for three cells.
 const DIGEST_ROWS: usize = 4;
 
+/// The kind of the rows of public inputs, with those of the digests among them.
+const PUBLIC: &str = "public inputs";
+
 /// The domain of the digests of databus blocks: `acir` in ASCII.
 pub const DATABUS_DOMAIN: u64 = 0x6163_6972;
 
@@ -82,7 +85,8 @@ rollmill_errors::coded! {
 pub struct Cost {
     /// How many there are.
     pub opcodes: usize,
-    /// Their rows. Where a row waits for a place that a later opcode offers, it still counts here.
+    /// Their rows. Where a row waits for a place that a later opcode offers, it still counts here, so together the
+    /// kinds may have more rows than the circuit.
     pub rows: usize,
 }
 
@@ -135,6 +139,8 @@ pub fn lower(
         aes: None,
         costs: BTreeMap::new(),
     };
+    // Beside the rows of the public inputs every circuit has one for zero.
+    lowering.count(PUBLIC.to_owned(), 0, 1);
     // Parameters first: an output that is one of them must equal it.
     for parameter in circuit.private_parameters.iter().chain(&circuit.public_parameters.0) {
         lowering.variable(*parameter);
@@ -307,7 +313,7 @@ impl Lowering<'_> {
         for (index, variable) in public.into_iter().enumerate() {
             self.b.set_public(index, variable);
         }
-        self.count("public inputs".to_owned(), 0, before);
+        self.count(PUBLIC.to_owned(), 0, before);
     }
 
     fn count(&mut self, kind: String, opcodes: usize, before: usize) {

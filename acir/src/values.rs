@@ -4,6 +4,8 @@
 //! array or a tuple, a text for a text. Numbers are numbers or texts, the latter decimal or hexadecimal with `0x` in
 //! front, since numbers of JSON and TOML end at 64 bits.
 //!
+//! A value of true or false is also read from 0 and 1, as a number or a text, since Noir's tools read them.
+//!
 //! Values are flattened in the order of their declaration. No message contains a value, because it may be a secret.
 
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use acir::{AcirField, FieldElement};
 use num_bigint::BigUint;
 use serde_json::{Map, Value};
 
-use crate::artifact::{AbiField, AbiType, ArtifactError, Function};
+use crate::artifact::{AbiField, AbiType, ArtifactError, Function, Visibility};
 
 /// Name of the return value in messages and among the inputs, where Noir's own tools write it.
 pub const RETURN: &str = "return";
@@ -66,6 +68,11 @@ pub enum ValueError {
     /// Do: Compile the program again. A text that the program makes of bytes must be UTF-8.
     #[error("{code}: the value of `{path}` that the program computes is not {expected}", code = self.code())]
     Decode { path: String, expected: String },
+    /// The inputs state another return value than the program computes.
+    ///
+    /// Do: Correct `return` in the inputs or remove it, or correct the program.
+    #[error("{code}: the program returns another value than the one that the inputs state as `return`", code = self.code())]
+    Returned,
     /// The artifact has not exactly one circuit.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -80,11 +87,13 @@ rollmill_errors::coded! {
         Self::Range { .. } => "ACR-064" usage,
         Self::Abi { .. } => "ACR-065" usage,
         Self::Decode { .. } => "ACR-066",
+        Self::Returned => "ACR-067" usage,
         Self::Artifact(error) => (error),
     }
 }
 
-/// The witnesses of a function's parameters. A value named [`RETURN`] is ignored, unless a parameter has that name.
+/// The witnesses of a function's parameters. A value named [`RETURN`] is left to [`check_return`], unless a parameter
+/// has that name.
 ///
 /// # Errors
 /// [`ValueError`]
@@ -130,14 +139,42 @@ pub fn decode_return(
     witness: &WitnessMap<FieldElement>,
 ) -> Result<Option<Value>, ValueError> {
     let Some(returns) = &function.abi.returns else { return Ok(None) };
-    let circuit = function.circuit()?;
-    let values = circuit.return_values.0.iter().map(|number| {
+    returns.of.decode(RETURN, &returned(function, witness)?).map(Some)
+}
+
+/// Compares the return value that the inputs state under [`RETURN`], if they do, with the one of a witness. Noir's
+/// tools compare it as well: whoever states it expects it. A return value that is not public is not compared.
+///
+/// # Errors
+/// [`ValueError::Returned`] where they differ, and those of [`encode`] and [`decode_return`]
+pub fn check_return(
+    function: &Function,
+    inputs: &Map<String, Value>,
+    witness: &WitnessMap<FieldElement>,
+) -> Result<(), ValueError> {
+    let Some(stated) = inputs.get(RETURN) else { return Ok(()) };
+    let Some(returns) = &function.abi.returns else { return Ok(()) };
+    let is_parameter = function.abi.parameters.iter().any(|parameter| parameter.name == RETURN);
+    if is_parameter || returns.visibility != Visibility::Public {
+        return Ok(());
+    }
+    match returns.of.encode(RETURN, stated)? == returned(function, witness)? {
+        true => Ok(()),
+        false => Err(ValueError::Returned),
+    }
+}
+
+/// The values of the witnesses that a function's circuit returns.
+fn returned(
+    function: &Function,
+    witness: &WitnessMap<FieldElement>,
+) -> Result<Vec<FieldElement>, ValueError> {
+    let value = |number: &Witness| {
         witness.get(number).copied().ok_or_else(|| ValueError::Abi {
             reason: format!("the witness lacks {number}, which the circuit returns"),
         })
-    });
-    let values: Vec<FieldElement> = values.collect::<Result<_, _>>()?;
-    returns.of.decode(RETURN, &values).map(Some)
+    };
+    function.circuit()?.return_values.0.iter().map(value).collect()
 }
 
 impl AbiType {
@@ -239,6 +276,15 @@ impl Encoder<'_> {
             (AbiType::Integer { sign, width }, _) => self.integer(of, value, sign, *width),
             (AbiType::Boolean, Value::Bool(bit)) => {
                 self.out.push(FieldElement::from(*bit));
+                Ok(())
+            }
+            (AbiType::Boolean, Value::Number(_) | Value::String(_)) => {
+                let Number { is_negative, size } = self.number(of, value)?;
+                let is_bit = size.bits() == 0 || size.bits() == 1 && !is_negative;
+                if !is_bit {
+                    return Err(self.range(of.describe()));
+                }
+                self.out.push(element(&size));
                 Ok(())
             }
             (AbiType::String { length }, Value::String(text)) => {

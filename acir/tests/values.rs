@@ -9,7 +9,7 @@ use rollmill_acir::artifact::{
     Abi, AbiField, AbiParameter, AbiReturn, AbiType, Artifact, Function, Limits, Visibility,
 };
 use rollmill_acir::solve::{NoOracles, solve};
-use rollmill_acir::values::{ValueError, decode_return, encode};
+use rollmill_acir::values::{ValueError, check_return, decode_return, encode};
 use serde_json::{Map, Value, json};
 
 use crate::artifact::file;
@@ -120,7 +120,10 @@ fn each_wrong_input_is_named_by_its_path() {
             "ACR-061",
             "`note.owners[0].y`",
         ),
-        ("/owners/0/is_infinite", json!(1), "ACR-062", "`note.owners[0].is_infinite`"),
+        ("/owners/0/is_infinite", json!("yes"), "ACR-062", "`note.owners[0].is_infinite`"),
+        ("/owners/0/is_infinite", json!(null), "ACR-062", "`note.owners[0].is_infinite`"),
+        ("/owners/0/is_infinite", json!(2), "ACR-064", "`note.owners[0].is_infinite`"),
+        ("/owners/0/is_infinite", json!("-1"), "ACR-064", "`note.owners[0].is_infinite`"),
         ("/owners", json!([]), "ACR-063", "`note.owners`"),
         ("/amount", json!([1]), "ACR-063", "`note.amount`"),
         ("/amount/0", json!(-1), "ACR-064", "`note.amount.0`"),
@@ -169,6 +172,17 @@ fn ranges_end_where_their_types_say() {
     assert_eq!(in_field(format!("-{}", modulus.clone() - 1u32)), Ok(F::one()));
     assert!(matches!(in_field(modulus.to_string()), Err(ValueError::Range { .. })));
     assert!(matches!(in_field(format!("0x{}", "f".repeat(64))), Err(ValueError::Range { .. })));
+}
+
+#[test]
+fn bits_are_read_as_numbers_too() {
+    let bit = |value: Value| AbiType::Boolean.encode("x", &value).map(|values| values[0]);
+    for value in [json!(true), json!(1), json!("1"), json!("0x01")] {
+        assert_eq!(bit(value.clone()), Ok(F::one()), "{value}");
+    }
+    for value in [json!(false), json!(0), json!("0"), json!("0x00")] {
+        assert_eq!(bit(value.clone()), Ok(F::from(0u64)), "{value}");
+    }
 }
 
 #[test]
@@ -292,6 +306,13 @@ fn a_program_returns_what_its_type_says() {
     let inputs = encode(main, &object(json!({"x": 9}))).unwrap();
     let witness = solve(main, inputs, &mut NoOracles).unwrap();
     assert_eq!(decode_return(main, &witness), Ok(Some(json!([81, -3]))));
+    // What the inputs state as the return value is what is expected.
+    let stated =
+        |value: Value| check_return(main, &object(json!({"x": 9, "return": value})), &witness);
+    assert_eq!(stated(json!(["0x51", -3])), Ok(()));
+    assert_eq!(stated(json!([81, 3])).unwrap_err().code(), "ACR-067");
+    assert_eq!(stated(json!([81])).unwrap_err().code(), "ACR-063");
+    assert_eq!(check_return(main, &object(json!({"x": 9})), &witness), Ok(()));
     let parameters_only = encode(main, &object(json!({"x": 9}))).unwrap();
     assert_eq!(decode_return(main, &parameters_only).unwrap_err().code(), "ACR-065");
 }

@@ -17,6 +17,12 @@ const FILE: &str = "cpu-tuning.json";
 const BYTES_MAX: u64 = 4 << 10;
 const SCHEMA: u32 = 1;
 
+/// What the files of all releases have.
+#[derive(Debug, Deserialize)]
+struct Versioned {
+    schema: u32,
+}
+
 /// The contents of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,24 +99,40 @@ pub(crate) fn measured(mut device: CpuDevice, file: Option<&Path>) -> CpuDevice 
 }
 
 fn found(path: &Path, device: &CpuDevice) -> Found {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Nothing,
-        Err(error) => return Found::Bad(rollmill_errors::InWords(&error).to_string()),
-    };
+    match read(path).map(|bytes| parsed(&bytes)) {
+        Ok(Ok(kept)) => of(&kept, device),
+        Ok(Err(reason)) => Found::Bad(reason),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Found::Nothing,
+        Err(error) => Found::Bad(rollmill_errors::InWords(&error).to_string()),
+    }
+}
+
+/// The contents of the file, or the start of one that is too long.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    if let Err(error) = file.take(BYTES_MAX + 1).read_to_end(&mut bytes) {
-        return Found::Bad(rollmill_errors::InWords(&error).to_string());
+    // Opening a pipe would wait for a writer. One that takes the file's place at this moment is not expected.
+    if std::fs::metadata(path)?.is_file() {
+        std::fs::File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        return Ok(bytes);
     }
+    Err(std::io::Error::other("it is not a file"))
+}
+
+fn parsed(bytes: &[u8]) -> Result<Kept, String> {
     if bytes.len() as u64 > BYTES_MAX {
-        return Found::Bad(format!("it is longer than {BYTES_MAX} bytes"));
+        return Err(format!("it is longer than {BYTES_MAX} bytes"));
     }
-    let Ok(kept) = serde_json::from_slice::<Kept>(&bytes) else {
-        return Found::Bad("it is not a calibration".to_owned());
-    };
-    if kept.schema != SCHEMA {
-        return Found::Bad(format!("it has schema {}, and this release has {SCHEMA}", kept.schema));
+    // First, since another release's file may have other fields.
+    if let Ok(Versioned { schema }) = serde_json::from_slice(bytes)
+        && schema != SCHEMA
+    {
+        return Err(format!("it has schema {schema}, and this release has {SCHEMA}"));
     }
+    serde_json::from_slice(bytes).map_err(|_| "it is not a calibration".to_owned())
+}
+
+/// The sizes that a file has for this device.
+fn of(kept: &Kept, device: &CpuDevice) -> Found {
     if kept.cpu != processor() || kept.path != device.path().name() {
         return Found::Other;
     }
@@ -194,6 +216,9 @@ mod tests {
             (cost("-450"), "not a calibration"),
             (whole.replace("{", "{\"more\":1,"), "not a calibration"),
             (whole.replace("\"schema\":1", "\"schema\":2"), "schema 2"),
+            // Of a release whose files have more.
+            (whole.replace("\"schema\":1", "\"schema\":2,\"more\":1"), "schema 2"),
+            ("{\"schema\":3}".to_owned(), "schema 3"),
             (cost("4000000000"), "out of range"),
             (whole.replace("\"log_block\":12", "\"log_block\":63"), "out of range"),
             (format!("{whole}{}", " ".repeat(BYTES_MAX as usize)), "longer than"),
@@ -210,7 +235,8 @@ mod tests {
         // A directory in its place.
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(matches!(found(&path, &CpuDevice::portable(1)), Found::Bad(_)));
+        let no_file = Found::Bad("it is not a file".to_owned());
+        assert_eq!(found(&path, &CpuDevice::portable(1)), no_file);
         assert_eq!(applied(CpuDevice::portable(1), Some(&path)).tuning(), usual);
     }
 

@@ -313,9 +313,13 @@ fn common_len<'a>(
 
 #[cfg(test)]
 mod tests {
+    use ark_bn254::FrConfig;
+    use ark_ff::{AdditiveGroup, PrimeField};
+
     use super::words::Checked;
     use super::*;
     use crate::conformance;
+    use crate::device::{Expr, Row, RowKernel, Vector};
 
     /// Goal: no kernel on words exceeds the bounds that its comments state. Method: the laws, whose inputs are at the
     /// ends of the field, on the twin that checks each input of each operation.
@@ -323,5 +327,49 @@ mod tests {
     fn the_laws_hold_with_every_bound_checked() {
         conformance::run_all(&CpuDevice::on_words(1, Scalar::Checked(Checked)), 11);
         conformance::run_all(&CpuDevice::on_words(3, Scalar::Checked(Checked)), 12);
+    }
+
+    /// `x − ab − cd − ef − gh`, and `x − (a + c + e + g + z) · b`.
+    #[derive(Debug)]
+    struct Negatives;
+
+    impl RowKernel for Negatives {
+        type Constants<E: Expr> = ();
+        fn constants<E: Expr>(&self) {}
+        fn outputs(&self) -> usize {
+            2
+        }
+        fn eval<E: Expr, R: Row<E>>(&self, _: &(), row: &R, out: &mut [E]) {
+            let [x, z, a, b, c, d, e, f, g, h] = std::array::from_fn(|column| row.cell(column, 0));
+            let sum = a.clone() + c.clone() + e.clone() + g.clone() + z;
+            out[1] = x.clone() - sum * b.clone();
+            out[0] = x - a * b - c * d - e * f - g * h;
+        }
+    }
+
+    /// Goal: the negative of zero, which is p and no less, is within all bounds. Method: four products whose first
+    /// factors are such negatives, with the largest second factors, and the negative of a sum of five zeros, on every
+    /// path and with every bound checked.
+    #[test]
+    fn negatives_of_zero_are_within_the_bounds_of_row_kernels() {
+        let n = 40;
+        let x = conformance::numbers(5, "minuends", n);
+        let (zeros, largest) = (vec![Fr::ZERO; n], vec![largest(); n]);
+        let columns: [&[Fr]; 10] =
+            [&x, &zeros, &zeros, &largest, &zeros, &largest, &zeros, &largest, &zeros, &largest];
+        let mut devices = vec![CpuDevice::on_words(1, Scalar::Checked(Checked))];
+        devices.extend(CpuPath::ALL.into_iter().filter_map(|path| CpuDevice::on_path(path, 1)));
+        for device in devices {
+            let columns = columns.map(|column| device.upload(column).unwrap());
+            let outputs = device.rows(&Negatives, &columns.each_ref()).unwrap();
+            for output in &outputs {
+                assert_eq!(device.download(output).unwrap(), x, "{}", device.name());
+            }
+        }
+    }
+
+    /// The element whose words are the largest.
+    fn largest() -> Fr {
+        words::element::<FrConfig>(words::difference(&Fr::MODULUS.0, &[1, 0, 0, 0]).0)
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::aztec;
 use crate::broker::{Shared, spread};
-use crate::clock::Clock;
+use crate::clock::{Clock, Jump, Patience};
 use crate::dispatch::POLL;
 use crate::error::BrokerError;
 use crate::metrics::Ended;
@@ -139,10 +139,10 @@ async fn dispatch(shared: &Shared) {
 /// its clock set: those leases expired through no fault of their agents.
 async fn sweep(shared: &Shared) {
     let lease = shared.store.rules().lease;
-    let mut patience = tokio::time::Instant::now() + lease;
-    let mut clock = Clock::default();
-    let [mut promotion, mut deadlines, mut reading, mut expiry] =
-        ["promotion", "deadlines", "clock", "expiry"].map(Task::new);
+    let mut patience = Patience::new(lease, tokio::time::Instant::now());
+    let (mut clock, mut was_set_back) = (Clock::new(lease), false);
+    let [mut promotion, mut deadlines, mut reading, mut bounding, mut expiry] =
+        ["promotion", "deadlines", "clock", "bounds", "expiry"].map(Task::new);
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}
@@ -163,18 +163,28 @@ async fn sweep(shared: &Shared) {
         let Some(read) = reading.report(read, &shared.shutdown).await else { continue };
         let now = tokio::time::Instant::now();
         if let Some(jump) = clock.jump(read, asked, now) {
-            let (seconds, lease_seconds) = (jump.as_secs_f64(), lease.as_secs_f64());
+            let seconds = match jump {
+                Jump::Ahead(by) => by.as_secs_f64(),
+                Jump::Back(by) => -by.as_secs_f64(),
+            };
+            let lease_seconds = lease.as_secs_f64();
             tracing::warn!(
                 seconds,
                 lease_seconds,
                 "clock of the database was set; leases expire after one lease"
             );
-            patience = now + lease;
+            patience.extend(now);
+            was_set_back |= matches!(jump, Jump::Back(_));
         }
-        if now < patience {
+        if was_set_back {
+            let bounded = within(shared, shared.store.bound_waits()).await;
+            was_set_back = bounding.report(bounded, &shared.shutdown).await.is_none();
+        }
+        if !patience.is_over(now) {
             continue;
         }
-        let expired = within(shared, shared.store.expire(spread())).await;
+        // Not by the present time: the clock may have been set since it was read.
+        let expired = within(shared, shared.store.expire_by(read, spread())).await;
         let expired = expiry.report(expired, &shared.shutdown).await;
         for (_, next) in expired.into_iter().flatten() {
             shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);

@@ -15,6 +15,8 @@ use rollmill_broker_testing::TestSchema;
 
 /// Long enough for all that happens between a step of the clock and the heartbeat after it.
 const LEASE: Duration = Duration::from_secs(10);
+/// Longest wait for what the broker does within a second.
+const WAIT: Duration = Duration::from_secs(60);
 /// A clock that can be set, which the statements use instead of the server's.
 const CLOCK: &str = "
     CREATE TABLE clock_step (step interval NOT NULL);
@@ -46,7 +48,8 @@ async fn outcomes(client: &Client, id: &JobId) -> Vec<AttemptOutcome> {
     attempts.into_iter().map(|attempt| attempt.outcome).collect()
 }
 
-/// Fault: the clock of the database is set by an hour, so that every lease has run out. Goal: agents that live keep theirs.
+/// Fault: the clock of the database is set by an hour, so that every lease has run out, and back again. Goal: agents
+/// that live keep theirs, and those that are gone keep none for an hour.
 /// Method: two pauses after failures end, which the broker looks at before leases, and then the agent sends a heartbeat.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_the_databases_clock_takes_no_lease_from_a_live_agent() {
@@ -97,5 +100,23 @@ async fn a_step_of_the_databases_clock_takes_no_lease_from_a_live_agent() {
     let done = CompleteRequest::new(agent("live"), lease, result);
     assert_eq!(client.complete(&done).await.unwrap(), CompleteOutcome::Accepted);
     assert_eq!(outcomes(&client, &id).await, [AttemptOutcome::Completed]);
+
+    // The way back: a lease that would end in an hour ends as if it were granted now.
+    let silent = enqueue(&client, "leaf", b"of another agent that is gone").await;
+    claim(&client, "gone-too", "leaf").await;
+    sqlx::query("UPDATE clock_step SET step = '0'").execute(plain.pool()).await.unwrap();
+    let bounded = async {
+        loop {
+            let views = client.jobs(std::slice::from_ref(&silent)).await.unwrap();
+            match &views[0].lease {
+                Some(lease)
+                    if u128::try_from(lease.expires_in_ms).unwrap_or(0) > LEASE.as_millis() => {}
+                _ => return,
+            }
+        }
+    };
+    tokio::time::timeout(WAIT, bounded)
+        .await
+        .expect("the lease lasts for as long as the clock was set by");
     broker.stop().await;
 }

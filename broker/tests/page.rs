@@ -72,6 +72,23 @@ async fn the_page_is_served_with_headers_that_keep_others_out() {
     broker.stop().await;
 }
 
+/// Fault: during an upgrade the page of this release follows a replica of the release before, which knows no prices.
+/// Goal: it shows none, and not those of a number that is not there.
+#[test]
+fn the_page_takes_a_price_that_is_not_sent_for_none() {
+    for field in ["cost_cents", "cents_per_hour"] {
+        let uses: Vec<&str> = SCRIPT.split(field).skip(1).collect();
+        assert!(!uses.is_empty(), "{field}");
+        for rest in uses {
+            let pattern = rest.split([',', '}']).next().unwrap();
+            assert!(
+                pattern.starts_with(": ") && pattern.trim_end().ends_with(" = null"),
+                "{field}{pattern}"
+            );
+        }
+    }
+}
+
 /// Goal: page and interface for Aztec's programs share the path without a name.
 #[tokio::test]
 async fn the_page_leaves_posts_to_the_interface_for_aztecs_programs() {

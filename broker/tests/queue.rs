@@ -8,8 +8,8 @@ use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
 use rollmill_broker::store::Match;
 use rollmill_broker_client::{
-    ClaimRequest, CompleteOutcome, FailureClass, JobId, JobState, ListQuery, RejectOutcome,
-    SizeClass,
+    ClaimRequest, CompleteOutcome, FailureClass, JobId, JobState, LeaseRef, ListQuery,
+    RejectOutcome, SizeClass,
 };
 
 #[tokio::test]
@@ -96,6 +96,66 @@ async fn a_lease_that_ran_out_is_granted_again_under_the_next_epoch() {
     let second = bench.lease("b").await;
     assert_eq!(second.lease_epoch.0, first.lease_epoch.0 + 1);
     assert_eq!(bench.view(&second).await.attempts, 2);
+}
+
+/// Fault: the database's clock is set by an hour between the moment that it is read, and found to be in order, and the
+/// statement that expires leases. Goal: what had not run out when it was read stays.
+#[tokio::test]
+async fn what_runs_out_by_a_clock_that_was_just_set_does_not_expire() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    let read = bench.store.clock().await.unwrap();
+    bench.run_out(&lease).await;
+    let before = read.saturating_sub(Duration::from_secs(3_600));
+    assert!(bench.store.expire_by(before, 0.5).await.unwrap().is_empty());
+    assert!(bench.heartbeat("a", &lease).await.is_empty(), "the agent has it still");
+    bench.run_out(&lease).await;
+    let after = bench.store.clock().await.unwrap();
+    assert_eq!(bench.store.expire_by(after, 0.5).await.unwrap().len(), 1);
+}
+
+/// Fault: the database's clock is set back by an hour. Goal: what an agent that is gone held, and what is to be tried
+/// again soon, waits no hour. Method: the times in the database are moved instead, and those of an agent that has its
+/// lease since are not.
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_nothing_wait_for_as_long() {
+    let bench = Bench::new().await;
+    for rank in 1..=3 {
+        bench.ready_job(7, "leaf", rank).await;
+    }
+    let failed = bench.lease("failing").await;
+    bench.fail("failing", &failed, FailureClass::Transient).await.unwrap();
+    let gone = bench.lease("gone").await;
+    bench
+        .sql(
+            "UPDATE job SET ready_at = ready_at + interval '1 h', hard_limit_at = hard_limit_at + interval '1 h',
+                            lease_expires_at = lease_expires_at + interval '1 h'
+             WHERE state <> 'ready'",
+        )
+        .await;
+    bench
+        .sql(
+            "INSERT INTO second_lease (job, lease_epoch, agent, expires_at, hard_limit_at)
+             SELECT seq, lease_epoch, 'second', now() + interval '1 h', now() + interval '2 h'
+             FROM job WHERE state = 'leased'",
+        )
+        .await;
+    let live = bench.lease("live").await;
+    let ends = async |lease: &LeaseRef| bench.view(lease).await.lease.unwrap().expires_in_ms;
+    assert!(ends(&gone).await > 3_600_000);
+    let of_live = ends(&live).await;
+    bench.store.bound_waits().await.unwrap();
+    assert!(ends(&gone).await <= 30_000, "as if it were granted now");
+    assert!(ends(&live).await <= of_live);
+    let left = async |text: &'static str| -> f64 {
+        sqlx::query_scalar(text).fetch_one(bench.store.pool()).await.unwrap()
+    };
+    let limit = "SELECT extract(epoch FROM max(hard_limit_at) - now())::float8 FROM job WHERE state = 'leased'";
+    assert!(left(limit).await <= 3_600.0);
+    let second = "SELECT extract(epoch FROM expires_at - now())::float8 FROM second_lease";
+    assert!(left(second).await <= 30.0);
+    assert_eq!(bench.store.promote().await.unwrap(), 1, "the backoff is over");
 }
 
 #[tokio::test]

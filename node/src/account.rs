@@ -37,10 +37,12 @@ struct Funds {
 }
 
 impl Funds {
-    /// Whether `account` can pay for its next transactions, or why not.
-    fn suffice(&self, account: Address) -> Result<(), String> {
+    /// Whether `account` can pay for its next transactions, or why not. For one that could pay at the last reading half
+    /// of the price will do: the base fee moves with each block, and the condition would come and go with it.
+    fn suffice(&self, account: Address, could_pay: bool) -> Result<(), String> {
         let price = U256::from(self.base_fee_wei.unwrap_or(0));
-        let needed = (price * U256::from(RESERVE_GAS)).max(U256::from(RESERVE_MIN));
+        let gas = U256::from(if could_pay { RESERVE_GAS / 2 } else { RESERVE_GAS });
+        let needed = (price * gas).max(U256::from(RESERVE_MIN));
         if self.balance_wei >= needed {
             return Ok(());
         }
@@ -107,7 +109,7 @@ async fn keep(
     conditions: Option<&Conditions>,
     shutdown: &Shutdown,
 ) {
-    let mut retry = Retry::new(PAUSE, RETRY_MAX);
+    let (mut retry, mut could_pay) = (Retry::new(PAUSE, RETRY_MAX), false);
     while !shutdown.is_started() {
         let funds = tokio::select! {
             () = shutdown.started() => return,
@@ -116,7 +118,9 @@ async fn keep(
         *last.lock() = funds.as_ref().ok().copied();
         // While L1 cannot be read, the condition `l1` says so.
         if let (Ok(funds), Some(conditions)) = (&funds, conditions) {
-            conditions.set(CONDITION, funds.suffice(account));
+            let holds = funds.suffice(account, could_pay);
+            could_pay = holds.is_ok();
+            conditions.set(CONDITION, holds);
         }
         match funds {
             Ok(_) => {
@@ -182,14 +186,32 @@ mod tests {
         ] {
             let base_fee_wei = base_fee.map(gwei);
             let funds = Funds { balance_wei: milli_ether(balance), base_fee_wei };
-            let found = funds.suffice(Address::repeat_byte(7));
+            let found = funds.suffice(Address::repeat_byte(7), false);
             assert_eq!(found.is_ok(), holds, "{funds:?}: {found:?}");
         }
         let funds = Funds { balance_wei: milli_ether(239), base_fee_wei: Some(gwei(20)) };
-        let why = funds.suffice(Address::repeat_byte(7)).unwrap_err();
+        let why = funds.suffice(Address::repeat_byte(7), false).unwrap_err();
         assert!(
             why.contains("0.2390") && why.contains("0.2400") && why.contains("0x0707"),
             "{why}"
         );
+    }
+
+    #[test]
+    fn an_account_that_could_pay_still_can_while_the_base_fee_moves_a_little() {
+        let account = Address::repeat_byte(7);
+        let balance_wei = U256::from(240_000_000_000_000_000_u64);
+        let mut could_pay = false;
+        // A block moves the base fee by an eighth at most.
+        for (gwei, holds) in
+            [(22, false), (20, true), (22, true), (40, true), (41, false), (22, false)]
+        {
+            let funds = Funds { balance_wei, base_fee_wei: Some(gwei * 1_000_000_000) };
+            could_pay = funds.suffice(account, could_pay).is_ok();
+            assert_eq!(could_pay, holds, "{gwei}");
+        }
+        // However cheap gas is.
+        let funds = Funds { balance_wei: U256::from(RESERVE_MIN - 1), base_fee_wei: None };
+        assert!(funds.suffice(account, true).is_err());
     }
 }

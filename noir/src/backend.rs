@@ -3,7 +3,8 @@
 use rollmill_acir::artifact::{Function, Visibility};
 use rollmill_acir::lower::{Options, lower};
 use rollmill_acir::solve::{NoOracles, solve};
-use rollmill_acir::values::{decode_return, encode};
+use rollmill_acir::values::{check_return, decode_return, encode};
+use rollmill_algebra::G2Affine;
 use rollmill_algebra::device::Device;
 use rollmill_circuits::maker::{self, MadeKey};
 use rollmill_circuits::registry::{RegistryError, SRS_NAME};
@@ -12,7 +13,7 @@ use rollmill_plonk::check::check;
 use rollmill_plonk::key::{Bases, ProvingKey, layout_digest};
 use rollmill_plonk::layout::{FixedColumns, Layout};
 use rollmill_plonk::prover::{Blinding, prove_while};
-use rollmill_plonk::srs::{Origin, Srs};
+use rollmill_plonk::srs::{Origin, Srs, development_tau_g2};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier;
 use serde_json::{Map, Value};
@@ -79,6 +80,7 @@ impl<D: Device> Backend<'_, D> {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<ProofFile, NoirError> {
         let witness = solve(function, encode(function, order.inputs)?, &mut NoOracles)?;
+        check_return(function, order.inputs, &witness)?;
         let is_public = |visibility: Visibility| visibility == Visibility::Public;
         let returned = match &function.abi.returns {
             Some(returns) if is_public(returns.visibility) => decode_return(function, &witness)?,
@@ -133,9 +135,11 @@ impl<D: Device> Backend<'_, D> {
             }
         }
         // Checked first, because making a long one takes minutes.
-        Srs::development(0).require_ceremony(self.chain_id)?;
+        require_chain(&development_tau_g2(), self.chain_id)?;
+        tracing::info!(log_n, "development SRS missing or too short, generation started");
+        let srs = Srs::development(log_n);
         tracing::info!(log_n, "development SRS generated");
-        Ok(Srs::development(log_n))
+        Ok(srs)
     }
 
     /// The key of a layout, made or taken from the store after a check.
@@ -170,11 +174,23 @@ fn require_belongs(
     }
 }
 
-/// Verifies a proof. The key decides what the proof is about: get it, or its digest, from a source that you trust.
+/// Rejects the development SRS on all but development chains: its τ is public, so anyone can prove anything under it.
+fn require_chain(tau_g2: &G2Affine, chain_id: u64) -> Result<(), RegistryError> {
+    if *tau_g2 == development_tau_g2() {
+        // Its length does not matter here.
+        Srs::development_of(1).require_ceremony(chain_id)?;
+    }
+    Ok(())
+}
+
+/// Verifies a proof for a chain. The key decides what the proof is about: get it, or its digest, from a source that
+/// you trust.
 ///
 /// # Errors
-/// [`NoirError::OtherKey`] and [`NoirError::Verify`]
-pub fn verify(key: &KeyFile, proof: &ProofFile) -> Result<(), NoirError> {
+/// [`NoirError::Registry`] for a key under the development SRS on a chain with value, [`NoirError::OtherKey`] and
+/// [`NoirError::Verify`]
+pub fn verify(key: &KeyFile, proof: &ProofFile, chain_id: u64) -> Result<(), NoirError> {
+    require_chain(&key.tau_g2, chain_id)?;
     if proof.key_digest != key.vk.digest() {
         let (proof, key) = (field_text(&proof.key_digest), key.digest());
         return Err(NoirError::OtherKey { proof, key });

@@ -63,14 +63,16 @@ pub enum NoirError {
     /// Do: Make the key again with `rollmill-noir key`, or correct `--keys-dir`.
     #[error("{code}: the key {key} was made under another SRS than that of --keys-dir", code = self.code())]
     OtherSrs { key: String },
-    /// The contract's name is no identifier of Solidity.
+    /// The contract's name is no identifier of Solidity, or is that of its interface or its function.
     ///
-    /// Do: Choose a name of letters, digits, `_` and `$` that does not begin with a digit.
-    #[error("{code}: a contract cannot be named {name:?}; choose letters, digits, _ and $, and begin with no digit", code = self.code())]
+    /// Do: Choose a name of letters, digits, `_` and `$` that does not begin with a digit and is neither `IVerifier`
+    /// nor `verify`.
+    #[error("{code}: a contract cannot be named {name:?}; choose letters, digits, _ and $, begin with no digit, and do not choose IVerifier or verify", code = self.code())]
     ContractName { name: String },
     /// The proof that the device made does not verify.
     ///
-    /// Do: Do not prove on this device: test its memory and update its driver. If it passes, report a bug.
+    /// Do: If you passed `--key`, make the key again first: a false one has the same effect. Else do not prove on this
+    /// device: test its memory and update its driver. If it passes, report a bug.
     #[error("{code}: the proof that {device} made does not verify: {reason}", code = self.code())]
     Wrong { device: String, reason: String },
     /// The system provides no random numbers, which hide the witness.
@@ -83,6 +85,11 @@ pub enum NoirError {
     /// Do: Nothing: run it again.
     #[error("{code}: stopped by a signal", code = self.code())]
     Stopped,
+    /// The output would replace a file that the command reads.
+    ///
+    /// Do: Choose another `--output`.
+    #[error("{code}: the command reads {path} and would replace it; choose another --output", code = self.code())]
+    ReplacesInput { path: String },
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
@@ -124,6 +131,7 @@ rollmill_errors::coded! {
         Self::Wrong { .. } => "NOI-011",
         Self::Random { .. } => "NOI-012",
         Self::Stopped => "NOI-013",
+        Self::ReplacesInput { .. } => "NOI-014" usage,
         Self::Artifact(error) => (error),
         Self::Value(error) => (error),
         Self::Solve(error) => (error),

@@ -4,7 +4,8 @@
 //! file is what a verifier trusts: get it, or the digest that it states, from a source that you trust.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rollmill_algebra::bytes::{G2_BYTES, fr_from_slice, fr_to_bytes, g2_from_bytes, g2_to_bytes};
@@ -244,7 +245,7 @@ fn json(text: &impl Serialize) -> String {
 /// [`NoirError::Read`] and [`NoirError::TooLarge`]
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NoirError> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path);
+    let file = File::open(path);
     file.and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes)).map_err(
         |error| NoirError::Read {
             path: path.display().to_string(),
@@ -257,13 +258,18 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NoirError> {
     }
 }
 
-/// Writes a file aside and renames it, so that nobody reads half of it.
+/// Writes a file aside and renames it, so that nobody reads half of it, not even after a crash. A link at this path is
+/// replaced, and what it points to stays as it is.
 ///
 /// # Errors
 /// [`NoirError::Write`]
 pub fn write(path: &Path, text: &str) -> Result<(), NoirError> {
     let aside = aside(path);
-    std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, path)).map_err(|error| {
+    let written = require_replaceable(path)
+        .and_then(|()| create(&aside))
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&aside, path));
+    written.map_err(|error| {
         std::fs::remove_file(&aside).ok();
         unwritable(path, &error)
     })
@@ -275,8 +281,57 @@ pub fn write(path: &Path, text: &str) -> Result<(), NoirError> {
 /// [`NoirError::Write`]
 pub fn require_writable(path: &Path) -> Result<(), NoirError> {
     let aside = aside(path);
-    let written = std::fs::write(&aside, []).and_then(|()| std::fs::remove_file(&aside));
+    let written = require_replaceable(path)
+        .and_then(|()| create(&aside))
+        .and_then(|_| std::fs::remove_file(&aside));
     written.map_err(|error| unwritable(path, &error))
+}
+
+/// Checks that an output replaces none of the files that a command reads.
+///
+/// # Errors
+/// [`NoirError::ReplacesInput`]
+pub fn require_other<'a>(
+    output: &Path,
+    read: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), NoirError> {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    // An output that does not exist yet replaces nothing.
+    let own = place(output);
+    let is_read = own.is_some() && read.into_iter().any(|path| place(path) == own);
+    match is_read {
+        true => Err(NoirError::ReplacesInput { path: output.display().to_string() }),
+        false => Ok(()),
+    }
+}
+
+/// Makes a directory and those above it, where they are missing.
+///
+/// # Errors
+/// [`NoirError::Write`]
+pub fn create_directory(path: &Path) -> Result<(), NoirError> {
+    std::fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
+}
+
+/// Checks that a path names a file, or nothing yet. A rename onto a directory fails, and one onto `/dev/null` replaces
+/// the device, if the user may.
+fn require_replaceable(path: &Path) -> std::io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(Error::new(ErrorKind::InvalidInput, "the path does not name a file"));
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"))
+        }
+        // What is missing can be made. Any other trouble comes up when it is.
+        _ => Ok(()),
+    }
+}
+
+/// A new file. Its name can be guessed, so what is there already is removed, and no link is followed.
+fn create(path: &Path) -> std::io::Result<File> {
+    std::fs::remove_file(path).ok();
+    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 fn aside(path: &Path) -> PathBuf {
@@ -285,6 +340,53 @@ fn aside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> NoirError {
+/// The error of a file that cannot be written.
+pub fn unwritable(path: &Path, error: &Error) -> NoirError {
     NoirError::Write { path: path.display().to_string(), reason: InWords(error).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn files_take_the_place_of_files_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("folder")).unwrap();
+        symlink("/dev/null", at("device")).unwrap();
+        symlink("folder", at("link")).unwrap();
+        let wrong = ["folder", "device", "link", "folder/..", "missing/file"].map(at);
+        for path in wrong.iter().map(PathBuf::as_path).chain([Path::new(""), Path::new(".")]) {
+            // Before the work, and not only after it.
+            let error = require_writable(path).unwrap_err();
+            assert_eq!(error.code(), "NOI-002", "{}: {error}", path.display());
+            assert_eq!(write(path, "new").unwrap_err().code(), "NOI-002", "{}", path.display());
+        }
+        assert!(std::fs::symlink_metadata(at("device")).unwrap().is_symlink());
+        require_writable(&at("file")).unwrap();
+        assert!(!at("file").exists());
+        for text in ["first", "second"] {
+            write(&at("file"), text).unwrap();
+            assert_eq!(std::fs::read_to_string(at("file")).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn links_are_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (other, path) = (dir.path().join("other"), dir.path().join("proof.json"));
+        std::fs::write(&other, "old").unwrap();
+        // Someone who may write to the directory prepares both names.
+        symlink(&other, &path).unwrap();
+        symlink(&other, aside(&path)).unwrap();
+        require_writable(&path).unwrap();
+        symlink(&other, aside(&path)).unwrap();
+        write(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "old");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert!(!aside(&path).exists());
+    }
 }

@@ -1,6 +1,7 @@
 //! The program `rollmill-noir`. See the library for what it does.
 
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use rollmill_agent::accelerator::{self, Accelerator};
 use rollmill_algebra::device::Device;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_noir::backend::{self, Backend, Order};
-use rollmill_noir::files::{KeyFile, ProofFile, require_writable, write};
+use rollmill_noir::files::{
+    KeyFile, ProofFile, create_directory, require_other, require_writable, unwritable, write,
+};
 use rollmill_noir::{NoirError, inputs, program, solidity};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_service::{Outcome, Process, Service, values};
@@ -88,7 +91,7 @@ enum Commands {
         /// Name of the contract
         #[arg(long, value_name = "NAME", default_value = "NoirVerifier")]
         contract: String,
-        /// Directory to write NAME.sol and IVerifier.sol to
+        /// Directory to write NAME.sol and IVerifier.sol to; it is made if it is missing
         #[arg(long, value_name = "DIR", default_value = ".")]
         output: PathBuf,
     },
@@ -138,8 +141,12 @@ impl From<Hash> for TranscriptKind {
 
 impl rollmill_service::Commands for Commands {
     const IS_REQUIRED: bool = true;
-    const USES: &'static [(&'static str, &'static [&'static str])] =
-        &[("key", USED), ("prove", USED), ("devices", &["device", "cuda_image", "icicle_dir"])];
+    const USES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("key", USED),
+        ("prove", USED),
+        ("verify", &["chain_id"]),
+        ("devices", &["device", "cuda_image", "icicle_dir"]),
+    ];
 }
 
 fn main() -> ExitCode {
@@ -163,11 +170,24 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         tokio::time::sleep(STOP_WAIT).await;
     };
     let text = tokio::select! {
+        // Work that has ended is not reported as stopped: its file is there.
+        biased;
         text = running => text??,
         () = cut_off => return Err(NoirError::Stopped.into()),
     };
-    print!("{text}");
+    print(&text)?;
     Ok(())
+}
+
+/// Prints a text. A closed pipe (`| head`) is no failure, but a full disk is one.
+fn print(text: &str) -> Result<(), NoirError> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(unwritable(Path::new("standard output"), &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Does what a command says, and returns what to print.
@@ -197,12 +217,13 @@ fn work(
         }
         Commands::Verify { key, proof } => {
             let key = KeyFile::load(key)?;
-            backend::verify(&key, &ProofFile::load(proof)?)?;
+            backend::verify(&key, &ProofFile::load(proof)?, config.chain_id)?;
             Ok(format!("valid for key {}\n", key.digest()))
         }
         Commands::Solidity { key, contract, output } => {
             let key = KeyFile::load(key)?;
             let source = solidity::contract(&key, contract)?;
+            create_directory(output)?;
             write(&output.join(solidity::INTERFACE_FILE), solidity::INTERFACE)?;
             write(&output.join(format!("{contract}.sol")), &source)?;
             Ok(format!("{contract} verifies proofs for key {}\n", key.digest()))
@@ -225,6 +246,7 @@ fn work_on<D: Device>(
     let backend = Backend { device, store: &store, chain_id: config.chain_id };
     match command {
         Commands::Key { program, output } => {
+            require_other(output, [program.artifact.as_path()])?;
             let function = program::load(&program.artifact, &program.function)?;
             require_writable(output)?;
             let key = backend.key(&function, &program.options())?;
@@ -232,6 +254,8 @@ fn work_on<D: Device>(
             Ok(format!("{}\n", key.digest()))
         }
         Commands::Prove { program, inputs, key, transcript, output } => {
+            let read = [Some(program.artifact.as_path()), Some(inputs.as_path()), key.as_deref()];
+            require_other(output, read.into_iter().flatten())?;
             let function = program::load(&program.artifact, &program.function)?;
             let inputs = inputs::load(inputs)?;
             let key = key.as_deref().map(KeyFile::load).transpose()?;

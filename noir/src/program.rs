@@ -27,6 +27,9 @@ pub struct Gates {
     pub function: String,
     /// Rows by kind of opcode, most rows first.
     pub families: Vec<Family>,
+    /// What the rows of the circuit are more than those of all kinds: every circuit has some of no kind. Less than 0
+    /// where opcodes of different kinds share rows, which count for each of them.
+    pub other_rows: i64,
     /// Rows of the circuit, without padding.
     pub rows: usize,
     /// Base-2 logarithm of the rows with padding.
@@ -60,10 +63,13 @@ pub fn gates(function: &Function, options: &Options) -> Result<Gates, NoirError>
         .collect();
     // Stable, so that equal ones stay in the order of their names.
     families.sort_by_key(|family| std::cmp::Reverse(family.rows));
+    let counted: usize = families.iter().map(|family| family.rows).sum();
     let layout = lowered.builder.layout(None)?;
     Ok(Gates {
         function: function.name.clone(),
         families,
+        // Circuits have at most 2^25 rows.
+        other_rows: layout.rows_used as i64 - counted as i64,
         rows: layout.rows_used,
         log_n: layout.shape.log_n,
         public_inputs: layout.shape.n_public,
@@ -78,7 +84,9 @@ impl fmt::Display for Gates {
         for Family { opcode, opcodes, rows } in &self.families {
             writeln!(f, "{opcode:<24} {opcodes:>10} {rows:>10}")?;
         }
-        let Self { function, rows, log_n, public_inputs, cell_bits, .. } = self;
+        let Self { function, other_rows, rows, log_n, public_inputs, cell_bits, .. } = self;
+        let other = if *other_rows < 0 { "shared rows" } else { "rows of every circuit" };
+        writeln!(f, "{other:<24} {:>10} {other_rows:>10}", "")?;
         writeln!(
             f,
             "{function}: {rows} rows, padded to 2^{log_n}; {public_inputs} public inputs, \

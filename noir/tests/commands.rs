@@ -7,11 +7,15 @@ use serde_json::Value;
 
 use crate::support::artifact;
 
-/// Runs the program in a directory, which is also its directory of keys.
-fn noir(dir: &Path, arguments: &[&str]) -> Output {
+/// The program in a directory, which is also its directory of keys.
+fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-noir"));
-    command.current_dir(dir).args(["--device", "cpu", "--keys-dir", "keys"]);
-    command.args(arguments).output().unwrap()
+    command.current_dir(dir).args(["--device", "cpu", "--keys-dir", "keys"]).args(arguments);
+    command
+}
+
+fn noir(dir: &Path, arguments: &[&str]) -> Output {
+    command(dir, arguments).output().unwrap()
 }
 
 /// What a command that succeeds prints.
@@ -26,7 +30,7 @@ fn printed(dir: &Path, arguments: &[&str]) -> String {
 fn project() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("pair.json"), artifact(1).to_string()).unwrap();
-    let inputs = "sum = \"0x08\"\n\n[pair]\na = 3\nb = \"5\"\n";
+    let inputs = "sum = \"0x08\"\nreturn = 15\n\n[pair]\na = 3\nb = \"5\"\n";
     std::fs::write(dir.path().join("Prover.toml"), inputs).unwrap();
     dir
 }
@@ -47,11 +51,13 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     let digest = printed(dir, &small("key", &[]));
     assert_eq!(printed(dir, &small("prove", &["--key", "noir-key.json"])), "15\n");
     assert_eq!(printed(dir, &["verify"]), format!("valid for key {digest}"));
-    std::fs::create_dir(dir.join("contracts")).unwrap();
-    printed(dir, &["solidity", "--contract", "Pair", "--output", "contracts"]);
-    let source = std::fs::read_to_string(dir.join("contracts/Pair.sol")).unwrap();
+    let elsewhere = noir(dir, &["verify", "--chain-id", "1"]);
+    assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
+    assert!(elsewhere.stdout.is_empty(), "{elsewhere:?}");
+    printed(dir, &["solidity", "--contract", "Pair", "--output", "contracts/src"]);
+    let source = std::fs::read_to_string(dir.join("contracts/src/Pair.sol")).unwrap();
     assert!(source.contains("contract Pair") && source.contains(digest.trim()), "{source}");
-    assert!(dir.join("contracts/IVerifier.sol").exists());
+    assert!(dir.join("contracts/src/IVerifier.sol").exists());
     // The same inputs as JSON, and without the key.
     std::fs::write(dir.join("in.json"), r#"{"pair": {"a": 3, "b": 5}, "sum": 8}"#).unwrap();
     printed(dir, &small("prove", &["--inputs", "in.json", "--output", "second.json"]));
@@ -62,6 +68,21 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     let names: Vec<String> =
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!names.iter().any(|name| is_part(name)), "{names:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let project = project();
+    let mut command = command(project.path(), &small("gates", &[]));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // A disk that is full is one.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("NOI-002"), "{output:?}");
 }
 
 #[test]
@@ -92,6 +113,9 @@ fn what_a_person_must_correct_exits_with_2() {
         (small("prove", &["--function", "mint"]), "ACR-007"),
         (small("prove", &["--key", "pair.json"]), "NOI-005"),
         (vec!["gates", "Prover.toml"], "ACR-002"),
+        (small("key", &["--output", "pair.json"]), "NOI-014"),
+        (small("prove", &["--output", "./Prover.toml"]), "NOI-014"),
+        (small("prove", &["--key", "short.toml", "--output", "short.toml"]), "NOI-014"),
     ] {
         let output = noir(dir, &arguments);
         let errors = String::from_utf8_lossy(&output.stderr);

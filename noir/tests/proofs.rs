@@ -50,27 +50,40 @@ fn a_proof_is_verified_with_the_key_of_its_program_alone() {
         let proof = prove(&backend, &function, &inputs(3, 5, 8), Some(&key), transcript).unwrap();
         assert_eq!(proof.public, [Fr::from(8u64), Fr::from(15u64)]);
         assert_eq!(proof.returned, Some(json!(15)));
-        verify(&key, &proof).unwrap();
+        verify(&key, &proof, 31337).unwrap();
         // By way of the files.
         let read = ProofFile::from_json(proof.to_json().as_bytes()).unwrap();
         assert_eq!(read, proof);
         let key_read = KeyFile::from_json(key.to_json().as_bytes()).unwrap();
         assert_eq!(key_read, key);
-        verify(&key_read, &read).unwrap();
+        verify(&key_read, &read, 31337).unwrap();
         let mut changed = proof.clone();
         changed.public[1] = Fr::from(16u64);
-        assert_eq!(verify(&key, &changed).unwrap_err().code(), "PLK-032");
+        assert_eq!(verify(&key, &changed, 31337).unwrap_err().code(), "PLK-032");
         changed.public.pop();
-        assert_eq!(verify(&key, &changed).unwrap_err().code(), "PLK-030");
-        assert_eq!(verify(&other, &proof).unwrap_err().code(), "NOI-007");
+        assert_eq!(verify(&key, &changed, 31337).unwrap_err().code(), "PLK-030");
+        assert_eq!(verify(&other, &proof, 31337).unwrap_err().code(), "NOI-007");
         let mut renamed = proof.clone();
         renamed.key_digest = other.vk.digest();
-        assert!(verify(&other, &renamed).is_err());
+        assert!(verify(&other, &renamed, 31337).is_err());
     }
     let wrong = prove(&backend, &function, &inputs(3, 5, 8), Some(&other), TranscriptKind::Keccak);
     assert_eq!(wrong.unwrap_err().code(), "NOI-008");
     let without = prove(&backend, &function, &inputs(1, 1, 2), None, TranscriptKind::Keccak);
-    verify(&key, &without.unwrap()).unwrap();
+    verify(&key, &without.unwrap(), 31337).unwrap();
+}
+
+#[test]
+fn a_false_key_has_no_proof() {
+    let (device, store) = (CpuDevice::default(), MemoryStore::default());
+    let backend = Backend { device: &device, store: &store, chain_id: 31337 };
+    let function = main_of(&artifact(1));
+    let mut key = backend.key(&function, &OPTIONS).unwrap();
+    // It states the layout of the program, and commits to other columns.
+    key.vk.fixed.swap(0, 1);
+    let key = KeyFile::from_json(key.to_json().as_bytes()).unwrap();
+    let proof = prove(&backend, &function, &inputs(3, 5, 8), Some(&key), TranscriptKind::Keccak);
+    assert_eq!(proof.unwrap_err().code(), "NOI-011");
 }
 
 #[test]
@@ -84,6 +97,9 @@ fn inputs_that_the_program_rejects_have_no_proof() {
     };
     assert_eq!(fails(&inputs(3, 5, 9)), "ACR-022");
     assert_eq!(fails(&Map::new()), "ACR-060");
+    let mut stated = inputs(3, 5, 8);
+    stated.insert("return".to_owned(), json!(16));
+    assert_eq!(fails(&stated), "ACR-067");
 }
 
 #[test]
@@ -100,8 +116,16 @@ fn a_proof_that_nobody_waits_for_is_stopped() {
 #[test]
 fn a_development_srs_serves_development_chains_only() {
     let (device, store) = (CpuDevice::default(), MemoryStore::default());
-    let backend = Backend { device: &device, store: &store, chain_id: 1 };
-    let error = backend.key(&main_of(&artifact(1)), &OPTIONS).unwrap_err();
+    let on = |chain_id: u64| Backend { device: &device, store: &store, chain_id };
+    let function = main_of(&artifact(1));
+    let error = on(1).key(&function, &OPTIONS).unwrap_err();
+    assert!(error.to_string().contains("development"), "{error}");
+    // Anyone can forge a proof for the key of a development chain, so it convinces nobody elsewhere.
+    let key = on(31337).key(&function, &OPTIONS).unwrap();
+    let transcript = TranscriptKind::Keccak;
+    let proof = prove(&on(31337), &function, &inputs(3, 5, 8), Some(&key), transcript).unwrap();
+    verify(&key, &proof, 31337).unwrap();
+    let error = verify(&key, &proof, 1).unwrap_err();
     assert!(error.to_string().contains("development"), "{error}");
 }
 
@@ -156,8 +180,14 @@ fn rows_are_counted_by_kind_of_opcode() {
     let of = |name: &str| gates.families.iter().find(|family| family.opcode == name).unwrap();
     assert_eq!(of("AssertZero").opcodes, 2);
     assert_eq!((gates.public_inputs, gates.cell_bits), (2, 8));
+    assert_eq!(of("public inputs").rows, 2);
     assert!(gates.rows < 1 << gates.log_n);
     let text = gates.to_string();
+    // The column of the rows adds up to the circuit's.
+    let lines = text.lines().skip(1).filter(|line| !line.contains(':'));
+    let column = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap());
+    assert_eq!(column.sum::<i64>(), gates.rows as i64, "{text}");
+    assert_eq!(text.lines().count(), gates.families.len() + 3, "{text}");
     assert!(text.contains("AssertZero") && text.contains("2 public inputs"), "{text}");
 }
 
@@ -169,7 +199,7 @@ fn a_contract_is_written_for_the_key() {
     let source = solidity::contract(&key, "PairVerifier").unwrap();
     assert!(source.contains("contract PairVerifier"), "{source}");
     assert!(source.contains(&key.digest()), "{source}");
-    for name in ["", "1a", "a b", "a/../b", "ä"] {
+    for name in ["", "1a", "a b", "a/../b", "ä", "IVerifier", "iverifier", "verify"] {
         assert_eq!(solidity::contract(&key, name).unwrap_err().code(), "NOI-010", "{name}");
     }
 }

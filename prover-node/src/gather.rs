@@ -23,9 +23,10 @@ use crate::range::RangeWork;
 use crate::ranges::RangeBlock;
 use crate::work::WorkError;
 
-/// How long a block counts as one without its transactions since it was last looked for: longer than the longest pause
-/// between two attempts. Nobody looks for the blocks of a range that was stopped.
-const LOOKED_FOR: Duration = Duration::from_secs(60);
+/// How long a block counts as one without its transactions since somebody last began to look for it, or found nothing:
+/// longer than the longest pause between two attempts, and than an attempt at some peers of which none answers. Nobody
+/// looks for the blocks of a range that was stopped.
+const LOOKED_FOR: Duration = Duration::from_secs(120);
 
 /// One executed block with the data that the circuits need.
 #[derive(Debug, Clone)]
@@ -180,6 +181,13 @@ impl Missing {
         }
     }
 
+    /// Somebody looks for a block again, and nobody knows yet whether it has its transactions now.
+    fn look(&self, number: u64, now: Instant) {
+        if let Some((at, _)) = self.blocks.lock().get_mut(&number) {
+            *at = now;
+        }
+    }
+
     /// Why the first of them cannot be proven.
     pub fn reason(&self, now: Instant) -> Option<String> {
         let mut blocks = self.blocks.lock();
@@ -200,6 +208,7 @@ pub struct NodeSource {
 
 impl NodeSource {
     async fn transactions(&self, number: u64) -> Result<Vec<Arc<Tx>>, GatherError> {
+        self.missing.look(number, Instant::now());
         let found = fetch(&self.node, &self.peers, number).await;
         self.missing.note(number, found.as_ref().err(), Instant::now());
         found
@@ -264,7 +273,11 @@ mod tests {
         missing.note(8, Some(&GatherError::Gone { block: 8 }), start);
         assert_eq!(missing.reason(start), None);
         missing.note(9, Some(&error(9)), start);
-        assert!(missing.reason(after(59)).is_some());
-        assert_eq!(missing.reason(after(60)), None);
+        assert!(missing.reason(after(119)).is_some());
+        // Peers that do not answer take their time.
+        missing.look(9, after(119));
+        missing.look(10, after(119));
+        assert!(missing.reason(after(238)).unwrap().contains("block 9"));
+        assert_eq!(missing.reason(after(239)), None);
     }
 }

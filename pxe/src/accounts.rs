@@ -3,8 +3,9 @@
 use std::io::Read;
 
 use rollmill_pxe::error::PxeError;
+use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
-use rollmill_pxe_store::{Account, Cost, Store, Zeroizing};
+use rollmill_pxe_store::{Account, Cost, Scope, Store, Zeroizing};
 use rollmill_service::{Failure, Outcome, Secret};
 
 use crate::cli::{Config, StoreCommand};
@@ -15,9 +16,9 @@ pub(crate) fn run(config: &Config, command: StoreCommand) -> Outcome {
     let path = config.store.as_ref().ok_or(PxeError::NoStore)?;
     if let StoreCommand::Create = command {
         let password = home::new_password(config, "new password of the store")?;
-        let store = Store::create(path, &password, Cost::default()).map_err(PxeError::Store)?;
-        let seed = store.new_seed().map_err(PxeError::Store)?;
-        return add(&store, seed, "account");
+        let created = Store::create_with_account(path, &password, Cost::default(), "account");
+        let (store, account) = created.map_err(PxeError::Store)?;
+        return show(&store, account);
     }
     let password = home::password(config, "password of the store")?;
     let store = Store::open(path, &password).map_err(PxeError::Store)?;
@@ -107,9 +108,10 @@ fn import(config: &Config, store: &Store, label: &str, password: Option<&Secret>
     let _lock = keystore::lock(&path.with_extension("lock"))?;
     let state = home::read_state(&path, &keys)?.map(Zeroizing::new);
     let plain = state.as_ref().map(|state| state.as_slice());
-    if let Err(error) = store.import(&keys.master(), label, plain) {
+    // An import that was killed between this step and the new name below is finished by the next one.
+    let is_imported = state.is_some() && kept(store, &keys)? == state;
+    if !is_imported && let Err(error) = store.import(&keys.master(), label, plain) {
         if state.is_some() {
-            // Also after a crash between the step above and the new name below.
             eprintln!(
                 "the store may have the newer state; the old one stays in {}",
                 path.display()
@@ -118,11 +120,18 @@ fn import(config: &Config, store: &Store, label: &str, password: Option<&Secret>
         return Err(PxeError::Store(error).into());
     }
     if state.is_some() {
-        let old = path.with_extension("state.imported");
-        std::fs::rename(&path, &old)
+        let old = home::imported_path(&path);
+        keystore::rename(&path, &old)
             .map_err(|source| PxeError::File { path: path.display().to_string(), source })?;
         eprintln!("the state file is now {}; use the account with --store only", old.display());
     }
     println!("{}", keys.address());
     Ok(())
+}
+
+/// The state that the store has of the account.
+fn kept(store: &Store, keys: &Keys) -> Result<Option<Zeroizing<Vec<u8>>>, PxeError> {
+    let account = keys.master().account();
+    let scope = Scope::of([account]);
+    Ok(store.view(&scope)?.wallet_state(&account)?)
 }

@@ -104,11 +104,17 @@ pub(crate) fn state_path(config: &Config, keys: &Keys) -> Result<PathBuf, PxeErr
     let name = keys.address().to_file_name();
     let path = config.keystore.with_file_name(format!("pxe-{name}.state"));
     let old = config.keystore.with_extension("state");
-    if !path.exists() && std::fs::read(&old).is_ok_and(|b| keystore::open_state(keys, &b).is_ok()) {
+    let is_new = !path.exists() && !imported_path(&path).exists();
+    if is_new && std::fs::read(&old).is_ok_and(|b| keystore::open_state(keys, &b).is_ok()) {
         std::fs::rename(&old, &path)
             .map_err(|source| PxeError::File { path: old.display().to_string(), source })?;
     }
     Ok(path)
+}
+
+/// The name that a state file gets once a store has the state.
+pub(crate) fn imported_path(state: &Path) -> PathBuf {
+    state.with_extension("state.imported")
 }
 
 /// The state in a file, in clear; `None` when there is no file.
@@ -131,6 +137,12 @@ impl Home {
             Source::Keystore => {
                 let path = state_path(config, keys)?;
                 let lock = keystore::lock(&path.with_extension("lock"))?;
+                // With a new state the wallet would use tags again that the store has used.
+                let imported = imported_path(&path);
+                if !path.exists() && imported.exists() {
+                    let why = "a store has the account now; use --store";
+                    return Err(PxeError::State { file: format!(" {}", imported.display()), why });
+                }
                 keystore::sweep(&path);
                 Ok(Self::File { path, _lock: lock })
             }

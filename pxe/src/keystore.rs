@@ -24,8 +24,10 @@ use crate::keys::{Address, Keys};
 const VERSION: u32 = 1;
 /// Base-2 logarithm of scrypt's cost: about 50 ms and 16 MiB.
 const LOG_N: u8 = 14;
-/// A file that asks for more than this (1 GiB of memory) is rejected.
+/// Files that ask for more than this are rejected.
 const LOG_N_MAX: u8 = 20;
+/// So are those that ask for more memory, in bytes.
+const MEMORY_MAX: u64 = 1 << 30;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +50,9 @@ struct ScryptParams {
 
 fn stretch(password: &str, salt: &[u8], params: ScryptParams) -> Option<Zeroizing<[u8; 32]>> {
     if params.log_n > LOG_N_MAX || params.r > 16 || params.p > 16 {
+        return None;
+    }
+    if (128 * u64::from(params.r)) << params.log_n > MEMORY_MAX {
         return None;
     }
     let params = scrypt::Params::new(params.log_n, params.r, params.p, 32).ok()?;
@@ -169,7 +174,20 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
         fs::remove_file(temporary).ok();
         return written;
     }
-    // The rename is durable only once its directory is synced.
+    sync_folder(path)
+}
+
+/// Gives a file another name in its folder, durably.
+///
+/// # Errors
+/// Those of the file system.
+pub fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(to)
+}
+
+/// A new name is durable only once its folder is synced.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
 }
@@ -247,6 +265,15 @@ mod tests {
         assert!(open(&swapped, "p").is_err());
         assert!(open(&text.replace("\"log_n\": 14", "\"log_n\": 63"), "p").is_err());
         assert!(open(&text[..text.len() / 2], "p").is_err());
+    }
+
+    #[test]
+    fn a_keystore_takes_a_gibibyte_of_memory_at_most() {
+        for (log_n, r, p) in [(20, 16, 1), (20, 9, 1), (21, 1, 1), (1, 1, 17), (1, 0, 1)] {
+            let params = ScryptParams { log_n, r, p };
+            assert!(stretch("p", b"salt", params).is_none(), "{log_n} {r} {p}");
+        }
+        assert!(stretch("p", b"salt", ScryptParams { log_n: 1, r: 1, p: 1 }).is_some());
     }
 
     /// Goal: an account of a release before bech32m opens, and one that names another account does not.

@@ -264,6 +264,34 @@ async fn an_account_moves_into_a_store_with_its_state() {
     assert!(text(&unnamed).contains("PXE-034"), "{unnamed:?}");
 }
 
+/// Goal: an import that was killed before the state file got its new name is finished by the next one, and no command
+/// starts the account anew from its keystore.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_finished_by_the_next_one_and_its_account_is_used_from_the_store_only() {
+    let mut case = Case::new().await;
+    let before = case.run(&["balance"]);
+    case.import();
+    let imported = {
+        let entries = std::fs::read_dir(case.folder.path()).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.find(|path| path.extension().is_some_and(|ending| ending == "imported")).unwrap()
+    };
+    let state = imported.with_extension("");
+    std::fs::rename(&imported, &state).unwrap();
+    let password = case.password();
+    let again = case.store(&["import", "--keystore-password", &password]);
+    assert_eq!(Some(again.trim()), case.in_store.as_deref());
+    assert!(imported.exists() && !state.exists());
+    assert_eq!(case.run(&["balance"]), before);
+
+    case.in_store = None;
+    let without = case.command(&["balance"]).output().unwrap();
+    assert_eq!(without.status.code(), Some(1), "{without:?}");
+    let why = text(&without);
+    assert!(why.contains("PXE-003") && why.contains("a store has the account now"), "{why}");
+    assert!(!state.exists());
+}
+
 /// Goal: what is wrong is named: the hash and the node, the file, the setting; in one line with one code.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_transaction_a_damaged_file_and_a_wrong_address_are_named() {

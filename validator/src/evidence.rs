@@ -2,7 +2,7 @@
 //! signatures to L1, and a member sees them first: it is asked to attest both.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use rollmill_l1::abi;
@@ -72,19 +72,34 @@ pub(crate) fn of_two(
     Evidence::new(signer.domain(), second.vote.slot, statement(first), statement(second))
 }
 
-/// Keeps evidence in a folder, one file for an account and slot. `None` if it was there already.
-///
-/// # Errors
-/// When the file cannot be written.
-pub(crate) fn keep(folder: &Path, evidence: &Evidence) -> std::io::Result<Option<PathBuf>> {
-    let path = folder.join(file_name(evidence.slot, evidence.attester));
-    if path.exists() {
-        return Ok(None);
+/// The folder for evidence, with one file for an account and slot.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// A proposer sends its blocks at once: two requests that find the same must not write one file together.
+    writing: Mutex<()>,
+}
+
+impl Folder {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, writing: Mutex::new(()) }
     }
-    std::fs::create_dir_all(folder)?;
-    let text = evidence.to_json()?;
-    rollmill_l1::replace_file(&path, &path.with_extension("new"), &[text.as_bytes()])?;
-    Ok(Some(path))
+
+    /// Keeps evidence. `None` if there was some already of the account and slot. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn keep(&self, evidence: &Evidence) -> std::io::Result<Option<PathBuf>> {
+        let path = self.path.join(file_name(evidence.slot, evidence.attester));
+        let _writing = self.writing.lock();
+        if path.exists() {
+            return Ok(None);
+        }
+        std::fs::create_dir_all(&self.path)?;
+        let text = evidence.to_json()?;
+        rollmill_l1::replace_file(&path, &path.with_extension("new"), &[text.as_bytes()])?;
+        Ok(Some(path))
+    }
 }
 
 fn file_name(slot: u64, attester: Address) -> String {
@@ -93,6 +108,12 @@ fn file_name(slot: u64, attester: Address) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
+    use rollmill_l1::alloy::primitives::keccak256;
+    use rollmill_l1::alloy::signers::SignerSync;
+    use rollmill_l1::alloy::signers::local::PrivateKeySigner;
+    use rollmill_l1::attest;
     use rollmill_protocol::Fr;
 
     use super::*;
@@ -118,5 +139,43 @@ mod tests {
             "slot 5 is forgotten, and not remembered again"
         );
         assert!(!seen.0.lock().contains_key(&5));
+    }
+
+    /// Fault: a proposer sends many blocks of a slot at the same moment. Goal: the evidence is whole, and counts once.
+    #[test]
+    fn many_that_find_the_same_at_once_keep_it_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path().join("evidence"));
+        let key: PrivateKeySigner = format!("{:064x}", 7).parse().unwrap();
+        let domain = (31337, Address::repeat_byte(0xa0));
+        for slot in 0..50 {
+            let statement = |number: u64| {
+                let chain = keccak256(number.to_be_bytes());
+                let digest = attest::block_digest(domain.0, domain.1, number, slot, chain);
+                let signature = key.sign_hash_sync(&digest).unwrap().as_bytes().to_vec().into();
+                Statement { number, chain, signature }
+            };
+            // They differ in length, too.
+            let found: Vec<Evidence> = (1..=8_u32)
+                .map(|digits| {
+                    Evidence::new(domain, slot, statement(1), statement(10_u64.pow(digits)))
+                })
+                .collect::<Result<_, _>>()
+                .unwrap();
+            let barrier = Barrier::new(found.len());
+            let keep = |evidence: &Evidence| {
+                barrier.wait();
+                folder.keep(evidence).unwrap()
+            };
+            let keep = &keep;
+            let kept: Vec<PathBuf> = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    found.iter().map(|evidence| scope.spawn(move || keep(evidence))).collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+            });
+            let [path] = kept.as_slice() else { panic!("slot {slot}: {kept:?}") };
+            let read = Evidence::read(&std::fs::read_to_string(path).unwrap()).unwrap();
+            assert!(found.contains(&read), "slot {slot}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::check;
 use crate::duties::Duties;
 use crate::error::AttestError;
-use crate::evidence::{self, Seen};
+use crate::evidence::{self, Folder, Seen};
 use crate::metrics::Metrics;
 
 /// Proposals of which bytes or signature are read at once. Each takes a few milliseconds, before it is known who asks.
@@ -47,7 +47,7 @@ pub struct Validator<D> {
     checks: [Arc<Semaphore>; 2],
     turn: Duration,
     seen: Seen,
-    evidence: PathBuf,
+    evidence: Arc<Folder>,
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Metrics,
 }
@@ -66,7 +66,7 @@ impl<D: Duties> Validator<D> {
         let [reads, even, odd] =
             [READS, checks, checks].map(|places| Arc::new(Semaphore::new(places)));
         let checks = [even, odd];
-        let seen = Seen::default();
+        let (seen, evidence) = (Seen::default(), Arc::new(Folder::new(evidence)));
         Self { node, signer, kzg, duties, reads, checks, turn, seen, evidence, token, metrics }
     }
 
@@ -153,7 +153,7 @@ impl<D: Duties> Validator<D> {
     /// no request: what is attested is decided by what this member signed.
     async fn watch(&self, signed: Signed) -> Result<(), AttestError> {
         let seen = self.seen.observe(signed);
-        let (signer, folder) = (Arc::clone(&self.signer), self.evidence.clone());
+        let (signer, folder) = (Arc::clone(&self.signer), Arc::clone(&self.evidence));
         let kept = blocking(move || {
             let first = match seen {
                 Some(first) => Some(first),
@@ -161,7 +161,7 @@ impl<D: Duties> Validator<D> {
             };
             let Some(first) = first else { return Ok(None) };
             let Ok(evidence) = evidence::of_two(&signer, &first, &signed) else { return Ok(None) };
-            let kept = evidence::keep(&folder, &evidence);
+            let kept = folder.keep(&evidence);
             Ok(Some((evidence.attester, kept)))
         });
         let Some((account, kept)) = kept.await? else { return Ok(()) };

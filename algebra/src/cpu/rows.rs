@@ -18,8 +18,8 @@ use crate::graph::{Cell, Graph};
 /// Rows that one step takes.
 pub(in crate::cpu) const ROWS: usize = 16;
 
-/// Words hold numbers below 5.28p, and first factors that come to 4p; see [`Products::dot_four`]. Products of registers
-/// whose first factors come to 4p are below `1 + 8 / 5.28`, rounded up to 3p.
+/// Words hold numbers below 5.28p, and first factors that come to at most 4p; see [`Products::dot_four`]. Products of
+/// registers whose first factors come to 4p are below `1 + 8 / 5.28`, rounded up to 3p.
 pub(in crate::cpu) const LIMITS: Limits = Limits {
     register: 2,
     cell: 1,
@@ -166,7 +166,7 @@ impl Rows {
             }
         }
         if bound > LIMITS.register {
-            // Below 5, then below 4, then below 2.
+            // At most 5, then 4, then 2.
             for sum in &mut sums {
                 if bound > 4 {
                     *sum = products.less::<R, 4>(sum);

@@ -71,6 +71,8 @@ const LOG_POINTS: u32 = 15;
 /// Widths that the cost of a bucket follows from: with few buckets, and with a quarter as many as points.
 const NARROW: u32 = 8;
 const WIDE: u32 = 14;
+/// Most columns of a calibration. The device commits to as many together.
+const COLUMNS_MAX: usize = 26;
 /// Runs of each choice, of which the fastest counts: what disturbs a run only makes it slower.
 const RUNS: usize = 3;
 /// Another block must take at least this much less time than the usual one.
@@ -87,8 +89,8 @@ impl CpuDevice {
         self.tuning
     }
 
-    /// Finds the sizes for this machine by some forty short MSMs, one or two seconds in all, and uses them from now on.
-    /// `seconds` is a clock.
+    /// Finds the sizes for this machine by some thirty short commitments, one or two seconds in all, and uses them from
+    /// now on. `seconds` is a clock.
     ///
     /// # Errors
     /// Those of the device.
@@ -97,12 +99,13 @@ impl CpuDevice {
         let n = 1 << LOG_POINTS;
         let bases = self.register_bases(&points(n))?;
         let column = self.upload(&scalars(n))?;
+        let columns = vec![&column; columns(self.threads())];
         let mut least = |tuning: Tuning| -> Result<f64, DeviceError> {
             self.tuning = tuning;
             let mut least = f64::INFINITY;
             // The first run finds the memory that later ones use.
             for run in 0..=RUNS {
-                let taken = self.timed(&bases, &column, seconds)?;
+                let taken = self.timed(&bases, &columns, seconds)?;
                 least = if run == 0 { least } else { least.min(taken) };
             }
             Ok(least)
@@ -126,13 +129,20 @@ impl CpuDevice {
     fn timed(
         &self,
         bases: &CpuBases,
-        column: &CpuBuffer,
+        columns: &[&CpuBuffer],
         seconds: &dyn Fn() -> f64,
     ) -> Result<f64, DeviceError> {
         let started = seconds();
-        self.commit(bases, &[column])?;
+        self.commit(bases, columns)?;
         Ok(seconds() - started)
     }
+}
+
+/// Columns that a calibration commits to at once. A single one has fewer windows of the wide ones than a large machine
+/// has threads, and those windows are too few entries to be cut: threads without work would count as the cost of
+/// buckets.
+fn columns(threads: usize) -> usize {
+    threads.div_ceil(2).min(COLUMNS_MAX)
 }
 
 /// The cost of a bucket, from the times of MSMs with `n` scalars of 253 bits by two widths: each time is
@@ -236,6 +246,18 @@ mod tests {
         let still = device.calibrate(&|| 7.0).unwrap();
         assert_eq!(still, Tuning::of(device.path()), "nothing was measured");
         assert_eq!(device.commit(&registered, &[&column]).unwrap(), before);
+    }
+
+    /// Otherwise waiting would be taken for the cost of buckets, and windows would be too narrow on large machines.
+    #[test]
+    fn a_calibration_keeps_the_threads_of_large_machines_busy() {
+        for threads in 1..=64 {
+            for width in [NARROW, WIDE] {
+                let windows = columns(threads) * 253usize.div_ceil(width as usize);
+                let of_threads = windows.div_ceil(threads) * threads;
+                assert!(8 * of_threads <= 9 * windows, "{threads} threads, {width} bits");
+            }
+        }
     }
 
     /// Method: times made of a known cost.

@@ -97,12 +97,11 @@ pub(crate) trait Products: Copy + Send + Sync {
     fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words;
 
     /// `(a · b + c · d) / 2^256` modulo p for two pairs, with one reduction: below
-    /// `(1 + 0.1891 · (αβ + γδ))p`. The bounds of `a` and `c` add up to at most 4, and `b` and `d` are any numbers
-    /// below 2^256. The same words everywhere, as for [`Self::mul`].
+    /// `(1 + 0.1891 · (αβ + γδ))p`. `a` and `c` come to at most 4p together, and `b` and `d` are any numbers below
+    /// 2^256. The same words everywhere, as for [`Self::mul`].
     fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words;
 
-    /// [`Self::dot`] of three pairs: below `(1 + 0.1891 · Σ αβ)p`. The bounds of the three first factors add up to at
-    /// most 4.
+    /// [`Self::dot`] of three pairs: below `(1 + 0.1891 · Σ αβ)p`. The three first factors come to at most 4p.
     fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words;
 
     /// [`Self::dot_three`] of four pairs.
@@ -142,7 +141,8 @@ pub(crate) trait Products: Copy + Send + Sync {
         out
     }
 
-    /// `a`, less K·p where it is K·p or more: below `max(K, α − K)` for `a` below αp. K is at most 5.
+    /// `a`, less K·p where it is K·p or more: below `max(K, α − K)` for `a` below αp, and at most that for `a` of at
+    /// most αp. α and K are at most 5.
     #[inline(always)]
     fn less<M: Modulus, const K: usize>(self, a: &Words) -> Words {
         let (out, borrow) = difference(a, &multiple(M::MODULUS.0, K));

@@ -66,6 +66,9 @@ pub fn after(failed: Failure, spread: f64) -> Next {
     }
 }
 
+/// Longest pause that [`after`] decides.
+pub const PAUSE_MAX: Duration = Duration::from_secs(75);
+
 /// Agents that may make one rejected result before its job is given up.
 pub const MAKERS_MAX: u32 = 3;
 
@@ -113,7 +116,7 @@ mod tests {
             for count in [1, 2, 10, 1_000, u32::MAX] {
                 let next = after(failure(class, count), 0.99);
                 let Next::Retry { pause, .. } = next else { panic!("{class:?} {count}") };
-                assert!(pause <= Duration::from_secs(75));
+                assert!(pause <= PAUSE_MAX);
             }
         }
     }
@@ -145,6 +148,7 @@ mod tests {
 
     #[test]
     fn transient_pauses_grow_and_stay_below_their_cap() {
+        assert_eq!(spread_by(doubling(500, u32::MAX), 1.0), PAUSE_MAX);
         let pause = |count| match after(failure(FailureClass::Transient, count), 0.5) {
             Next::Retry { pause, .. } => pause,
             Next::GiveUp | Next::AwaitInput => Duration::MAX,

@@ -1,7 +1,7 @@
 //! Headers by which a tenant's Aztec programs notice that they are of another version. Aztec's servers send them, and
 //! its clients compare those that are there with their own values, and stop where one differs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -25,7 +25,15 @@ const NAMES: [&str; 6] = [
 /// What is expected.
 pub(crate) fn headers(text: &str) -> Result<Vec<String>, String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    items.map(|item| read(item).map(|_| item.to_owned())).collect()
+    let mut known = HashSet::new();
+    let checked = items.map(|item| {
+        let (tenant, name, _) = read(item)?;
+        match known.insert((tenant, name.as_str().to_owned())) {
+            true => Ok(item.to_owned()),
+            false => Err(format!("`{item}` gives a tenant a second value of one header")),
+        }
+    });
+    checked.collect()
 }
 
 fn read(item: &str) -> Result<(&str, HeaderName, HeaderValue), String> {
@@ -85,6 +93,9 @@ mod tests {
         assert_eq!(of("a")["x-aztec-l2circuitsvktreeroot"], "0x2f=");
         assert_eq!(of("b")["x-aztec-rollupversion"], "4");
         assert_eq!(headers(" , "), Ok(Vec::new()));
+        // Which of them counted, nobody would know.
+        let twice = headers("a/rollupVersion=5,b/rollupVersion=5,a/rollupVersion=6").unwrap_err();
+        assert!(twice.contains("`a/rollupVersion=6` gives a tenant a second value"), "{twice}");
         for wrong in [
             "nonsense",
             "a/rollupVersion",

@@ -150,6 +150,8 @@
     setText($("epochs-note"), epochs.length ? "" : "No epoch is open.");
     fill($("epochs"), epochs, (epoch) => String(epoch.epoch), (epoch) => {
       const { deadline_unix_seconds: deadline, finish_unix_seconds: finish, at_risk: isAtRisk } = epoch;
+      // A replica of the release before, which this page may follow, sends none.
+      const { cost_cents: cost = null } = epoch;
       const margin = deadline === null || finish === null ? null : deadline - finish;
       const spare = margin === null ? "–" : margin >= 0 ? span(margin) : `${span(-margin)} too late`;
       return [
@@ -165,7 +167,7 @@
         { text: number(epoch.unfinished) },
         {
           text: epoch.agent_seconds ? span(epoch.agent_seconds) : "–",
-          note: epoch.cost_cents === null ? "" : dollars(epoch.cost_cents),
+          note: cost === null ? "" : dollars(cost),
         },
       ];
     });
@@ -235,7 +237,7 @@
   }
 
   function showAgents({ agents }) {
-    const { shown, total, live, silent, quarantined, wanted, cents_per_hour: price } = agents;
+    const { shown, total, live, silent, quarantined, wanted, cents_per_hour: price = null } = agents;
     const parts = [`${number(live)} live`, `${number(wanted)} wanted`];
     if (silent) parts.push(`${number(silent)} silent`);
     if (quarantined) parts.push(`${number(quarantined)} in quarantine`);

@@ -1,6 +1,7 @@
--- queue.sql: waiting and running jobs, by type and epoch. Read at most once every few seconds and cached. The rank is that
--- of jobs whose producer does not say how long the path before them takes. A grant sets the hard limit and nothing moves it,
--- so that it tells the age of the lease. hard_limit_seconds is the limit of jobs that name none.
+-- queue.sql: waiting and running jobs, by type and epoch. Read at most once every few seconds and cached. The rank is
+-- that of jobs whose producer does not say how long the path before them takes. A grant sets the hard limit and nothing
+-- moves it but a clock that is set back, so that it tells the age of the lease. hard_limit_seconds is the limit of jobs
+-- that name none.
 --   $1 tenant
 --   $2 hard_limit_seconds
 SELECT tenant, kind, version, class, state, epoch, count(*) AS count,

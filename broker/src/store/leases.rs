@@ -11,8 +11,8 @@ use rollmill_service::traces::Traceparent;
 use sqlx::PgConnection;
 
 use super::sql::{
-    AttemptEnd, AttemptFailures, CandidateRow, Claim, GrantedRow, Heartbeat, LeaseEpochOf, Overdue,
-    Peek, Progress, Promote, Reopen, Statement,
+    AttemptEnd, AttemptFailures, CandidateRow, Claim, GrantedRow, Heartbeat, LeaseBound,
+    LeaseEpochOf, Overdue, PauseBound, Peek, Progress, Promote, Reopen, SecondBound, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -95,7 +95,7 @@ impl Store {
             jobs: &matches.iter().map(|m| m.seq).collect::<Vec<_>>(),
             agents: matches.iter().map(|m| &m.agent).collect(),
             lease,
-            hard_limit_seconds: i32::try_from(self.rules.hard_limit.as_secs()).unwrap_or(i32::MAX),
+            hard_limit_seconds: self.hard_limit_seconds(),
         };
         let rows = self.grants.all(claim).await?;
         rows.into_iter().map(|row| Self::granted(row, lease)).collect()
@@ -165,10 +165,42 @@ impl Store {
         Promote { most: 1000 }.run(&self.pool).await
     }
 
+    /// The hard limit of jobs that name none.
+    fn hard_limit_seconds(&self) -> i32 {
+        i32::try_from(self.rules.hard_limit.as_secs()).unwrap_or(i32::MAX)
+    }
+
+    /// Shortens what would wait for longer than anything that begins now, because the database's clock was set back:
+    /// the lease of an agent that is gone would else last for as long as the clock was set by, and so would a backoff.
+    pub async fn bound_waits(&self) -> Result<(), BrokerError> {
+        let (lease, hard_limit_seconds) = (self.rules.lease, self.hard_limit_seconds());
+        LeaseBound { lease, hard_limit_seconds }.run(&self.pool).await?;
+        SecondBound { lease }.run(&self.pool).await?;
+        PauseBound { longest: policy::PAUSE_MAX }.run(&self.pool).await?;
+        Ok(())
+    }
+
     /// Expires overdue leases, by the database's clock. Returns the failure classes.
     pub async fn expire(&self, spread: f64) -> Result<Vec<(FailureClass, Next)>, BrokerError> {
+        self.expire_until(None, spread).await
+    }
+
+    /// As [`Self::expire`], of leases that had run out when the database's clock read `clock`, since 1970.
+    pub async fn expire_by(
+        &self,
+        clock: Duration,
+        spread: f64,
+    ) -> Result<Vec<(FailureClass, Next)>, BrokerError> {
+        self.expire_until(Some(clock), spread).await
+    }
+
+    async fn expire_until(
+        &self,
+        clock: Option<Duration>,
+        spread: f64,
+    ) -> Result<Vec<(FailureClass, Next)>, BrokerError> {
         let mut tx = self.pool.begin().await?;
-        let rows = Overdue { most: 100 }.all(&mut *tx).await?;
+        let rows = Overdue { most: 100, clock }.all(&mut *tx).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
             let (seq, size, job) = (row.seq, row.class.0, row.id.0);

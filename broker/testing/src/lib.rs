@@ -25,6 +25,10 @@ use tokio::task::JoinHandle;
 
 use crate::template::Templates;
 
+/// Gives the rows that migrations made the times of a schema that was made now. The template may be of any age: in a
+/// schema from it that was made more than an hour ago, the scrubber would begin at once.
+const AS_NEW: &str = "UPDATE scrub SET started_at = DEFAULT, due_at = DEFAULT";
+
 static SERVER: OnceCell<(PrivatePostgres, PathBuf)> = OnceCell::const_new();
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
@@ -70,7 +74,9 @@ impl TestSchema {
             objects: root.join(format!("objects-{n}")),
             rules,
         };
-        or_panic(schema.store().await.migrate().await);
+        let store = schema.store().await;
+        or_panic(store.migrate().await);
+        or_panic(sqlx::raw_sql(AS_NEW).execute(store.pool()).await);
         schema
     }
 
@@ -242,5 +248,30 @@ fn or_panic<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault: the template is a day old. Goal: a test on its schema finds what it finds in one that was made now.
+    #[tokio::test]
+    async fn a_schema_from_an_old_template_is_as_new() {
+        let (server, root) = SERVER.get_or_init(start).await;
+        let schema = async || TestSchema::on(server, root, 1_000, Rules::default()).await;
+        let first = schema().await.store().await;
+        sqlx::raw_sql("UPDATE scrub SET started_at = now() - interval '1 day', due_at = now()")
+            .execute(first.pool())
+            .await
+            .unwrap();
+        let again = schema().await.store().await;
+        let wait: f64 = sqlx::query_scalar(
+            "SELECT extract(epoch FROM least(started_at, due_at) - now())::float8 FROM scrub",
+        )
+        .fetch_one(again.pool())
+        .await
+        .unwrap();
+        assert!(wait > 0.0, "{wait}");
     }
 }

@@ -72,6 +72,14 @@ pub(crate) fn read<R>(
     Ok(result)
 }
 
+/// Whether a block was read, and not undone since.
+fn is_read(writer: &Writer<'_>, block: u64) -> Result<bool, StoreError> {
+    Ok(match (number(writer, FIRST)?, number(writer, TIP)?) {
+        (Some(first), Some(tip)) => (first..=tip).contains(&block),
+        _ => false,
+    })
+}
+
 /// [`crate::Store::read_again`].
 pub(crate) fn read_again<R>(
     writer: &mut Writer<'_>,
@@ -79,10 +87,9 @@ pub(crate) fn read_again<R>(
     block: u64,
     work: impl FnOnce(&mut BlockStep<'_, '_>) -> Result<R, StoreError>,
 ) -> Result<R, StoreError> {
-    let (first, tip) = (number(writer, FIRST)?, number(writer, TIP)?);
-    match (first, tip) {
-        (Some(first), Some(tip)) if (first..=tip).contains(&block) => {}
-        _ => return Err(StoreError::Order { expected: tip.unwrap_or_default(), got: block }),
+    if !is_read(writer, block)? {
+        let expected = number(writer, TIP)?.unwrap_or_default();
+        return Err(StoreError::Order { expected, got: block });
     }
     let mut step = BlockStep { writer, scope, block, undo: Vec::new() };
     let result = work(&mut step)?;
@@ -111,9 +118,10 @@ pub(crate) fn rewind(writer: &mut Writer<'_>, block: u64) -> Result<(), StoreErr
 
 /// [`crate::Store::finalize`].
 pub(crate) fn finalize(writer: &mut Writer<'_>, block: u64) -> Result<(), StoreError> {
-    let tip = number(writer, TIP)?;
-    if tip.is_none_or(|tip| block > tip) {
-        return Err(StoreError::Order { expected: tip.unwrap_or_default(), got: block });
+    // After one before the first, the next call would go through all blocks between the two.
+    if !is_read(writer, block)? {
+        let expected = number(writer, TIP)?.unwrap_or_default();
+        return Err(StoreError::Order { expected, got: block });
     }
     let finalized = number(writer, FINALIZED)?;
     if finalized.is_some_and(|finalized| block <= finalized) {

@@ -23,8 +23,15 @@ impl<'a> Reader<'a> {
 
 /// A part of a key or of a value.
 pub(crate) trait Code: Sized {
+    /// Bytes that [`Self::write`] appends.
+    fn size(&self) -> usize;
     fn write(&self, out: &mut Vec<u8>);
     fn read(from: &mut Reader<'_>) -> Option<Self>;
+
+    /// Bytes of values one after the other.
+    fn size_all(items: &[Self]) -> usize {
+        items.iter().map(Self::size).sum()
+    }
 
     /// Writes values one after the other. Bytes have a faster way.
     fn write_all(items: &[Self], out: &mut Vec<u8>) {
@@ -39,11 +46,9 @@ pub(crate) trait Code: Sized {
 
 /// The bytes of a value. They are wiped, since the value may be a secret.
 pub(crate) fn encode<T: Code>(value: &T) -> Zeroizing<Vec<u8>> {
-    // Two passes, so that no copy is left behind when the vector grows.
-    let mut measured = Zeroizing::new(Vec::new());
-    value.write(&mut measured);
-    let mut out = Zeroizing::new(Vec::with_capacity(measured.len()));
-    out.extend_from_slice(&measured);
+    // At its final capacity, so that no copy is left behind when it grows.
+    let mut out = Zeroizing::new(Vec::with_capacity(value.size()));
+    value.write(&mut out);
     out
 }
 
@@ -55,12 +60,20 @@ pub(crate) fn decode<T: Code>(bytes: &[u8]) -> Option<T> {
 }
 
 impl Code for u8 {
+    fn size(&self) -> usize {
+        1
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.push(*self);
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         from.take(1)?.first().copied()
+    }
+
+    fn size_all(items: &[Self]) -> usize {
+        items.len()
     }
 
     fn write_all(items: &[Self], out: &mut Vec<u8>) {
@@ -73,6 +86,10 @@ impl Code for u8 {
 }
 
 impl Code for u32 {
+    fn size(&self) -> usize {
+        4
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_be_bytes());
     }
@@ -83,6 +100,10 @@ impl Code for u32 {
 }
 
 impl Code for u64 {
+    fn size(&self) -> usize {
+        8
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_be_bytes());
     }
@@ -93,6 +114,10 @@ impl Code for u64 {
 }
 
 impl Code for bool {
+    fn size(&self) -> usize {
+        1
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.push(u8::from(*self));
     }
@@ -107,6 +132,10 @@ impl Code for bool {
 }
 
 impl<const N: usize> Code for [u8; N] {
+    fn size(&self) -> usize {
+        N
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
     }
@@ -117,6 +146,10 @@ impl<const N: usize> Code for [u8; N] {
 }
 
 impl Code for Fr {
+    fn size(&self) -> usize {
+        32
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&to_bytes(self));
     }
@@ -127,6 +160,10 @@ impl Code for Fr {
 }
 
 impl Code for String {
+    fn size(&self) -> usize {
+        4 + self.len()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         (self.len() as u32).write(out);
         out.extend_from_slice(self.as_bytes());
@@ -139,6 +176,10 @@ impl Code for String {
 }
 
 impl<T: Code> Code for Option<T> {
+    fn size(&self) -> usize {
+        1 + self.as_ref().map_or(0, T::size)
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         self.is_some().write(out);
         if let Some(value) = self {
@@ -155,6 +196,10 @@ impl<T: Code> Code for Option<T> {
 }
 
 impl<T: Code> Code for Vec<T> {
+    fn size(&self) -> usize {
+        4 + T::size_all(self)
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         (self.len() as u32).write(out);
         T::write_all(self, out);
@@ -167,6 +212,10 @@ impl<T: Code> Code for Vec<T> {
 }
 
 impl<A: Code, B: Code> Code for (A, B) {
+    fn size(&self) -> usize {
+        self.0.size() + self.1.size()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
         self.1.write(out);
@@ -178,6 +227,10 @@ impl<A: Code, B: Code> Code for (A, B) {
 }
 
 impl<A: Code, B: Code, C: Code> Code for (A, B, C) {
+    fn size(&self) -> usize {
+        self.0.size() + self.1.size() + self.2.size()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
         self.1.write(out);
@@ -190,6 +243,10 @@ impl<A: Code, B: Code, C: Code> Code for (A, B, C) {
 }
 
 impl<A: Code, B: Code, C: Code, D: Code> Code for (A, B, C, D) {
+    fn size(&self) -> usize {
+        self.0.size() + self.1.size() + self.2.size() + self.3.size()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
         self.1.write(out);
@@ -216,6 +273,10 @@ macro_rules! record {
         }
 
         impl $crate::codec::Code for $name {
+            fn size(&self) -> usize {
+                [$($crate::codec::Code::size(&self.$field)),+].into_iter().sum()
+            }
+
             fn write(&self, out: &mut Vec<u8>) {
                 $($crate::codec::Code::write(&self.$field, out);)+
             }
@@ -252,6 +313,7 @@ mod tests {
             last: Some((9, true)),
         };
         let bytes = encode(&sample);
+        assert_eq!(bytes.len(), sample.size());
         assert_eq!(decode::<Sample>(&bytes), Some(sample));
         for cut in 0..bytes.len() {
             assert_eq!(decode::<Sample>(&bytes[..cut]), None, "cut at {cut}");
@@ -263,5 +325,31 @@ mod tests {
         assert_eq!(decode::<String>(&[0, 0, 0, 1, 0xff]), None);
         // A length that no bytes follow ends at once.
         assert_eq!(decode::<Vec<Fr>>(&[0xff; 4]), None);
+    }
+
+    /// A value that notices when what it is written to must grow, and so leaves a copy behind.
+    struct Secret;
+
+    impl Code for Secret {
+        fn size(&self) -> usize {
+            100
+        }
+
+        fn write(&self, out: &mut Vec<u8>) {
+            let capacity = out.capacity();
+            out.extend_from_slice(&[7; 100]);
+            assert_eq!(out.capacity(), capacity, "it grew");
+        }
+
+        fn read(from: &mut Reader<'_>) -> Option<Self> {
+            from.take(100).map(|_| Self)
+        }
+    }
+
+    #[test]
+    fn bytes_of_secrets_are_written_to_one_place() {
+        let bytes = encode(&(7u64, vec![Secret, Secret], Some(Secret)));
+        assert_eq!(bytes.len(), 8 + 4 + 200 + 1 + 100);
+        assert!(decode::<(u64, Vec<Secret>, Option<Secret>)>(&bytes).is_some());
     }
 }

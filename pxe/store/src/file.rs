@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::codec::{Code, decode, encode};
 use crate::error::StoreError;
-use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, PlainRow, Seal, Sum};
+use crate::seal::{self, Cost, FileKeys, GROUP_BYTES, NAME_BYTES, Name, PlainRow, Seal, Sum};
 use crate::tables::{RowAddress, RowOf, Table};
 
 type Slice = &'static [u8];
@@ -27,6 +27,8 @@ pub(crate) const FORMAT: u8 = 1;
 const SALT_BYTES: usize = 32;
 /// Magic, format, cost and salt: what the wrapped key is bound to.
 const BOUND_BYTES: usize = 16 + 1 + 9 + SALT_BYTES;
+/// Bytes of the master key, wrapped.
+const WRAPPED_BYTES: usize = 32 + seal::SEAL_BYTES;
 
 /// Bytes of the largest row.
 const ROW_MAX: usize = 64 << 20;
@@ -76,6 +78,11 @@ impl Head {
             word.map(|word| u32::from_be_bytes(*word)).ok_or_else(damaged)
         };
         let cost = Cost { log_n: bound[17], r: number(18)?, p: number(22)? };
+        // One that is longer can be made to open under many passwords at once. Whoever may change the file and sees
+        // which error comes would learn more than one guess at a time.
+        if wrapped.len() != WRAPPED_BYTES {
+            return Err(damaged());
+        }
         let salt = bound[26..].first_chunk::<SALT_BYTES>().ok_or_else(damaged)?;
         Ok(Self { cost, salt: *salt, wrapped: wrapped.to_vec() })
     }
@@ -165,7 +172,9 @@ impl File {
         let mut sum = Sum::default();
         for entry in rows.table.iter()? {
             let (name, sealed) = entry?;
-            sum.add(&self.keys.digest(name.value(), sealed.value()));
+            let name = Name::try_from(name.value())
+                .map_err(|_| StoreError::damaged("the name of a row has another length"))?;
+            sum.add(&self.keys.digest(&name, sealed.value()));
         }
         Ok(sum)
     }
@@ -334,5 +343,24 @@ impl Writer<'_> {
         let Some(old) = old else { return Ok(false) };
         self.seal.sum.sub(&self.rows.keys.digest(&name, &old));
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_one_length() {
+        let cost = Cost { log_n: 1, r: 1, p: 1 };
+        let mut head = Head::new(&[7; 32], "p", cost).expect("a head");
+        let whole = Head::from_bytes(&head.to_bytes()).expect("whole");
+        assert_eq!(*whole.master("p").expect("opens"), [7; 32]);
+        let key = seal::stretch("p", &head.salt, cost).expect("a key");
+        for length in [0, 31, 33, 64] {
+            head.wrapped = seal::seal(&key, &head.bound(), &vec![7; length]).expect("sealed");
+            let read = Head::from_bytes(&head.to_bytes());
+            assert!(matches!(read, Err(StoreError::Damaged { .. })), "{length} bytes");
+        }
     }
 }

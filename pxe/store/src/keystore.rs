@@ -3,6 +3,8 @@
 //! Adding and listing accounts is the wallet's own business, so it asks for no scope. Keys are read through a
 //! [`View`], whose scope must have the account.
 
+use std::path::Path;
+
 use rollmill_protocol::Fr;
 use zeroize::Zeroizing;
 
@@ -10,7 +12,7 @@ use crate::error::StoreError;
 use crate::file::Writer;
 use crate::keys::{KeyKind, MasterKeys};
 use crate::phrase;
-use crate::seal::random;
+use crate::seal::{Cost, random};
 use crate::store::Store;
 use crate::tables::{Account, AccountRow, Accounts, Meta, SeedRow, Seeds, States};
 use crate::view::View;
@@ -30,6 +32,24 @@ pub struct AccountInfo {
 }
 
 impl Store {
+    /// Creates the file at `path` with a new seed and its first account, all at once: a crash leaves no file without
+    /// them. Returns the account too.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_with_account(
+        path: &Path,
+        password: &str,
+        cost: Cost,
+        label: &str,
+    ) -> Result<(Self, Account), StoreError> {
+        let entropy = Zeroizing::new(random::<32>());
+        Self::create_filled(path, password, cost, |writer| {
+            let seed = add_seed(writer, entropy.as_slice())?;
+            derive(writer, seed, None, label.to_owned())
+        })
+    }
+
     /// Creates a seed of 32 random bytes, that is a phrase of 24 words. Returns its number.
     ///
     /// # Errors
@@ -120,7 +140,7 @@ impl Store {
             }
             writer.put::<Accounts>(&account, &keys.to_row(label.to_owned(), None))?;
             if let Some(state) = state {
-                writer.put::<States>(&account, &state.to_vec())?;
+                writer.put::<States>(&account, &Zeroizing::new(state.to_vec()))?;
             }
             Ok(account)
         })

@@ -21,6 +21,8 @@ pub(crate) const NAME_BYTES: usize = 32;
 pub(crate) const GROUP_BYTES: usize = 16;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
+/// Bytes that [`seal`] adds.
+pub(crate) const SEAL_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 /// Plain rows are padded to a multiple of this, so that a length shows little.
 const PADDING: usize = 64;
 /// Memory that deriving the password's key may take.
@@ -187,8 +189,9 @@ impl FileKeys {
         split(&plain).ok_or_else(|| StoreError::damaged("a row has another form"))
     }
 
-    /// What a row adds to the sum of all rows.
-    pub(crate) fn digest(&self, name: &[u8], sealed: &[u8]) -> [u8; 32] {
+    /// What a row adds to the sum of all rows. All names have one length, so that bytes of a name cannot pass for
+    /// bytes of a value.
+    pub(crate) fn digest(&self, name: &Name, sealed: &[u8]) -> [u8; 32] {
         mac(&self.sum, &[name, sealed])
     }
 

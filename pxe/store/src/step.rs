@@ -1,13 +1,16 @@
 //! Decisions of the wallet: what no block says and no rewind undoes.
 
-use rollmill_protocol::Fr;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::block::{number, set_number};
+use rollmill_protocol::Fr;
+use zeroize::Zeroizing;
+
+use crate::block::{FINALIZED, number, set_number};
 use crate::error::StoreError;
 use crate::file::Writer;
 use crate::scope::Scope;
 use crate::tables::{
-    Account, Capsules, Classes, Contact, Contacts, Contract, Contracts, Decisions, Holds,
+    Account, Capsules, Classes, Contact, Contacts, Contract, Contracts, Decisions, Holds, Included,
     Nullified, SentTags, Stage, States, TransactionRow, Transactions, Witnesses,
 };
 
@@ -27,7 +30,7 @@ impl std::fmt::Debug for Step<'_, '_> {
 }
 
 /// What a transaction takes before it is built.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// What was asked for, in the wallet's own form.
     pub request: Vec<u8>,
@@ -35,6 +38,17 @@ pub struct Plan {
     pub nullifiers: Vec<Fr>,
     /// For each log: the secret of the pair. A secret may occur more than once.
     pub secrets: Vec<Fr>,
+}
+
+/// Without the secrets, of which one tells all transfers of its pair.
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("request", &self.request)
+            .field("nullifiers", &self.nullifiers)
+            .field("secrets", &self.secrets.len())
+            .finish()
+    }
 }
 
 /// A transaction whose notes and tags are taken.
@@ -129,7 +143,7 @@ impl<'w, 't> Step<'w, 't> {
     /// [`StoreError::OutOfScope`], [`StoreError::TooLarge`].
     pub fn set_wallet_state(&mut self, account: &Account, state: &[u8]) -> Result<(), StoreError> {
         self.scope.check(account)?;
-        self.set::<States>(account, &state.to_vec())
+        self.set::<States>(account, &Zeroizing::new(state.to_vec()))
     }
 
     /// Keeps a capsule of a contract.
@@ -195,24 +209,30 @@ impl<'w, 't> Step<'w, 't> {
     /// [`StoreError::OutOfScope`], and [`StoreError::Held`] for a note that is spent or held.
     pub fn plan(&mut self, account: &Account, plan: &Plan) -> Result<Planned, StoreError> {
         self.scope.check(account)?;
-        let transaction = number(self.writer, NEXT_TRANSACTION)?.unwrap_or(1);
-        set_number(self.writer, NEXT_TRANSACTION, transaction.saturating_add(1))?;
+        // All is checked before the first write: the rest of a step may go on after an error, and what a failed plan
+        // had taken would belong to no transaction.
+        let mut taken = BTreeSet::new();
         for nullifier in &plan.nullifiers {
             let key = (*account, *nullifier);
             let is_spent = self.writer.rows.get::<Nullified>(&key)?.is_some();
-            if is_spent || self.writer.rows.get::<Holds>(&key)?.is_some() {
+            let is_held = self.writer.rows.get::<Holds>(&key)?.is_some();
+            if is_spent || is_held || !taken.insert(*nullifier) {
                 return Err(StoreError::Held { nullifier: *nullifier });
             }
-            self.set::<Holds>(&key, &transaction)?;
         }
-        let (mut tags, mut indices) = (Vec::new(), Vec::new());
+        let mut next = BTreeMap::<Fr, u64>::new();
+        let mut tags = Vec::with_capacity(plan.secrets.len());
         for secret in &plan.secrets {
-            let key = (*account, *secret);
-            let index = self.writer.rows.get::<SentTags>(&key)?.unwrap_or_default();
-            self.set::<SentTags>(&key, &index.saturating_add(1))?;
+            let known = match next.get(secret) {
+                Some(index) => Some(*index),
+                None => self.writer.rows.get::<SentTags>(&(*account, *secret))?,
+            };
+            let index = known.unwrap_or_default();
+            next.insert(*secret, index.saturating_add(1));
             tags.push((*secret, index));
-            indices.push(index);
         }
+        let indices = tags.iter().map(|(_, index)| *index).collect();
+        let transaction = number(self.writer, NEXT_TRANSACTION)?.unwrap_or(1);
         let row = TransactionRow {
             stage: Stage::Planned,
             request: plan.request.clone(),
@@ -222,7 +242,15 @@ impl<'w, 't> Step<'w, 't> {
             bytes: Vec::new(),
             reported: false,
         };
+        // First, since it may be too large.
         self.set::<Transactions>(&(*account, transaction), &row)?;
+        set_number(self.writer, NEXT_TRANSACTION, transaction.saturating_add(1))?;
+        for nullifier in &plan.nullifiers {
+            self.set::<Holds>(&(*account, *nullifier), &transaction)?;
+        }
+        for (secret, index) in next {
+            self.set::<SentTags>(&(*account, secret), &index)?;
+        }
         Ok(Planned { number: transaction, tags: indices })
     }
 
@@ -290,15 +318,28 @@ impl<'w, 't> Step<'w, 't> {
     ///
     /// # Errors
     /// [`StoreError::OutOfScope`], [`StoreError::NoTransaction`], and [`StoreError::Stage`] for a planned one, which
-    /// is abandoned instead.
+    /// is abandoned instead, and for one that may still be included, alone or again after a reorganization.
     pub fn forget(&mut self, account: &Account, number: u64) -> Result<(), StoreError> {
         let row = self.any_transaction(account, number)?;
-        if row.stage == Stage::Planned {
+        let is_settled = match row.stage {
+            Stage::Planned => false,
+            Stage::Ready => self.is_final(account, &row)?,
+            Stage::Dropped => true,
+        };
+        if !is_settled {
             let stage = row.stage.as_str();
             return Err(StoreError::Stage { number, stage, wanted: "forgotten" });
         }
         self.release(account, number, &row)?;
         self.unset::<Transactions>(&(*account, number)).map(|_| ())
+    }
+
+    /// Whether the block of a transaction is finalized.
+    fn is_final(&self, account: &Account, row: &TransactionRow) -> Result<bool, StoreError> {
+        let Some(tx_hash) = row.tx_hash else { return Ok(false) };
+        let block = self.writer.rows.get::<Included>(&(*account, tx_hash))?;
+        let finalized = number(self.writer, FINALIZED)?;
+        Ok(block.zip(finalized).is_some_and(|(block, finalized)| block <= finalized))
     }
 
     fn set<S: Decisions>(&mut self, key: &S::Key, value: &S::Value) -> Result<(), StoreError> {

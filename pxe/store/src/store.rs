@@ -49,19 +49,33 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when there is a file, [`StoreError::InUse`] while another process creates it.
     pub fn create(path: &Path, password: &str, cost: Cost) -> Result<Self, StoreError> {
+        Self::create_filled(path, password, cost, |_| Ok(())).map(|(store, ())| store)
+    }
+
+    /// Creates the file at `path` with what `fill` adds. A crash or an error leaves no file there.
+    pub(crate) fn create_filled<R>(
+        path: &Path,
+        password: &str,
+        cost: Cost,
+        fill: impl FnOnce(&mut Writer<'_>) -> Result<R, StoreError>,
+    ) -> Result<(Self, R), StoreError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
         }
         let lock = lock(path)?;
-        if path.exists() {
+        // A link is not replaced either, wherever it leads.
+        if path.symlink_metadata().is_ok() {
             return Err(StoreError::Exists { path: path.to_owned() });
         }
         // Under another name until it is whole, so that a crash leaves no half of a store.
         let temporary = beside(path, ".new");
         let (db, _) = database(&temporary, true)?;
-        drop(File::create(db, password, cost, version(MIGRATIONS))?);
+        let file = File::create(db, password, cost, version(MIGRATIONS))?;
+        let filled = file.write(fill)?;
+        // It is closed before it takes its name.
+        drop(file);
         rename(&temporary, path)?;
-        Self::open_locked(path, password, lock)
+        Ok((Self::open_locked(path, password, lock)?, filled))
     }
 
     /// Opens the file at `path` and checks every byte of it that matters.
@@ -70,20 +84,21 @@ impl Store {
     /// [`StoreError::Missing`], [`StoreError::InUse`], [`StoreError::Password`], [`StoreError::Damaged`], and
     /// [`StoreError::Version`] for the file of a newer release.
     pub fn open(path: &Path, password: &str) -> Result<Self, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::Missing { path: path.to_owned() });
-        }
-        let lock = lock(path)?;
-        Self::open_locked(path, password, lock)
+        // Under all names that links give a file it has one lock, and a change of the password replaces the file and
+        // not the link.
+        let path = fs::canonicalize(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => StoreError::Missing { path: path.to_owned() },
+            _ => at(path, source),
+        })?;
+        let lock = lock(&path)?;
+        Self::open_locked(&path, password, lock)
     }
 
     fn open_locked(path: &Path, password: &str, lock: fs::File) -> Result<Self, StoreError> {
-        // What a killed change of the password left. Only the holder of the lock may remove it.
-        let temporary = beside(path, ".new");
-        if temporary.exists() {
-            fs::remove_file(&temporary).map_err(|source| at(&temporary, source))?;
-        }
         let opened = File::open(|| database(path, false), password)?;
+        // What a killed change of the password left. Only the holder of the lock may remove it, and only beside a
+        // store: elsewhere the name is somebody else's.
+        remove(&beside(path, ".new"))?;
         let file = migrated(opened, MIGRATIONS)?;
         Ok(Self { file, place: Some(Place { path: path.to_owned(), _lock: lock }) })
     }
@@ -269,8 +284,12 @@ fn opened(
 /// Opens the file of a database, or replaces it by an empty one.
 fn database(path: &Path, is_new: bool) -> Result<(Database, bool), StoreError> {
     use std::os::unix::fs::OpenOptionsExt;
+    if is_new {
+        // What was left under this name may be a link, or have another mode or owner.
+        remove(path)?;
+    }
     let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(is_new).truncate(is_new).mode(0o600);
+    options.read(true).write(true).create_new(is_new).mode(0o600);
     let file = options.open(path).map_err(|source| at(path, source))?;
     let length = file.metadata().map_err(|source| at(path, source))?.len();
     if !is_new && length == 0 {
@@ -280,6 +299,14 @@ fn database(path: &Path, is_new: bool) -> Result<(Database, bool), StoreError> {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
         error => error.into(),
     })
+}
+
+/// Removes what has this name, if anything: a link itself, and not what it leads to.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(at(path, source)),
+        _ => Ok(()),
+    }
 }
 
 /// A file beside the database's.

@@ -14,6 +14,10 @@ use crate::codec::{Code, Reader, encode, record};
 pub struct Account(pub Fr);
 
 impl Code for Account {
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
     }
@@ -244,6 +248,10 @@ impl Stage {
 }
 
 impl Code for Stage {
+    fn size(&self) -> usize {
+        1
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         out.push(match self {
             Self::Planned => 0,
@@ -264,7 +272,7 @@ impl Code for Stage {
 
 record! {
     /// A transaction of the wallet.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Clone, PartialEq, Eq)]
     pub struct TransactionRow {
         pub stage: Stage,
         /// What was asked for, in the wallet's own form.
@@ -279,5 +287,21 @@ record! {
         pub bytes: Vec<u8>,
         /// Whether the user was informed that it was sent.
         pub reported: bool,
+    }
+}
+
+/// Of the tags only the indices are shown: the secret of a pair tells all transfers between the two.
+impl std::fmt::Debug for TransactionRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tags: Vec<u64> = self.tags.iter().map(|(_, index)| *index).collect();
+        f.debug_struct("TransactionRow")
+            .field("stage", &self.stage)
+            .field("request", &self.request)
+            .field("nullifiers", &self.nullifiers)
+            .field("tags", &tags)
+            .field("tx_hash", &self.tx_hash)
+            .field("bytes", &self.bytes)
+            .field("reported", &self.reported)
+            .finish()
     }
 }

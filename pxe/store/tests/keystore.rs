@@ -2,9 +2,9 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use rollmill_pxe_store::{KeyKind, MasterKeys, Scope, StoreError};
+use rollmill_pxe_store::{KeyKind, MasterKeys, Scope, Store, StoreError};
 
-use crate::support::{fr, in_memory};
+use crate::support::{COST, fr, in_memory};
 
 #[test]
 fn a_seed_phrase_brings_all_accounts_of_its_seed_back() {
@@ -30,6 +30,25 @@ fn a_seed_phrase_brings_all_accounts_of_its_seed_back() {
     // The next one is the fourth in both.
     let next = store.add_account(seed, "next").expect("added");
     assert_eq!(other.add_account(restored, "next").expect("added"), next);
+}
+
+/// Fault: a store without a seed, which can neither be created again nor be used.
+#[test]
+fn a_store_is_created_with_its_account_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("wallet.pxe");
+    let label = "x".repeat((64 << 20) + 1);
+    let error = Store::create_with_account(&path, "p", COST, &label).expect_err("too large");
+    assert_eq!(error.code(), "PXS-020", "{error}");
+    assert!(!path.exists());
+    let (store, account) = Store::create_with_account(&path, "p", COST, "mine").expect("created");
+    let infos = store.accounts().expect("accounts");
+    assert_eq!((infos.len(), infos[0].account, infos[0].label.as_str()), (1, account, "mine"));
+    let (phrase, index) = store.phrase_of(&account).expect("phrase");
+    assert_eq!((phrase.split(' ').count(), index), (24, 0));
+    drop(store);
+    let store = Store::open(&path, "p").expect("opens");
+    assert_eq!(store.accounts().expect("accounts"), infos);
 }
 
 #[test]

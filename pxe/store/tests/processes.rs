@@ -78,6 +78,41 @@ fn a_store_is_neither_overwritten_nor_made_by_opening_it() {
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
 }
 
+/// Fault: the new file is written through a link, or into a file that others can read.
+#[test]
+fn a_new_file_is_not_written_into_what_has_its_name() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("wallet.pxe");
+    let (beside, other) = (folder.path().join("wallet.pxe.new"), folder.path().join("other"));
+    std::fs::write(&other, b"precious").expect("written");
+    symlink(&other, &beside).expect("link");
+    let store = Store::create(&path, "p", COST).expect("created");
+    symlink(&other, &beside).expect("link");
+    drop(store.change_password("p", "q", COST).expect("changed"));
+    assert_eq!(std::fs::read(&other).expect("read"), b"precious");
+    assert!(path.symlink_metadata().expect("metadata").is_file());
+
+    std::fs::write(&beside, b"").expect("written");
+    let by_all = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(&beside, by_all).expect("readable by all");
+    std::fs::remove_file(&path).expect("removed");
+    drop(Store::create(&path, "p", COST).expect("created"));
+    let mode = path.metadata().expect("metadata").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_lies_beside_a_file_that_is_no_store_is_left_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, beside) = (folder.path().join("text"), folder.path().join("text.new"));
+    std::fs::write(&path, b"a text").expect("written");
+    std::fs::write(&beside, b"another text").expect("written");
+    let error = Store::open(&path, "p").expect_err("no store");
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert_eq!(std::fs::read(&beside).expect("read"), b"another text");
+}
+
 /// Goal: other users of the machine read neither the file nor what stands beside it.
 #[test]
 fn files_are_readable_by_their_owner_only() {

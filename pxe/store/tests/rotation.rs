@@ -64,6 +64,27 @@ fn a_changed_password_opens_the_same_store_and_the_old_one_opens_nothing() {
     assert_eq!(names.len(), 2, "the file and its lock");
 }
 
+/// Fault: the link is replaced, and the file that it leads to stays as it is, with the old password.
+#[test]
+fn a_change_through_a_link_changes_the_file_that_it_leads_to() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("wallet.pxe");
+    let state = filled(&path);
+    let link = folder.path().join("link.pxe");
+    std::os::unix::fs::symlink(&path, &link).expect("link");
+    let store = Store::open(&link, "old").expect("opens");
+    let error = Store::open(&path, "old").expect_err("in use");
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    drop(store.change_password("old", "new", COST).expect("changed"));
+    assert!(link.symlink_metadata().expect("metadata").is_symlink());
+    for name in [&path, &link] {
+        let store = Store::open(name, "new").expect("opens");
+        assert_eq!(shown(&store).expect("shown"), state);
+    }
+    let error = Store::create(&link, "new", COST).expect_err("exists");
+    assert!(matches!(error, StoreError::Exists { .. }), "{error}");
+}
+
 #[test]
 fn the_old_password_is_asked_for() {
     let folder = tempfile::tempdir().expect("folder");

@@ -149,18 +149,79 @@ fn a_note_is_held_by_one_transaction_until_it_is_given_back_or_spent() {
     store.step(&scope, |step| step.forget(&alice, number)).expect("forgotten");
     assert_eq!(held(0), "PXS-015");
     store.step(&scope, |step| step.ready(&alice, third, &fr(2), &[2])).expect("ready");
-    store
-        .read_block(&scope, &header(2), |block| {
-            block.include(&alice, &fr(2))?;
+    let include = |tx_hash| {
+        let read = store.read_block(&scope, &header(2), |block| {
+            block.include(&alice, &fr(tx_hash))?;
             block.nullify(&alice, &nullifier(0)).map(|_| ())
-        })
-        .expect("read");
-    store.step(&scope, |step| step.forget(&alice, third)).expect("forgotten");
-    assert_eq!(held(0), "PXS-015");
-    // After a reorganization the note is there again.
+        });
+        read.expect("read");
+    };
+    include(2);
+    // After a reorganization it may be included again, so it still holds its note.
     store.rewind(1).expect("rewound");
-    plan(0).expect("free again");
+    assert_eq!(held(0), "PXS-015");
+    store.step(&scope, |step| step.drop_transaction(&alice, third)).expect("dropped");
+    let fourth = plan(0).expect("free again").number;
+    store.step(&scope, |step| step.ready(&alice, fourth, &fr(3), &[3])).expect("ready");
+    include(3);
+    assert_eq!(held(0), "PXS-015");
     plan(1).expect("another one");
+}
+
+/// Fault: a transaction that can still be included is forgotten, and its notes are given to another one.
+#[test]
+fn a_transaction_is_forgotten_only_once_its_block_is_final() {
+    let (_memory, store, scope) = with_notes(1);
+    let alice = account(1);
+    let number =
+        store.step(&scope, |step| step.plan(&alice, &spend(0, &[]))).expect("planned").number;
+    let forget = || store.step(&scope, |step| step.forget(&alice, number));
+    let fails = |when: &str| assert_eq!(forget().expect_err(when).code(), "PXS-017", "{when}");
+    fails("planned");
+    store.step(&scope, |step| step.ready(&alice, number, &fr(1), &[1])).expect("ready");
+    fails("in no block");
+    store.finalize(1).expect("finalized");
+    let include = |block| {
+        let read = store.read_block(&scope, &header(block), |step| step.include(&alice, &fr(1)));
+        assert!(read.expect("read"));
+    };
+    include(2);
+    fails("in a block that may be undone");
+    store.rewind(1).expect("rewound");
+    fails("in no block any more");
+    store.read_block(&scope, &header(2), |_| Ok(())).expect("read");
+    include(3);
+    store.finalize(2).expect("finalized");
+    fails("in a block after the finalized one");
+    store.finalize(3).expect("finalized");
+    forget().expect("final");
+    let view = store.view(&scope).expect("view");
+    assert!(view.transactions(&alice).expect("read").is_empty());
+    assert_eq!(view.notes(&alice).expect("read")[0].held_by, None);
+}
+
+/// Fault: a step that tries another plan after one that failed keeps notes that no transaction gives back.
+#[test]
+fn a_plan_that_fails_takes_nothing_although_its_step_goes_on() {
+    let (_memory, store, scope) = with_notes(3);
+    let alice = account(1);
+    let of = |leaves: &[u64]| Plan {
+        request: vec![],
+        nullifiers: leaves.iter().map(|leaf| nullifier(*leaf)).collect(),
+        secrets: vec![fr(5)],
+    };
+    store.step(&scope, |step| step.plan(&alice, &of(&[2]))).expect("planned");
+    let large = Plan { request: vec![0; (64 << 20) + 1], ..of(&[0]) };
+    let fails = [(of(&[0, 2]), "PXS-015"), (of(&[0, 0]), "PXS-015"), (large, "PXS-020")];
+    let planned = store.step(&scope, |step| {
+        for (plan, code) in &fails {
+            assert_eq!(step.plan(&alice, plan).expect_err("fails").code(), *code);
+        }
+        step.plan(&alice, &of(&[1]))
+    });
+    let planned = planned.expect("planned");
+    assert_eq!((planned.number, planned.tags), (2, vec![1]));
+    store.step(&scope, |step| step.plan(&alice, &of(&[0]))).expect("free");
 }
 
 #[test]
@@ -184,6 +245,21 @@ fn tags_of_what_never_left_are_used_again_and_no_others() {
     store.step(&scope, |step| step.ready(&alice, three.number, &fr(1), &[])).expect("ready");
     store.step(&scope, |step| step.drop_transaction(&alice, three.number)).expect("dropped");
     assert_eq!(plan(3, &[5]).tags, [3]);
+}
+
+#[test]
+fn no_debug_text_has_the_secret_of_a_pair() {
+    let (_memory, store, scope) = with_notes(1);
+    let alice = account(1);
+    let plan = spend(0, &[987_654_321]);
+    store.step(&scope, |step| step.plan(&alice, &plan)).expect("planned");
+    let view = store.view(&scope).expect("view");
+    let transactions = view.transactions(&alice).expect("read");
+    let secret = fr(987_654_321);
+    assert_eq!((transactions[0].row.tags[0], plan.secrets[0]), ((secret, 0), secret));
+    for text in [format!("{plan:?}"), format!("{transactions:?}")] {
+        assert!(!text.contains(&format!("{secret:?}")) && text.contains("nullifiers"), "{text}");
+    }
 }
 
 /// Goal: after a crash the wallet knows what it may have sent, and what it cannot have.
@@ -255,6 +331,23 @@ fn a_view_does_not_see_later_steps() {
     assert_eq!(view.notes(&alice).expect("read").len(), 1);
     assert_eq!(view.notes(&alice).expect("read")[0].held_by, None);
     assert!(store.view(&scope).expect("view").notes(&alice).expect("read").is_empty());
+}
+
+/// Fault: a store that starts at a late block is told that an early one is final, and then goes through all between.
+#[test]
+fn a_block_that_was_not_read_is_not_finalized() {
+    let (_memory, store) = in_memory();
+    let scope = Scope::default();
+    let first = 1 << 60;
+    store.read_block(&scope, &header(first), |_| Ok(())).expect("read");
+    for block in [0, first - 1, first + 1] {
+        let error = store.finalize(block).expect_err("not read");
+        assert!(matches!(error, StoreError::Order { got, .. } if got == block), "{error}");
+    }
+    store.finalize(first).expect("finalized");
+    assert_eq!(store.view(&scope).expect("view").finalized().expect("read"), Some(first));
+    let (_memory, empty) = in_memory();
+    assert_eq!(empty.finalize(0).expect_err("no block").code(), "PXS-013");
 }
 
 /// Fault: equal notes of one transaction under one key.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rollmill_protocol::Fr;
 use rollmill_pxe_store::{
-    Account, Cost, Header, Note, Scope, StorageBackend, Store, StoreError, TransactionRow,
+    Account, Contact, Contract, Cost, Event, Header, Note, Scope, StorageBackend, Store,
+    StoreError, TransactionRow,
 };
 
 /// The cheapest key from a password, so that a store opens fast.
@@ -136,6 +137,19 @@ pub(crate) fn note(leaf_index: u64, value: u64) -> Note {
 
 pub(crate) fn nullifier(leaf_index: u64) -> Fr {
     fr(700 + leaf_index)
+}
+
+pub(crate) fn event(block: u64, value: u64) -> Event {
+    Event { block, selector: fr(4), content: vec![fr(value)] }
+}
+
+pub(crate) fn contact(value: u64) -> Contact {
+    Contact { label: format!("contact {value}"), npk: fr(value), viewing: [value as u8; 32] }
+}
+
+pub(crate) fn contract(class: u64, salt: u64) -> Contract {
+    let (class_id, salt) = (fr(class), fr(salt));
+    Contract { class_id, salt, init_hash: fr(1), deployer: fr(2), keys_hash: fr(3) }
 }
 
 /// A row without bytes, as a plan leaves it.

@@ -100,12 +100,27 @@ fn a_row_that_is_missing_moved_repeated_or_old_is_found() {
     let (name, sealed) = new[changed].clone();
     let (other_name, other_sealed) = new[1 - changed].clone();
     let before = old.iter().find(|row| row.0 == name).expect("was there").1.clone();
-    let attacks: [(&str, Vec<Edit>); 5] = [
+    let attacks: [(&str, Vec<Edit>); 7] = [
         ("missing", vec![(name.clone(), None)]),
         ("old", vec![(name.clone(), Some(before))]),
         ("swapped", vec![(name.clone(), Some(other_sealed)), (other_name, Some(sealed.clone()))]),
         ("repeated", vec![(vec![7; 32], Some(sealed.clone()))]),
         ("empty", vec![(name.clone(), Some(vec![]))]),
+        // The same bytes, and nobody finds the row any more: where a name ends matters too.
+        (
+            "cut name",
+            vec![
+                (name.clone(), None),
+                (name[..8].to_vec(), Some([&name[8..], &sealed[..]].concat())),
+            ],
+        ),
+        (
+            "long name",
+            vec![
+                (name.clone(), None),
+                ([&name[..], &sealed[..1]].concat(), Some(sealed[1..].to_vec())),
+            ],
+        ),
     ];
     for (what, edits) in attacks {
         let edited = edit(bytes.clone(), &edits);

@@ -10,7 +10,9 @@ use rollmill_pxe_store::{
     Stage, Step, Store, StoreError, TransactionRow,
 };
 
-use crate::support::{Memory, PASSWORD, account, fr, header, in_memory, note, planned};
+use crate::support::{
+    Memory, PASSWORD, account, contact, contract, event, fr, header, in_memory, note, planned,
+};
 
 type Failure = &'static str;
 type Placed = (Account, Fr, Fr, u64);
@@ -79,19 +81,6 @@ fn state<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Re
     }
 }
 
-fn event(block: u64, value: u64) -> Event {
-    Event { block, selector: fr(4), content: vec![fr(value)] }
-}
-
-fn contact(value: u64) -> Contact {
-    Contact { label: format!("contact {value}"), npk: fr(value), viewing: [value as u8; 32] }
-}
-
-fn contract(class: u64, salt: u64) -> Contract {
-    let (class_id, salt) = (fr(class), fr(salt));
-    Contract { class_id, salt, init_hash: fr(1), deployer: fr(2), keys_hash: fr(3) }
-}
-
 impl Twin {
     fn fact(&mut self, block: u64, fact: &Fact) -> Result<(), Failure> {
         match fact.clone() {
@@ -148,6 +137,7 @@ impl Twin {
             return Err("PXS-014");
         }
         self.tip = Some(block);
+        self.first = self.first.map(|first| first.min(block + 1));
         self.headers.retain(|number, _| *number <= block);
         self.notes.retain(|_, note| note.block <= block);
         self.nullified.retain(|_, at| *at <= block);
@@ -160,7 +150,7 @@ impl Twin {
     }
 
     fn finalize(&mut self, block: u64) -> Result<(), Failure> {
-        if self.tip.is_none_or(|tip| block > tip) {
+        if self.first.is_none_or(|first| block < first) || self.tip.is_none_or(|tip| block > tip) {
             return Err("PXS-013");
         }
         if self.finalized.is_none_or(|finalized| block > finalized) {
@@ -245,7 +235,12 @@ impl Twin {
                 Ok(())
             }
             Decision::Forget(who, number) => {
-                self.transaction(who, number, &[Stage::Ready, Stage::Dropped])?;
+                let row = self.transaction(who, number, &[Stage::Ready, Stage::Dropped])?.clone();
+                let block = row.tx_hash.and_then(|hash| self.included.get(&(who, hash)));
+                let is_final = block.is_some_and(|block| Some(*block) <= self.finalized);
+                if row.stage == Stage::Ready && !is_final {
+                    return Err("PXS-017");
+                }
                 self.transactions.remove(&(who, number));
                 self.holds.retain(|_, holder| *holder != number);
                 Ok(())

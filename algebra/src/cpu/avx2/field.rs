@@ -206,7 +206,7 @@ pub(super) fn sum_of_products<M: Literals, const K: usize>(
     t
 }
 
-/// A normal number below [`SUM_MAX`] to one below 2p: less as many p as its highest limb shows.
+/// A normal number of at most [`SUM_MAX`] to one below 2p: less as many p as its highest limb shows.
 ///
 /// The quotient q is estimated by `⌊limb · RECIPROCAL / 2^50⌋`. It is at most x / p, as both factors are from below.
 /// The limb leaves out less than 2^232, below 2^−21 p, and the reciprocal errs by a part of 2^−27 in a quotient
@@ -509,7 +509,9 @@ mod tests {
             check_sums::<M, 6>([32, 32], 38);
             check_sums::<M, 6>([66, 66], 156);
         }
-        let all = samples::<M>(SUM_MAX);
+        // With the negative of zeros, which reaches its bound.
+        let mut all = samples::<M>(SUM_MAX);
+        all.push(multiple::<M>(SUM_MAX));
         for at in 0..all.len() {
             let numbers = four(&all, at, 1);
             // SAFETY: as above.

@@ -4,8 +4,11 @@
 //! are flattened: a term that only one sum uses is never computed on its own.
 //!
 //! # Bounds
-//! A register contains a number below [`Limits::register`] multiples of p, and a sum stays below
+//! A register contains a number of at most [`Limits::register`] multiples of p, and a sum is at most
 //! [`Limits::sum`] of them; a longer one is cut. The plan keeps count, so that nothing at run time does.
+//!
+//! Only a negative reaches its bound: that of a cell that is zero is p. It is a factor and nothing else. Any other sum
+//! starts with a cell, a constant or a product, which are below their bounds, and so is what is stored.
 
 use std::collections::HashMap;
 
@@ -66,7 +69,7 @@ impl Range {
 pub(in crate::cpu) enum Step {
     /// Loads a cell.
     Load { target: u32, column: u32, rotation: u32 },
-    /// `Σ products + Σ plus − Σ minus`, below `bound`; what keeps it from falling below zero is among `plus`. It is
+    /// `Σ products + Σ plus − Σ minus`, at most `bound`; what keeps it from falling below zero is among `plus`. It is
     /// reduced if its bound is above that of a register.
     Sum { target: u32, products: Range, plus: Range, minus: Range, bound: u32 },
     /// Stores an output.

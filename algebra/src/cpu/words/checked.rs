@@ -17,7 +17,7 @@ fn is_at_most<M: Modulus>(a: &Words, k: usize) -> bool {
     !difference(&multiple(M::MODULUS.0, k), a).1
 }
 
-/// Panics unless the first factors come to less than 4p together.
+/// Panics if the first factors come to more than 4p together.
 fn check_first_factors<M: Modulus, const N: usize>(pairs: [[&Words; 2]; N]) {
     let mut left = multiple(M::MODULUS.0, 4);
     for [a, _] in pairs {
@@ -25,7 +25,6 @@ fn check_first_factors<M: Modulus, const N: usize>(pairs: [[&Words; 2]; N]) {
         (left, borrow) = difference(&left, a);
         assert!(!borrow, "the first factors come to more than 4p");
     }
-    assert!(left != [0; 4], "the first factors come to 4p");
 }
 
 impl Products for Checked {
@@ -60,7 +59,7 @@ impl Products for Checked {
     }
 
     fn less<M: Modulus, const K: usize>(self, a: &Words) -> Words {
-        assert!(is_below::<M>(a, 5), "a number to be reduced is 5p or more");
+        assert!(is_at_most::<M>(a, 5), "a number to be reduced is above 5p");
         Portable.less::<M, K>(a)
     }
 

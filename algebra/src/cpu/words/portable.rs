@@ -49,8 +49,8 @@ fn sum_of_products<M: Modulus, const N: usize>(pairs: [[&Words; 2]; N]) -> Words
 
 /// Source: Koç, Acar and Kaliski, "Analyzing and comparing Montgomery multiplication algorithms", 1996, method CIOS.
 ///
-/// Bounds, in multiples of p: a round leaves less than the first factors and 1 together, so less than 5, which four words
-/// hold. Before it drops a word, it is less than `2^64 · 5`: below 2^320.
+/// Bounds, in multiples of p: a round leaves less than the first factors and 1 together, so less than 5 also where
+/// those come to 4, which four words hold. Before it drops a word, it is less than `2^64 · 5`: below 2^320.
 impl Products for Portable {
     #[inline(always)]
     fn mul<M: Modulus>(self, a: &Words, b: &Words) -> Words {

@@ -127,6 +127,15 @@ fn dots_are_arkworks<M: Modulus>(products: impl Products) {
             assert_product::<M>(&dot, 22);
         });
     }
+    // First factors that come to 4p itself.
+    for k in 0..=4 {
+        let [a, c] = [k, 4 - k].map(|k| multiple(M::MODULUS.0, k));
+        for b in [[u64::MAX; 4], [0; 4]].iter().chain(&ends::<M>(5)) {
+            let dot = products.dot::<M>([&a, b], [&c, b]);
+            assert_eq!(residue::<M>(&dot), residue::<M>(&[0; 4]), "{a:x?} and {c:x?} by {b:x?}");
+            assert_product::<M>(&dot, 22);
+        }
+    }
     // What is known of the second factors bounds the result further.
     for a in ends::<M>(2) {
         for b in ends::<M>(2) {
@@ -136,7 +145,7 @@ fn dots_are_arkworks<M: Modulus>(products: impl Products) {
     }
 }
 
-/// First factors that come to 4p less a little, in several ways, with second factors of any size.
+/// First factors that come to 4p, or to a little less, in several ways, with second factors of any size.
 fn longer_sums<M: Modulus>(mut check: impl FnMut([[Words; 2]; 4])) {
     let any = [[u64::MAX; 4], [0; 4], [0, 0, 0, u64::MAX], [u64::MAX, 0, 0, 0]];
     let any: Vec<Words> = any.into_iter().chain(ends::<M>(5)).collect();
@@ -153,6 +162,13 @@ fn longer_sums<M: Modulus>(mut check: impl FnMut([[Words; 2]; 4])) {
                     [firsts[k][digits[k]], any[(shift + k * (i % 3)) % any.len()]]
                 }));
             }
+        }
+    }
+    for multiples in [[1, 1, 1, 1], [2, 1, 1, 0], [0, 2, 0, 2], [1, 0, 0, 3], [0, 4, 0, 0]] {
+        let firsts = multiples.map(|k| multiple(M::MODULUS.0, k));
+        for i in 0..any.len() * any.len() {
+            let (start, step) = (i % any.len(), i / any.len());
+            check(std::array::from_fn(|k| [firsts[k], any[(start + k * step) % any.len()]]));
         }
     }
     let (first, second) = (samples::<M>(1, 300), samples::<M>(0, 300));
@@ -384,34 +400,36 @@ fn the_twin_that_checks_rejects_what_is_beyond_a_bound() {
     let above = |k| add(&kp(k), &one);
     let within: [(&str, &dyn Fn() -> Words); 8] = [
         ("mul", &|| Checked.mul::<R>(&below(4), &[u64::MAX; 4])),
-        ("dot", &|| Checked.dot::<R>([&below(2), &kp(5)], [&kp(2), &kp(5)])),
+        ("dot", &|| Checked.dot::<R>([&kp(2), &kp(5)], [&kp(2), &kp(5)])),
         ("dot_three", &|| {
-            Checked.dot_three::<R>([[&below(2), &kp(5)], [&kp(1), &kp(5)], [&kp(1), &kp(5)]])
+            Checked.dot_three::<R>([[&kp(2), &kp(5)], [&kp(1), &kp(5)], [&kp(1), &kp(5)]])
         }),
-        ("dot_four", &|| {
-            Checked.dot_four::<R>([
-                [&below(1), &kp(5)],
-                [&kp(1), &kp(5)],
-                [&kp(1), &one],
-                [&kp(1), &one],
-            ])
-        }),
+        ("dot_four", &|| Checked.dot_four::<R>([[&kp(1), &kp(5)]; 4])),
         ("sub", &|| Checked.sub::<R, 2>(&below(3), &kp(2))),
-        ("less", &|| Checked.less::<R, 4>(&below(5))),
+        ("less", &|| Checked.less::<R, 4>(&kp(5))),
         ("negated_if", &|| Checked.negated_if::<R>(true, &kp(1))),
         ("element", &|| element::<R>(below(1)).0.0),
     ];
     let beyond: [(&str, &dyn Fn() -> Words); 13] = [
         ("mul", &|| Checked.mul::<R>(&kp(4), &one)),
         ("square", &|| Checked.square::<R>(&kp(4))),
-        ("dot", &|| Checked.dot::<R>([&kp(2), &one], [&kp(2), &one])),
-        ("dot_three", &|| Checked.dot_three::<R>([[&kp(2), &one], [&kp(1), &one], [&kp(1), &one]])),
-        ("dot_four", &|| Checked.dot_four::<R>([[&kp(1), &one]; 4])),
+        ("dot", &|| Checked.dot::<R>([&above(2), &one], [&kp(2), &one])),
+        ("dot_three", &|| {
+            Checked.dot_three::<R>([[&kp(2), &one], [&kp(1), &one], [&above(1), &one]])
+        }),
+        ("dot_four", &|| {
+            Checked.dot_four::<R>([
+                [&above(1), &one],
+                [&kp(1), &one],
+                [&kp(1), &one],
+                [&kp(1), &one],
+            ])
+        }),
         ("mul_two, first", &|| Checked.mul_two::<R>([&kp(4), &one], [&one, &one])[0]),
         ("mul_two, second", &|| Checked.mul_two::<R>([&one, &kp(4)], [&one, &one])[0]),
         ("sub, minuend", &|| Checked.sub::<R, 2>(&kp(3), &one)),
         ("sub, subtrahend", &|| Checked.sub::<R, 2>(&kp(2), &above(2))),
-        ("less", &|| Checked.less::<R, 2>(&kp(5))),
+        ("less", &|| Checked.less::<R, 2>(&above(5))),
         ("negated_if", &|| Checked.negated_if::<R>(false, &above(1))),
         ("element", &|| element::<R>(kp(1)).0.0),
         ("add", &|| add(&kp(3), &kp(3))),

@@ -160,8 +160,8 @@ macro_rules! optional {
 
 // A text that may be absent is copied: sqlx encodes an `Option` of a reference only for `'static`.
 optional!(
-    i32 => i32, f32 => f32, f64 => f64, u64 => i64, JobState => &'static str, FailureClass => &'static str,
-    &Tenant => String, &AgentId => String, &JobId => String, &str => String
+    i32 => i32, f32 => f32, f64 => f64, u64 => i64, Duration => i64, JobState => &'static str,
+    FailureClass => &'static str, &Tenant => String, &AgentId => String, &JobId => String, &str => String
 );
 
 impl<T: Parameter> Parameter for Vec<T>

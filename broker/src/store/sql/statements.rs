@@ -98,6 +98,7 @@ statements! {
         most: i64,
     } -> SecondRow;
     SecondLock = "second_lock.sql" {} -> ();
+    SecondBound = "second_bound.sql" { lease: Duration } -> ();
     SecondFree = "second_free.sql" { states: Vec<JobState> } -> Count;
     SecondClaim<'a> = "second_claim.sql" {
         jobs: &'a [i64],
@@ -158,7 +159,9 @@ statements! {
 
     // What happens by itself.
     Promote = "promote.sql" { most: i64 } -> ();
-    Overdue = "overdue.sql" { most: i64 } -> OverdueRow;
+    Overdue = "overdue.sql" { most: i64, clock: Option<Duration> } -> OverdueRow;
+    LeaseBound = "lease_bound.sql" { lease: Duration, hard_limit_seconds: i32 } -> ();
+    PauseBound = "pause_bound.sql" { longest: Duration } -> ();
     PastDeadline = "past_deadline.sql" { failure: FailureClass, most: i64 } -> Id;
     Forgive = "forgive.sql" { live_seconds: f64, forgive_seconds: f64 } -> Forgiven;
     LockResult<'a> = "lock_result.sql" { tenant: &'a Tenant, result: Digest } -> Seq;
