@@ -33,7 +33,7 @@ rollmill_service::metrics! {
         l1_head_timestamp_seconds: Gauge,
         /// Reorganizations of L1 that were followed.
         l1_reorgs_total: IntCounter,
-        /// L1 blocks that these reorganizations took back.
+        /// L1 blocks that these reorganizations removed.
         l1_reorg_blocks_total: IntCounter,
         /// 1 while L1 contains a block that this node rejected.
         block_refused: Gauge,

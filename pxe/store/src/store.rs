@@ -1,4 +1,4 @@
-//! The store of a wallet: opens and creates the file, and hands out views and steps.
+//! The store of a wallet: opens and creates the file, and returns views and steps.
 
 use std::fs;
 use std::path::{Path, PathBuf};

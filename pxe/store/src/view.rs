@@ -25,7 +25,7 @@ impl std::fmt::Debug for View<'_> {
     }
 }
 
-/// A note with what became of it.
+/// A note with its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredNote {
     /// Index of its leaf.
@@ -37,7 +37,7 @@ pub struct StoredNote {
     pub held_by: Option<u64>,
 }
 
-/// A transaction of the wallet with what became of it.
+/// A transaction of the wallet with its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     pub number: u64,

@@ -200,7 +200,7 @@ fn a_transaction_is_forgotten_only_once_its_block_is_final() {
     assert_eq!(view.notes(&alice).expect("read")[0].held_by, None);
 }
 
-/// Fault: a step that tries another plan after one that failed keeps notes that no transaction gives back.
+/// Fault: a step that tries another plan after one that failed keeps notes that no transaction releases.
 #[test]
 fn a_plan_that_fails_takes_nothing_although_its_step_goes_on() {
     let (_memory, store, scope) = with_notes(3);
