@@ -301,7 +301,7 @@ mod tests {
         for (index, spoil, expected) in [
             (2, Cost { spill_bytes: 4, ..Cost::default() }, "msm_sum spills 4 B on sm_90"),
             (3, Cost { spill_bytes: 8, ..Cost::default() }, "ntt_pass spills"),
-            (4, Cost { spill_bytes: 8, ..Cost::default() }, "rows_run spills"),
+            (4, Cost { spill_bytes: 36, ..Cost::default() }, "rows_run spills"),
             (0, Cost { narrow: 196, ..Cost::default() }, "measure_product_fr takes 196"),
             (1, Cost { wide: 100, additions: 100, ..Cost::default() }, "measure_square_fr takes"),
             (3, Cost { wide: 1665, ..Cost::default() }, "ntt_pass has 1665 wide"),
