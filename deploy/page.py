@@ -239,7 +239,8 @@ class Cluster:
         self.tokens = {role: self.token(role) for role in ("operator", "reader", "producer", "fleet")}
         self.log = f"{folder}/broker.log"
         with open(self.log, "wb") as log:
-            self.child = subprocess.Popen(self.command("--listen", "127.0.0.1:0", *PRICE), stdout=log, stderr=log)
+            command = self.command("--listen", "127.0.0.1:0", "--disk-free-min-percent", "1", *PRICE)
+            self.child = subprocess.Popen(command, stdout=log, stderr=log)
         self.address = wait("address of the broker", self.listening)
         self.http = http.client.HTTPConnection(self.address, timeout=WAIT_SECONDS)
         self.sessions, self.leases, self.ended = {}, {}, threading.Event()

@@ -77,7 +77,8 @@ v5.urls = { producer: `${url}/aztec/${tokens.producer}`, agent: `${url}/aztec/${
 
 const startBroker = () =>
   start(program, [
-    '--data-dir', data, '--listen', `127.0.0.1:${port}`, '--lease-seconds', '5', '--aztec-root-token', `file:${rootToken}`,
+    '--data-dir', data, '--listen', `127.0.0.1:${port}`, '--lease-seconds', '5',
+    '--disk-free-min-percent', '1', '--aztec-root-token', `file:${rootToken}`,
   ]);
 
 let broker = startBroker();

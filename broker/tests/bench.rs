@@ -1,16 +1,12 @@
 //! `rollmill-broker bench` as anybody runs it: brokers in processes of their own over a durable PostgreSQL. What is
 //! checked are results and counts, never seconds.
 
-use std::process::Command;
-
 use serde_json::Value;
 
+use crate::support::program;
+
 fn bench(arguments: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"))
-        .args(["bench", "--json"])
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = program().args(["bench", "--json"]).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{errors}");

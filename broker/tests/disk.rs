@@ -27,7 +27,11 @@ async fn within<T>(what: &str, done: impl Future<Output = T>) -> T {
 
 fn start(dir: &Path, address: &str, admin: &str) -> Broker {
     let mut command = Broker::command(dir, address);
-    let child = command.args(["--admin-listen", admin]).stderr(Stdio::null()).spawn().unwrap();
+    let child = command
+        .args(["--admin-listen", admin, "--disk-free-min-percent", "15"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     Broker { child, address: address.to_owned() }
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::process::{Broker, free_address};
+use crate::support::program;
 use rollmill_broker::store::Tenant;
 use rollmill_broker_client::{Client, Options, Role};
 use rollmill_broker_testing::TestSchema;
@@ -34,7 +35,7 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
+        let mut command = program();
         command
             .args(["--listen", &self.address, "--database-url", "env:ROLLMILL_TEST_DATABASE"])
             .arg("--data-dir")

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{agent, capability, job};
+use crate::support::{agent, capability, job, program};
 use rollmill_broker_client::{
     ClaimRequest, Client, CompleteRequest, Digest, JobState, LeaseRef, Options, SizeClass,
 };
@@ -20,7 +20,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn command(dir: &Path, address: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
+        let mut command = program();
         command.args(["--open-on-loopback", "--listen", address, "--data-dir"]).arg(dir);
         command.stdin(Stdio::null());
         command
@@ -134,8 +134,8 @@ async fn sigterm_ends_the_broker_and_its_postgres_with_exit_code_0() {
 async fn a_low_limit_of_open_files_is_raised() {
     let (dir, address) = (data_dir(), free_address());
     let mut command = Command::new("sh");
-    let program = env!("CARGO_BIN_EXE_rollmill-broker");
-    command.args(["-c", r#"ulimit -S -n 256 && exec "$0" "$@""#, program, "--listen", &address]);
+    command.args(["-c", r#"ulimit -S -n 256 && exec "$0" "$@""#]).arg(program().get_program());
+    command.args(["--listen", &address, "--disk-free-min-percent", "0"]);
     command.args(["--open-on-loopback", "--data-dir"]).arg(dir.path());
     command.stdin(Stdio::null()).stderr(Stdio::null());
     let broker = Broker { child: command.spawn().unwrap(), address };
@@ -410,7 +410,7 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
     client.claim(&request).await.unwrap().unwrap();
     let run = |arguments: &[&str]| {
         let url = format!("http://{address}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
+        let mut command = program();
         command.args(arguments).args(["--url", &url]).stdin(Stdio::null());
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -427,7 +427,7 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
     let (code, out, error) = run(&["history", &unknown]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(error.contains("BRK-011: no job has the id"), "{error}");
-    let (code, text, _) = run(&["doctor", "--disk-free-min-percent", "0"]);
+    let (code, text, _) = run(&["doctor"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("ok    broker: answers at"), "{text}");
 
@@ -569,8 +569,7 @@ fn doctor_finds_a_sound_machine_sound() {
     let migrate = Broker::command(dir.path(), &free_address()).arg("migrate").output().unwrap();
     assert!(migrate.status.success(), "{}", String::from_utf8_lossy(&migrate.stderr));
     // However full the disk of the machine is.
-    let arguments = ["doctor", "--disk-free-min-percent", "0"];
-    let output = Broker::command(dir.path(), &free_address()).args(arguments).output().unwrap();
+    let output = Broker::command(dir.path(), &free_address()).arg("doctor").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     assert!(text.contains("ok    schema"), "{text}");

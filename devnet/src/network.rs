@@ -159,6 +159,8 @@ impl Network {
             .flag("--lease-seconds", "15")
             // Every process of the network is this user's.
             .arg("--open-on-loopback")
+            // The network writes some hundred megabytes, also on a machine that has little more.
+            .flag("--disk-free-min-percent", "1")
             .framed(admin);
         self.start(program, BROKER_LIMIT).await?;
         Ok(address)

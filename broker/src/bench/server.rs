@@ -88,6 +88,8 @@ impl Servers {
             .arg(&self.folder)
             // Both are of this run alone.
             .arg("--open-on-loopback")
+            // What is measured does not depend on how full the disk is.
+            .args(["--disk-free-min-percent", "0"])
             .args(["--log-level", "warn", "--database-url", &format!("env:{DATABASE}")])
             .args(["--requests-max", &config.requests_max.to_string()])
             .args(settings)

@@ -125,8 +125,8 @@ impl TestSchema {
     pub async fn broker_over(store: Store, address: SocketAddr, config: Config) -> TestBroker {
         let listener = or_panic(rollmill_service::listen(&address.to_string(), "--listen").await);
         let address = or_panic(listener.local_addr());
-        // Most tests have no token. One token closes it.
-        let config = Config { open_on_loopback: true, ..config };
+        // Most tests have no token. One token closes it. The disk of the machine may be full.
+        let config = Config { open_on_loopback: true, disk_free_min_percent: 0, ..config };
         let mut process = Process::new("broker", config);
         let traces = Traces::start("rollmill-broker", &process.config.traces, &process.metrics);
         process.traces = or_panic(traces);

@@ -8,6 +8,7 @@ pub mod generate;
 pub mod requests;
 pub mod target;
 
+use std::process::Command;
 use std::time::Duration;
 
 use rollmill_broker::error::BrokerError;
@@ -20,6 +21,13 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_testing::TestSchema;
 use sqlx::PgConnection;
+
+/// The broker's program, for which the disk of this machine is never too full: only a test of its own fills a disk.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
+    command.env("ROLLMILL_BROKER_DISK_FREE_MIN_PERCENT", "0");
+    command
+}
 
 pub const KINDS: [&str; 2] = ["leaf", "root"];
 

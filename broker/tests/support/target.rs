@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rollmill_broker::Config;
 use rollmill_broker::store::{Rules, Tenant};
 use rollmill_broker_client::{NewToken, Role};
 use rollmill_broker_testing::{TestBroker, TestSchema};
@@ -32,9 +31,7 @@ impl Target {
         };
         let created = schema.store().await.create_token(&Tenant::default(), &new).await;
         let token = created.unwrap().token;
-        // However full the disk of the machine is.
-        let config = Config { disk_free_min_percent: 0, ..Config::default() };
-        let broker = schema.broker_with(config).await;
+        let broker = schema.broker().await;
         let url = rollmill_broker::url_of(broker.address);
         let http = rollmill_service::untimed_http_client();
         Self { broker, url, token, http }
