@@ -271,8 +271,10 @@ fn stream(command: &mut Command) -> anyhow::Result<(Count, bool)> {
 
 /// The counts in one line of output, zero when it is not a summary of cargo test, nextest or forge.
 fn summary(line: &str) -> Count {
+    // nextest shows what a failed test printed, indented, and counts it in its own summary.
+    let is_of_cargo = line.starts_with("test result:");
     let line = line.trim();
-    let is_summary = line.starts_with("test result:")
+    let is_summary = is_of_cargo
         || line.starts_with("Summary [")
         || line.starts_with("Ran ") && line.contains("tests passed");
     if !is_summary {
@@ -328,6 +330,7 @@ mod tests {
             ),
             ("Suite result: ok. 5 passed; 0 failed; 0 skipped; finished in 2ms", (0, 0)),
             ("running 3 tests", (0, 0)),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; finished in 0.01s", (0, 0)),
         ];
         for (line, (passed, failed)) in cases {
             assert_eq!(summary(line), Count { passed, failed }, "{line}");
