@@ -28,7 +28,7 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
 }
 
 /// `cargo metadata` of the workspace's own crates.
-fn metadata(root: &Path) -> anyhow::Result<serde_json::Value> {
+pub(crate) fn metadata(root: &Path) -> anyhow::Result<serde_json::Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version", "1"])

@@ -115,6 +115,11 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
         true => &["nextest", "run"],
         false => &["test"],
     };
+    // Cargo builds examples before tests only where nothing is chosen.
+    let libraries = loaded_examples(&crate::features::metadata(root)?);
+    let mut build = vec!["build", "--workspace", "--locked"];
+    build.extend(libraries.iter().flat_map(|name| ["--example", name.as_str()]));
+    programs.push(cargo("libraries that tests load", &build));
     let all = ["--workspace", "--lib", "--bins", "--tests", "--no-fail-fast", "--locked"];
     programs.push(tests("tests", &[runner, &all].concat()));
     let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
@@ -192,6 +197,19 @@ fn cpu_paths(is_available: impl Fn(CpuPath) -> bool) -> String {
         [] => tested,
         ref lacking => format!("{tested}; NOT tested on this processor: {}", lacking.join(", ")),
     }
+}
+
+/// The examples of the workspace that are shared libraries, by `cargo metadata`.
+fn loaded_examples(metadata: &serde_json::Value) -> Vec<String> {
+    let has = |target: &serde_json::Value, field: &str, value: &str| {
+        target[field].as_array().is_some_and(|values| values.iter().any(|other| other == value))
+    };
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    packages
+        .flat_map(|package| package["targets"].as_array().into_iter().flatten())
+        .filter(|target| has(target, "kind", "example") && has(target, "crate_types", "cdylib"))
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn step(name: &str) {
@@ -304,6 +322,14 @@ mod tests {
             cpu_paths(|path| path == CpuPath::Portable),
             "tested: portable; NOT tested on this processor: adx, avx2, ifma"
         );
+    }
+
+    /// Fault: on a machine that had built nothing before, the tests of a library's interface had no library to load.
+    #[test]
+    fn the_examples_that_are_libraries_are_found() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let found = loaded_examples(&crate::features::metadata(root).unwrap());
+        assert_eq!(found, ["rollmill_fake_icicle", "rollmill_hollow_icicle"]);
     }
 
     #[test]
