@@ -2,9 +2,11 @@
 //!
 //! A file is written under another name in the folder of its place, synced and renamed, and then the folder is synced.
 //! A crash, a full disk or an error leaves the old file or the new one. The other name is random and its file is
-//! created with it, so that no two writers share one: neither threads nor containers, where process ids repeat. The
-//! writer holds a lock on the file, by which [`sweep`] tells it from what a killed writer left. Each writer sweeps first,
-//! so that a file that is written again and again has nothing left beside it; that reads the names in its folder.
+//! created with it, so that no two writers share one: neither threads nor containers, where process ids repeat.
+//!
+//! The writer holds a lock on the unfinished file, by which [`sweep`] tells it from what a killed writer left. Each
+//! writer sweeps first, so that nothing collects beside a file that is written again and again; for that the names in
+//! the folder are read.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -187,8 +187,8 @@ async fn start() -> (PrivatePostgres, PathBuf) {
 }
 
 /// Puts a cluster into the data directory of a broker that is yet to start, where it would run `initdb`, which takes
-/// seconds: a copy of the template. The broker makes its tables as in a cluster of its own; those of the template are in
-/// a schema that it does not use. Does nothing where no template can be kept.
+/// seconds: a copy of the template. The broker makes its tables as in a cluster of its own; those of the template are
+/// in a schema that it does not use. Does nothing where no template can be kept.
 ///
 /// # Panics
 /// When there is no Postgres on this machine, or the template can be neither made nor copied.
