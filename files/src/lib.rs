@@ -7,6 +7,10 @@
 //! The writer holds a lock on the unfinished file, by which [`sweep`] tells it from what a killed writer left. Each
 //! writer sweeps first, so that nothing collects beside a file that is written again and again; for that the names in
 //! the folder are read.
+//!
+//! A network file system that keeps locks on each machine alone (on Linux the option `local_lock` of NFS) hides the
+//! writers of other machines from a sweep. It may then remove what one of them is writing: that writer gets an error,
+//! and the old file stays.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -29,14 +33,6 @@ const NAMES_MAX: usize = 16;
 /// left beside it.
 pub fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     place(Unfinished::create(path)?, parts)
-}
-
-/// Like [`write`], and only the owner can read the file (mode 0600), whatever its mode was before.
-///
-/// # Errors
-/// As [`write`].
-pub fn write_private(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    place(Unfinished::create_private(path)?, parts)
 }
 
 fn place(mut file: Unfinished, parts: &[&[u8]]) -> io::Result<()> {
@@ -150,15 +146,22 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder_of(to)
 }
 
-/// Makes the names in a file's folder durable.
+/// Makes the names in a file's folder durable, where the file system can.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     // Elsewhere a folder cannot be opened, and a rename is what the file system makes of it.
-    match cfg!(unix) {
-        true => File::open(folder_of(path))?.sync_all(),
-        false => Ok(()),
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder_of(path))?.sync_all() {
+        // Some network and shared file systems sync files alone (EINVAL, ENOTSUP). The file has its name then, and
+        // trying again would change nothing.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        synced => synced,
     }
 }
 

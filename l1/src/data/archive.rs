@@ -187,6 +187,11 @@ mod tests {
         let again = BlobArchive::open(&root.path().join("a/b")).unwrap();
         assert_eq!(again.read(HASH), Ok(Some(blob(5))));
         assert_eq!(again.read(B256::repeat_byte(2)), Ok(None));
+        // The next blob in the folder removes the half.
+        let mut beside = HASH;
+        beside.0[0] ^= 1;
+        again.write(beside, &blob(6)).unwrap();
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
     }
 
     #[test]
