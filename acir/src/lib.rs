@@ -11,6 +11,7 @@
 //! The rows do not depend on the witness, so that a key needs no inputs.
 
 pub mod artifact;
+pub mod ecdsa;
 mod gadgets;
 pub mod lower;
 pub mod plain;

@@ -15,6 +15,8 @@ use acvm::blackbox_solver::{
 };
 use bn254_blackbox_solver::Bn254BlackBoxSolver;
 
+use crate::ecdsa::{Curve, EcdsaCall};
+
 type Input = FunctionInput<FieldElement>;
 
 /// The first opcode that does not hold; `None` where all hold.
@@ -187,38 +189,21 @@ impl Reading<'_> {
     }
 
     fn ecdsa(&self, call: &BlackBoxFuncCall<FieldElement>) -> Option<bool> {
-        let (BlackBoxFuncCall::EcdsaSecp256k1 {
-            public_key_x,
-            public_key_y,
-            signature,
-            hashed_message,
-            predicate,
-            output,
+        let call = EcdsaCall::of(call)?;
+        if !self.bit(call.predicate)? {
+            return self.are_numbers(&[call.output], [1]);
         }
-        | BlackBoxFuncCall::EcdsaSecp256r1 {
-            public_key_x,
-            public_key_y,
-            signature,
-            hashed_message,
-            predicate,
-            output,
-        }) = call
-        else {
-            return None;
+        let verify = match call.curve {
+            Curve::Secp256k1 => ecdsa_secp256k1_verify,
+            Curve::Secp256r1 => ecdsa_secp256r1_verify,
         };
-        if !self.bit(predicate)? {
-            return self.are_numbers(&[*output], [1]);
-        }
-        let verify = match call {
-            BlackBoxFuncCall::EcdsaSecp256k1 { .. } => ecdsa_secp256k1_verify,
-            _ => ecdsa_secp256r1_verify,
-        };
-        let x: [u8; 32] = self.bytes(&public_key_x[..])?.try_into().ok()?;
-        let y: [u8; 32] = self.bytes(&public_key_y[..])?.try_into().ok()?;
-        let signature: [u8; 64] = self.bytes(&signature[..])?.try_into().ok()?;
-        let hash: [u8; 32] = self.bytes(&hashed_message[..])?.try_into().ok()?;
+        let [x, y] = call.key.map(|number| self.bytes(number));
+        let x: [u8; 32] = x?.try_into().ok()?;
+        let y: [u8; 32] = y?.try_into().ok()?;
+        let signature: [u8; 64] = self.bytes(call.signature)?.try_into().ok()?;
+        let hash: [u8; 32] = self.bytes(call.hash)?.try_into().ok()?;
         let is_valid = verify(&hash, &x, &y, &signature).ok()?;
-        self.are_numbers(&[*output], [u64::from(is_valid)])
+        self.are_numbers(&[call.output], [u64::from(is_valid)])
     }
 
     fn bit(&self, predicate: &Input) -> Option<bool> {

@@ -96,6 +96,11 @@ pub enum SolveError {
     /// Do: Correct the loop at that line of the program.
     #[error("{code}: the program does not end: {}", .0, code = self.code())]
     Steps(Box<Failure>),
+    /// Nobody wanted the witness any more while it was computed.
+    ///
+    /// Do: Nothing. Execute the program again if the witness is needed after all.
+    #[error("{code}: stopped before the witness was computed, since nobody wants it any more", code = self.code())]
+    Stopped,
     /// The artifact cannot be executed.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -110,6 +115,7 @@ rollmill_errors::coded! {
         Self::Unsolvable(_) => "ACR-023",
         Self::Panicked(_) => "ACR-024",
         Self::Steps(_) => "ACR-025",
+        Self::Stopped => "ACR-026",
         Self::Artifact(error) => (error),
         Self::Oracle(error) => (error),
     }
@@ -142,8 +148,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Most steps of all unconstrained functions of one call together: about ten seconds (estimate).
+/// Maximum steps of all unconstrained functions together in one call of [`solve`]: about ten seconds (estimate). A step
+/// executes one opcode of Brillig; one that asks an oracle takes two. The opcodes of ACIR are not counted: each is
+/// executed once, so they are as many as the artifact has.
 const STEPS_MAX: u64 = 1 << 28;
+/// Steps between two questions whether the witness is still wanted: a few milliseconds (estimate).
+const STEPS_UNASKED: u64 = 1 << 16;
 
 /// The values of all witnesses of a function's circuit, from those of its parameters.
 ///
@@ -154,15 +164,30 @@ pub fn solve(
     inputs: WitnessMap<FieldElement>,
     oracles: &mut dyn Oracles,
 ) -> Result<WitnessMap<FieldElement>, SolveError> {
-    solve_within(function, inputs, oracles, STEPS_MAX)
+    solve_while(function, inputs, oracles, &|| true)
 }
 
-/// [`solve`] with a limit of steps.
-pub(crate) fn solve_within(
+/// As [`solve`], while the witness is needed: `goes_on` is asked before each opcode of ACIR, and again and again in a
+/// long unconstrained function.
+///
+/// # Errors
+/// As [`solve`], and [`SolveError::Stopped`] once `goes_on` returns false.
+pub fn solve_while(
+    function: &Function,
+    inputs: WitnessMap<FieldElement>,
+    oracles: &mut dyn Oracles,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<WitnessMap<FieldElement>, SolveError> {
+    solve_within(function, inputs, oracles, STEPS_MAX, goes_on)
+}
+
+/// [`solve_while`] with a limit of steps.
+fn solve_within(
     function: &Function,
     inputs: WitnessMap<FieldElement>,
     oracles: &mut dyn Oracles,
     steps_max: u64,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<WitnessMap<FieldElement>, SolveError> {
     let circuit = function.circuit()?;
     let solver = Bn254BlackBoxSolver;
@@ -173,14 +198,15 @@ pub(crate) fn solve_within(
         let (reason, stack) = (reason.to_owned(), function.debug.opcode(opcode));
         Box::new(Failure { reason, opcode, stack })
     };
-    let mut steps = steps_max;
+    let mut limits = Limits { steps: steps_max, goes_on };
     while *machine.get_status() == ACVMStatus::InProgress {
         let opcode = machine.instruction_pointer();
         // The solver asserts what Noir's compiler guarantees, and an artifact may come from elsewhere.
-        let step = AssertUnwindSafe(|| step(&mut machine, &mut steps, oracles));
+        let step = AssertUnwindSafe(|| step(&mut machine, &mut limits, oracles));
         match catch_unwind(step) {
             Ok(Ok(())) => {}
             Ok(Err(Stop::Oracle(error))) => return Err(error.into()),
+            Ok(Err(Stop::Unwanted)) => return Err(SolveError::Stopped),
             Ok(Err(Stop::Steps)) => {
                 let reason =
                     format!("its unconstrained functions take more than {steps_max} steps");
@@ -202,19 +228,48 @@ pub(crate) fn solve_within(
 /// Why the solver stops before its end.
 enum Stop {
     Oracle(OracleError),
+    Unwanted,
     Steps,
     Failed(Box<OpcodeResolutionError<FieldElement>>),
     Call,
 }
 
+/// What ends a program that may not end itself.
+struct Limits<'a> {
+    /// Steps that are left to unconstrained functions.
+    steps: u64,
+    goes_on: &'a dyn Fn() -> bool,
+}
+
+impl Limits<'_> {
+    /// Before each opcode of ACIR.
+    fn require_wanted(&self) -> Result<(), Stop> {
+        if (self.goes_on)() { Ok(()) } else { Err(Stop::Unwanted) }
+    }
+
+    /// Before each step of an unconstrained function.
+    fn count(&mut self) -> Result<(), Stop> {
+        self.steps = self.steps.checked_sub(1).ok_or(Stop::Steps)?;
+        match self.steps.is_multiple_of(STEPS_UNASKED) {
+            true => self.require_wanted(),
+            false => Ok(()),
+        }
+    }
+}
+
 type Machine<'a> = ACVM<'a, FieldElement, Bn254BlackBoxSolver>;
 
 /// Solves one opcode. An unconstrained function is executed step by step, so that its steps can be counted.
-fn step(machine: &mut Machine<'_>, steps: &mut u64, oracles: &mut dyn Oracles) -> Result<(), Stop> {
+fn step(
+    machine: &mut Machine<'_>,
+    limits: &mut Limits<'_>,
+    oracles: &mut dyn Oracles,
+) -> Result<(), Stop> {
+    limits.require_wanted()?;
     let status = match machine.step_into_brillig() {
         StepResult::Status(status) => status,
         StepResult::IntoBrillig(mut solver) => loop {
-            *steps = steps.checked_sub(1).ok_or(Stop::Steps)?;
+            limits.count()?;
             match solver.step().map_err(|error| Stop::Failed(Box::new(error)))? {
                 BrilligSolverStatus::InProgress => {}
                 BrilligSolverStatus::Finished => break machine.finish_brillig_with_solver(solver),
@@ -291,10 +346,11 @@ fn message(function: &Function, payload: ResolvedAssertionPayload<FieldElement>)
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::BTreeMap;
 
     use acir::AcirField;
-    use acir::brillig::Opcode as Brillig;
+    use acir::brillig::{BitSize, HeapVector, IntegerBitSize, MemoryAddress, Opcode as Brillig};
     use acir::circuit::brillig::{BrilligBytecode, BrilligFunctionId};
     use acir::circuit::{Circuit, Opcode, Program};
     use acir::native_types::Expression;
@@ -302,28 +358,105 @@ mod tests {
     use super::*;
     use crate::artifact::{Abi, DebugInfo};
 
-    #[test]
-    fn a_function_that_never_ends_is_stopped() {
-        let call = Opcode::BrilligCall {
-            id: BrilligFunctionId::new(0),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            predicate: Expression { q_c: FieldElement::one(), ..Expression::default() },
-        };
-        let bytecode = vec![Brillig::Jump { location: 0 }];
-        let endless = BrilligBytecode { function_name: "endless".to_owned(), bytecode };
-        let function = Function {
+    fn function(
+        opcodes: Vec<Opcode<FieldElement>>,
+        bytecode: Vec<Brillig<FieldElement>>,
+    ) -> Function {
+        let unconstrained = BrilligBytecode { function_name: "inner".to_owned(), bytecode };
+        Function {
             name: "main".to_owned(),
             program: Program {
-                functions: vec![Circuit { opcodes: vec![call], ..Circuit::default() }],
-                unconstrained_functions: vec![endless],
+                functions: vec![Circuit { opcodes, ..Circuit::default() }],
+                unconstrained_functions: vec![unconstrained],
             },
             abi: Abi::default(),
             errors: BTreeMap::new(),
             debug: DebugInfo::default(),
-        };
-        let found = solve_within(&function, WitnessMap::new(), &mut NoOracles, 1_000).unwrap_err();
+        }
+    }
+
+    /// A call of the unconstrained function.
+    fn call() -> Opcode<FieldElement> {
+        Opcode::BrilligCall {
+            id: BrilligFunctionId::new(0),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            predicate: Expression { q_c: FieldElement::one(), ..Expression::default() },
+        }
+    }
+
+    fn endless() -> Vec<Brillig<FieldElement>> {
+        vec![Brillig::Jump { location: 0 }]
+    }
+
+    /// The code of two steps: it returns nothing.
+    fn short() -> Vec<Brillig<FieldElement>> {
+        let zero = MemoryAddress::direct(0);
+        let bit_size = BitSize::Integer(IntegerBitSize::U32);
+        vec![
+            Brillig::Const { destination: zero, bit_size, value: FieldElement::zero() },
+            Brillig::Stop { return_data: HeapVector { pointer: zero, size: zero } },
+        ]
+    }
+
+    fn within(
+        function: &Function,
+        steps_max: u64,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<WitnessMap<FieldElement>, SolveError> {
+        solve_within(function, WitnessMap::new(), &mut NoOracles, steps_max, goes_on)
+    }
+
+    /// True so many times.
+    fn asked_at_most(times: u64, asked: &Cell<u64>) -> impl Fn() -> bool {
+        move || {
+            asked.set(asked.get() + 1);
+            asked.get() <= times
+        }
+    }
+
+    #[test]
+    fn a_function_that_never_ends_is_stopped() {
+        let found = within(&function(vec![call()], endless()), 1_000, &|| true).unwrap_err();
         assert_eq!(found.code(), "ACR-025", "{found}");
         assert!(found.to_string().contains("1000 steps"), "{found}");
+    }
+
+    /// Goal: what the limit counts. Method: two calls of two steps each, with an opcode of ACIR between them.
+    #[test]
+    fn the_steps_of_all_calls_count_and_the_opcodes_of_acir_do_not() {
+        let holds = || Opcode::AssertZero(Expression::default());
+        let twice = function(vec![call(), holds(), call()], short());
+        within(&twice, 4, &|| true).unwrap();
+        for (steps_max, opcode) in [(3, 2), (2, 2), (1, 0), (0, 0)] {
+            match within(&twice, steps_max, &|| true) {
+                Err(SolveError::Steps(failure)) => assert_eq!(failure.opcode, opcode),
+                other => panic!("{steps_max} steps: {other:?}"),
+            }
+        }
+        within(&function(vec![holds(); 10], Vec::new()), 0, &|| true).unwrap();
+    }
+
+    #[test]
+    fn a_witness_that_nobody_wants_is_stopped_before_the_next_opcode() {
+        let many = function(vec![Opcode::AssertZero(Expression::default()); 10], Vec::new());
+        for times in 0..10 {
+            let asked = Cell::new(0);
+            let found = within(&many, STEPS_MAX, &asked_at_most(times, &asked)).unwrap_err();
+            assert_eq!(found, SolveError::Stopped);
+            assert_eq!((found.code(), asked.get()), ("ACR-026", times + 1));
+        }
+        let asked = Cell::new(0);
+        within(&many, STEPS_MAX, &asked_at_most(10, &asked)).unwrap();
+        assert_eq!(asked.get(), 10);
+    }
+
+    #[test]
+    fn an_unconstrained_function_that_nobody_wants_is_stopped_within_it() {
+        let asked = Cell::new(0);
+        let goes_on = asked_at_most(3, &asked);
+        // Once before the opcode, and then in its loop.
+        let found = within(&function(vec![call()], endless()), STEPS_MAX, &goes_on).unwrap_err();
+        assert_eq!((found, asked.get()), (SolveError::Stopped, 4));
     }
 }

@@ -1,11 +1,12 @@
 //! ECDSA: the rows say of every signature what Noir's library says.
 
 use acir::circuit::Opcode;
-use acir::circuit::opcodes::{BlackBoxFuncCall, FunctionInput};
+use acir::circuit::opcodes::FunctionInput;
 use acir::native_types::Witness;
 use num_bigint::BigUint;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rollmill_acir::ecdsa::{Curve as CurveName, EcdsaCall};
 use rollmill_acir::plain::broken;
 use rollmill_acir::solve::{NoOracles, solve};
 
@@ -108,8 +109,8 @@ fn bytes(value: &BigUint) -> Vec<F> {
     [zeros, bytes].concat().into_iter().map(|byte| F::from(u128::from(byte))).collect()
 }
 
-fn number<const N: usize>(from: u32) -> Box<[FunctionInput<F>; N]> {
-    Box::new(std::array::from_fn(|i| FunctionInput::Witness(Witness(from + i as u32))))
+fn number<const N: usize>(from: u32) -> [FunctionInput<F>; N] {
+    std::array::from_fn(|i| FunctionInput::Witness(Witness(from + i as u32)))
 }
 
 /// Compares the rows with the library, and returns the verdict. `on` is the predicate, where it is a witness. Without
@@ -118,31 +119,22 @@ fn verdict(is_k1: bool, case: &Case, on: Option<u128>, changes: usize) -> F {
     let parts = [&case.key[0], &case.key[1], &case.r, &case.s, &case.hash];
     let mut values: Vec<F> = parts.into_iter().flat_map(bytes).collect();
     values.extend(on.map(F::from));
-    let (public_key_x, public_key_y, signature) = (number(0), number(32), number(64));
-    let (hashed_message, output) = (number(128), Witness(161));
+    let (x, y, signature, hash) = (number(0), number(32), number(64), number(128));
     let predicate = match on {
         Some(_) => FunctionInput::Witness(Witness(160)),
         None => FunctionInput::Constant(F::from(1u128)),
     };
-    let call = match is_k1 {
-        true => BlackBoxFuncCall::EcdsaSecp256k1 {
-            public_key_x,
-            public_key_y,
-            signature,
-            hashed_message,
-            predicate,
-            output,
-        },
-        false => BlackBoxFuncCall::EcdsaSecp256r1 {
-            public_key_x,
-            public_key_y,
-            signature,
-            hashed_message,
-            predicate,
-            output,
-        },
+    let call = EcdsaCall {
+        curve: if is_k1 { CurveName::Secp256k1 } else { CurveName::Secp256r1 },
+        key: [&x, &y],
+        signature: &signature,
+        hash: &hash,
+        predicate: &predicate,
+        output: Witness(161),
     };
-    let function = function(circuit(values.len() as u32, vec![Opcode::BlackBoxFuncCall(call)]));
+    let opcode = call.to_call();
+    assert_eq!(EcdsaCall::of(&opcode), Some(call));
+    let function = function(circuit(values.len() as u32, vec![Opcode::BlackBoxFuncCall(opcode)]));
     let witness = match changes {
         0 => {
             let witness = solve(&function, inputs(&values), &mut NoOracles).unwrap();

@@ -145,7 +145,7 @@ fn of(kept: &Kept, device: &CpuDevice) -> Found {
     }
 }
 
-/// Written aside and renamed, so that a reader never sees half a file.
+/// Writes the file and makes its folder.
 fn write(path: &Path, device: &CpuDevice, tuning: Tuning) -> std::io::Result<()> {
     let kept = Kept {
         schema: SCHEMA,
@@ -159,14 +159,7 @@ fn write(path: &Path, device: &CpuDevice, tuning: Tuning) -> std::io::Result<()>
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.part", std::process::id()));
-    let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, path));
-    if written.is_err() {
-        // Best effort: the error that counts is the first.
-        std::fs::remove_file(&aside).ok();
-    }
-    written
+    rollmill_files::write(path, &[&bytes])
 }
 
 #[cfg(test)]

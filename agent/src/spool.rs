@@ -8,7 +8,7 @@
 //! is complete, and a damaged one is removed: the job is proven again.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -130,16 +130,13 @@ impl Spool {
         let spool = Self { dir, inner, failure, changed, metrics };
         let Some(dir) = &spool.dir else { return Ok(spool) };
         fs::create_dir_all(dir)?;
+        // Writes that a crash interrupted.
+        rollmill_files::sweep_folder(dir);
         let mut paths: Vec<PathBuf> =
             fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
         paths.sort();
         for path in paths {
-            let extension = path.extension().and_then(|text| text.to_str());
-            if extension.is_some_and(|text| text.starts_with("tmp")) {
-                // A write that a crash interrupted.
-                fs::remove_file(&path)?;
-            }
-            if extension != Some(EXTENSION) {
+            if path.extension().is_none_or(|extension| extension != EXTENSION) {
                 continue;
             }
             match decode(&fs::read(&path)?) {
@@ -340,7 +337,7 @@ fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Writes a proof completely or not at all: under another name, synced, then renamed.
+/// Writes a proof completely or not at all.
 fn write(dir: &Path, proof: &Proof) -> io::Result<PathBuf> {
     let head = Head {
         job: proof.job.clone(),
@@ -352,20 +349,8 @@ fn write(dir: &Path, proof: &Proof) -> io::Result<PathBuf> {
     // One name per job, so that a job proven twice has one file.
     let name = Digest::of(proof.job.as_str().as_bytes()).to_string();
     let path = dir.join(&name).with_extension(EXTENSION);
-    let fresh = dir.join(&name).with_extension(format!("tmp{}", std::process::id()));
-    let written = File::create(&fresh).and_then(|mut file| {
-        serde_json::to_writer(&mut file, &head)?;
-        file.write_all(b"\n")?;
-        file.write_all(&proof.result)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)
-    });
-    if let Err(error) = written {
-        // Half a file would take space from the next proof on a disk that is full. The error is what counts.
-        fs::remove_file(&fresh).ok();
-        return Err(error);
-    }
-    File::open(dir)?.sync_all()?;
+    let head = serde_json::to_vec(&head)?;
+    rollmill_files::write(&path, &[&head, b"\n", &proof.result])?;
     Ok(path)
 }
 
@@ -541,7 +526,7 @@ mod tests {
             assert_eq!(open(Some(dir.path())).len(), 0);
             assert!(!path.exists());
         }
-        fs::write(path.with_extension("tmp99"), b"half").unwrap();
+        fs::write(path.with_added_extension("0123456789abcdef.part"), b"half").unwrap();
         fs::write(&path, &whole).unwrap();
         assert_eq!(open(Some(dir.path())).len(), 1);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -3,7 +3,7 @@
 //! docs/book/srs.md describes the files.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use rollmill_plonk::srs::{Origin, Pinned, Srs, SrsError};
@@ -191,7 +191,7 @@ pub fn export_bb(srs: &Srs, folder: &Path) -> Result<String, SrsCommandError> {
     let mut text = String::new();
     for (name, bytes) in BB_FILES.into_iter().zip([&g1[..], &g2[..]]) {
         let path = folder.join(name);
-        write_aside(&path, bytes).map_err(failed(&path))?;
+        rollmill_files::write(&path, &[bytes]).map_err(failed(&path))?;
         text.push_str(&format!("{}\t{} bytes\n", path.display(), bytes.len()));
     }
     Ok(text)
@@ -247,7 +247,7 @@ fn import_from<R: Read + Seek>(
 /// Writes an SRS and describes it.
 fn keep(srs: &Srs, path: &Path) -> Result<String, SrsCommandError> {
     let bytes = srs.to_bytes();
-    write_aside(path, &bytes).map_err(|error| SrsCommandError::Write {
+    rollmill_files::write(path, &[&bytes]).map_err(|error| SrsCommandError::Write {
         path: path.display().to_string(),
         reason: rollmill_errors::InWords(&error).to_string(),
     })?;
@@ -288,19 +288,6 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> SrsCommandError {
 fn rejected(path: &Path) -> impl Fn(SrsError) -> SrsCommandError {
     let path = path.display().to_string();
     move |source| SrsCommandError::Unusable { path: path.clone(), source }
-}
-
-/// Written aside and renamed, so that a reader never sees half a file.
-fn write_aside(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.part", std::process::id()));
-    let written = File::create(&aside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&aside, path));
-    if written.is_err() {
-        std::fs::remove_file(&aside).ok();
-    }
-    written
 }
 
 /// A value that the author of a file could not know.

@@ -205,11 +205,7 @@ impl Results {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let outcome = match std::fs::metadata(&path) {
             Ok(metadata) if !metadata.is_file() => std::fs::write(&path, text),
-            _ => {
-                let mut new = path.clone().into_os_string();
-                new.push(".new");
-                std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path))
-            }
+            _ => rollmill_files::write(&path, &[text.as_bytes()]),
         };
         outcome.map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
     }

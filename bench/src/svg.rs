@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::compare::Column;
+use crate::peers::SCALAR;
 use crate::result::{Entry, Results};
 
 const WIDTH: f64 = 360.0;
@@ -37,17 +38,28 @@ pub(crate) fn by_file(columns: &[Column]) -> Vec<Line<'_>> {
 
 /// One line per implementation, in the order of the file: ours first.
 pub(crate) fn by_implementation(results: &Results) -> Vec<Line<'_>> {
-    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut groups: Vec<(&str, Vec<&Entry>)> = Vec::new();
     for entry in results.own().chain(&results.entries) {
-        let known = lines.iter_mut().find(|line| line.label == entry.implementation);
-        match known {
-            Some(line) => line.entries.push(entry),
-            None => {
-                lines.push(Line { label: entry.implementation.clone(), entries: vec![entry] });
-            }
+        match groups.iter_mut().find(|(name, _)| *name == entry.implementation) {
+            Some((_, entries)) => entries.push(entry),
+            None => groups.push((entry.implementation.as_str(), vec![entry])),
         }
     }
-    lines
+    groups
+        .into_iter()
+        .map(|(name, entries)| Line { label: label(name, &entries), entries })
+        .collect()
+}
+
+/// An implementation's name in the legend. Our own path beside the fastest one is named as its figures record it;
+/// earlier releases did not.
+fn label(implementation: &str, entries: &[&Entry]) -> String {
+    let mut notes = entries.iter().map(|entry| entry.note.as_deref());
+    let path = notes.next().flatten().filter(|first| notes.all(|note| note == Some(*first)));
+    match path {
+        Some(path) if implementation == SCALAR => format!("rollmill, {path}"),
+        _ => implementation.to_owned(),
+    }
 }
 
 /// Sizes and speeds of one line in one panel.
@@ -284,6 +296,34 @@ mod tests {
         assert_eq!(grid(0, 1).len(), 4);
         assert!(grid(0, 1).iter().all(|(_, named)| *named));
         assert_eq!(grid(0, 3).iter().filter(|(_, named)| *named).count(), 4);
+    }
+
+    /// Goal: the legend says which path a machine without AVX-512 IFMA would take, where the file does.
+    #[test]
+    fn our_other_path_has_the_name_that_its_figures_record() {
+        let mut results = sample("cpu-ifma(2 threads)", 1.0);
+        let scalar = |note: Option<&str>, from: &Entry| Entry {
+            implementation: SCALAR.to_owned(),
+            floor_seconds: None,
+            note: note.map(str::to_owned),
+            ..from.clone()
+        };
+        let recorded = Some("cpu-adx(2 threads)");
+        let figures = [results.entries[0].clone(), results.entries[1].clone()];
+        for (notes, expected) in [
+            ([recorded, recorded], "rollmill, cpu-adx(2 threads)"),
+            ([None, None], "scalar"),
+            // Of two files.
+            ([recorded, None], "scalar"),
+            ([recorded, Some("cpu-portable(2 threads)")], "scalar"),
+        ] {
+            results.entries.retain(|entry| entry.implementation != SCALAR);
+            results.entries.extend(notes.iter().zip(&figures).map(|(note, of)| scalar(*note, of)));
+            let lines = by_implementation(&results);
+            let labels: Vec<&str> = lines.iter().map(|line| line.label.as_str()).collect();
+            assert_eq!(labels, ["rollmill", "arkworks", expected]);
+            assert_eq!(lines[2].entries.len(), 2);
+        }
     }
 
     #[test]

@@ -210,7 +210,7 @@ pub struct Config {
     /// Headers `x-aztec-NAME` in the answers to the Aztec programs of a tenant [default: none]
     ///
     /// NAME is l1ChainId, l1RollupAddress, rollupVersion, l2ProtocolContractsHash, l2CircuitsVkTreeRoot or packageVersion.
-    /// Aztec's programs stop where a value is not their own, so none of another version takes a job of the tenant.
+    /// Aztec's programs stop where a value is not their own, so none of another version claims a job of the tenant.
     #[arg(
         long,
         value_name = "TENANT/NAME=VALUE,...",

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rollmill_broker_client::{NewToken, Role};
+use uuid::Uuid;
 
 use crate::error::BrokerError;
 use crate::store::{By, Store, Tenant, secret};
@@ -25,7 +26,8 @@ pub(crate) async fn make(store: &Store, data_dir: &Path) -> Result<(), BrokerErr
     made.map_err(|source| not_written(&path, source))?;
     // Under another name first: a secret that cannot be written must open nothing, and one that opens nothing must not
     // take the place of another replica's.
-    let unfinished = data_dir.join(format!("{FIRST_TOKEN_FILE}.{}", std::process::id()));
+    // Its name is random, since replicas in containers have the same process id.
+    let unfinished = data_dir.join(format!("{FIRST_TOKEN_FILE}.{}", Uuid::new_v4().simple()));
     let secret = secret()?;
     write_secret(&unfinished, &secret)?;
     let new = NewToken::new(LABEL, Role::Operator);

@@ -10,6 +10,7 @@ use crate::support::{agent, capability, job, program};
 use rollmill_broker_client::{
     ClaimRequest, Client, CompleteRequest, Digest, JobState, LeaseRef, Options, SizeClass,
 };
+use rollmill_broker_testing::put_cluster;
 use rollmill_service::traces::Traceparent;
 use rollmill_service_testing::{Collector, Silence};
 
@@ -78,6 +79,13 @@ fn data_dir() -> DataDir {
     DataDir(tempfile::tempdir().unwrap())
 }
 
+/// A data directory with a cluster. In others the broker makes one, which takes seconds.
+async fn data_dir_with_cluster() -> DataDir {
+    let dir = data_dir();
+    put_cluster(dir.path()).await;
+    dir
+}
+
 /// Goal: nothing acknowledged is lost when the broker and its Postgres are killed; a lease taken
 /// before outlives the restart. Method: SIGKILL between claim and completion.
 #[tokio::test]
@@ -118,7 +126,7 @@ async fn a_killed_broker_comes_back_with_everything() {
 
 #[tokio::test]
 async fn sigterm_ends_the_broker_and_its_postgres_with_exit_code_0() {
-    let dir = data_dir();
+    let dir = data_dir_with_cluster().await;
     let mut broker = Broker::start(dir.path(), &free_address());
     broker.client().status().await.unwrap();
     let postmaster = dir.path().join("pg/postmaster.pid");
@@ -132,7 +140,7 @@ async fn sigterm_ends_the_broker_and_its_postgres_with_exit_code_0() {
 /// some hundred agents, whose long polls leave none for heartbeats.
 #[tokio::test]
 async fn a_low_limit_of_open_files_is_raised() {
-    let (dir, address) = (data_dir(), free_address());
+    let (dir, address) = (data_dir_with_cluster().await, free_address());
     let mut command = Command::new("sh");
     command.args(["-c", r#"ulimit -S -n 256 && exec "$0" "$@""#]).arg(program().get_program());
     command.args(["--listen", &address, "--disk-free-min-percent", "0"]);
@@ -151,7 +159,7 @@ async fn a_low_limit_of_open_files_is_raised() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_spans_are_sent_before_the_exit() {
     let (collector, silence) = (Collector::start().await, Silence::start().await);
-    let dir = data_dir();
+    let dir = data_dir_with_cluster().await;
     for url in [collector.url(), silence.url()] {
         let address = free_address();
         let mut command = Broker::command(dir.path(), &address);
@@ -187,7 +195,7 @@ fn a_taken_port_is_one_line_that_says_what_to_do() {
 /// log meanwhile.
 #[tokio::test]
 async fn a_second_broker_on_a_data_directory_is_rejected_and_touches_nothing() {
-    let dir = data_dir();
+    let dir = data_dir_with_cluster().await;
     let broker = Broker::start(dir.path(), &free_address());
     broker.client().status().await.unwrap();
     let log = std::fs::read(dir.path().join("postgres.log")).unwrap();
@@ -392,7 +400,7 @@ async fn a_database_of_a_newer_release_is_rejected_before_it_is_used() {
 
 #[tokio::test]
 async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
-    let dir = data_dir();
+    let dir = data_dir_with_cluster().await;
     let address = free_address();
     let broker = Broker::start(dir.path(), &address);
     let client = broker.client();
@@ -469,13 +477,8 @@ fn a_command_on_tokens_says_what_is_missing_and_makes_nothing() {
     let place = dir.path().join("none");
     for verb in [&["list"][..], &["revoke", "x"]] {
         let mut command = Broker::command(&place, &free_address());
-        let line = failure_line(
-            {
-                command.arg("tokens").args(verb);
-                command
-            },
-            1,
-        );
+        command.arg("tokens").args(verb);
+        let line = failure_line(command, 1);
         assert!(line.contains("BRK-030") && line.contains("--data-dir"), "{line}");
         assert!(!place.exists(), "{verb:?}");
     }
@@ -490,7 +493,7 @@ fn a_command_on_tokens_says_what_is_missing_and_makes_nothing() {
 /// Goal: tokens are managed beside a running broker with its private PostgreSQL, and nothing is stopped for it.
 #[tokio::test]
 async fn tokens_are_managed_beside_a_running_broker() {
-    let dir = data_dir();
+    let dir = data_dir_with_cluster().await;
     let mut broker = Broker::start(dir.path(), &free_address());
     // It serves.
     broker.client().status().await.unwrap();
@@ -563,9 +566,9 @@ fn a_wrong_setting_is_exit_code_2() {
     assert!(failure_line(command, 2).starts_with("error: SVC-003: "));
 }
 
-#[test]
-fn doctor_finds_a_sound_machine_sound() {
-    let dir = data_dir();
+#[tokio::test]
+async fn doctor_finds_a_sound_machine_sound() {
+    let dir = data_dir_with_cluster().await;
     let migrate = Broker::command(dir.path(), &free_address()).arg("migrate").output().unwrap();
     assert!(migrate.status.success(), "{}", String::from_utf8_lossy(&migrate.stderr));
     // However full the disk of the machine is.

@@ -8,7 +8,7 @@ use rollmill_broker::embedded::{self, PrivatePostgres};
 use rollmill_broker::objects::Objects;
 use rollmill_broker::store::{Rules, Store};
 use rollmill_broker_client::{Answer, Options};
-use rollmill_broker_testing::TestSchema;
+use rollmill_broker_testing::{TestSchema, put_cluster};
 use sqlx::{Connection as _, PgConnection};
 
 /// Lets the server take changes, or not.
@@ -25,6 +25,7 @@ async fn a_broker_whose_server_takes_no_changes_is_not_ready_and_goes_on_afterwa
     let dir = tempfile::tempdir().unwrap();
     let place =
         embedded::Options { data_dir: dir.path().join("postgres"), bin_dir: None, throwaway: true };
+    put_cluster(&place.data_dir).await;
     let postgres = PrivatePostgres::start(&place).await.unwrap();
     let objects = Objects::in_directory(&dir.path().join("objects")).unwrap();
     let rules = Rules::default();

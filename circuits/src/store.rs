@@ -104,16 +104,15 @@ impl Store for DirStore {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        // Written aside and renamed, so that a reader never sees half a file.
-        let aside = self.folder.join(format!("{name}.{}.part", std::process::id()));
-        std::fs::create_dir_all(&self.folder)
-            .and_then(|()| std::fs::write(&aside, bytes))
-            .and_then(|()| std::fs::rename(&aside, self.folder.join(name)))
-            .map_err(|source| {
-                std::fs::remove_file(&aside).ok();
-                let place = self.folder.display().to_string();
-                StoreError::Write { name: name.to_owned(), place, source }
-            })
+        let path = self.folder.join(name);
+        let write = || {
+            std::fs::create_dir_all(&self.folder)?;
+            rollmill_files::write(&path, &[bytes])
+        };
+        write().map_err(|source| {
+            let place = self.folder.display().to_string();
+            StoreError::Write { name: name.to_owned(), place, source }
+        })
     }
 }
 

@@ -3,28 +3,37 @@
 use rollmill_circuits::registry::{RegistryError, load_key_set, open_srs};
 use rollmill_circuits::store::{DirStore, MemoryStore, Store, StoreError};
 use rollmill_plonk::srs::{Srs, SrsError};
-
-/// The device that is always full, under the name that the store writes to first.
-fn full_disk_for(folder: &std::path::Path, name: &str) {
-    let aside = folder.join(format!("{name}.{}.part", std::process::id()));
-    std::os::unix::fs::symlink("/dev/full", aside).unwrap();
-}
+use rollmill_service_testing::SmallDisk;
 
 #[test]
 fn a_full_disk_is_one_line_that_says_what_to_do_and_costs_nothing_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = DirStore::new(folder.path());
+    let name = "store::a_full_disk_is_one_line_that_says_what_to_do_and_costs_nothing_kept";
+    let Some(disk) = SmallDisk::of_test(name, 1 << 20) else { return };
+    let folder = disk.path().join("keys");
+    let store = DirStore::new(&folder);
     store.put("keys.set", b"before").unwrap();
-    full_disk_for(folder.path(), "keys.set");
-    let error = store.put("keys.set", b"after").unwrap_err();
+    disk.fill(&[]);
+    let large = vec![7; 1 << 18];
+    let error = store.put("keys.set", &large).unwrap_err();
     assert!(matches!(error, StoreError::Write { .. }));
     let line = error.to_string();
     assert!(line.starts_with("CIR-020: ") && line.contains("free some space"), "{line}");
-    assert!(line.contains("No space left") && !line.contains('\n'), "{line}");
+    assert!(!line.contains('\n'), "{line}");
     assert_eq!(store.get("keys.set").unwrap().unwrap(), b"before");
-    // What was written aside is gone, so that the next attempt begins afresh.
+    // Nothing of the failed attempt takes space.
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    disk.free(&[]);
     store.put("keys.set", b"after").unwrap();
     assert_eq!(store.get("keys.set").unwrap().unwrap(), b"after");
+}
+
+#[test]
+fn what_a_killed_process_left_of_a_file_goes_with_the_next_write_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.set.0123456789abcdef.part"), "half").unwrap();
+    DirStore::new(folder.path()).put("keys.set", b"whole").unwrap();
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
 }
 
 #[test]

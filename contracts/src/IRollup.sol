@@ -177,6 +177,9 @@ interface IRollup {
         uint96 bond;
     }
 
+    /// @notice A block was proposed. `chain` covers every block up to it; `versionedHash`, `z`, `y` and
+    ///         `commitment` say where its data is, 0 or empty without transactions; `signers` is the bitmap
+    ///         of the committee's members that signed.
     event BlockProposed(
         uint64 indexed blockNumber,
         bytes32 indexed archiveRoot,
@@ -212,26 +215,47 @@ interface IRollup {
     ///         lost.
     event EpochSettled(uint64 indexed epoch);
 
+    /// @notice The constructor's parameter is outside its bounds.
     error ParameterOutOfRange(string parameter);
+    /// @notice The key of the circuit with this role gives another root of the key tree.
     error KeyNotInTree(uint256 role, bytes32 vkRoot, bytes32 got);
+    /// @notice The block is not of the current slot.
     error SlotNotCurrent(uint64 current, uint64 got);
+    /// @notice The block's slot is not above that of its parent.
     error SlotOutOfOrder(uint64 previous, uint64 got);
+    /// @notice The block's number is not the next one.
     error BlockOutOfOrder(uint64 expected, uint64 got);
+    /// @notice The block builds on another parent than the pending tip.
     error PreviousArchiveRootWrong(bytes32 expected, bytes32 got);
+    /// @notice The block has more transactions than one may have.
     error TooManyTransactions(uint256 max, uint256 got);
+    /// @notice The block's epoch is too far after the oldest one that is not proven.
     error TooManyUnprovenEpochs(uint64 oldest, uint64 got);
+    /// @notice The Inbox has other messages for the block than its proposer states.
     error InHashWrong(bytes32 expected, bytes32 got);
+    /// @notice The block has no transactions, and so may have no data.
     error DataWithoutTransactions();
+    /// @notice A KZG commitment has 48 bytes.
     error CommitmentLengthWrong(uint256 got);
+    /// @notice The epoch has no block.
     error EpochWithoutBlocks(uint64 epoch);
+    /// @notice The block before the epoch's first one is not proven.
     error EpochBeforeNotProven(uint64 firstBlock, uint64 provenTip);
+    /// @notice The proof's last block is not between the earliest that adds one and the epoch's last.
     error RangeEndWrong(uint64 earliest, uint64 latest, uint64 got);
+    /// @notice The epoch's challenge period is over, so its proofs are no longer accepted.
     error ChallengeOver(uint64 epoch, uint256 challengeEnd, uint256 time);
+    /// @notice The verifier rejects the proof.
     error ProofRejected(uint64 epoch, uint64 lastBlock);
+    /// @notice The proof states no more charged rows than the longest accepted one of the epoch.
     error WorkNotGrowing(uint64 paid, uint64 got);
+    /// @notice No prune is due.
     error NothingToPrune();
+    /// @notice The epoch cannot be settled now, or was settled before.
     error NothingToSettle(uint64 epoch);
+    /// @notice The block is above the pending tip.
     error BlockUnknown(uint64 pendingTip, uint64 got);
+    /// @notice The block is genesis, or above the proven tip.
     error BlockNotProven(uint64 provenTip, uint64 got);
 
     /// @notice Appends a block to the pending chain. Prunes first when that is due. Anyone may call who
@@ -260,6 +284,7 @@ interface IRollup {
     /// @notice What validators sign of a block: an EIP-712 digest under this contract's domain.
     function blockDigest(uint64 number, uint64 slot, bytes32 chain) external view returns (bytes32);
 
+    /// @notice The ends of the pending and of the proven chain.
     function tips() external view returns (Tips memory);
     /// @notice The slot of this L1 block's time; 0 before genesis.
     function currentSlot() external view returns (uint64);
@@ -284,14 +309,18 @@ interface IRollup {
         external
         view
         returns (address coinbase, uint48 slot, uint128 totalFees, uint64 signers);
+    /// @notice The other contracts of the deployment.
     function contracts() external view returns (Contracts memory);
+    /// @notice When slots, epochs and the periods of proofs begin and end.
     function schedule() external view returns (Schedule memory);
+    /// @notice Root of the tree of verification keys.
     function vkRoot() external view returns (bytes32);
     /// @notice The verifiers of ranges of one block and of more.
     function verifiers() external view returns (IVerifier oneBlock, IVerifier moreBlocks);
     /// @notice The deployment's number: the first 8 bytes of
     ///         keccak256(abi.encode(chainId, rollup, vkRoot, configHash)).
     function version() external view returns (uint64);
+    /// @notice Hash of the configuration, which the circuits are bound to.
     function configHash() external view returns (bytes32);
 }
 

@@ -26,6 +26,7 @@ library Poseidon2 {
     uint256 internal constant D3 =
         0x222c01175718386f2e2e82eb122789e352e105a3b8fa852613bc534433ee428b;
 
+    /// @notice The word is not the canonical encoding of a field element.
     /// @dev Without a name, which the length of the Rollup's code does not allow: the value tells the field.
     error NotCanonical(uint256 value);
 

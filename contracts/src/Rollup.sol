@@ -24,7 +24,9 @@ import "./Layout.sol" as Layout;
 ///      deployment; rates are read from the Registry at use. It calls contracts of its own deployment
 ///      only, and none of them calls an account or the token within such a call.
 contract Rollup is IRollup {
+    /// @notice Bit of an epoch's state: a proof came late.
     uint8 public constant STATE_LATE = 1;
+    /// @notice Bit of an epoch's state: the bond is settled.
     uint8 public constant STATE_SETTLED = 2;
     uint256 private constant BPS = 10_000;
     bytes32 private constant DOMAIN_TYPE = keccak256(

@@ -288,10 +288,7 @@ pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), Err
         .map_err(std::io::Error::other)
         .map_err(Error::file("encode", path))?;
     text.push('\n');
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".part");
-    std::fs::write(&unfinished, text).map_err(Error::file("write", &unfinished))?;
-    std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
+    rollmill_files::write(path, &[text.as_bytes()]).map_err(Error::file("write", path))
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 #include "measure.cuh"
 #include "msm.cuh"
 #include "ntt.cuh"
+#include "partition.cuh"
 #include "rows.cuh"
 #include "vector.cuh"

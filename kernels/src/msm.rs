@@ -1,4 +1,4 @@
-//! Multi-scalar multiplication; see `cuda/msm.cuh`.
+//! Multi-scalar multiplication; see `cuda/msm.cuh` and `cuda/partition.cuh`.
 
 mod partition;
 

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::durable;
 use crate::error::L1Error;
 use crate::fees::Fees;
 use crate::sealed::{Contents, Sealed, VERSION};
@@ -432,8 +431,7 @@ impl IntentFile {
             |digest| serde_json::to_vec_pretty(&Sealed { digest, contents: &self.contents });
         let bytes = self.contents.digest().and_then(sealed);
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-        let fresh = self.path.with_extension("new");
-        durable::replace(&self.path, &fresh, &[&bytes]).map_err(|error| {
+        rollmill_files::write(&self.path, &[&bytes]).map_err(|error| {
             failed(format!("cannot be written: {}", rollmill_errors::InWords(&error)))
         })
     }
@@ -534,7 +532,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = open(&folder.path().join("intents.json")).unwrap();
         let before = file.put(intent()).unwrap();
-        fs::create_dir(folder.path().join("intents.new")).unwrap();
+        // No file can take the place of a directory.
+        fs::remove_file(folder.path().join("intents.json")).unwrap();
+        fs::create_dir(folder.path().join("intents.json")).unwrap();
         file.put(Intent { nonce: 6, ..intent() }).unwrap_err();
         assert_eq!(file.intents(), std::slice::from_ref(&before));
         assert_eq!(*file.published.intents(), [before]);

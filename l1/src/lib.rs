@@ -14,7 +14,6 @@ pub mod attest;
 mod client;
 pub mod data;
 mod deploy;
-mod durable;
 pub mod economics;
 mod error;
 mod event;
@@ -40,7 +39,6 @@ pub use client::{
     DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Selection, Tips,
 };
 pub use deploy::{Chosen, Deployment, Plan, Terms, creation_code, deploy, root_key};
-pub use durable::replace as replace_file;
 pub use error::L1Error;
 pub use event::{
     BlockProposed, EpochProven, Followed, L1Event, MessageKind, MessageSent, Place, Pruned,

@@ -14,11 +14,7 @@ use rollmill_blob::Sidecar;
 use rollmill_errors::InWords;
 use sha2::{Digest, Sha256};
 
-use crate::durable;
 use crate::intent::BlobId;
-
-/// Suffix of a file that is being written.
-const UNFINISHED: &str = ".new";
 
 /// The folder of one journal.
 #[derive(Debug)]
@@ -41,9 +37,8 @@ impl Sidecars {
         let path = self.path(blob.sidecar);
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.folder)?;
-            durable::sync_folder_of(&self.folder)?;
-            let fresh = self.folder.join(format!("{}{UNFINISHED}", hex::encode(blob.sidecar)));
-            durable::replace(&path, &fresh, &[&sidecar.to_bytes()])
+            rollmill_files::sync_folder_of(&self.folder)?;
+            rollmill_files::write(&path, &[&sidecar.to_bytes()])
         };
         write().map_err(|error| {
             format!("sidecar {} cannot be written: {}", path.display(), InWords(&error))
@@ -70,17 +65,17 @@ impl Sidecars {
     /// Removes the files of all sidecars but these, and what a crash left. A file that cannot be removed is tried
     /// again the next time; until then it only takes space.
     pub(crate) fn retain(&self, needed: &BTreeSet<B256>) {
+        rollmill_files::sweep_folder(&self.folder);
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            let digest = name.strip_suffix(UNFINISHED).unwrap_or(name);
             let mut named = [0; 32];
             // Nothing else is touched.
-            if hex::decode_to_slice(digest, &mut named).is_err() {
+            if hex::decode_to_slice(name, &mut named).is_err() {
                 continue;
             }
-            if digest != name || !needed.contains(&B256::from(named)) {
+            if !needed.contains(&B256::from(named)) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -119,7 +114,8 @@ mod tests {
         sidecars.write(&kept).unwrap();
         sidecars.write(&dropped).unwrap();
         let folder = root.path().join("intents.blobs");
-        fs::write(folder.join(format!("{}{UNFINISHED}", "ab".repeat(32))), b"half").unwrap();
+        let left = format!("{}.0123456789abcdef.part", "ab".repeat(32));
+        fs::write(folder.join(left), b"half").unwrap();
         fs::write(folder.join("notes.txt"), b"of somebody else").unwrap();
         let blob = BlobId::of(&kept);
         sidecars.retain(&BTreeSet::from([blob.sidecar]));

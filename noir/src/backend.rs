@@ -2,7 +2,7 @@
 
 use rollmill_acir::artifact::{Function, Visibility};
 use rollmill_acir::lower::{Options, lower};
-use rollmill_acir::solve::{NoOracles, solve};
+use rollmill_acir::solve::{NoOracles, solve_while};
 use rollmill_acir::values::{check_return, decode_return, encode};
 use rollmill_algebra::G2Affine;
 use rollmill_algebra::device::Device;
@@ -67,19 +67,20 @@ impl<D: Device> Backend<'_, D> {
     }
 
     /// A proof that a function accepts its inputs, verified before it is returned. `goes_on` is asked between the
-    /// parts of the work.
+    /// opcodes of the program and between the rounds of the proof.
     ///
     /// # Errors
     /// Those of the inputs and of the program, of the SRS, the store and the device; [`NoirError::OtherProgram`] and
     /// [`NoirError::OtherSrs`] for a key that does not belong to the program; [`NoirError::Wrong`] for a device that
-    /// computes wrongly; [`NoirError::Prove`] once `goes_on` returns false.
+    /// computes wrongly; [`NoirError::Solve`] or [`NoirError::Prove`] once `goes_on` returns false.
     pub fn prove(
         &self,
         function: &Function,
         order: &Order<'_>,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<ProofFile, NoirError> {
-        let witness = solve(function, encode(function, order.inputs)?, &mut NoOracles)?;
+        let inputs = encode(function, order.inputs)?;
+        let witness = solve_while(function, inputs, &mut NoOracles, goes_on)?;
         check_return(function, order.inputs, &witness)?;
         let is_public = |visibility: Visibility| visibility == Visibility::Public;
         let returned = match &function.abi.returns {

@@ -3,10 +3,9 @@
 //! A file comes from outside, and whatever it contains, reading it is an error or a well-formed key or proof. A key
 //! file is what a verifier trusts: get it, or the digest that it states, from a source that you trust.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read as _};
+use std::path::Path;
 
 use rollmill_algebra::bytes::{G2_BYTES, fr_from_slice, fr_to_bytes, g2_from_bytes, g2_to_bytes};
 use rollmill_algebra::{Fr, G2Affine};
@@ -264,15 +263,9 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NoirError> {
 /// # Errors
 /// [`NoirError::Write`]
 pub fn write(path: &Path, text: &str) -> Result<(), NoirError> {
-    let aside = aside(path);
-    let written = require_replaceable(path)
-        .and_then(|()| create(&aside))
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&aside, path));
-    written.map_err(|error| {
-        std::fs::remove_file(&aside).ok();
-        unwritable(path, &error)
-    })
+    require_replaceable(path)
+        .and_then(|()| rollmill_files::write(path, &[text.as_bytes()]))
+        .map_err(|error| unwritable(path, &error))
 }
 
 /// Checks that a file can be written, before minutes of work.
@@ -280,11 +273,10 @@ pub fn write(path: &Path, text: &str) -> Result<(), NoirError> {
 /// # Errors
 /// [`NoirError::Write`]
 pub fn require_writable(path: &Path) -> Result<(), NoirError> {
-    let aside = aside(path);
-    let written = require_replaceable(path)
-        .and_then(|()| create(&aside))
-        .and_then(|_| std::fs::remove_file(&aside));
-    written.map_err(|error| unwritable(path, &error))
+    // Dropped at once, it is removed.
+    require_replaceable(path)
+        .and_then(|()| rollmill_files::Unfinished::create(path).map(drop))
+        .map_err(|error| unwritable(path, &error))
 }
 
 /// Checks that an output replaces none of the files that a command reads.
@@ -328,18 +320,6 @@ fn require_replaceable(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A new file. Its name can be guessed, so what is there already is removed, and no link is followed.
-fn create(path: &Path) -> std::io::Result<File> {
-    std::fs::remove_file(path).ok();
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
-
-fn aside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(format!(".{}.part", std::process::id()));
-    PathBuf::from(name)
-}
-
 /// The error of a file that cannot be written.
 pub fn unwritable(path: &Path, error: &Error) -> NoirError {
     NoirError::Write { path: path.display().to_string(), reason: InWords(error).to_string() }
@@ -348,6 +328,7 @@ pub fn unwritable(path: &Path, error: &Error) -> NoirError {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -379,14 +360,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (other, path) = (dir.path().join("other"), dir.path().join("proof.json"));
         std::fs::write(&other, "old").unwrap();
-        // Someone who may write to the directory prepares both names.
         symlink(&other, &path).unwrap();
-        symlink(&other, aside(&path)).unwrap();
         require_writable(&path).unwrap();
-        symlink(&other, aside(&path)).unwrap();
         write(&path, "new").unwrap();
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "old");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        assert!(!aside(&path).exists());
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "nothing is left beside them"
+        );
     }
 }

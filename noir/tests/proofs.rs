@@ -1,5 +1,7 @@
 //! Keys and proofs on the CPU: what is accepted, and that everything else is rejected.
 
+use std::cell::Cell;
+
 use rollmill_acir::artifact::{Artifact, Function, Limits};
 use rollmill_acir::lower::Options;
 use rollmill_algebra::{CpuDevice, Fr};
@@ -109,8 +111,23 @@ fn a_proof_that_nobody_waits_for_is_stopped() {
     let inputs = inputs(3, 5, 8);
     let transcript = TranscriptKind::Keccak;
     let order = Order { options: &OPTIONS, inputs: &inputs, key: None, transcript, seed: [7; 32] };
-    let stopped = backend.prove(&main_of(&artifact(1)), &order, &|| false);
-    assert_eq!(stopped.unwrap_err().code(), "PLK-064");
+    let function = main_of(&artifact(1));
+    let asked = Cell::new(0);
+    let times = |most: u32| {
+        asked.set(0);
+        let goes_on = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= most
+        };
+        backend.prove(&function, &order, &goes_on)
+    };
+    times(u32::MAX).unwrap();
+    let all = asked.get();
+    // Before the first opcode of the program, and before the last round of the proof.
+    for (most, code) in [(0, "ACR-026"), (all - 1, "PLK-064")] {
+        assert_eq!(times(most).unwrap_err().code(), code);
+        assert_eq!(asked.get(), most + 1);
+    }
 }
 
 #[test]

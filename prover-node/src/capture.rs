@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::jobs::{Broker, JobFailure};
 use crate::prove::{ProveError, Source};
 use crate::ranges::Row;
-use crate::ranges::store::write_whole;
 use crate::work::WorkError;
 
 const FORMAT: u32 = 1;
@@ -203,7 +202,7 @@ impl Capture {
         std::fs::create_dir_all(folder).map_err(failed)?;
         let bytes = serde_json::to_vec(self)
             .map_err(|error| CaptureError::File { path: path.clone(), source: error.into() })?;
-        write_whole(&path, &bytes).map_err(failed)?;
+        rollmill_files::write(&path, &[&bytes]).map_err(failed)?;
         Ok(path)
     }
 

@@ -68,7 +68,7 @@ impl Identity {
                     std::fs::create_dir_all(folder).map_err(failed)?;
                 }
                 let text = format!("{}\n", fresh.simple());
-                crate::ranges::store::write_whole(&path, text.as_bytes()).map_err(failed)?;
+                rollmill_files::write(&path, &[text.as_bytes()]).map_err(failed)?;
                 fresh
             }
             Err(error) => return Err(failed(error)),

@@ -121,7 +121,7 @@ fn import(config: &Config, store: &Store, label: &str, password: Option<&Secret>
     }
     if state.is_some() {
         let old = home::imported_path(&path);
-        keystore::rename(&path, &old)
+        rollmill_files::rename(&path, &old)
             .map_err(|source| PxeError::File { path: path.display().to_string(), source })?;
         eprintln!("the state file is now {}; use the account with --store only", old.display());
     }

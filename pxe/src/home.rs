@@ -143,7 +143,8 @@ impl Home {
                     let why = "a store has the account now; use --store";
                     return Err(PxeError::State { file: format!(" {}", imported.display()), why });
                 }
-                keystore::sweep(&path);
+                // What a killed command left of the state.
+                rollmill_files::sweep(&path);
                 Ok(Self::File { path, _lock: lock })
             }
         }

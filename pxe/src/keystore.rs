@@ -157,54 +157,12 @@ fn state_cipher(keys: &Keys) -> ChaCha20Poly1305 {
 }
 
 /// Writes a file so that a crash or a full disk leaves the old or the new contents, readable by the
-/// owner only. The temporary file has a unique name, so that no other writer touches it.
+/// owner only.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{:016x}.tmp", std::process::id(), rand::random::<u64>()));
-    write_by_way_of(&path.with_file_name(name), path, bytes)
-}
-
-fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let written = write_synced(temporary, bytes).and_then(|()| {
-        rollmill_service::failpoint!(blocking "pxe.before_rename");
-        fs::rename(temporary, path)
-    });
-    if written.is_err() {
-        // The partial file only takes space; the first error is the one to report.
-        fs::remove_file(temporary).ok();
-        return written;
-    }
-    sync_folder(path)
-}
-
-/// Gives a file another name in its folder, durably.
-///
-/// # Errors
-/// Those of the file system.
-pub fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::rename(from, to)?;
-    sync_folder(to)
-}
-
-/// A new name is durable only once its folder is synced.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
-}
-
-/// Removes temporary files that killed writers of `path` left. Only for the holder of the account's
-/// lock.
-pub fn sweep(path: &Path) {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let left = entry.file_name();
-        let rest = left.to_str().and_then(|left| left.strip_prefix(name)?.strip_prefix('.'));
-        if rest.is_some_and(|rest| rest.ends_with(".tmp")) {
-            // The file only takes space; the next command retries.
-            fs::remove_file(entry.path()).ok();
-        }
-    }
+    let mut file = rollmill_files::Unfinished::create_private(path)?;
+    file.write_all(bytes)?;
+    rollmill_service::failpoint!(blocking "pxe.before_rename");
+    file.place()
 }
 
 /// Locks an account for one command: no other command can read or change its state meanwhile. The
@@ -229,14 +187,6 @@ pub fn lock(path: &Path) -> Result<Lock, PxeError> {
         Err(fs::TryLockError::WouldBlock) => Err(PxeError::Busy { path: shown }),
         Err(fs::TryLockError::Error(source)) => Err(PxeError::File { path: shown, source }),
     }
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file =
-        fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -340,42 +290,6 @@ mod tests {
                 assert!(open_state(&keys, &flipped).is_err(), "byte {at}, bit {bit}");
             }
         }
-    }
-
-    /// Method: /dev/full under the name that is written first.
-    #[test]
-    fn a_full_disk_loses_neither_the_old_file_nor_the_next_attempt() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("keys.json");
-        write_private(&path, b"old").expect("written");
-        let temporary = path.with_extension("tmp");
-        std::os::unix::fs::symlink("/dev/full", &temporary).expect("link");
-        let error = write_by_way_of(&temporary, &path, b"new").expect_err("full");
-        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-        assert_eq!(fs::read(&path).expect("old file"), b"old");
-        write_private(&path, b"new").expect("afresh");
-        assert_eq!(fs::read(&path).expect("new file"), b"new");
-    }
-
-    /// Fault: concurrent writers of one file. With one temporary name each would rename the other's
-    /// file.
-    #[test]
-    fn writers_at_once_all_succeed_and_leave_one_whole_file_and_nothing_else() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("alice.state");
-        std::thread::scope(|scope| {
-            for i in 0..8u8 {
-                let path = &path;
-                scope.spawn(move || {
-                    for _ in 0..20 {
-                        write_private(path, &[i; 4096]).expect("written");
-                    }
-                });
-            }
-        });
-        let bytes = fs::read(&path).expect("read");
-        assert!(bytes.len() == 4096 && bytes.iter().all(|b| *b == bytes[0]));
-        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn parse(bytes: &[u8], key: &[u8; 32]) -> Found {
     Found::Data(data.to_vec())
 }
 
-/// Writes a file and renames it, so that nobody reads a part of it.
+/// Writes a file as a whole, and makes its folder.
 fn write(path: &Path, key: &[u8; 32], digest: &[u8; 32], data: &[u8]) -> std::io::Result<()> {
     if data.len() as u64 > BYTES_MAX / 2 {
         return Err(ErrorKind::FileTooLarge.into());
@@ -162,14 +162,7 @@ fn write(path: &Path, key: &[u8; 32], digest: &[u8; 32], data: &[u8]) -> std::io
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
-    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
-    let all = [MAGIC, key, digest, data].concat();
-    let outcome = fs::write(&unfinished, all).and_then(|()| fs::rename(&unfinished, path));
-    if outcome.is_err() {
-        // It may not be there.
-        let _ = fs::remove_file(&unfinished);
-    }
-    outcome
+    rollmill_files::write(path, &[MAGIC, key, digest, data])
 }
 
 #[cfg(test)]

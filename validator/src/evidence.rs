@@ -97,7 +97,7 @@ impl Folder {
         }
         std::fs::create_dir_all(&self.path)?;
         let text = evidence.to_json()?;
-        rollmill_l1::replace_file(&path, &path.with_extension("new"), &[text.as_bytes()])?;
+        rollmill_files::write(&path, &[text.as_bytes()])?;
         Ok(Some(path))
     }
 }

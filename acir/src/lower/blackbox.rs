@@ -9,6 +9,7 @@ use rollmill_circuits::gadgets::uint::RANGE_BITS_MAX;
 use rollmill_plonk::builder::{Builder, Var};
 
 use super::{Lowering, Problem, constant};
+use crate::ecdsa::{Curve, EcdsaCall};
 use crate::gadgets::curve::{self, Point, affine};
 use crate::gadgets::ecdsa::{self, SECP256K1, SECP256R1};
 use crate::gadgets::scalar::{Scalar, multiply};
@@ -87,12 +88,12 @@ impl Lowering<'_> {
                 let sum = self.multi_scalar_mul(points, scalars, predicate)?;
                 self.outputs(&[outputs.0, outputs.1], &[sum.x, sum.y])
             }
-            BlackBoxFuncCall::EcdsaSecp256k1 { .. } | BlackBoxFuncCall::EcdsaSecp256r1 { .. } => {
-                self.ecdsa(call)
-            }
-            BlackBoxFuncCall::RecursiveAggregation { .. } => {
-                Err(Problem::Unsupported(call.name().to_owned()))
-            }
+            BlackBoxFuncCall::EcdsaSecp256k1 { .. }
+            | BlackBoxFuncCall::EcdsaSecp256r1 { .. }
+            | BlackBoxFuncCall::RecursiveAggregation { .. } => match EcdsaCall::of(call) {
+                Some(call) => self.ecdsa(&call),
+                None => Err(Problem::Unsupported(call.name().to_owned())),
+            },
         }
     }
 
@@ -138,34 +139,15 @@ impl Lowering<'_> {
         self.outputs(outputs, &ciphertext)
     }
 
-    fn ecdsa(&mut self, call: &BlackBoxFuncCall<FieldElement>) -> Result<(), Problem> {
-        let (BlackBoxFuncCall::EcdsaSecp256k1 {
-            public_key_x,
-            public_key_y,
-            signature,
-            hashed_message,
-            predicate,
-            output,
-        }
-        | BlackBoxFuncCall::EcdsaSecp256r1 {
-            public_key_x,
-            public_key_y,
-            signature,
-            hashed_message,
-            predicate,
-            output,
-        }) = call
-        else {
-            return Err(Problem::Unsupported(call.name().to_owned()));
+    fn ecdsa(&mut self, call: &EcdsaCall<'_>) -> Result<(), Problem> {
+        let curve = match call.curve {
+            Curve::Secp256k1 => &SECP256K1,
+            Curve::Secp256r1 => &SECP256R1,
         };
-        let curve = match call {
-            BlackBoxFuncCall::EcdsaSecp256k1 { .. } => &SECP256K1,
-            _ => &SECP256R1,
-        };
-        let on = self.predicate(predicate)?;
-        let (r, s) = signature.split_at(32);
-        let [x, y, r, s, hash] = [&public_key_x[..], &public_key_y[..], r, s, &hashed_message[..]]
-            .map(|inputs| self.number(inputs, on));
+        let on = self.predicate(call.predicate)?;
+        let (r, s) = call.signature.split_at(32);
+        let [x, y] = call.key.map(|inputs| self.number(inputs, on));
+        let [r, s, hash] = [r, s, &call.hash[..]].map(|inputs| self.number(inputs, on));
         let signed = ecdsa::Signed { key: [&x, &y], r: &r, s: &s, hash: &hash };
         let is_valid = ecdsa::verify(&mut self.b, curve, &signed);
         let one = Fr::one();
@@ -174,7 +156,7 @@ impl Lowering<'_> {
             Some(on) => self.b.linear(&[(one, is_valid), (-one, on)], one),
             None => is_valid,
         };
-        self.outputs(&[*output], &[verdict])
+        self.outputs(&[call.output], &[verdict])
     }
 
     /// The bytes of a number, zeros where the predicate is 0.

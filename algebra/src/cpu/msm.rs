@@ -9,6 +9,8 @@
 //! that needs no queue of conflicts, and a bucket that contains every entry costs no more than others.
 
 pub(super) mod affine;
+#[cfg(test)]
+pub(super) mod cases;
 mod groups;
 mod pairs;
 pub(super) mod plan;

@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use barretenberg::Barretenberg;
 use icicle::Icicle;
+pub(crate) use scalar::NAME as SCALAR;
 use scalar::Scalar;
 
 use crate::result::AbsentPeer;

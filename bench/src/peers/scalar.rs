@@ -9,7 +9,7 @@ use crate::BenchError;
 use crate::measure::Bench;
 use rollmill_agent::Config;
 
-pub(super) const NAME: &str = "scalar";
+pub(crate) const NAME: &str = "scalar";
 
 /// The faster of the paths `adx` and `portable` that the processor has.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! Connections that only take up room: silent ones, ones with half a head, and ones whose body comes a byte a second.
-//! Each is opened again when the broker has closed it.
+//! A client that only occupies connections: silent ones, ones with half a head, and ones whose body comes a byte a
+//! second. Each is opened again when the broker has closed it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

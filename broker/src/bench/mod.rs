@@ -57,7 +57,7 @@ pub(crate) struct Bench {
     /// Kill the first broker once half of the jobs are done; needs `--replicas` of 2 or more
     #[arg(long)]
     kill: bool,
-    /// Connections that take up room beside the agents: silent, with half a head, or with a byte of a body each second
+    /// Connections to occupy beside those of the agents: silent, with half a head, or with a byte of a body each second
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole(0..=5_000_usize))]
     hostile: usize,
     /// Run epochs of `--jobs` jobs for this many minutes, each closed and deleted, and fail if memory, disk or database
@@ -237,7 +237,7 @@ async fn measure(
 async fn addresses(urls: &[String]) -> Result<Vec<SocketAddr>, rollmill_service::Failure> {
     let mut found = Vec::new();
     for url in urls {
-        // A hostile client needs no TLS to take up room.
+        // A hostile client needs no TLS to occupy a connection.
         let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         let host = host.split('/').next().unwrap_or(host);
         found.extend(tokio::net::lookup_host(host).await?.next());

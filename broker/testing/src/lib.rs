@@ -182,12 +182,31 @@ async fn start() -> (PrivatePostgres, PathBuf) {
     // Found once: the search starts programs.
     let bin_dir = found.postgres.parent().map(Path::to_path_buf);
     let options = Options { data_dir: root.clone(), bin_dir, throwaway: true };
-    if let Some(templates) = Templates::of_the_project() {
-        let key = key_of_template(&describe(&found, &options));
-        let copied = templates.copy(&key, &root.join("pg"), MadeTemplate::new(&options)).await;
-        copied.unwrap_or_else(|error| panic!("cannot copy a cluster from the cache: {error}"));
-    }
+    copy_template(&describe(&found, &options), &options).await;
     (or_panic(PrivatePostgres::start(&options).await), root)
+}
+
+/// Puts a cluster into the data directory of a broker that is yet to start, where it would run `initdb`, which takes
+/// seconds: a copy of the template. The broker makes its tables as in a cluster of its own; those of the template are
+/// in a schema that it does not use. Does nothing where no template can be kept.
+///
+/// # Panics
+/// When there is no Postgres on this machine, or the template can be neither made nor copied.
+pub async fn put_cluster(data_dir: &Path) {
+    or_panic(std::fs::create_dir_all(data_dir));
+    let found = or_panic(discover(None, data_dir));
+    let bin_dir = found.postgres.parent().map(Path::to_path_buf);
+    let options = Options { data_dir: data_dir.to_owned(), bin_dir, throwaway: true };
+    copy_template(&describe(&found, &options), &options).await;
+}
+
+/// Copies the template of the cluster so described to the data directory of these options, if templates can be kept.
+async fn copy_template(cluster: &str, options: &Options) {
+    let Some(templates) = Templates::of_the_project() else { return };
+    let target = options.data_dir.join("pg");
+    let made = MadeTemplate::new(options);
+    let copied = templates.copy(&key_of_template(cluster), &target, made).await;
+    copied.unwrap_or_else(|error| panic!("cannot copy a cluster from the cache: {error}"));
 }
 
 /// Version of what [`MadeTemplate::new`] does with a cluster. Increment it with a change there.

@@ -21,8 +21,11 @@ contract BondVault is IBondVault, ReentrancyGuardTransient {
         uint128 locked;
     }
 
+    /// @notice The rollup of this deployment.
     IRollup public immutable ROLLUP;
+    /// @inheritdoc IBondVault
     IERC20 public immutable TOKEN;
+    /// @notice Gets what is left of lost bonds.
     address public immutable REWARDS;
 
     mapping(address => Account) private _accounts;

@@ -20,9 +20,13 @@ contract FeePortal is IFeePortal, ReentrancyGuardTransient {
     /// @notice Base units of the token in one unit on L2.
     uint256 public constant UNIT = 1e9;
 
+    /// @inheritdoc IFeePortal
     IERC20 public immutable TOKEN;
+    /// @notice Takes the messages of deposits.
     IInbox public immutable INBOX;
+    /// @notice Has the messages of withdrawals.
     IOutbox public immutable OUTBOX;
+    /// @notice Gets the fees of proven blocks.
     address public immutable REWARDS;
 
     constructor(IRollup rollup, IERC20 token) {

@@ -30,11 +30,17 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     /// @notice Base units of the token in one unit on L2.
     uint256 public constant UNIT = 1e9;
 
+    /// @notice The rollup of this deployment.
     IRollup public immutable ROLLUP;
+    /// @inheritdoc IRewards
     IERC20 public immutable TOKEN;
+    /// @notice Has the fees that users paid.
     IFeePortal public immutable FEE_PORTAL;
+    /// @notice Has the rates.
     IRegistry public immutable REGISTRY;
+    /// @notice Knows the committees, whose members earn parts of fees.
     ISelection public immutable SELECTION;
+    /// @notice Slots of an epoch.
     uint64 public immutable SLOTS_PER_EPOCH;
 
     /// @inheritdoc IRewards

@@ -13,6 +13,7 @@ contract AztToken is ERC20, ERC20Permit, ERC20Votes {
     /// @notice The timelock of governance: the only account that can mint.
     address public immutable MINTER;
 
+    /// @notice The caller is not the timelock.
     error NotMinter(address caller);
 
     /// @param minter The timelock.
@@ -32,15 +33,18 @@ contract AztToken is ERC20, ERC20Permit, ERC20Votes {
         _mint(to, amount);
     }
 
+    /// @notice The time by which votes are counted: seconds since 1970.
     function clock() public view override returns (uint48) {
         return uint48(block.timestamp);
     }
 
+    /// @notice Says in the form of ERC-6372 that votes are counted by time.
     // solhint-disable-next-line func-name-mixedcase
     function CLOCK_MODE() public pure override returns (string memory) {
         return "mode=timestamp";
     }
 
+    /// @notice The next nonce of a permit or a delegation that `owner` signs.
     function nonces(address owner) public view override(ERC20Permit, Nonces) returns (uint256) {
         return super.nonces(owner);
     }

@@ -21,7 +21,9 @@ contract Deployments {
         address rewards;
     }
 
+    /// @notice The token of governance and of every deployment.
     IERC20 public immutable TOKEN;
+    /// @notice The only account that can change the list.
     address public immutable TIMELOCK;
 
     Deployment[] private _list;
@@ -29,16 +31,26 @@ contract Deployments {
     mapping(uint64 version => bool) private _known;
     uint256 private _canonical;
 
+    /// @notice A deployment was added to the list.
     event DeploymentAdded(uint256 indexed id, string name, address registry, uint64 version);
+    /// @notice New users should take this deployment from now on.
     event CanonicalSet(uint256 indexed id);
+    /// @notice `amount` base units were sent to the Rewards of a deployment.
     event Funded(uint256 indexed id, address rewards, uint256 amount);
 
+    /// @notice The caller is not the timelock.
     error NotTimelock(address caller);
+    /// @notice The list has a deployment of this name or of this version.
     error DeploymentKnown(string name, uint64 version);
+    /// @notice A deployment must have a name.
     error NameMissing();
+    /// @notice The list has no deployment of this number.
     error DeploymentUnknown(uint256 id);
+    /// @notice The Registry answers to another timelock.
     error TimelockWrong(address expected, address got);
+    /// @notice The deployment has another token.
     error TokenWrong(address expected, address got);
+    /// @notice The rollup names another Registry.
     error NotTied(address rollup);
 
     modifier onlyTimelock() {
@@ -93,10 +105,12 @@ contract Deployments {
         emit Funded(id, rewards, amount);
     }
 
+    /// @notice How many deployments the list has.
     function count() external view returns (uint256) {
         return _list.length;
     }
 
+    /// @notice A deployment by its number; they are numbered from 0 in the order in which they were added.
     function deployment(uint256 id) public view returns (Deployment memory) {
         _require(id);
         return _list[id];

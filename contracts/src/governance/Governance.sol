@@ -45,6 +45,7 @@ contract Governance is
         GovernorTimelockControl(timelock)
     {}
 
+    /// @notice Votes that an account needs to propose.
     function proposalThreshold()
         public
         view
@@ -54,6 +55,7 @@ contract Governance is
         return super.proposalThreshold();
     }
 
+    /// @notice Where a proposal is between its creation and its execution.
     function state(uint256 proposalId)
         public
         view
@@ -63,6 +65,7 @@ contract Governance is
         return super.state(proposalId);
     }
 
+    /// @notice Whether a proposal must wait in the timelock before it is executed: each must.
     function proposalNeedsQueuing(uint256 proposalId)
         public
         view

@@ -27,21 +27,33 @@ interface IRegistry {
         uint96 minStake;
     }
 
+    /// @notice All rates were replaced.
     event RatesSet(Rates rates);
 
+    /// @notice The caller is not the timelock.
     error NotTimelock(address caller);
+    /// @notice The rollup names another Registry.
     error NotTied(address rollup);
+    /// @notice There is no code at the address of a contract that the deployment needs.
     error ContractMissing(address got);
+    /// @notice A contract of the deployment has another token.
     error TokenWrong(address expected, address got);
+    /// @notice The rate is outside its bounds.
     error RateOutOfRange(string rate);
 
     /// @notice Replaces all rates. The timelock only.
     function setRates(Rates calldata next) external;
 
+    /// @notice All rates as they are now.
     function rates() external view returns (Rates memory);
+    /// @notice Base units that the first block of an epoch locks.
     function bondAmount() external view returns (uint96);
+    /// @notice Part of a bond that late proofs of a whole epoch earn, in ten-thousandths.
     function challengeShareBps() external view returns (uint16);
+    /// @notice The rollup of this deployment.
     function ROLLUP() external view returns (IRollup);
+    /// @notice The token of fees, bonds and stakes.
     function TOKEN() external view returns (IERC20);
+    /// @notice The only account that can change the rates.
     function TIMELOCK() external view returns (address);
 }

@@ -21,8 +21,11 @@ contract Registry is IRegistry {
     /// @notice A million of the token, for bonds and stakes.
     uint256 public constant AMOUNT_MAX = 1e24;
 
+    /// @inheritdoc IRegistry
     IRollup public immutable ROLLUP;
+    /// @inheritdoc IRegistry
     IERC20 public immutable TOKEN;
+    /// @inheritdoc IRegistry
     address public immutable TIMELOCK;
 
     Rates private _rates;

@@ -16,11 +16,17 @@ interface IInbox {
         bytes32 secretHash
     );
 
+    /// @notice The caller is not the rollup.
     error NotRollup(address caller);
+    /// @notice The caller is not the FeePortal.
     error NotFeePortal(address caller);
+    /// @notice The rollup names another contract in this one's place.
     error NotTied(address rollup);
+    /// @notice A deposit to the address 0 could not be claimed.
     error RecipientMissing();
+    /// @notice A deposit of 0 units could not be claimed.
     error AmountMissing();
+    /// @notice Messages can still be sent to the block of this number.
     error StillOpen(uint64 open, uint64 got);
 
     /// @notice Sends a message from the caller.

@@ -10,11 +10,14 @@ import {IInbox} from "./IInbox.sol";
 /// @dev A number takes at most 64 leaves. `open` is at least tip + 2 after each proposal, so the hash of
 ///      block n never changes once block n - 1 was proposed, and a block after a prune finds the same.
 contract Inbox is IInbox {
+    /// @notice Most messages that one block appends.
     uint64 public constant LEAVES_PER_BLOCK = uint64(1) << uint64(Layout.MESSAGE_SUBTREE_HEIGHT);
     uint8 private constant GENERAL = 0;
     uint8 private constant DEPOSIT = 1;
 
+    /// @notice The rollup of this deployment.
     IRollup public immutable ROLLUP;
+    /// @notice The only contract that can send deposits.
     address public immutable FEE_PORTAL;
 
     /// @dev Block 1 has no messages, so that its proposer knows them.

@@ -11,7 +11,9 @@ import {IOutbox} from "./IOutbox.sol";
 ///      power of two below the number, the right child the rest, and a transaction's node is over its
 ///      two leaves. So the place of a leaf fixes its path's length and turns.
 contract Outbox is IOutbox {
+    /// @notice The rollup of this deployment.
     IRollup public immutable ROLLUP;
+    /// @notice The only contract that can consume withdrawals.
     address public immutable FEE_PORTAL;
 
     /// @dev Bit 2 * transaction + which, for at most 32 transactions.

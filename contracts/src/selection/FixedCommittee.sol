@@ -9,7 +9,9 @@ import {Quorum} from "./Quorum.sol";
 
 /// @title A committee that never changes and proposes in turn. One member is a single proposer.
 contract FixedCommittee is ISelection {
+    /// @notice A committee has 1 to 64 members.
     error SizeWrong(uint256 got);
+    /// @notice A member is the address 0, or is named twice.
     error MemberWrong(address member);
 
     bytes32 private immutable _HASH;

@@ -7,11 +7,17 @@ import {IRollup} from "../IRollup.sol";
 
 /// @title Who may propose in a slot, and who vouches for a block.
 interface ISelection {
+    /// @notice The epoch has no seed, or too few members to draw from.
     error NoCommittee(uint64 epoch);
+    /// @notice The bitmap names a member beyond the committee's size.
     error BitmapTooWide(uint256 size, uint256 bitmap);
+    /// @notice The signatures and addresses have another length than the bitmap says.
     error AttestationsLengthWrong(uint256 expected, uint256 got);
+    /// @notice The signers and the given addresses are not the committee, or a signature is wrong.
     error CommitteeWrong(bytes32 expected, bytes32 got);
+    /// @notice Fewer members signed than a quorum needs.
     error QuorumMissed(uint256 needed, uint256 got);
+    /// @notice The member whose turn it is did not sign.
     error ProposerMissing(uint256 index);
 
     /// @notice Checks a quorum of the epoch's committee over `digest`, the slot's proposer included.

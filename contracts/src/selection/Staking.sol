@@ -31,12 +31,19 @@ contract Staking is IStaking, ReentrancyGuardTransient {
     uint256 private constant SET_MIN = 4;
     uint256 private constant REPORTER_PART = 10;
 
+    /// @notice The rollup of this deployment.
     IRollup public immutable ROLLUP;
+    /// @inheritdoc ISelection
     IERC20 public immutable TOKEN;
+    /// @notice Has the least stake and the size of committees.
     IRegistry public immutable REGISTRY;
+    /// @notice Gets nine tenths of a slashed stake.
     address public immutable REWARDS;
+    /// @notice Unix time at which slot 0 begins.
     uint256 public immutable GENESIS_TIME;
+    /// @notice Seconds of an epoch.
     uint256 public immutable EPOCH_SECONDS;
+    /// @notice Slots of an epoch.
     uint64 public immutable SLOTS_PER_EPOCH;
     /// @notice Seconds from leaving the set to the stake's return: the epochs in which the member may
     ///         still sit in a committee, and the time in which evidence can still matter.

@@ -1,5 +1,5 @@
 //! Plain twins of the passes of an MSM, each under the name of its kernel. They follow the definitions in
-//! `cuda/msm.cuh`, one scalar, bucket and point at a time.
+//! `cuda/msm.cuh` and `cuda/partition.cuh`, one scalar, bucket and point at a time.
 
 use ark_ff::{AdditiveGroup, PrimeField};
 use rollmill_algebra::{Fr, G1Affine, G1Projective};

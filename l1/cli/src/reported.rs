@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rollmill_l1::replace_file;
-
 use crate::error::CliError;
 
 /// The last reported attempt of each purpose.
@@ -50,7 +48,7 @@ impl Reported {
         self.last.insert(purpose.to_owned(), attempt);
         let write = || {
             let text = serde_json::to_string(&self.last)?;
-            replace_file(&self.path, &self.path.with_extension("reported.new"), &[text.as_bytes()])
+            rollmill_files::write(&self.path, &[text.as_bytes()])
         };
         let words = |error| rollmill_errors::InWords(&error).to_string();
         write().map_err(|error: std::io::Error| failure(&self.path, words(error)))

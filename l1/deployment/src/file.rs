@@ -133,6 +133,5 @@ impl DeploymentFile {
 
 /// Writes a file so that a crash leaves the old one or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DeployError> {
-    let fresh = path.with_added_extension("new");
-    rollmill_l1::replace_file(path, &fresh, &[bytes]).map_err(DeployError::file("write", path))
+    rollmill_files::write(path, &[bytes]).map_err(DeployError::file("write", path))
 }

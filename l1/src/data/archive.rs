@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy::primitives::B256;
 use rollmill_blob::{BYTES, Blob};
@@ -13,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use super::error::SourceError;
 use super::{BlobRef, BlobSource, Fetch};
-use crate::durable;
 
 /// Bytes of the digest after the blob.
 const DIGEST: usize = 32;
@@ -22,7 +20,7 @@ const DIGEST: usize = 32;
 ///
 /// A blob is the file `<last byte>/<versioned hash>`, both in hexadecimal: its bytes and their SHA-256. A file is
 /// complete or absent, and several processes may share the directory. One that is damaged is removed when it is read, so
-/// that another source is asked and the blob is written anew. Nothing else is ever removed: a block has one blob, so a
+/// that another source is asked and the blob is written anew. No whole file is ever removed: a block has one blob, so a
 /// directory grows by 131,104 bytes for each block with transactions.
 #[derive(Debug, Clone)]
 pub struct BlobArchive(Arc<Inner>);
@@ -31,8 +29,6 @@ pub struct BlobArchive(Arc<Inner>);
 struct Inner {
     folder: PathBuf,
     name: String,
-    /// Distinguishes the unfinished files of this process.
-    written: AtomicU64,
 }
 
 impl BlobArchive {
@@ -42,7 +38,7 @@ impl BlobArchive {
     /// [`SourceError::Disk`]
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
         let name = format!("blob archive {}", folder.display());
-        let archive = Inner { folder: folder.to_owned(), name, written: AtomicU64::new(0) };
+        let archive = Inner { folder: folder.to_owned(), name };
         fs::create_dir_all(folder).map_err(|error| archive.disk("cannot be created", &error))?;
         Ok(Self(Arc::new(archive)))
     }
@@ -85,10 +81,10 @@ impl BlobArchive {
             let path = self.0.path(versioned_hash);
             let folder = path.parent().unwrap_or(&self.0.folder);
             fs::create_dir_all(folder)?;
-            let count = self.0.written.fetch_add(1, Ordering::Relaxed);
-            let fresh = path.with_extension(format!("{}-{count}.new", std::process::id()));
+            // What killed processes left, of this blob or of others that another source has had since.
+            rollmill_files::sweep_folder(folder);
             let digest = Sha256::digest(blob.as_bytes());
-            durable::replace(&path, &fresh, &[blob.as_bytes(), &digest])
+            rollmill_files::write(&path, &[blob.as_bytes(), &digest])
         };
         write().map_err(|error| self.0.disk("cannot be written", &error))
     }
@@ -187,10 +183,15 @@ mod tests {
         // Its caller verified both, so the second is the same; here it shows that nothing is rewritten.
         archive.write(HASH, &blob(6)).unwrap();
         let path = archive.0.path(HASH);
-        fs::write(path.with_extension("77-0.new"), b"half").unwrap();
+        fs::write(path.with_extension("0123456789abcdef.part"), b"half").unwrap();
         let again = BlobArchive::open(&root.path().join("a/b")).unwrap();
         assert_eq!(again.read(HASH), Ok(Some(blob(5))));
         assert_eq!(again.read(B256::repeat_byte(2)), Ok(None));
+        // The next blob in the folder removes the half.
+        let mut beside = HASH;
+        beside.0[0] ^= 1;
+        again.write(beside, &blob(6)).unwrap();
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! small JSON files and not a second database: a write costs one file, and damage is limited to one row, which is
 //! then planned again from L1.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rollmill_broker_client::Digest;
@@ -85,6 +85,8 @@ impl RowStore {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let this = Self { folder: folder.to_owned() };
         fs::create_dir_all(folder).map_err(this.failed(folder))?;
+        // What a killed process left of files that are not written again.
+        rollmill_files::sweep_folder(folder);
         Ok(this)
     }
 
@@ -165,7 +167,7 @@ impl RowStore {
             let source = io::Error::other(format!("row {id} cannot be kept: {why}"));
             return Err(StoreError::File { path, source });
         }
-        write_whole(&path, &bytes).map_err(self.failed(&path))
+        rollmill_files::write(&path, &[&bytes]).map_err(self.failed(&path))
     }
 
     /// Removes the oldest ended rows beyond the limit, with their files.
@@ -199,7 +201,7 @@ impl RowStore {
     pub fn put_root(&self, bytes: &[u8]) -> Result<String, StoreError> {
         let digest = Digest::of(bytes).to_string();
         let path = self.root_path(&digest);
-        write_whole(&path, bytes).map_err(self.failed(&path))?;
+        rollmill_files::write(&path, &[bytes]).map_err(self.failed(&path))?;
         Ok(digest)
     }
 
@@ -228,7 +230,7 @@ impl RowStore {
             path: path.clone(),
             source: io::Error::other(error),
         })?;
-        write_whole(&path, &bytes).map_err(self.failed(&path))
+        rollmill_files::write(&path, &[&bytes]).map_err(self.failed(&path))
     }
 
     /// The command written for a row.
@@ -264,16 +266,4 @@ fn remove(path: &Path) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Writes a new file, syncs it to disk and renames it into place: a crash leaves the old file or the
-/// new one, never a part of it.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

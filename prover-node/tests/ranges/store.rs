@@ -139,6 +139,20 @@ fn a_command_waits_for_its_row_until_it_is_taken() {
     store.take_command(1).unwrap();
 }
 
+/// Fault: a prover node was killed while it wrote a root, whose name no later one has.
+#[test]
+fn what_a_killed_process_left_goes_when_the_directory_is_opened_to_write() {
+    let (disk, store) = store();
+    store.put(&live()[0]).unwrap();
+    let left = disk.path().join(format!("{}.root.0123456789abcdef.part", Digest::of(b"a proof")));
+    std::fs::write(&left, "half").unwrap();
+    // A command that only reads may run while a prover node writes.
+    let (rows, damaged) = RowStore::existing(disk.path()).unwrap().read().unwrap();
+    assert_eq!((rows.len(), damaged.len(), left.exists()), (1, 0, true));
+    RowStore::open(disk.path()).unwrap();
+    assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 1);
+}
+
 /// Goal: a command that does not apply to the state of its range is rejected.
 #[test]
 fn a_command_that_does_nothing_now_is_rejected() {

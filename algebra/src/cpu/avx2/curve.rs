@@ -217,10 +217,9 @@ fn prefetch(points: &[Flat], pairs: &[[u32; 2]], start: usize) {
 
 #[cfg(test)]
 mod tests {
-    use ark_ec::{CurveGroup, PrimeGroup};
-
     use super::*;
-    use crate::{Fr, G1Affine, G1Projective};
+    use crate::G1Affine;
+    use crate::cpu::msm::cases::{multiples, pairs_but, signed_pairs};
 
     /// The sums, or `None` where not all points of a pair were different.
     fn added(avx2: Avx2, points: &[G1Affine], pairs: &[[u32; 2]]) -> Option<Vec<G1Affine>> {
@@ -231,10 +230,6 @@ mod tests {
         let mut befores = Befores::default();
         let are_different = avx2.add_pairs(&points, pairs, &mut out, &mut befores);
         are_different.then(|| out.iter().map(|sum| avx2.export(sum).to_affine()).collect())
-    }
-
-    fn multiples(n: u64) -> Vec<G1Affine> {
-        (1..=n).map(|k| (G1Projective::generator() * Fr::from(k)).into_affine()).collect()
     }
 
     /// Goal: every sign of every lane, and sums that are added again. Method: batches around the lanes, the chains and
@@ -248,18 +243,7 @@ mod tests {
         let points = multiples(120);
         for n in [0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 60] {
             for first in 0..4 {
-                let pairs: Vec<[u32; 2]> = (0..n)
-                    .map(|k| {
-                        let signs = (first + k) % 4;
-                        [(2 * k) | (SIGN * (signs % 2)), (2 * k + 1) | (SIGN * (signs / 2))]
-                    })
-                    .collect();
-                let signed = |index: u32| {
-                    let point = points[(index & !SIGN) as usize];
-                    if index & SIGN == 0 { point } else { -point }
-                };
-                let expected: Vec<G1Affine> =
-                    pairs.iter().map(|[a, b]| (signed(*a) + signed(*b)).into_affine()).collect();
+                let (pairs, expected) = signed_pairs(&points, n, first);
                 assert_eq!(added(avx2, &points, &pairs), Some(expected), "{n} pairs, {first}");
             }
         }
@@ -275,8 +259,7 @@ mod tests {
         for n in 1..=13 {
             for at in 0..n {
                 for [a, b] in [[38, 38], [38, 40], [40, 38], [38, 41], [41, 38]] {
-                    let mut pairs: Vec<[u32; 2]> = (0..n).map(|k| [2 * k, 2 * k + 1]).collect();
-                    pairs[at as usize] = [a, b | SIGN];
+                    let pairs = pairs_but(n, at, [a, b | SIGN]);
                     assert_eq!(added(avx2, &points, &pairs), None, "{n} pairs, {at}: {a} and {b}");
                 }
             }

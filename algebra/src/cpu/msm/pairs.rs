@@ -154,16 +154,10 @@ fn sums<P: Products, const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use ark_ec::{CurveGroup, PrimeGroup};
-
     use super::*;
+    use crate::G1Affine;
+    use crate::cpu::msm::cases::{multiples, pairs_but, signed_pairs};
     use crate::cpu::words::{Scalar, with_products};
-    use crate::{Fr, G1Affine, G1Projective};
-
-    /// The first `n` multiples of the generator.
-    fn multiples(n: u64) -> Vec<G1Affine> {
-        (1..=n).map(|k| (G1Projective::generator() * Fr::from(k)).into_affine()).collect()
-    }
 
     /// The sums, or `None` where not all points of a pair were different.
     fn added(scalar: Scalar, points: &[G1Affine], pairs: &[[u32; 2]]) -> Option<Vec<G1Affine>> {
@@ -184,18 +178,7 @@ mod tests {
         let points = multiples(120);
         for n in [0, 1, 2, 3, 4, 5, 8, 9, 60] {
             for first in 0..4 {
-                let pairs: Vec<[u32; 2]> = (0..n)
-                    .map(|k| {
-                        let signs = (first + k) % 4;
-                        [(2 * k) | (SIGN * (signs % 2)), (2 * k + 1) | (SIGN * (signs / 2))]
-                    })
-                    .collect();
-                let signed = |index: u32| {
-                    let point = points[(index & !SIGN) as usize];
-                    if index & SIGN == 0 { point } else { -point }
-                };
-                let expected: Vec<G1Affine> =
-                    pairs.iter().map(|[a, b]| (signed(*a) + signed(*b)).into_affine()).collect();
+                let (pairs, expected) = signed_pairs(&points, n, first);
                 for scalar in Scalar::available() {
                     let sums = added(scalar, &points, &pairs);
                     assert_eq!(sums.as_ref(), Some(&expected), "{scalar:?}, {n} pairs");
@@ -214,8 +197,8 @@ mod tests {
             for at in 0..n {
                 for [a, b] in [[18, 18], [18, 20], [20, 18], [18, 21], [21, 18]] {
                     for signs in 0..4 {
-                        let mut pairs: Vec<[u32; 2]> = (0..n).map(|k| [2 * k, 2 * k + 1]).collect();
-                        pairs[at as usize] = [a | (SIGN * (signs % 2)), b | (SIGN * (signs / 2))];
+                        let other = [a | (SIGN * (signs % 2)), b | (SIGN * (signs / 2))];
+                        let pairs = pairs_but(n, at, other);
                         for scalar in Scalar::available() {
                             let sums = added(scalar, &points, &pairs);
                             assert_eq!(sums, None, "{scalar:?}, {n} pairs, {at}: {a} and {b}");

@@ -1,0 +1,220 @@
+//! Files that are there as a whole or not at all, whatever happens.
+//!
+//! A file is written under another name in the folder of its place, synced and renamed, and then the folder is synced.
+//! A crash, a full disk or an error leaves the old file or the new one. The other name is random and its file is
+//! created with it, so that no two writers share one: neither threads nor containers, where process ids repeat.
+//!
+//! The writer holds a lock on the unfinished file, by which [`sweep`] tells it from what a killed writer left. Each
+//! writer sweeps first, so that nothing collects beside a file that is written again and again; for that the names in
+//! the folder are read.
+//!
+//! A network file system that keeps locks on each machine alone (on Linux the option `local_lock` of NFS) hides the
+//! writers of other machines from a sweep. It may then remove what one of them is writing: that writer gets an error,
+//! and the old file stays.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// End of the name of an unfinished file, which is `NAME.0123456789abcdef.part` for the file `NAME`.
+const SUFFIX: &str = ".part";
+/// Hexadecimal digits between the two: a random word of 64 bits.
+const DIGITS: usize = 16;
+/// Names to try. One that is taken was guessed, or a sweep came between two steps of [`Unfinished::create`].
+const NAMES_MAX: usize = 16;
+
+/// Writes a file with these `parts`, one after the other. Its folder exists already. A link at `path` is replaced, and
+/// what it points to stays as it is.
+///
+/// # Errors
+/// Those of the file system. The old file is then still there, unless only syncing the folder failed, and nothing is
+/// left beside it.
+pub fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    place(Unfinished::create(path)?, parts)
+}
+
+fn place(mut file: Unfinished, parts: &[&[u8]]) -> io::Result<()> {
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.place()
+}
+
+/// A file that has not got its name yet. Dropped before [`Self::place`], it is removed.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Locked until this is dropped.
+    file: File,
+    /// Its name until it is whole.
+    aside: PathBuf,
+    path: PathBuf,
+    is_placed: bool,
+}
+
+impl Unfinished {
+    /// An empty file that gets the name `path` once it is whole. Its mode is what the umask leaves of 0666.
+    ///
+    /// # Errors
+    /// Those of the file system, and [`ErrorKind::InvalidInput`] for a path that names no file.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Self::create_with(path, OpenOptions::new().write(true).create_new(true))
+    }
+
+    /// Like [`Self::create`], and only the owner can read it (mode 0600), from its first byte on.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_private(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        Self::create_with(path, &options)
+    }
+
+    fn create_with(path: &Path, options: &OpenOptions) -> io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| {
+            io::Error::new(ErrorKind::InvalidInput, "the path does not name a file")
+        })?;
+        // First, for their space.
+        sweep(path);
+        for _ in 0..NAMES_MAX {
+            let aside = path.with_file_name(unfinished_name(name));
+            let file = match options.open(&aside) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                opened => opened?,
+            };
+            let unfinished = Self { file, aside, path: path.to_owned(), is_placed: false };
+            if unfinished.hold()? {
+                return Ok(unfinished);
+            }
+        }
+        Err(io::Error::new(ErrorKind::AlreadyExists, "no free name was found for the new file"))
+    }
+
+    /// Locks the file for as long as it is open. False if a sweep found it before that and takes it for abandoned.
+    fn hold(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            // Where nothing can be locked, as on some network file systems, no sweep removes anything.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        match fs::symlink_metadata(&self.aside) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Syncs the file, gives it its name in place of any file that has it, and syncs the folder.
+    ///
+    /// # Errors
+    /// Those of the file system. An old file is then still there, unless only syncing the folder failed.
+    pub fn place(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.aside, &self.path)?;
+        self.is_placed = true;
+        sync_folder_of(&self.path)
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // It only takes space, which a full disk lacks. The error that counts is the one before this.
+            fs::remove_file(&self.aside).ok();
+        }
+    }
+}
+
+/// Gives a file another name in its folder, in place of any file that has it, durably.
+///
+/// # Errors
+/// Those of the file system.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder_of(to)
+}
+
+/// Makes the names in a file's folder durable, where the file system can.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened, and a rename is what the file system makes of it.
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder_of(path))?.sync_all() {
+        // Some network and shared file systems sync files alone (EINVAL, ENOTSUP). The file has its name then, and
+        // trying again would change nothing.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Removes what killed writers of the file at `path` left. What is being written stays. A file that cannot be removed
+/// only takes space until the next sweep.
+pub fn sweep(path: &Path) {
+    if let Some(name) = path.file_name() {
+        sweep_where(folder_of(path), |of| of == name.as_encoded_bytes());
+    }
+}
+
+/// Like [`sweep`] for every file of a folder.
+pub fn sweep_folder(folder: &Path) {
+    sweep_where(folder, |_| true);
+}
+
+fn sweep_where(folder: &Path, is_meant: impl Fn(&[u8]) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_unfinished = finished_name(&entry.file_name()).is_some_and(&is_meant);
+        // A link was made by somebody else.
+        if !is_unfinished || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        // A network file system may lock exclusively only what is open for writing.
+        if let Ok(file) = OpenOptions::new().write(true).open(&path)
+            && file.try_lock().is_ok()
+        {
+            fs::remove_file(&path).ok();
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+fn unfinished_name(name: &OsStr) -> OsString {
+    // The keys of each state come from the system's source of randomness.
+    let value = RandomState::new().hash_one(0u8);
+    let mut unfinished = name.to_owned();
+    unfinished.push(format!(".{value:0DIGITS$x}{SUFFIX}"));
+    unfinished
+}
+
+/// The name of the file that an unfinished file with this name is for.
+fn finished_name(unfinished: &OsStr) -> Option<&[u8]> {
+    let rest = unfinished.as_encoded_bytes().strip_suffix(SUFFIX.as_bytes())?;
+    let (name, digits) = rest.split_at_checked(rest.len().checked_sub(DIGITS)?)?;
+    let is_word = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    name.strip_suffix(b".").filter(|name| is_word && !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests;
