@@ -27,7 +27,7 @@ use crate::first;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::limits::Usage;
-use crate::metrics::Metrics;
+use crate::metrics::{Buffer, Metrics};
 use crate::overview::{Counted, Overviews};
 use crate::policy::Next;
 use crate::sightings::Sightings;
@@ -317,6 +317,20 @@ impl Shared {
         }
     }
 
+    /// Shows how full the buffers of this replica are.
+    pub(crate) fn show_buffers(&self) {
+        let [requests, bodies, urgent] = self.admission.fill();
+        for (buffer, share) in [
+            (Buffer::Claims, self.dispatcher.fill()),
+            (Buffer::Agents, self.sightings.fill()),
+            (Buffer::Requests, requests),
+            (Buffer::Bodies, bodies),
+            (Buffer::UrgentBodies, urgent),
+        ] {
+            self.metrics.show_buffer(buffer, share);
+        }
+    }
+
     /// Counts the queue and finds the types of job that no live agent can do; logs when that starts and
     /// ends.
     pub(crate) async fn count_queue(&self) -> Result<(), BrokerError> {
@@ -333,6 +347,7 @@ impl Shared {
             .filter_map(|entry| Some((entry.view.kind.as_str(), entry.lease_seconds?)));
         self.metrics.show_leases(leases);
         self.metrics.show_agents(&agents, self.drains.live(), rules.live);
+        self.metrics.show_sessions(self.store.count_sessions().await?);
         let mut idle = self.dispatcher.idle_agents(rules.live);
         // They are leaving already.
         idle.retain(|agent| !self.drains.has(&agent.tenant, &agent.id));

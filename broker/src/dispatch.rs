@@ -159,6 +159,11 @@ impl Dispatcher {
         done
     }
 
+    /// The share of the places of waiting agents that is taken.
+    pub(crate) fn fill(&self) -> f64 {
+        self.lock().waiting.len() as f64 / WAITING_MAX as f64
+    }
+
     /// No more rounds follow.
     pub(crate) fn end(&self) {
         self.served.send_replace(u64::MAX);

@@ -44,6 +44,10 @@ fn lanes() -> impl Iterator<Item = &'static str> {
     Lane::ALL.into_iter().map(|lane| lane.as_str())
 }
 
+fn buffers() -> impl Iterator<Item = &'static str> {
+    Buffer::ALL.into_iter().map(|buffer| buffer.as_str())
+}
+
 /// What a route is called in metrics.
 fn route(spec: &Spec) -> String {
     format!("{} {}", spec.method.as_str(), spec.path)
@@ -84,6 +88,9 @@ rollmill_service::metrics! {
         /// Agents not in quarantine by state: `live`; `draining`, live still and asked to leave; or `silent`, which a broker
         /// heard of within a day but not lately. Absent while the database is unavailable.
         pub agents: IntGaugeVec[state],
+        /// Sessions of agents that a broker heard of lately, those in quarantine and those asked to leave included; absent
+        /// while the database is unavailable.
+        pub sessions: IntGaugeVec,
         /// Size of the database; absent while it is unavailable.
         pub database_bytes: IntGaugeVec,
         /// Rows of the tables by state, `live` and `dead`, as PostgreSQL estimates them; absent while the database
@@ -100,6 +107,10 @@ rollmill_service::metrics! {
         pub overview_seconds: Histogram(SECONDS),
         /// Agents that wait for a job.
         pub waiting_agents: IntGauge,
+        /// Share of a bounded buffer of this replica that is taken, read every second: `claims`, places of agents that wait
+        /// for a job; `agents`, those that the replica remembers; `requests`, places of requests in progress; `bodies`,
+        /// memory of their bodies; or `urgent_bodies`, that of heartbeats and outcomes.
+        pub buffer_fill_ratio: GaugeVec[buffer in buffers()],
         /// Time from the moment when job and agent are both available to the grant.
         pub dispatch_seconds: Histogram(SECONDS),
         /// Time from ready to granted.
@@ -110,7 +121,7 @@ rollmill_service::metrics! {
         pub flush_seconds: HistogramVec[lane in lanes()](SECONDS),
         /// Items of a flush, by lane.
         pub flush_items: HistogramVec[lane in lanes()](ITEMS),
-        /// Items that wait for the next flush, by lane.
+        /// Items that wait for the next flush, by lane; those of the flush that is being written are not among them.
         pub flush_waiting: IntGaugeVec[lane in lanes()],
         /// Attempts started, by job type.
         pub claims_total: IntCounterVec[kind],
@@ -144,6 +155,9 @@ rollmill_service::metrics! {
         /// Bytes that artifacts take, by place; those in the database with their indexes. Absent while the database is
         /// unavailable.
         pub kept_bytes: IntGaugeVec[place],
+        /// Tables of artifacts' bodies, one for each epoch with a body in the database: `used`, of an epoch that is open or
+        /// closing; or `due`, of one that is gone, which retention drops next. Absent while the database is unavailable.
+        pub partitions: IntGaugeVec[state],
         /// Bytes of stored artifacts that the scrubber read.
         pub scrubbed_bytes_total: IntCounter,
         /// Copies of stored artifacts that the scrubber checked: `whole`; `mended`, damaged and replaced by a whole copy;
@@ -234,6 +248,17 @@ impl Metrics {
         }
     }
 
+    /// Shows how many sessions of live agents there are.
+    pub(crate) fn show_sessions(&self, sessions: u64) {
+        let none: [&str; 0] = [];
+        self.sessions.with_label_values(&none).set(i64::try_from(sessions).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how much of a buffer is taken, from 0 to 1.
+    pub(crate) fn show_buffer(&self, buffer: Buffer, share: f64) {
+        self.buffer_fill_ratio.with_label_values(&[buffer.as_str()]).set(share);
+    }
+
     /// Shows how many agents should be there, and how many epochs are at risk.
     pub(crate) fn show_outlooks<'a>(&self, outlooks: impl Iterator<Item = &'a Outlook>) {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -281,6 +306,7 @@ impl Metrics {
         self.lease_oldest_seconds.reset();
         self.unable_jobs.reset();
         self.agents.reset();
+        self.sessions.reset();
         self.agents_wanted.reset();
         self.unfinished_epochs.reset();
         self.epoch_spare_seconds.reset();
@@ -334,5 +360,14 @@ rollmill_broker_client::named! {
         Fail = "fail",
         Release = "release",
         RenewName = "renew_name",
+    }
+
+    /// Buffers of a replica that have a bound. What finds one full is answered 503, or is served more slowly.
+    pub enum Buffer is "buffer" {
+        Claims = "claims",
+        Agents = "agents",
+        Requests = "requests",
+        Bodies = "bodies",
+        UrgentBodies = "urgent_bodies",
     }
 }

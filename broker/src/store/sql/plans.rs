@@ -73,6 +73,7 @@ const INDEXES: &[(&str, &[&str])] = &[
     ("epoch_sweep_artifacts.sql", &["artifact_of_epoch"]),
     ("epochs_silent.sql", &["job_of_epoch", "artifact_of_epoch"]),
     ("agents_forget.sql", &["agent_seen"]),
+    ("sessions.sql", &["agent_seen"]),
     ("view.sql", &["job_tenant_id_key"]),
     ("changes.sql", &["job_change"]),
     ("overdue.sql", &["job_lease", "job_pkey"]),

@@ -216,6 +216,12 @@ rows! {
         objects: Big,
     }
 
+    /// Tables of bodies, and those of them that have yet to be dropped.
+    PartitionsRow {
+        present: Big,
+        due: Big,
+    }
+
     /// The object store of the database.
     StoreRow {
         identity: String,

@@ -278,6 +278,7 @@ statements! {
     AgentsDraining = "agents_draining.sql" { live: Duration, most: i64 } -> DrainingAgent;
     AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
     AgentsBusy = "agents_busy.sql" {} -> HolderRow;
+    Sessions = "sessions.sql" { live: Duration } -> Count;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
 
     // The overview.
@@ -417,6 +418,7 @@ statements! {
     EpochsEarly = "epochs_early.sql" { grace_seconds: f64 } -> NumberRow;
     EpochsCount = "epochs_count.sql" {} -> EpochsRow;
     KeptBytes = "kept_bytes.sql" {} -> KeptRow;
+    PartitionsOf = "partitions.sql" {} -> PartitionsRow;
     AgentsForget = "agents_forget.sql" { seconds: f64, most: i64 } -> ();
     AuditForget = "audit_forget.sql" { seconds: f64, most: i64 } -> ();
 
