@@ -42,6 +42,7 @@
 
 mod admin;
 mod conditions;
+mod descriptors;
 mod disk;
 mod error;
 #[cfg(feature = "failpoints")]
@@ -403,6 +404,7 @@ where
             process.traces = Traces::start(&program, settings, &process.metrics)?;
         }
         serve_admin(&common, &process).await?;
+        tokio::spawn(descriptors::keep(process.conditions.clone(), shutdown.clone()));
     }
 
     let grace = Duration::from_secs(common.grace_seconds);
