@@ -103,7 +103,8 @@ impl Dispatcher {
         limit: impl Future<Output = ()>,
     ) -> Result<Option<Grant>, BrokerError> {
         let (reply, answer) = oneshot::channel();
-        let last = self.matching.lock().asks(tenant, &request.agent, Instant::now());
+        let (agent, class) = (&request.agent, request.class);
+        let last = self.matching.lock().asks(tenant, agent, class, Instant::now());
         let ticket = {
             let mut queue = self.lock();
             if queue.waiting.len() >= WAITING_MAX {

@@ -76,6 +76,9 @@ rollmill_service::metrics! {
         pub unable_jobs: IntGaugeVec[kind, class],
         /// Agents that should be there, by the smallest class that their jobs need; absent while the database is unavailable.
         pub agents_wanted: IntGaugeVec[class],
+        /// Live agents by their size class, those that were asked to leave and those in quarantine left out; absent while the
+        /// database is unavailable. An agent also does the jobs of smaller classes.
+        pub live_agents: IntGaugeVec[class],
         /// Epochs with unfinished jobs by what is expected of them, `in_time` or `at_risk`; absent while the database is
         /// unavailable.
         pub unfinished_epochs: IntGaugeVec[outlook],
@@ -263,14 +266,15 @@ impl Metrics {
     pub(crate) fn show_outlooks<'a>(&self, outlooks: impl Iterator<Item = &'a Outlook>) {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         // A gauge that exists from the start can be scaled by.
-        let mut wanted: BTreeMap<SizeClass, u64> =
-            SizeClass::LARGEST.holds().map(|class| (class, 0)).collect();
+        let mut classes: BTreeMap<SizeClass, (u64, u64)> =
+            SizeClass::LARGEST.holds().map(|class| (class, (0, 0))).collect();
         let (mut in_time, mut at_risk) = (0, 0);
         let (mut spare, mut finish) = (None::<f64>, None::<f64>);
         for Outlook { epochs, autoscale } in outlooks {
-            for pool in &autoscale.pools {
-                let of_class = wanted.entry(pool.class).or_default();
-                *of_class = of_class.saturating_add(pool.wanted);
+            for class in &autoscale.classes {
+                let (wanted, live) = classes.entry(class.class).or_default();
+                *wanted = wanted.saturating_add(class.wanted);
+                *live = live.saturating_add(class.live);
             }
             for epoch in epochs {
                 let left = epoch.deadline_in_seconds.zip(epoch.finish_in_seconds);
@@ -281,8 +285,10 @@ impl Metrics {
             }
         }
         // Each is set once: who reads in between must not see fewer agents wanted.
-        for (class, agents) in wanted {
-            self.agents_wanted.with_label_values(&[&class.to_string()]).set(number(agents));
+        for (class, (wanted, live)) in classes {
+            let label = [class.to_string()];
+            self.agents_wanted.with_label_values(&label).set(number(wanted));
+            self.live_agents.with_label_values(&label).set(number(live));
         }
         for (outlook, epochs) in [("in_time", in_time), ("at_risk", at_risk)] {
             self.unfinished_epochs.with_label_values(&[outlook]).set(epochs);
@@ -308,6 +314,7 @@ impl Metrics {
         self.agents.reset();
         self.sessions.reset();
         self.agents_wanted.reset();
+        self.live_agents.reset();
         self.unfinished_epochs.reset();
         self.epoch_spare_seconds.reset();
         self.epoch_finish_seconds.reset();
