@@ -143,7 +143,8 @@ async fn dispatch(shared: &Shared) {
 async fn sweep(shared: &Shared) {
     let lease = shared.store.rules().lease;
     let mut patience = Patience::new(lease, tokio::time::Instant::now());
-    let (mut clock, mut was_set_back) = (Clock::new(lease), false);
+    // It may have been set back while no broker ran, which leaves nothing to compare it with.
+    let (mut clock, mut was_set_back) = (Clock::new(lease), true);
     let [mut promotion, mut deadlines, mut reading, mut bounding, mut expiry] =
         ["promotion", "deadlines", "clock", "bounds", "expiry"].map(Task::new);
     while !shared.shutdown.is_started() {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use rollmill_broker_client::{NamedLeaseRequest, NamedLeaseResponse};
 
 use super::audit::By;
-use super::sql::{NameAcquire, NameHolder, NameRelease, NameRenew, NameRow, Statement};
+use super::sql::{NameAcquire, NameBound, NameHolder, NameRelease, NameRenew, NameRow, Statement};
 use super::{Store, Tenant};
 use crate::error::BrokerError;
 
 impl Store {
-    /// Grants a name: see `sql/name_acquire.sql`.
+    /// Grants a name: see `sql/name_acquire.sql`. One that another holds ends at most as long from now as it was given
+    /// for, also where the database's clock was set back since.
     pub async fn acquire_name<'a>(
         &self,
         by: impl Into<By<'a>>,
@@ -22,6 +23,7 @@ impl Store {
         let by = by.into();
         let tenant = by.tenant;
         let mut tx = self.pool.begin().await?;
+        NameBound { tenant, name }.run(&mut *tx).await?;
         let row = NameAcquire { tenant, name, holder, ttl, incarnation };
         let row = row.optional(&mut *tx).await?;
         if let Some(row) = &row {

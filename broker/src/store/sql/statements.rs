@@ -162,6 +162,7 @@ statements! {
     Overdue = "overdue.sql" { most: i64, clock: Option<Duration> } -> OverdueRow;
     LeaseBound = "lease_bound.sql" { lease: Duration, hard_limit_seconds: i32 } -> ();
     PauseBound = "pause_bound.sql" { longest: Duration } -> ();
+    StuckBound = "stuck_bound.sql" {} -> ();
     PastDeadline = "past_deadline.sql" { failure: FailureClass, most: i64 } -> Id;
     Forgive = "forgive.sql" { live_seconds: f64, forgive_seconds: f64 } -> Forgiven;
     LockResult<'a> = "lock_result.sql" { tenant: &'a Tenant, result: Digest } -> Seq;
@@ -278,6 +279,7 @@ statements! {
     AgentsDraining = "agents_draining.sql" { live: Duration, most: i64 } -> DrainingAgent;
     AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
     AgentsBusy = "agents_busy.sql" {} -> HolderRow;
+    AgentBound = "agent_bound.sql" {} -> ();
     Sessions = "sessions.sql" { live: Duration } -> Count;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
 
@@ -349,6 +351,7 @@ statements! {
         pause: Duration,
     } -> ();
     ScrubAgain = "scrub_again.sql" { pass: Duration } -> ();
+    ScrubBound = "scrub_bound.sql" { pass: Duration } -> ();
     ScrubWait = "scrub_wait.sql" {} -> ScrubWaitRow;
 
     // Epochs and how long things are kept.
@@ -416,6 +419,7 @@ statements! {
     } -> DueRow;
     EpochsSilent = "epochs_silent.sql" { silent_seconds: f64, most: i64 } -> NumberRow;
     EpochsEarly = "epochs_early.sql" { grace_seconds: f64 } -> NumberRow;
+    EpochBound = "epoch_bound.sql" {} -> ();
     EpochsCount = "epochs_count.sql" {} -> EpochsRow;
     KeptBytes = "kept_bytes.sql" {} -> KeptRow;
     PartitionsOf = "partitions.sql" {} -> PartitionsRow;
@@ -445,6 +449,7 @@ statements! {
     } -> Seq;
 
     // Named leases.
+    NameBound<'a> = "name_bound.sql" { tenant: &'a Tenant, name: &'a str } -> ();
     NameAcquire<'a> = "name_acquire.sql" {
         tenant: &'a Tenant,
         name: &'a str,
