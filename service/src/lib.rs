@@ -70,8 +70,8 @@ pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{
-    Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, UnknownLimits,
-    certificate_end, listen, serve, serve_within,
+    ClientCertificate, Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls,
+    UnknownLimits, certificate_end, listen, serve, serve_within,
 };
 pub use listener::Protection;
 pub use preflight::{Finding, Preflight};

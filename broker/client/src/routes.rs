@@ -438,11 +438,13 @@ routes! {
     ListTokens: Get "/v1/tokens" (()), NoQuery, Empty => Json<TokensResponse>,
         OPERATORS, Bounded, [];
 
-    /// Create a token. The answer has its secret, which is never shown again.
+    /// Create a token. The answer has its secret, which is never shown again, and which is empty where a certificate stands for
+    /// the token.
     AddToken: Post "/v1/tokens" (()), NoQuery, Json<NewToken> => Json<TokenSecret>,
-        OPERATORS, Bounded, [LabelTaken];
+        OPERATORS, Bounded, [LabelTaken, CertificateTaken];
 
-    /// Give a token another secret. The one before stays valid for the time asked for.
+    /// Give a token another secret. The one before stays valid for the time asked for. A token without a secret has none to
+    /// change.
     RotateToken: Post "/v1/tokens/{label}/rotate" (TokenLabel), NoQuery, Json<Rotation> => Json<TokenSecret>,
         OPERATORS, Bounded, [UnknownToken];
 

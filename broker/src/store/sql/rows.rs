@@ -364,6 +364,7 @@ rows! {
         fleet: bool,
         tenant: String,
         agent: Option<Text<AgentId>>,
+        certificate: Option<String>,
         requests_per_second: Option<Int>,
         connections: Option<Int>,
         rejected: Int,
@@ -389,6 +390,9 @@ rows! {
         suspended: bool,
         expires: Option<Big>,
     }
+
+    /// The name in the certificate that stands for a token.
+    CertificateRow { certificate: Option<String>, }
 
     /// The tenant of what was changed.
     TenantName { tenant: String, }

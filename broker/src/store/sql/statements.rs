@@ -485,7 +485,13 @@ statements! {
         valid_seconds: Option<f64>,
         requests_per_second: Option<i32>,
         connections: Option<i32>,
+        certificate: Option<&'a str>,
     } -> ();
+    TokenLabelled<'a> = "token_labelled.sql" { label: &'a str } -> Exists;
+    TokenCertificate<'a> = "token_certificate.sql" {
+        label: &'a TokenLabel,
+        tenant: Option<&'a Tenant>,
+    } -> CertificateRow;
     TokenRotate<'a> = "token_rotate.sql" {
         label: &'a TokenLabel,
         hash: &'a [u8],
