@@ -240,6 +240,12 @@ pub enum BrokerError {
     #[error("{}: a certificate with the name {certificate} stands for another token; choose another name, or revoke that token (`rollmill-broker tokens list` lists them)", self.code())]
     CertificateTaken { certificate: String },
 
+    /// The token to rotate has no secret: a client's certificate stands for it.
+    ///
+    /// Do: Renew the certificate; its name is what counts. To lock a client out, revoke the token.
+    #[error("{}: a certificate stands for the token {label}, which has no secret; renew the certificate instead", self.code())]
+    NoSecret { label: String },
+
     /// The token to resume is not suspended.
     ///
     /// Do: List the tokens with `rollmill-broker tokens list` and correct the label.
@@ -412,6 +418,7 @@ rollmill_errors::coded! {
         Self::LabelTaken { .. } => "BRK-049",
         // 050 is one of the private PostgreSQL.
         Self::CertificateTaken { .. } => "BRK-051",
+        Self::NoSecret { .. } => "BRK-052",
         Self::ObjectsAddress { .. } => "BRK-060" usage,
         Self::OtherStore { .. } => "BRK-061",
         Self::EpochClosing { .. } => "BRK-062",
@@ -457,6 +464,7 @@ impl BrokerError {
             | Self::UnknownSession { .. }
             | Self::LabelTaken { .. }
             | Self::CertificateTaken { .. }
+            | Self::NoSecret { .. }
             | Self::EpochClosing { .. } => 409,
             Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,

@@ -143,7 +143,7 @@ async fn a_token_of_a_certificate_has_one_name_and_no_secret() {
         assert_eq!(code(operator.add_token(&new).await), expected, "{new:?}");
     }
     let rotated = operator.rotate_token(&label("gpu"), &Rotation::default()).await;
-    assert_eq!(code(rotated), "BRK-010");
+    assert_eq!(code(rotated), "BRK-052");
     let agent = lab.client(&lab.ours.sign("agent", &["gpu-1"]), None);
     agent.status().await.unwrap();
     lab.broker.stop().await;

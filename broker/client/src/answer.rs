@@ -89,6 +89,8 @@ codes! {
     LabelTaken = 49, 409;
     /// A certificate with the name stands for another token already.
     CertificateTaken = 51, 409;
+    /// A certificate stands for the token, which has no secret to change.
+    NoSecret = 52, 409;
     /// The epoch takes nothing more.
     EpochClosing = 62, 409;
     /// The epoch was deleted, or no producer opened it.
@@ -218,7 +220,8 @@ impl Answer {
             | Code::WrongMethod
             | Code::UnknownToken
             | Code::LabelTaken
-            | Code::CertificateTaken => Self::Incompatible,
+            | Code::CertificateTaken
+            | Code::NoSecret => Self::Incompatible,
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
             Code::NotUploaded => Self::NotUploaded,

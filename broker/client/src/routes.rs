@@ -443,10 +443,9 @@ routes! {
     AddToken: Post "/v1/tokens" (()), NoQuery, Json<NewToken> => Json<TokenSecret>,
         OPERATORS, Bounded, [LabelTaken, CertificateTaken];
 
-    /// Give a token another secret. The one before stays valid for the time asked for. A token without a secret has none to
-    /// change.
+    /// Give a token another secret. The one before stays valid for the time asked for.
     RotateToken: Post "/v1/tokens/{label}/rotate" (TokenLabel), NoQuery, Json<Rotation> => Json<TokenSecret>,
-        OPERATORS, Bounded, [UnknownToken];
+        OPERATORS, Bounded, [UnknownToken, NoSecret];
 
     /// Revoke a token, for good and within 2 s at every replica.
     RevokeToken: Post "/v1/tokens/{label}/revoke" (TokenLabel), NoQuery, Empty => Json<CountResponse>,

@@ -292,9 +292,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let present = TokenCertificate { label, tenant: scope }.optional(&mut *tx).await?;
         if present.is_some_and(|row| row.certificate.is_some()) {
-            return Err(BrokerError::bad(
-                "a certificate stands for this token, which has no secret: renew the certificate instead",
-            ));
+            return Err(BrokerError::NoSecret { label: label.as_str().to_owned() });
         }
         let tenant = Tenant(known(rotate.optional(&mut *tx).await?, label)?.tenant);
         let detail = format!("{}, overlap {overlap_seconds} s", label.as_str());
