@@ -177,7 +177,8 @@ fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
         (None, Some(_)) | (Some(_), None) => false,
     };
     let mut forms = TOKEN_FORMS.iter().filter(|form| form.roles.contains(role));
-    if forms.any(|form| form.label.accepts(label) && agent_fits(form)) {
+    let certificate_fits = |form: &TokenForm| form.certificate || certificate.is_none();
+    if forms.any(|form| form.label.accepts(label) && agent_fits(form) && certificate_fits(form)) {
         // The label is a name.
         let own_name = || label.parse::<AgentId>().ok().filter(|_| *role == Role::Agent);
         return Ok(Wanted { tenant, agent: agent.clone().or_else(own_name), certificate });
