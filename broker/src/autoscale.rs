@@ -21,10 +21,19 @@ const SUBMISSION_SECONDS: f64 = 60.0;
 const EPOCHS_MAX: usize = 1_000;
 
 /// What is expected of a tenant's epochs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outlook {
     pub(crate) epochs: Vec<OutlookView>,
     pub(crate) autoscale: AutoscaleResponse,
+}
+
+/// That of a tenant without jobs and agents.
+impl Default for Outlook {
+    fn default() -> Self {
+        let classes = classes(&ByClass::new(), &ByClass::new(), &[]);
+        let autoscale = AutoscaleResponse { classes, ..AutoscaleResponse::default() };
+        Self { epochs: Vec::new(), autoscale }
+    }
 }
 
 /// The agents that are there, as far as anybody knows.
@@ -228,7 +237,7 @@ fn removable<'a>(idle: &[&'a IdleAgent], live: &ByClass, wanted: &ByClass) -> Ve
 
 /// Each class, also those without agents and jobs: an autoscaler reads its own.
 fn classes(live: &ByClass, wanted: &ByClass, removable: &[&IdleAgent]) -> Vec<ClassView> {
-    let of = |agents: &ByClass, class| agents.get(&class).copied().unwrap_or(0);
+    let of = |agents: &ByClass, class: SizeClass| agents.get(&class).copied().unwrap_or(0);
     let view = |class| ClassView {
         class,
         wanted: of(wanted, class),

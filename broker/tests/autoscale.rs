@@ -71,6 +71,8 @@ async fn without_jobs_no_agent_is_wanted() {
     let broker = TestSchema::new().await.broker().await;
     let autoscale = broker.client().autoscale().await.unwrap();
     assert_eq!((autoscale.wanted, autoscale.pools.len(), autoscale.removable.len()), (0, 0, 0));
+    // Each class has its line all the same: an autoscaler finds its own.
+    assert_eq!(autoscale.classes.len(), 4);
     assert!(autoscale.classes.iter().all(|class| class.wanted == 0 && class.live == 0));
     broker.stop().await;
 }

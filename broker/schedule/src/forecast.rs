@@ -122,7 +122,7 @@ pub type ByClass = BTreeMap<SizeClass, u64>;
 /// How many of the wanted agents are not there. A class takes its own agents and what larger ones leave, since an agent
 /// holds the jobs of smaller classes too.
 fn missing(there: &ByClass, wanted: &ByClass) -> u64 {
-    let of = |agents: &ByClass, class| agents.get(&class).copied().unwrap_or(0);
+    let of = |agents: &ByClass, class: SizeClass| agents.get(&class).copied().unwrap_or(0);
     let classes: Vec<SizeClass> = SizeClass::LARGEST.holds().collect();
     let (mut spare, mut missing) = (0_u64, 0_u64);
     for class in classes.into_iter().rev() {
