@@ -58,7 +58,7 @@ wire! {
         pub wanted: u64,
         /// Live agents of this class, and of no other.
         pub live: u64,
-        /// Those of [`AutoscaleResponse::removable`] that are of this class, in that order.
+        /// Agents of this class that may be stopped, in this order: those of the list of all classes.
         pub removable: Vec<AgentId>,
     }
 
@@ -75,9 +75,9 @@ wire! {
         /// field.
         #[serde(default)]
         pub classes: Vec<ClassView>,
-        /// Agents that may be stopped, in this order, while as many others of each class stay as are wanted: they hold no lease, and have waited at the
-        /// broker that answers for 60 s without a job. Those without a key in memory come first, then those that have waited
-        /// longest. Ask each to leave first: it may be granted a job at any time.
+        /// Agents that may be stopped, in this order, while as many others of each class stay as are wanted: they hold no
+        /// lease, and have waited at the broker that answers for 60 s without a job. Those without a key in memory come first,
+        /// then those that have waited longest. Ask each to leave first: it may be granted a job at any time.
         pub removable: Vec<AgentId>,
     }
 }
