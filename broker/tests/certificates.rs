@@ -148,3 +148,25 @@ async fn a_token_of_a_certificate_has_one_name_and_no_secret() {
     agent.status().await.unwrap();
     lab.broker.stop().await;
 }
+
+/// Fault: the operator of a tenant takes the name of another tenant's producer, to be sent its inputs.
+#[tokio::test]
+async fn an_operator_of_a_tenant_adds_no_token_of_a_certificate() {
+    let lab = Lab::new().await;
+    let operator = lab.operator();
+    let of_eleven = |new: NewToken| NewToken { tenant: Some("eleven".into()), ..new };
+    let added = operator.add_token(&of_eleven(often("boss", Role::Operator))).await.unwrap();
+    let boss = lab.client(&lab.ours.sign("boss", &["laptop-11"]), Some(&added.token));
+    let taken = named("own", Role::Producer, "producer-12");
+    for new in [taken.clone(), of_eleven(taken.clone())] {
+        assert_eq!(code(boss.add_token(&new).await), "BRK-010", "{new:?}");
+    }
+    let producer = lab.client(&lab.ours.sign("producer", &["producer-12"]), None);
+    assert_eq!(code(producer.status().await), "BRK-023");
+    // Without a certificate it may, and who runs the cluster may for it.
+    boss.add_token(&NewToken { certificate: None, ..taken.clone() }).await.unwrap();
+    let given = NewToken { label: "given".into(), ..of_eleven(taken) };
+    operator.add_token(&given).await.unwrap();
+    producer.status().await.unwrap();
+    lab.broker.stop().await;
+}

@@ -91,7 +91,7 @@ wire! {
         pub agent: Option<AgentId>,
         /// A DNS name in the certificates of the bearer, of upper or lower case: whoever presents one of the broker's
         /// `listen_client_ca` with this name, and sends no token, is the bearer. The token has no secret then. Not for the role
-        /// `operator`. Of the tokens that are not revoked one has a name.
+        /// `operator`, and only by an operator of the default tenant. Of the tokens that are not revoked one has a name.
         #[rule(Rule::Text(&CERTIFICATE_NAME))]
         #[serde(default)]
         pub certificate: Option<String>,
