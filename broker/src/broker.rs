@@ -274,9 +274,14 @@ impl Shared {
             if let Err(error) = self.bearer(credential) {
                 return error;
             }
-            // The sender is this replica's own.
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
+            tokio::select! {
+                changed = changes.changed() => {
+                    // The sender is this replica's own.
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+                () = credential.ended() => {}
             }
         }
     }

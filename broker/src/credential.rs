@@ -5,12 +5,16 @@
 //! not check it, and many certificates have none.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::http::header;
 use axum::http::request::Parts;
 use rollmill_service::ClientCertificate;
 
 use crate::store::tokens::hash;
+
+/// A certificate is valid to its last moment, and not a moment later.
+const PAST_THE_END: Duration = Duration::from_millis(1);
 
 /// What a caller shows of itself.
 #[derive(Clone, Debug)]
@@ -39,6 +43,18 @@ impl Credential {
     /// A secret.
     pub(crate) fn secret(secret: &str) -> Self {
         Self::Secret(hash(secret))
+    }
+
+    /// Waits until it ends by itself, of which no change of a token tells: a certificate does.
+    pub(crate) async fn ended(&self) {
+        if let Self::Certificate(certificate) = self {
+            let now = SystemTime::now();
+            if !certificate.has_ended(now) {
+                let left = certificate.left(now).saturating_add(PAST_THE_END);
+                return tokio::time::sleep(left).await;
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -121,6 +121,11 @@ impl ClientCertificate {
     pub fn has_ended(&self, now: SystemTime) -> bool {
         now.duration_since(UNIX_EPOCH).is_ok_and(|now| now > self.ends)
     }
+
+    /// How long it is still valid; nothing once it has ended.
+    pub fn left(&self, now: SystemTime) -> Duration {
+        self.ends.saturating_sub(now.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
 }
 
 /// What the client of a connection presented.
@@ -350,5 +355,8 @@ mod tests {
         let end = UNIX_EPOCH + Duration::from_secs(1_609_459_200);
         assert!(!certificate.has_ended(end));
         assert!(certificate.has_ended(end + Duration::from_secs(1)));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(certificate.left(end - hour), hour);
+        assert_eq!(certificate.left(end + hour), Duration::ZERO);
     }
 }
