@@ -7,5 +7,5 @@ SET opened_at = least(opened_at, now()),
 WHERE (tenant, number) IN (
     SELECT tenant, number FROM epoch
     WHERE opened_at > now() OR closed_at > now() OR gone_at > now()
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
