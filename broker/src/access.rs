@@ -151,7 +151,10 @@ fn resumed(was_suspended: bool, label: &TokenLabel) -> Outcome {
 }
 
 fn print_secret(secret: &TokenSecret) {
-    println!("{}", secret.token);
+    match secret.token.is_empty() {
+        true => println!("{} has no secret: a client's certificate stands for it", secret.label),
+        false => println!("{}", secret.token),
+    }
 }
 
 fn print_tokens(tokens: &[TokenView], json: bool) -> Outcome {
@@ -164,8 +167,10 @@ fn print_tokens(tokens: &[TokenView], json: bool) -> Outcome {
         let end = token.expires_unix_ms.map_or_else(|| "-".to_owned(), utc);
         let also = token.previous_until_unix_ms.filter(|_| token.state == TokenState::Valid);
         let also = also.map_or_else(String::new, |at| format!("\tsecret before until {}", utc(at)));
+        let name = token.certificate.as_ref();
+        let name = name.map_or_else(String::new, |name| format!("\tcertificate {name}"));
         println!(
-            "{}\t{}\t{}\t{}\t{agent}\t{end}{also}",
+            "{}\t{}\t{}\t{}\t{agent}\t{end}{also}{name}",
             token.label, token.role, token.tenant, token.state
         );
     }

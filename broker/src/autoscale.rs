@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use rollmill_broker_client::{AgentId, AutoscaleResponse, OutlookView, PoolView, SizeClass};
+use rollmill_broker_client::{
+    AgentId, AutoscaleResponse, ClassView, OutlookView, PoolView, SizeClass,
+};
 use rollmill_broker_schedule::Work;
-use rollmill_broker_schedule::forecast::{self, Load, Member};
+use rollmill_broker_schedule::forecast::{self, ByClass, Load, Member};
 
 use crate::ability::Ability;
 use crate::aztec;
@@ -19,10 +21,19 @@ const SUBMISSION_SECONDS: f64 = 60.0;
 const EPOCHS_MAX: usize = 1_000;
 
 /// What is expected of a tenant's epochs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outlook {
     pub(crate) epochs: Vec<OutlookView>,
     pub(crate) autoscale: AutoscaleResponse,
+}
+
+/// That of a tenant without jobs and agents.
+impl Default for Outlook {
+    fn default() -> Self {
+        let classes = classes(&ByClass::new(), &ByClass::new(), &[]);
+        let autoscale = AutoscaleResponse { classes, ..AutoscaleResponse::default() };
+        Self { epochs: Vec::new(), autoscale }
+    }
 }
 
 /// The agents that are there, as far as anybody knows.
@@ -94,12 +105,20 @@ pub(crate) fn outlooks(
         };
         let idle: Vec<&IdleAgent> = present.idle.iter().filter(is_idle).collect();
         let pools = pools(&backlog, &agents, &work);
-        let wanted = pools.iter().map(|pool| pool.wanted).sum();
+        let (mut wanted, mut there) = (ByClass::new(), ByClass::new());
+        for pool in &pools {
+            *wanted.entry(pool.class).or_default() += pool.wanted;
+        }
+        for agent in &agents {
+            *there.entry(agent.class).or_default() += 1;
+        }
+        let removable = removable(&idle, &there, &wanted);
         let autoscale = AutoscaleResponse {
-            wanted,
+            wanted: wanted.values().sum(),
             live: agents.len() as u64,
-            removable: removable(&idle, agents.len(), wanted),
             pools,
+            classes: classes(&there, &wanted, &removable),
+            removable: removable.into_iter().map(|agent| agent.id.clone()).collect(),
         };
         Outlook { epochs: epochs(&backlog, &agents, &work), autoscale }
     };
@@ -194,21 +213,42 @@ fn epochs(
     epochs.into_iter().map(view).take(EPOCHS_MAX).collect()
 }
 
-fn removable(idle: &[&IdleAgent], live: usize, wanted: u64) -> Vec<AgentId> {
-    let member = |key: u64, agent: Option<&&IdleAgent>| Member {
-        key,
-        class: SizeClass::SMALLEST,
+fn removable<'a>(idle: &[&'a IdleAgent], live: &ByClass, wanted: &ByClass) -> Vec<&'a IdleAgent> {
+    let member = |key: usize, class, agent: Option<&IdleAgent>| Member {
+        key: key as u64,
+        class,
         speed: 1.0,
         resident: usize::from(agent.is_some_and(|agent| agent.is_warm)),
         idle_seconds: agent.map(|agent| agent.idle_seconds),
     };
+    let asking = idle.iter().enumerate();
+    let mut members: Vec<Member> =
+        asking.map(|(place, &agent)| member(place, agent.class, Some(agent))).collect();
     // Those that did not ask here may be busy, or ask another replica.
-    let count = live.max(idle.len());
-    let members: Vec<Member> =
-        (0..count).map(|place| member(place as u64, idle.get(place))).collect();
+    for (class, count) in live {
+        let known = idle.iter().filter(|agent| agent.class == *class).count() as u64;
+        for _ in known..*count {
+            members.push(member(members.len(), *class, None));
+        }
+    }
     let keys = forecast::scale_in(&members, wanted).into_iter();
-    keys.filter_map(|key| idle.get(usize::try_from(key).ok()?).map(|agent| agent.id.clone()))
-        .collect()
+    keys.filter_map(|key| idle.get(usize::try_from(key).ok()?).copied()).collect()
+}
+
+/// Each class, also those without agents and jobs: an autoscaler reads its own.
+fn classes(live: &ByClass, wanted: &ByClass, removable: &[&IdleAgent]) -> Vec<ClassView> {
+    let of = |agents: &ByClass, class: SizeClass| agents.get(&class).copied().unwrap_or(0);
+    let view = |class| ClassView {
+        class,
+        wanted: of(wanted, class),
+        live: of(live, class),
+        removable: removable
+            .iter()
+            .filter(|agent| agent.class == class)
+            .map(|agent| agent.id.clone())
+            .collect(),
+    };
+    SizeClass::LARGEST.holds().map(view).collect()
 }
 
 #[cfg(test)]
@@ -355,12 +395,45 @@ mod tests {
         assert_eq!((autoscale.wanted, live), (3, vec![1, 0, 0]));
     }
 
+    /// A class is scaled by its own numbers: idle agents of another size do not stand in the way of it, nor do they go for it.
+    #[test]
+    fn each_class_has_its_wanted_live_and_removable_agents() {
+        let mut large = backlog("leaf", 1, 5, 1, None);
+        large.view.class = SizeClass::LARGEST;
+        let mut there = agents(2);
+        there[1].class = SizeClass::LARGEST;
+        let idle = [(0, SizeClass::SMALLEST, 70.0), (1, SizeClass::LARGEST, 900.0)].map(
+            |(number, class, idle_seconds)| IdleAgent {
+                tenant: Tenant::default(),
+                id: format!("agent-{number}").parse().unwrap(),
+                class,
+                idle_seconds,
+                is_warm: false,
+            },
+        );
+        let of = |all: &[Backlog]| {
+            let classes = outlook(all, &there, &idle).autoscale.classes.into_iter();
+            classes
+                .map(|class| {
+                    (class.class.number(), class.wanted, class.live, class.removable.len())
+                })
+                .collect::<Vec<_>>()
+        };
+        let none = [(1, 0, 0, 0), (2, 0, 0, 0)];
+        assert_eq!(of(&[]), [(0, 0, 1, 1), none[0], none[1], (3, 0, 1, 1)]);
+        assert_eq!(of(&[large]), [(0, 0, 1, 1), none[0], none[1], (3, 1, 1, 0)]);
+        let small = backlog("leaf", 1, 5, 1, None);
+        // The large one has been idle for longer, and either could do the job.
+        assert_eq!(of(&[small]), [(0, 1, 1, 0), none[0], none[1], (3, 0, 1, 1)]);
+    }
+
     #[test]
     fn agents_that_wait_without_a_job_may_go_while_the_wanted_stay() {
         let idle: Vec<IdleAgent> = [(1, 61.0, true), (2, 500.0, false), (3, 10.0, false)]
             .map(|(number, idle_seconds, is_warm)| IdleAgent {
                 tenant: Tenant::default(),
                 id: format!("agent-{number}").parse().unwrap(),
+                class: SizeClass::SMALLEST,
                 idle_seconds,
                 is_warm,
             })

@@ -29,6 +29,8 @@ const DRAINS: Duration = Duration::from_secs(1);
 const ROUND: Duration = Duration::from_millis(5);
 /// Pause between two writes of the times when agents were seen.
 const SIGHTINGS: Duration = Duration::from_secs(5);
+/// Pause between two looks at how full the buffers are.
+const BUFFERS: Duration = Duration::from_secs(1);
 /// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
 const QUEUE: Duration = Duration::from_secs(5);
 /// Pause between two readings of the database's size, which asks the file system for every table.
@@ -84,6 +86,7 @@ pub(crate) fn start(shared: &Arc<Shared>, conditions: &Conditions, channel: Stri
     spawn(&mut tasks, shared, |shared| async move { keep_queue(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_database(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { keep_sightings(&shared).await });
+    spawn(&mut tasks, shared, |shared| async move { watch_buffers(&shared).await });
     spawn(&mut tasks, shared, |shared| async move { aztec::drop_old_epochs(&shared).await });
     let (tell, hear) = (channel.clone(), channel);
     spawn(&mut tasks, shared, |shared| async move {
@@ -140,7 +143,8 @@ async fn dispatch(shared: &Shared) {
 async fn sweep(shared: &Shared) {
     let lease = shared.store.rules().lease;
     let mut patience = Patience::new(lease, tokio::time::Instant::now());
-    let (mut clock, mut was_set_back) = (Clock::new(lease), false);
+    // It may have been set back while no broker ran, which leaves nothing to compare it with.
+    let (mut clock, mut was_set_back) = (Clock::new(lease), true);
     let [mut promotion, mut deadlines, mut reading, mut bounding, mut expiry] =
         ["promotion", "deadlines", "clock", "bounds", "expiry"].map(Task::new);
     while !shared.shutdown.is_started() {
@@ -228,6 +232,16 @@ async fn keep_sightings(shared: &Shared) {
         shared.usage.tidy(Instant::now());
         let written = shared.sightings.write(&shared.store, shared.store.rules()).await;
         task.report(written, &shared.shutdown).await;
+    }
+}
+
+async fn watch_buffers(shared: &Shared) {
+    loop {
+        shared.show_buffers();
+        tokio::select! {
+            () = tokio::time::sleep(BUFFERS) => {}
+            () = shared.shutdown.started() => return,
+        }
     }
 }
 

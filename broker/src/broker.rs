@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 use rollmill_broker_client::{AgentId, QueueView, Role, UnableView};
-use rollmill_service::{HttpLimits, HttpServer, Outage, Process, Shutdown, Traces, UnknownLimits};
+use rollmill_service::{
+    ClientCertificate, HttpLimits, HttpServer, Outage, Process, Shutdown, Traces, UnknownLimits,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,6 +21,7 @@ use crate::autoscale::{self, Outlook, Present};
 use crate::aztec;
 use crate::background;
 use crate::config::Config;
+use crate::credential::Credential;
 use crate::disk::Disk;
 use crate::dispatch::Dispatcher;
 use crate::drains::Drains;
@@ -27,12 +30,12 @@ use crate::first;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::limits::Usage;
-use crate::metrics::Metrics;
+use crate::metrics::{Buffer, Metrics};
 use crate::overview::{Counted, Overviews};
 use crate::policy::Next;
 use crate::sightings::Sightings;
 use crate::store::audit::LOOPBACK;
-use crate::store::tokens::{Bearer, BearersRead, Naming, hash};
+use crate::store::tokens::{Bearer, BearersRead, Naming, certificate_hash, hash};
 use crate::store::{Store, Tenant, queue_of};
 
 /// Bounds of the listener. An agent has a few connections and many agents may share an address; the
@@ -134,6 +137,22 @@ impl Access {
         Self { bearers, owned }
     }
 
+    /// The bearer for whom a certificate stands: that of the one token with a name of it. None of a certificate that is no
+    /// longer valid, and none where it names two, since nobody could say which is meant.
+    fn of_certificate(
+        &self,
+        certificate: &ClientCertificate,
+        now: SystemTime,
+    ) -> Option<Arc<Bearer>> {
+        if certificate.has_ended(now) {
+            return None;
+        }
+        let names = certificate.names().iter();
+        let mut found = names.filter_map(|name| self.bearers.get(&certificate_hash(name)));
+        let first = found.next()?;
+        found.all(|other| Arc::ptr_eq(other, first)).then(|| Arc::clone(first))
+    }
+
     /// Whether the name belongs to another token than one whose agents name themselves.
     fn owns(&self, tenant: &Tenant, agent: &AgentId) -> bool {
         let text = agent.as_str();
@@ -146,21 +165,22 @@ impl Access {
 pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 
 impl Shared {
-    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Arc<Bearer>, BrokerError> {
-        self.bearer_of(token.map(hash))
-    }
-
-    /// As [`Self::bearer`], by the hash of the token.
-    pub(crate) fn bearer_of(&self, hash: Option<[u8; 32]>) -> Result<Arc<Bearer>, BrokerError> {
+    /// Whom a credential stands for.
+    pub(crate) fn bearer(&self, credential: &Credential) -> Result<Arc<Bearer>, BrokerError> {
         if !self.closed.load(Ordering::Relaxed) {
             // `serve` starts without a token only on loopback, and only where the settings allow it.
             return Ok(Arc::new(Bearer::operator(LOOPBACK)));
         }
-        let hash = hash.ok_or(BrokerError::Unauthorized)?;
-        if self.operator == Some(hash) {
-            return Ok(Arc::new(Bearer::operator(OPERATOR_TOKEN_FILE)));
-        }
-        let bearer = self.access.read().bearers.get(&hash).cloned();
+        let bearer = match credential {
+            Credential::Nothing => None,
+            Credential::Secret(hash) if self.operator == Some(*hash) => {
+                return Ok(Arc::new(Bearer::operator(OPERATOR_TOKEN_FILE)));
+            }
+            Credential::Secret(hash) => self.access.read().bearers.get(hash).cloned(),
+            Credential::Certificate(certificate) => {
+                self.access.read().of_certificate(certificate, SystemTime::now())
+            }
+        };
         let bearer = bearer.ok_or(BrokerError::Unauthorized)?;
         match bearer.suspended {
             true => Err(BrokerError::TokenSuspended { label: bearer.label.clone() }),
@@ -246,16 +266,22 @@ impl Shared {
         }
     }
 
-    /// Waits until the token opens the broker no more, and returns why: for requests that last longer than a token may.
-    pub(crate) async fn until_closed_to(&self, token: Option<&str>) -> BrokerError {
+    /// Waits until the token of a caller opens the broker no more, and returns why: for requests that last longer than a
+    /// token may.
+    pub(crate) async fn until_closed_to(&self, credential: &Credential) -> BrokerError {
         let mut changes = self.token_changes.subscribe();
         loop {
-            if let Err(error) = self.bearer(token) {
+            if let Err(error) = self.bearer(credential) {
                 return error;
             }
-            // The sender is this replica's own.
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
+            tokio::select! {
+                changed = changes.changed() => {
+                    // The sender is this replica's own.
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+                () = credential.ended() => {}
             }
         }
     }
@@ -317,6 +343,20 @@ impl Shared {
         }
     }
 
+    /// Shows how full the buffers of this replica are.
+    pub(crate) fn show_buffers(&self) {
+        let [requests, bodies, urgent] = self.admission.fill();
+        for (buffer, share) in [
+            (Buffer::Claims, self.dispatcher.fill()),
+            (Buffer::Agents, self.sightings.fill()),
+            (Buffer::Requests, requests),
+            (Buffer::Bodies, bodies),
+            (Buffer::UrgentBodies, urgent),
+        ] {
+            self.metrics.show_buffer(buffer, share);
+        }
+    }
+
     /// Counts the queue and finds the types of job that no live agent can do; logs when that starts and
     /// ends.
     pub(crate) async fn count_queue(&self) -> Result<(), BrokerError> {
@@ -333,6 +373,7 @@ impl Shared {
             .filter_map(|entry| Some((entry.view.kind.as_str(), entry.lease_seconds?)));
         self.metrics.show_leases(leases);
         self.metrics.show_agents(&agents, self.drains.live(), rules.live);
+        self.metrics.show_sessions(self.store.count_sessions().await?);
         let mut idle = self.dispatcher.idle_agents(rules.live);
         // They are leaving already.
         idle.retain(|agent| !self.drains.has(&agent.tenant, &agent.id));
@@ -501,6 +542,39 @@ mod tests {
         assert_eq!((LIMITS.idle, LIMITS.body_bytes_per_second), (Duration::from_secs(75), 1_024));
         let unknown = LIMITS.unknown.expect("there are tokens");
         assert_eq!((unknown.connections, unknown.connections_per_peer), (128, 16));
+    }
+
+    /// Goal: a certificate stands for one token or for none. Method: names of two tokens, of one, and of none; and the time
+    /// after its end, on a connection that is open still.
+    #[test]
+    fn a_certificate_stands_for_the_one_token_that_it_names_while_it_is_valid() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = rollmill_net_testing::Authority::new(dir.path(), "ca");
+        let certificate = |file: &str, names: &[&str]| {
+            let signed = authority.sign_for(file, names, (2020, 2021));
+            let read = |path: &std::path::Path| rollmill_net::PemFile::read(path).unwrap();
+            let identity = read(&signed.cert).with_key(&read(&signed.key)).unwrap();
+            ClientCertificate::of(&identity.cert[0]).unwrap()
+        };
+        let bearer = |name: &str| {
+            let bearer = Bearer { role: Role::Agent, ..Bearer::operator(name) };
+            (certificate_hash(name), bearer)
+        };
+        let access = Access::of(vec![bearer("gpu-1"), bearer("gpu-2")]);
+        let end = UNIX_EPOCH + Duration::from_secs(1_609_459_200);
+        let stands_for = |file: &str, names: &[&str], now| {
+            let found = access.of_certificate(&certificate(file, names), now);
+            found.map(|bearer| bearer.label.clone())
+        };
+        assert_eq!(stands_for("a", &["gpu-1"], end).as_deref(), Some("gpu-1"));
+        assert_eq!(stands_for("b", &["other", "GPU-2"], end).as_deref(), Some("gpu-2"));
+        assert_eq!(stands_for("c", &["gpu-1", "gpu-1"], end).as_deref(), Some("gpu-1"));
+        assert_eq!(stands_for("d", &["gpu-1", "gpu-2"], end), None, "which of them?");
+        assert_eq!(stands_for("e", &["gpu-3", "gpu-1.farm"], end), None);
+        // The subject is the name of the file.
+        assert_eq!(stands_for("gpu-1", &[], end), None);
+        assert_eq!(stands_for("f", &["gpu-1"], end + Duration::from_secs(1)), None);
+        assert!(!access.bearers.contains_key(&hash("gpu-1")));
     }
 
     #[test]

@@ -451,6 +451,9 @@ fn print_autoscale(autoscale: &AutoscaleResponse) {
         );
     }
     println!("\n{} agents wanted, {} live", autoscale.wanted, autoscale.live);
+    for class in autoscale.classes.iter().filter(|class| class.wanted > 0 || class.live > 0) {
+        println!("class {}: {} wanted, {} live", class.class, class.wanted, class.live);
+    }
     for agent in &autoscale.removable {
         println!("may be stopped: {agent}");
     }

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use rollmill_broker_client::{
-    AUDIT_MAX, AgentId, BATCH_MAX, EpochOutcome, JobId, JobState, OVERLAP_SECONDS_MAX, Role,
-    TOKEN_LIMIT_MAX, TokenLabel, VALIDITY_SECONDS_MAX,
+    AUDIT_MAX, AgentId, BATCH_MAX, CERTIFICATE_NAME, EpochOutcome, JobId, JobState,
+    OVERLAP_SECONDS_MAX, Role, TOKEN_LIMIT_MAX, TokenLabel, VALIDITY_SECONDS_MAX,
 };
 use rollmill_service::values;
 
@@ -256,6 +256,12 @@ pub(crate) struct NewToken {
     /// Name of the agent, for the role agent [default: the label]
     #[arg(long, value_name = "NAME")]
     agent: Option<AgentId>,
+    /// Create it without a secret: a client's certificate with this DNS name stands for it
+    ///
+    /// The certificate is of an authority of the broker's `--listen-client-ca`. It can be renewed as often as needed; the name
+    /// stays. Not for the role operator.
+    #[arg(long, value_name = "NAME", value_parser = certificate)]
+    certificate: Option<String>,
     /// End the token after this many days [default: no end]
     #[arg(long, value_name = "DAYS", value_parser = values::whole(1..=DAYS_MAX))]
     valid_days: Option<u64>,
@@ -280,6 +286,7 @@ impl NewToken {
             role: self.role.into(),
             tenant: Some(self.tenant.clone()),
             agent: self.agent.clone(),
+            certificate: self.certificate.clone(),
             valid_seconds: days(self.valid_days),
             requests_per_second: self.requests_per_second,
             connections: self.connections,
@@ -391,6 +398,13 @@ impl rollmill_service::Commands for Commands {
 
     fn serves(&self) -> bool {
         matches!(self, Self::Serve)
+    }
+}
+
+fn certificate(text: &str) -> Result<String, String> {
+    match CERTIFICATE_NAME.accepts(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected {}", CERTIFICATE_NAME.says())),
     }
 }
 

@@ -103,7 +103,8 @@ impl Dispatcher {
         limit: impl Future<Output = ()>,
     ) -> Result<Option<Grant>, BrokerError> {
         let (reply, answer) = oneshot::channel();
-        let last = self.matching.lock().asks(tenant, &request.agent, Instant::now());
+        let (agent, class) = (&request.agent, request.class);
+        let last = self.matching.lock().asks(tenant, agent, class, Instant::now());
         let ticket = {
             let mut queue = self.lock();
             if queue.waiting.len() >= WAITING_MAX {
@@ -157,6 +158,11 @@ impl Dispatcher {
         let done = self.grant_all(store, drains).await;
         self.served.send_replace(last);
         done
+    }
+
+    /// The share of the places of waiting agents that is taken.
+    pub(crate) fn fill(&self) -> f64 {
+        self.lock().waiting.len() as f64 / WAITING_MAX as f64
     }
 
     /// No more rounds follow.

@@ -158,7 +158,7 @@ pub enum BrokerError {
     #[error("{}: too many concurrent requests; send it again later", self.code())]
     Overloaded,
 
-    /// The bearer token is missing, unknown, expired or revoked.
+    /// The bearer token is missing, unknown, expired or revoked, and no certificate stands for one.
     ///
     /// Do: Set `--token` to a valid token; `rollmill-broker tokens add` creates one, `tokens list` shows ends.
     #[error("{}: a valid bearer token is required", self.code())]
@@ -232,6 +232,19 @@ pub enum BrokerError {
     /// Do: Choose another label; `rollmill-broker tokens list` lists those that are taken, revoked ones included.
     #[error("{}: a token labelled {label} exists; choose another label (`rollmill-broker tokens list` lists them, revoked ones included)", self.code())]
     LabelTaken { label: String },
+
+    /// A certificate with this name stands for another token already.
+    ///
+    /// Do: Choose a name that only this client's certificate has, or revoke the other token; `rollmill-broker tokens list` has the
+    /// names.
+    #[error("{}: a certificate with the name {certificate} stands for another token; choose another name, or revoke that token (`rollmill-broker tokens list` lists them)", self.code())]
+    CertificateTaken { certificate: String },
+
+    /// The token to rotate has no secret: a client's certificate stands for it.
+    ///
+    /// Do: Renew the certificate; its name is what counts. To lock a client out, revoke the token.
+    #[error("{}: a certificate stands for the token {label}, which has no secret; renew the certificate instead", self.code())]
+    NoSecret { label: String },
 
     /// The token to resume is not suspended.
     ///
@@ -403,6 +416,9 @@ rollmill_errors::coded! {
         Self::NotSuspended { .. } => "BRK-047",
         Self::OperatorFile { .. } => "BRK-048",
         Self::LabelTaken { .. } => "BRK-049",
+        // 050 is one of the private PostgreSQL.
+        Self::CertificateTaken { .. } => "BRK-051",
+        Self::NoSecret { .. } => "BRK-052",
         Self::ObjectsAddress { .. } => "BRK-060" usage,
         Self::OtherStore { .. } => "BRK-061",
         Self::EpochClosing { .. } => "BRK-062",
@@ -447,6 +463,8 @@ impl BrokerError {
             | Self::AlreadyRejected { .. }
             | Self::UnknownSession { .. }
             | Self::LabelTaken { .. }
+            | Self::CertificateTaken { .. }
+            | Self::NoSecret { .. }
             | Self::EpochClosing { .. } => 409,
             Self::ArtifactLost { .. } | Self::EpochGone { .. } => 410,
             Self::TooLarge { .. } => 413,

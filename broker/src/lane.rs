@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rollmill_service::prometheus::IntGauge;
 use rollmill_service::{Again, Retry, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,6 +86,8 @@ struct Entry<F: Flush> {
 pub(crate) struct Lane<F: Flush> {
     /// Unbounded: each item belongs to a request that holds its share of the body memory.
     queue: mpsc::UnboundedSender<Entry<F>>,
+    /// How many items are in it.
+    waiting: IntGauge,
 }
 
 impl<F: Flush> std::fmt::Debug for Entry<F> {
@@ -101,7 +104,8 @@ impl<F: Flush> Lane<F> {
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, entries) = mpsc::unbounded_channel();
-        (Self { queue }, run(Arc::new(flush), entries, metrics, shutdown))
+        let waiting = metrics.flush_waiting.with_label_values(&[F::LANE.as_str()]);
+        (Self { queue, waiting }, run(Arc::new(flush), entries, metrics, shutdown))
     }
 
     /// Hands in an item; returns its verdict after its flush has committed. Dropping the future does
@@ -129,8 +133,12 @@ impl<F: Flush> Lane<F> {
         item: F::Item,
     ) -> impl Future<Output = Result<F::Verdict, BrokerError>> + use<F> {
         let (reply, verdict) = oneshot::channel();
+        // Before the lane's task can count it as taken.
+        self.waiting.inc();
         // A lane that has ended drops the item, and so the sender of its verdict.
-        let _ = self.queue.send(Entry { item, reply });
+        if self.queue.send(Entry { item, reply }).is_err() {
+            self.waiting.dec();
+        }
         async move { verdict.await.map_err(|_| stopped("the broker is stopping"))? }
     }
 }
@@ -147,19 +155,20 @@ async fn run<F: Flush>(
     shutdown: Shutdown,
 ) {
     let lane = [F::LANE.as_str()];
+    let waiting = metrics.flush_waiting.with_label_values(&lane);
     let mut batch = Vec::new();
     while let Some(first) = entries.recv().await {
         let start = Instant::now();
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(entry) = next {
+            waiting.dec();
             bytes += F::bytes(&entry.item);
             batch.push(entry);
             let is_full = batch.len() >= ITEMS_MAX || bytes >= BYTES_MAX;
             next = if is_full { None } else { entries.try_recv().ok() };
         }
         metrics.flush_items.with_label_values(&lane).observe(batch.len() as f64);
-        metrics.flush_waiting.with_label_values(&lane).set(entries.len() as i64);
         write(&*flush, std::mem::take(&mut batch), &shutdown).await;
         metrics.flush_seconds.with_label_values(&lane).observe(start.elapsed().as_secs_f64());
         // What came meanwhile goes together.
@@ -312,6 +321,47 @@ mod tests {
         let answers: Vec<u32> = answers.into_iter().map(Result::unwrap).collect();
         assert_eq!(answers, [2, 4, 6]);
         assert_eq!(*fake.flushes.lock(), [vec![1, 2, 3]]);
+    }
+
+    /// Never writes: its flush waits until the test lets it go.
+    struct Stuck(Arc<tokio::sync::Semaphore>);
+
+    impl Flush for Stuck {
+        type Item = u32;
+        type Verdict = ();
+        const LANE: Name = Name::Beats;
+
+        async fn flush(&self, items: &[u32]) -> Result<Vec<()>, BrokerError> {
+            let _go = self.0.acquire().await;
+            Ok(vec![(); items.len()])
+        }
+    }
+
+    /// Fault: the database takes long to write a flush. Goal: whoever watches sees what waits behind it, before the flush
+    /// ends.
+    #[tokio::test]
+    async fn items_behind_a_flush_that_takes_long_are_counted_while_they_wait() {
+        let registry = rollmill_service::prometheus::Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let waiting = metrics.flush_waiting.with_label_values(&[Name::Beats.as_str()]);
+        let go = Arc::new(tokio::sync::Semaphore::new(0));
+        let (lane, task) = Lane::new(Stuck(Arc::clone(&go)), metrics, Shutdown::default());
+        let task = tokio::spawn(task);
+        let first = lane.hand_in(1);
+        while waiting.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let rest: Vec<_> = (2..=4).map(|item| lane.hand_in(item)).collect();
+        tokio::task::yield_now().await;
+        assert_eq!(waiting.get(), 3);
+        go.add_permits(1);
+        first.await.unwrap();
+        for item in rest {
+            item.await.unwrap();
+        }
+        assert_eq!(waiting.get(), 0);
+        drop(lane);
+        task.await.unwrap();
     }
 
     /// Fault: one item of a flush is rejected by the server. Only it fails.

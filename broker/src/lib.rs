@@ -23,6 +23,7 @@ mod background;
 mod broker;
 mod clock;
 pub mod config;
+mod credential;
 mod database;
 mod disk;
 mod dispatch;

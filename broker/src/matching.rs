@@ -68,6 +68,7 @@ struct Known {
     idle_since: Instant,
     /// What it was granted last: it has the key of that in memory, whatever it has besides.
     last: Option<Arc<Kind>>,
+    class: SizeClass,
 }
 
 /// The last durations of a type, and what follows of them.
@@ -107,6 +108,7 @@ pub(crate) struct Matching {
 pub(crate) struct IdleAgent {
     pub(crate) tenant: Tenant,
     pub(crate) id: AgentId,
+    pub(crate) class: SizeClass,
     pub(crate) idle_seconds: f64,
     /// Whether it is known to have a key in memory.
     pub(crate) is_warm: bool,
@@ -118,15 +120,16 @@ impl Matching {
         &mut self,
         tenant: &Tenant,
         agent: &AgentId,
+        class: SizeClass,
         now: Instant,
     ) -> Option<Arc<Kind>> {
         let key = (tenant.clone(), agent.clone());
         if let Some(known) = self.agents.get_mut(&key) {
-            known.seen = now;
+            (known.seen, known.class) = (now, class);
             return known.last.clone();
         }
         if self.agents.len() < AGENTS_MAX {
-            self.agents.insert(key, Known { seen: now, idle_since: now, last: None });
+            self.agents.insert(key, Known { seen: now, idle_since: now, last: None, class });
         }
         None
     }
@@ -195,6 +198,7 @@ impl Matching {
         let idle = |((tenant, id), known): (&(Tenant, AgentId), &Known)| IdleAgent {
             tenant: tenant.clone(),
             id: id.clone(),
+            class: known.class,
             idle_seconds: now.duration_since(known.idle_since).as_secs_f64(),
             is_warm: known.last.is_some(),
         };
@@ -507,9 +511,9 @@ mod tests {
     /// The agent as it comes back after a job of this type.
     fn after(matching: &mut Matching, agent: &Arc<WaitingAgent>, kind: &str) -> Arc<WaitingAgent> {
         let now = Instant::now();
-        matching.asks(&agent.tenant, &agent.id, now);
+        matching.asks(&agent.tenant, &agent.id, agent.ability.class, now);
         matching.granted(agent, lease(kind, 1), (kind.into(), "v1".into()), now);
-        let last = matching.asks(&agent.tenant, &agent.id, now);
+        let last = matching.asks(&agent.tenant, &agent.id, agent.ability.class, now);
         Arc::new(WaitingAgent {
             ticket: agent.ticket,
             tenant: agent.tenant.clone(),
@@ -552,7 +556,7 @@ mod tests {
         let (mut matching, start) = (Matching::default(), Instant::now());
         let agent = waiting(1, &["leaf"], 0);
         assert_eq!(matching.work(&agent.tenant, "leaf", "v1").0.p50, UNKNOWN_SECONDS);
-        matching.asks(&agent.tenant, &agent.id, start);
+        matching.asks(&agent.tenant, &agent.id, agent.ability.class, start);
         for seconds in 1..=100 {
             let lease = lease("leaf", seconds);
             matching.granted(&agent, lease.clone(), ("leaf".into(), "v1".into()), start);
@@ -581,12 +585,13 @@ mod tests {
         let live = Duration::from_secs(60);
         let agent = waiting(1, &["leaf"], 0);
         let at = |seconds| start + Duration::from_secs(seconds);
-        matching.asks(&agent.tenant, &agent.id, start);
+        matching.asks(&agent.tenant, &agent.id, agent.ability.class, start);
         matching.granted(&agent, lease("leaf", 1), ("leaf".into(), "v1".into()), at(5));
         matching.completed(&agent.tenant, &agent.id, &lease("leaf", 1), None, at(9));
-        matching.asks(&agent.tenant, &agent.id, at(30));
+        matching.asks(&agent.tenant, &agent.id, SizeClass::LARGEST, at(30));
         let idle = matching.idle(live, at(40));
         assert_eq!((idle[0].idle_seconds, idle[0].is_warm), (31.0, true));
+        assert_eq!(idle[0].class, SizeClass::LARGEST, "as it said last");
         assert_eq!(matching.idle(live, at(91)), []);
     }
 }

@@ -44,6 +44,10 @@ fn lanes() -> impl Iterator<Item = &'static str> {
     Lane::ALL.into_iter().map(|lane| lane.as_str())
 }
 
+fn buffers() -> impl Iterator<Item = &'static str> {
+    Buffer::ALL.into_iter().map(|buffer| buffer.as_str())
+}
+
 /// What a route is called in metrics.
 fn route(spec: &Spec) -> String {
     format!("{} {}", spec.method.as_str(), spec.path)
@@ -72,6 +76,9 @@ rollmill_service::metrics! {
         pub unable_jobs: IntGaugeVec[kind, class],
         /// Agents that should be there, by the smallest class that their jobs need; absent while the database is unavailable.
         pub agents_wanted: IntGaugeVec[class],
+        /// Live agents by their size class, those that were asked to leave and those in quarantine left out; absent while the
+        /// database is unavailable. An agent also does the jobs of smaller classes.
+        pub live_agents: IntGaugeVec[class],
         /// Epochs with unfinished jobs by what is expected of them, `in_time` or `at_risk`; absent while the database is
         /// unavailable.
         pub unfinished_epochs: IntGaugeVec[outlook],
@@ -84,6 +91,9 @@ rollmill_service::metrics! {
         /// Agents not in quarantine by state: `live`; `draining`, live still and asked to leave; or `silent`, which a broker
         /// heard of within a day but not lately. Absent while the database is unavailable.
         pub agents: IntGaugeVec[state],
+        /// Sessions of agents that a broker heard of lately, those in quarantine and those asked to leave included; absent
+        /// while the database is unavailable.
+        pub sessions: IntGaugeVec,
         /// Size of the database; absent while it is unavailable.
         pub database_bytes: IntGaugeVec,
         /// Rows of the tables by state, `live` and `dead`, as PostgreSQL estimates them; absent while the database
@@ -100,6 +110,10 @@ rollmill_service::metrics! {
         pub overview_seconds: Histogram(SECONDS),
         /// Agents that wait for a job.
         pub waiting_agents: IntGauge,
+        /// Share of a bounded buffer of this replica that is taken, read every second: `claims`, places of agents that wait
+        /// for a job; `agents`, those that the replica remembers; `requests`, places of requests in progress; `bodies`,
+        /// memory of their bodies; or `urgent_bodies`, that of heartbeats and outcomes.
+        pub buffer_fill_ratio: GaugeVec[buffer in buffers()],
         /// Time from the moment when job and agent are both available to the grant.
         pub dispatch_seconds: Histogram(SECONDS),
         /// Time from ready to granted.
@@ -110,7 +124,7 @@ rollmill_service::metrics! {
         pub flush_seconds: HistogramVec[lane in lanes()](SECONDS),
         /// Items of a flush, by lane.
         pub flush_items: HistogramVec[lane in lanes()](ITEMS),
-        /// Items that wait for the next flush, by lane.
+        /// Items that wait for the next flush, by lane; those of the flush that is being written are not among them.
         pub flush_waiting: IntGaugeVec[lane in lanes()],
         /// Attempts started, by job type.
         pub claims_total: IntCounterVec[kind],
@@ -144,6 +158,9 @@ rollmill_service::metrics! {
         /// Bytes that artifacts take, by place; those in the database with their indexes. Absent while the database is
         /// unavailable.
         pub kept_bytes: IntGaugeVec[place],
+        /// Tables of artifacts' bodies, one for each epoch with a body in the database: `used`, of an epoch that is open or
+        /// closing; or `due`, of one that is gone, which retention drops next. Absent while the database is unavailable.
+        pub partitions: IntGaugeVec[state],
         /// Bytes of stored artifacts that the scrubber read.
         pub scrubbed_bytes_total: IntCounter,
         /// Copies of stored artifacts that the scrubber checked: `whole`; `mended`, damaged and replaced by a whole copy;
@@ -234,18 +251,30 @@ impl Metrics {
         }
     }
 
+    /// Shows how many sessions of live agents there are.
+    pub(crate) fn show_sessions(&self, sessions: u64) {
+        let none: [&str; 0] = [];
+        self.sessions.with_label_values(&none).set(i64::try_from(sessions).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how much of a buffer is taken, from 0 to 1.
+    pub(crate) fn show_buffer(&self, buffer: Buffer, share: f64) {
+        self.buffer_fill_ratio.with_label_values(&[buffer.as_str()]).set(share);
+    }
+
     /// Shows how many agents should be there, and how many epochs are at risk.
     pub(crate) fn show_outlooks<'a>(&self, outlooks: impl Iterator<Item = &'a Outlook>) {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         // A gauge that exists from the start can be scaled by.
-        let mut wanted: BTreeMap<SizeClass, u64> =
-            SizeClass::LARGEST.holds().map(|class| (class, 0)).collect();
+        let mut classes: BTreeMap<SizeClass, (u64, u64)> =
+            SizeClass::LARGEST.holds().map(|class| (class, (0, 0))).collect();
         let (mut in_time, mut at_risk) = (0, 0);
         let (mut spare, mut finish) = (None::<f64>, None::<f64>);
         for Outlook { epochs, autoscale } in outlooks {
-            for pool in &autoscale.pools {
-                let of_class = wanted.entry(pool.class).or_default();
-                *of_class = of_class.saturating_add(pool.wanted);
+            for class in &autoscale.classes {
+                let (wanted, live) = classes.entry(class.class).or_default();
+                *wanted = wanted.saturating_add(class.wanted);
+                *live = live.saturating_add(class.live);
             }
             for epoch in epochs {
                 let left = epoch.deadline_in_seconds.zip(epoch.finish_in_seconds);
@@ -256,8 +285,10 @@ impl Metrics {
             }
         }
         // Each is set once: who reads in between must not see fewer agents wanted.
-        for (class, agents) in wanted {
-            self.agents_wanted.with_label_values(&[&class.to_string()]).set(number(agents));
+        for (class, (wanted, live)) in classes {
+            let label = [class.to_string()];
+            self.agents_wanted.with_label_values(&label).set(number(wanted));
+            self.live_agents.with_label_values(&label).set(number(live));
         }
         for (outlook, epochs) in [("in_time", in_time), ("at_risk", at_risk)] {
             self.unfinished_epochs.with_label_values(&[outlook]).set(epochs);
@@ -281,7 +312,9 @@ impl Metrics {
         self.lease_oldest_seconds.reset();
         self.unable_jobs.reset();
         self.agents.reset();
+        self.sessions.reset();
         self.agents_wanted.reset();
+        self.live_agents.reset();
         self.unfinished_epochs.reset();
         self.epoch_spare_seconds.reset();
         self.epoch_finish_seconds.reset();
@@ -334,5 +367,14 @@ rollmill_broker_client::named! {
         Fail = "fail",
         Release = "release",
         RenewName = "renew_name",
+    }
+
+    /// Buffers of a replica that have a bound. What finds one full is answered 503, or is served more slowly.
+    pub enum Buffer is "buffer" {
+        Claims = "claims",
+        Agents = "agents",
+        Requests = "requests",
+        Bodies = "bodies",
+        UrgentBodies = "urgent_bodies",
     }
 }

@@ -102,4 +102,12 @@ async fn show(shared: &Shared) {
         }
         Err(_) => kept.reset(),
     }
+    let partitions = &shared.metrics.partitions;
+    match within(shared, shared.store.partitions()).await {
+        Ok(tables) => {
+            partitions.with_label_values(&["used"]).set(number(tables.used));
+            partitions.with_label_values(&["due"]).set(number(tables.due));
+        }
+        Err(_) => partitions.reset(),
+    }
 }

@@ -11,7 +11,7 @@ use crate::broker::Shared;
 use crate::store::{StoredCopy, Verdict, limited};
 
 /// Least time from the beginning of a pass to that of the next one.
-const PASS: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const PASS: Duration = Duration::from_secs(24 * 3600);
 /// Shortest and longest pause between two looks whether something is due.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// How often a copy is tried that cannot be read, before the next one is.

@@ -153,6 +153,11 @@ impl Sightings {
         self.remember(key, None, None, true);
     }
 
+    /// The share of the agents that this replica may remember that it does.
+    pub(crate) fn fill(&self) -> f64 {
+        self.agents.lock().len() as f64 / AGENTS_MAX as f64
+    }
+
     /// Every agent must be written or read again before its next claim is served: one of them may be in quarantine.
     pub(crate) fn doubt(&self) {
         for known in self.agents.lock().values_mut() {

@@ -6,6 +6,7 @@ mod autoscale;
 mod aztec;
 mod aztec_wire;
 mod bench;
+mod certificates;
 mod changes;
 mod clock;
 mod conformance;

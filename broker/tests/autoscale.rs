@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{self, Bench, agent, capability, job};
 use rollmill_broker::store::Tenant;
-use rollmill_broker_client::{ClaimRequest, CompleteRequest, SizeClass};
+use rollmill_broker_client::{ClaimRequest, CompleteRequest, NewJob, SizeClass};
 use rollmill_broker_testing::TestSchema;
 
 /// Goal: agents wanted, the end of an epoch and its risk follow from what is enqueued, what jobs took and who is there.
@@ -71,6 +71,58 @@ async fn without_jobs_no_agent_is_wanted() {
     let broker = TestSchema::new().await.broker().await;
     let autoscale = broker.client().autoscale().await.unwrap();
     assert_eq!((autoscale.wanted, autoscale.pools.len(), autoscale.removable.len()), (0, 0, 0));
+    // Each class has its line all the same: an autoscaler finds its own.
+    assert_eq!(autoscale.classes.len(), 4);
+    assert!(autoscale.classes.iter().all(|class| class.wanted == 0 && class.live == 0));
+    broker.stop().await;
+}
+
+/// Goal: an autoscaler of machines of one size reads what that size needs, over HTTP and as metrics. Method: a job of class 2,
+/// an agent of class 1 and one of class 3.
+#[tokio::test]
+async fn agents_are_wanted_and_counted_by_size_class() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let class = |number| SizeClass::new(number).unwrap();
+    for (name, number) in [("medium", 1), ("large", 3)] {
+        let capabilities = vec![capability("root")];
+        let asks =
+            ClaimRequest { class: class(number), ..ClaimRequest::new(agent(name), capabilities) };
+        assert!(client.claim(&ClaimRequest { wait_ms: 0, ..asks }).await.unwrap().is_none());
+    }
+    let digest = client.put_artifact(3, b"large".to_vec()).await.unwrap();
+    let job = NewJob { class: class(2), ..job(3, "leaf", digest) };
+    client.enqueue(vec![job]).await.unwrap();
+    let counted = async {
+        loop {
+            let autoscale = client.autoscale().await.unwrap();
+            if autoscale.wanted == 1 && autoscale.live == 2 {
+                return autoscale;
+            }
+        }
+    };
+    let autoscale = tokio::time::timeout(Duration::from_secs(60), counted).await.unwrap();
+    let classes: Vec<_> = autoscale
+        .classes
+        .iter()
+        .map(|class| (class.class.number(), class.wanted, class.live))
+        .collect();
+    assert_eq!(classes, [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 0, 1)]);
+    for (name, expected) in [
+        ("rollmill_broker_agents_wanted", [0.0, 0.0, 1.0, 0.0]),
+        ("rollmill_broker_live_agents", [0.0, 1.0, 0.0, 1.0]),
+    ] {
+        let shown = || {
+            let families = broker.metrics.gather();
+            let family = families.iter().find(|family| family.name() == name)?;
+            // By label, so by class.
+            let of = family.get_metric().iter().map(|metric| metric.get_gauge().get_value());
+            Some(of.collect::<Vec<_>>())
+        };
+        while shown().is_none_or(|shown| shown != expected) {
+            tokio::task::yield_now().await;
+        }
+    }
     broker.stop().await;
 }
 

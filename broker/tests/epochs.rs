@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{Bench, agent, blocked, digest, job};
-use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Retention, Retired, Rules, Store, Tenant};
+use rollmill_broker::store::{
+    Partitions, ROW_ARTIFACT_BYTES_MAX, Retention, Retired, Rules, Store, Tenant,
+};
 use rollmill_broker_client::{
     CompleteRequest, Digest, EpochOutcome, EpochState, EpochView, JobState, NewJob, Role,
 };
@@ -371,6 +373,32 @@ async fn a_partition_that_another_replica_makes_meanwhile_is_taken() {
     assert!(!second.is_finished(), "it waits for the first");
     first.commit().await.unwrap();
     second.await.unwrap().unwrap();
+}
+
+/// Goal: an operator sees tables that should be gone. Method: of three epochs one is dropped, whose table somebody reads so
+/// that it cannot be; and one has another tenant's bodies too, which keep its table in use.
+#[tokio::test]
+async fn tables_of_epochs_that_are_gone_count_as_due() {
+    let bench = bench_with(at_once()).await;
+    let (store, other) = (&bench.store, Tenant("other".into()));
+    for epoch in [1, 2, 10] {
+        bench.put(epoch, b"body").await;
+    }
+    store.open_epoch(&other, 2).await.unwrap();
+    let body = b"of another tenant".to_vec();
+    store.put_artifact(&other, 2, Digest::of(&body), body).await.unwrap();
+    assert_eq!(store.partitions().await.unwrap(), Partitions { used: 3, due: 0 });
+    let mut reading = store.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM artifact_body_1").execute(&mut *reading).await.unwrap();
+    for epoch in [1, 2] {
+        close(&bench, epoch).await;
+    }
+    assert_eq!(store.partitions().await.unwrap(), Partitions { used: 3, due: 0 });
+    store.retire(false).await.unwrap();
+    assert_eq!(store.partitions().await.unwrap(), Partitions { used: 2, due: 1 });
+    reading.rollback().await.unwrap();
+    store.retire(false).await.unwrap();
+    assert_eq!(store.partitions().await.unwrap(), Partitions { used: 2, due: 0 });
 }
 
 /// Fault: an epoch is dropped while others upload to it and enqueue. Whatever was acknowledged after the drop is there;

@@ -2,9 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::identity::session;
 use crate::support::{agent, capability, job};
 use rollmill_broker::store::Tenant;
-use rollmill_broker_client::{ClaimRequest, CompleteRequest, Digest, NewToken, Role, SizeClass};
+use rollmill_broker_client::{
+    ClaimRequest, CompleteRequest, Digest, Installation, NewToken, Role, SizeClass,
+};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
 
@@ -61,6 +64,56 @@ async fn an_agent_that_asks_for_work_is_live() {
     assert!(broker.client().claim(&asks()).await.unwrap().is_none());
     let live = reach(&broker, "rollmill_broker_agents", |agents| agents > 0.5).await;
     assert!((live - 1.0).abs() < 0.5, "{live}");
+}
+
+/// Goal: sessions are counted apart from agents that opened none. Method: a second session of one agent takes the place of
+/// the first.
+#[tokio::test]
+async fn sessions_of_live_agents_are_counted_once_for_each_agent() {
+    const SESSIONS: &str = "rollmill_broker_sessions";
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let client = broker.client();
+    assert!(client.claim(&asks()).await.unwrap().is_none());
+    reach(&broker, "rollmill_broker_agents", |agents| agents > 0.5).await;
+    reach(&broker, SESSIONS, |sessions| sessions < 0.5).await;
+    let here = Installation::random();
+    let mut last = None;
+    for _ in 0..2 {
+        let opened = client.open_session(&session("b", &here, last)).await.unwrap();
+        last = Some(opened.session);
+    }
+    client.open_session(&session("c", &Installation::random(), None)).await.unwrap();
+    let shown = reach(&broker, SESSIONS, |sessions| sessions > 1.5).await;
+    assert!((shown - 2.0).abs() < 0.5, "{shown}");
+    broker.stop().await;
+}
+
+/// Goal: an operator sees which buffer of a replica fills. Method: an agent waits for a job, which takes one of its places.
+#[tokio::test]
+async fn how_full_the_buffers_are_is_shown() {
+    const FILL: &str = "rollmill_broker_buffer_fill_ratio";
+    let broker = TestSchema::new().await.broker().await;
+    let fill = |buffer: &str| {
+        let families = broker.metrics.gather();
+        let family = families.iter().find(|family| family.name() == FILL).unwrap();
+        let of = family.get_metric().iter().find(|metric| metric.get_label()[0].value() == buffer);
+        of.unwrap().get_gauge().get_value()
+    };
+    let (client, request) = (broker.client(), ClaimRequest { wait_ms: 20_000, ..asks() });
+    let waits = tokio::spawn(async move { client.claim(&request).await });
+    while fill("claims") == 0.0 || fill("agents") == 0.0 {
+        tokio::task::yield_now().await;
+    }
+    for buffer in ["claims", "agents", "requests", "bodies", "urgent_bodies"] {
+        let share = fill(buffer);
+        assert!((0.0..0.01).contains(&share), "{buffer}: {share}");
+    }
+    waits.abort();
+    while fill("claims") > 0.0 {
+        tokio::task::yield_now().await;
+    }
+    broker.stop().await;
 }
 
 /// Goal: whoever watches sees the end of a token before its agents stop with it. Method: one of two tokens has an end.

@@ -495,6 +495,8 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::UnknownPath, Answer::Incompatible),
         (E::UnknownToken { label: "t".into() }, Answer::Incompatible),
         (E::LabelTaken { label: "t".into() }, Answer::Incompatible),
+        (E::CertificateTaken { certificate: "c".into() }, Answer::Incompatible),
+        (E::NoSecret { label: "t".into() }, Answer::Incompatible),
         (E::TokenSuspended { label: "t".into() }, Answer::TokenRejected),
         (E::IdentityTaken { agent: agent("a") }, Answer::IdentityTaken),
         (E::UnknownSession { agent: agent("a") }, Answer::UnknownSession),

@@ -26,7 +26,7 @@ use connection::{Ended, Serving};
 use guard::Guard;
 pub use guard::RequestError;
 use slots::Slots;
-pub use tls::{ServerTls, certificate_end};
+pub use tls::{ClientCertificate, ServerTls, certificate_end};
 
 /// Pause after an error of `accept` that concerns the process, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

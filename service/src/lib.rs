@@ -42,6 +42,7 @@
 
 mod admin;
 mod conditions;
+mod descriptors;
 mod disk;
 mod error;
 #[cfg(feature = "failpoints")]
@@ -69,8 +70,8 @@ pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{
-    Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls, UnknownLimits,
-    certificate_end, listen, serve, serve_within,
+    ClientCertificate, Connection, HttpLimits, HttpMetrics, HttpServer, RequestError, ServerTls,
+    UnknownLimits, certificate_end, listen, serve, serve_within,
 };
 pub use listener::Protection;
 pub use preflight::{Finding, Preflight};
@@ -403,6 +404,7 @@ where
             process.traces = Traces::start(&program, settings, &process.metrics)?;
         }
         serve_admin(&common, &process).await?;
+        tokio::spawn(descriptors::keep(process.conditions.clone(), shutdown.clone()));
     }
 
     let grace = Duration::from_secs(common.grace_seconds);

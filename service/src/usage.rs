@@ -1,11 +1,12 @@
 //! What the process takes of its machine, read at each scrape.
 
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
+use crate::descriptors;
 use crate::metrics::Declared;
 
 crate::metrics! {
@@ -57,14 +58,11 @@ impl Collector for Usage {
             found.extend(metrics.cpu_seconds_total.collect());
         }
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let files = std::fs::read_dir("/proc/self/fd").ok().map(Iterator::count);
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft as f64);
         for (gauge, value) in [
             (&metrics.resident_memory_bytes, field(&status, "VmRSS").map(|kib| kib * 1024.0)),
             (&metrics.threads, field(&status, "Threads")),
-            // One of them is the folder that is being read.
-            (&metrics.open_files, files.map(|count| count.saturating_sub(1) as f64)),
-            (&metrics.open_files_max, limit),
+            (&metrics.open_files, descriptors::open().ok().map(|count| count as f64)),
+            (&metrics.open_files_max, descriptors::most().map(|most| most as f64)),
         ] {
             if let Some(value) = value {
                 gauge.set(value);

@@ -1,6 +1,7 @@
 //! The tests of what every service shares. One program, since each program links everything that the crate needs.
 
 mod deployment;
+mod descriptors;
 mod frame;
 mod http;
 mod lifecycle;

@@ -31,6 +31,8 @@ pub const FLEET_LABEL: Text = Text::new(Characters::Undotted, 1, 40);
 pub const AGENT_LABEL: Text = Text::new(Characters::Undotted, 1, 60);
 /// The name of a token's one agent. Those of fleets have a dot.
 pub const AGENT_NAME: Text = Text::new(Characters::Undotted, 1, AgentId::LENGTH_MAX);
+/// A DNS name in a client's certificate.
+pub const CERTIFICATE_NAME: Text = Text::new(Characters::Name, 1, 253);
 /// The name of a tenant.
 pub const TENANT: Text = Text::new(Characters::Name, 1, 60);
 
@@ -43,18 +45,28 @@ pub struct TokenForm {
     pub label: Text,
     /// The name of its agent; [`None`] if it names none.
     pub agent: Option<Text>,
+    /// Whether a certificate may stand for it. A browser presents one for every page that asks, so none stands for an
+    /// operator's.
+    pub certificate: bool,
 }
 
 /// Every way to make a token.
 pub const TOKEN_FORMS: &[TokenForm] = &[
     TokenForm {
-        roles: &[Role::Producer, Role::Operator, Role::Reader],
+        roles: &[Role::Producer, Role::Reader],
         label: NEW_LABEL,
         agent: None,
+        certificate: true,
     },
-    TokenForm { roles: &[Role::Fleet], label: FLEET_LABEL, agent: None },
-    TokenForm { roles: &[Role::Agent], label: AGENT_LABEL, agent: None },
-    TokenForm { roles: &[Role::Agent], label: NEW_LABEL, agent: Some(AGENT_NAME) },
+    TokenForm { roles: &[Role::Operator], label: NEW_LABEL, agent: None, certificate: false },
+    TokenForm { roles: &[Role::Fleet], label: FLEET_LABEL, agent: None, certificate: true },
+    TokenForm { roles: &[Role::Agent], label: AGENT_LABEL, agent: None, certificate: true },
+    TokenForm {
+        roles: &[Role::Agent],
+        label: NEW_LABEL,
+        agent: Some(AGENT_NAME),
+        certificate: true,
+    },
 ];
 
 wire! {
@@ -77,6 +89,12 @@ wire! {
         /// Name of the one agent of a token of the role `agent`, without a dot; the label when absent.
         #[serde(default)]
         pub agent: Option<AgentId>,
+        /// A DNS name in the certificates of the bearer, of upper or lower case: whoever presents one of the broker's
+        /// `listen_client_ca` with this name, and sends no token, is the bearer. The token has no secret then. Not for the role
+        /// `operator`, and only by an operator of the default tenant. Of the tokens that are not revoked one has a name.
+        #[rule(Rule::Text(&CERTIFICATE_NAME))]
+        #[serde(default)]
+        pub certificate: Option<String>,
         /// How long it is valid from now; without end when absent.
         #[rule(Within(1, VALIDITY_SECONDS_MAX))]
         #[serde(default)]
@@ -98,7 +116,7 @@ wire! {
     pub struct TokenSecret {
         /// The label.
         pub label: String,
-        /// What the bearer sends.
+        /// What the bearer sends; empty where a certificate stands for the token.
         pub token: String,
     }
 
@@ -138,6 +156,9 @@ wire! {
         /// themselves.
         #[serde(default)]
         pub agent: Option<AgentId>,
+        /// The DNS name in the certificates that stand for it; null for a token with a secret.
+        #[serde(default)]
+        pub certificate: Option<String>,
         /// When it was created, in milliseconds since 1970.
         pub created_unix_ms: u64,
         /// When it ends, in milliseconds since 1970.
@@ -283,6 +304,7 @@ impl NewToken {
             role,
             tenant: None,
             agent: None,
+            certificate: None,
             valid_seconds: None,
             requests_per_second: None,
             connections: None,

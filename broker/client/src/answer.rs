@@ -87,6 +87,10 @@ codes! {
     TooManyRequests = 46, 429;
     /// A token has this label already; a label is never used twice.
     LabelTaken = 49, 409;
+    /// A certificate with the name stands for another token already.
+    CertificateTaken = 51, 409;
+    /// A certificate stands for the token, which has no secret to change.
+    NoSecret = 52, 409;
     /// The epoch takes nothing more.
     EpochClosing = 62, 409;
     /// The epoch was deleted, or no producer opened it.
@@ -215,7 +219,9 @@ impl Answer {
             | Code::UnknownPath
             | Code::WrongMethod
             | Code::UnknownToken
-            | Code::LabelTaken => Self::Incompatible,
+            | Code::LabelTaken
+            | Code::CertificateTaken
+            | Code::NoSecret => Self::Incompatible,
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
             Code::NotUploaded => Self::NotUploaded,

@@ -40,7 +40,7 @@ pub use names::{
     Named, RejectOutcome, Role, Severity, TokenState,
 };
 pub use options::Options;
-pub use outlook::{AutoscaleResponse, OutlookView, PoolView};
+pub use outlook::{AutoscaleResponse, ClassView, OutlookView, PoolView};
 pub use overview::{
     AgentOverview, AgentsOverview, CallerView, DeadLetterOverview, DeadLettersOverview,
     EpochOverview, EventsQuery, Followed, HeadlineView, KindOverview, Overview, OverviewEvents,

@@ -48,6 +48,20 @@ wire! {
         pub wanted: u64,
     }
 
+    /// Agents of one size class, for an autoscaler of machines of that size.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ClassView {
+        /// The class.
+        pub class: SizeClass,
+        /// Agents that should be there for the jobs that need at least this class, and no larger one. Agents of larger classes
+        /// count for them too.
+        pub wanted: u64,
+        /// Live agents of this class, and of no other.
+        pub live: u64,
+        /// Agents of this class that may be stopped, in this order: those of the list of all classes.
+        pub removable: Vec<AgentId>,
+    }
+
     /// How many agents should be there, and which may go.
     #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
     pub struct AutoscaleResponse {
@@ -57,9 +71,13 @@ wire! {
         pub live: u64,
         /// One for each version and class with unfinished jobs.
         pub pools: Vec<PoolView>,
-        /// Agents that may be stopped, in this order, while `wanted` others stay: they hold no lease, and have waited at the
-        /// broker that answers for 60 s without a job. Those without a key in memory come first, then those that have waited
-        /// longest. Ask each to leave first: it may be granted a job at any time.
+        /// Each size class, from the smallest on, also without jobs and agents. Empty from a broker of a release before this
+        /// field.
+        #[serde(default)]
+        pub classes: Vec<ClassView>,
+        /// Agents that may be stopped, in this order, while as many others of each class stay as are wanted: they hold no
+        /// lease, and have waited at the broker that answers for 60 s without a job. Those without a key in memory come first,
+        /// then those that have waited longest. Ask each to leave first: it may be granted a job at any time.
         pub removable: Vec<AgentId>,
     }
 }

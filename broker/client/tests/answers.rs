@@ -285,7 +285,9 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
             Code::Forbidden => (403, Answer::TokenRejected),
             Code::ArtifactLost => (410, Answer::ArtifactLost),
             Code::UnknownToken => (404, Answer::Incompatible),
-            Code::LabelTaken => (409, Answer::Incompatible),
+            Code::LabelTaken | Code::CertificateTaken | Code::NoSecret => {
+                (409, Answer::Incompatible)
+            }
             Code::TokenSuspended => (403, Answer::TokenRejected),
             Code::IdentityTaken => (403, Answer::IdentityTaken),
             Code::UnknownSession => (409, Answer::UnknownSession),

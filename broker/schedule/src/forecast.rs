@@ -1,5 +1,7 @@
 //! When an epoch will be finished, how many agents are wanted, and which of them may go.
 
+use std::collections::BTreeMap;
+
 use rollmill_broker_client::SizeClass;
 
 use crate::view::{Epoch, View};
@@ -114,10 +116,32 @@ pub struct Member {
     pub idle_seconds: Option<f64>,
 }
 
-/// Keys of the agents that may go while `wanted` stay, in the order in which they should: those idle for [`IDLE`], those
-/// without a key in memory first, then the slowest, then the longest idle.
-pub fn scale_in(members: &[Member], wanted: u64) -> Vec<u64> {
-    let spare = members.len().saturating_sub(usize::try_from(wanted).unwrap_or(usize::MAX));
+/// Agents by class. For those wanted it is the smallest class that their jobs need.
+pub type ByClass = BTreeMap<SizeClass, u64>;
+
+/// How many of the wanted agents are not there. A class takes its own agents and what larger ones leave, since an agent
+/// holds the jobs of smaller classes too.
+fn missing(there: &ByClass, wanted: &ByClass) -> u64 {
+    let of = |agents: &ByClass, class: SizeClass| agents.get(&class).copied().unwrap_or(0);
+    let classes: Vec<SizeClass> = SizeClass::LARGEST.holds().collect();
+    let (mut spare, mut missing) = (0_u64, 0_u64);
+    for class in classes.into_iter().rev() {
+        let (have, need) = (of(there, class).saturating_add(spare), of(wanted, class));
+        missing = missing.saturating_add(need.saturating_sub(have));
+        spare = have.saturating_sub(need);
+    }
+    missing
+}
+
+/// Keys of the agents that may go while those stay that are wanted, in the order in which they should: those idle for
+/// [`IDLE`], those without a key in memory first, then the slowest, then the longest idle. Where a class lacks agents, one
+/// of a smaller class may go all the same: it could not stand in.
+pub fn scale_in(members: &[Member], wanted: &ByClass) -> Vec<u64> {
+    let mut there = ByClass::new();
+    for member in members {
+        *there.entry(member.class).or_default() += 1;
+    }
+    let least = missing(&there, wanted);
     let mut idle: Vec<(f64, &Member)> = members
         .iter()
         .filter_map(|member| Some((member.idle_seconds.filter(|idle| *idle >= IDLE)?, member)))
@@ -127,7 +151,18 @@ pub fn scale_in(members: &[Member], wanted: u64) -> Vec<u64> {
         let speed = a.speed.total_cmp(&b.speed);
         warm.then(speed).then(b_idle.total_cmp(a_idle)).then(a.key.cmp(&b.key))
     });
-    idle.into_iter().take(spare).map(|(_, member)| member.key).collect()
+    let mut going = Vec::new();
+    for (_, member) in idle {
+        let mut left = there.clone();
+        if let Some(count) = left.get_mut(&member.class) {
+            *count = count.saturating_sub(1);
+        }
+        if missing(&left, wanted) <= least {
+            there = left;
+            going.push(member.key);
+        }
+    }
+    going
 }
 
 #[cfg(test)]
@@ -197,9 +232,38 @@ mod tests {
             member(5, 1.0, 0, None),
             member(6, 1.0, 0, Some(90.0)),
         ];
-        assert_eq!(scale_in(&members, 0), [6, 3, 2, 1]);
-        assert_eq!(scale_in(&members, 4), [6, 3]);
-        assert_eq!(scale_in(&members, 6), [] as [u64; 0]);
-        assert_eq!(scale_in(&members, u64::MAX), [] as [u64; 0]);
+        let scale_in =
+            |wanted| super::scale_in(&members, &ByClass::from([(SizeClass::SMALLEST, wanted)]));
+        assert_eq!(scale_in(0), [6, 3, 2, 1]);
+        assert_eq!(scale_in(4), [6, 3]);
+        assert_eq!(scale_in(6), [] as [u64; 0]);
+        assert_eq!(scale_in(u64::MAX), [] as [u64; 0]);
+    }
+
+    /// Two agents of class 0 and two of class 2, all idle; the smaller have been so for longer.
+    #[test]
+    fn a_large_agent_stays_for_its_jobs_and_stands_in_for_small_ones() {
+        let class = |number| SizeClass::new(number).unwrap();
+        let member = |key, of, idle| Member {
+            key,
+            class: class(of),
+            speed: 1.0,
+            resident: 0,
+            idle_seconds: Some(idle),
+        };
+        let members =
+            [member(1, 0, 900.0), member(2, 0, 800.0), member(3, 2, 700.0), member(4, 2, 600.0)];
+        let goes = |wanted: &[(u8, u64)]| {
+            let wanted = wanted.iter().map(|(number, count)| (class(*number), *count)).collect();
+            scale_in(&members, &wanted)
+        };
+        assert_eq!(goes(&[]), [1, 2, 3, 4]);
+        assert_eq!(goes(&[(2, 1)]), [1, 2, 3], "one large agent stays");
+        assert_eq!(goes(&[(1, 2)]), [1, 2], "the small ones cannot do the jobs of class 1");
+        assert_eq!(goes(&[(0, 3)]), [1], "large agents do small jobs");
+        assert_eq!(goes(&[(0, 1), (2, 1)]), [1, 2]);
+        // Nobody is large enough for class 3, and no agent that is there makes up for it.
+        assert_eq!(goes(&[(3, 2)]), [1, 2, 3, 4]);
+        assert_eq!(goes(&[(2, 5), (0, 1)]), [1]);
     }
 }

@@ -24,11 +24,19 @@ pub(super) async fn add(shared: Arc<Shared>, call: Call<AddToken>) -> Answer<Add
     Ok(secret)
 }
 
-/// Rejects a token of another tenant, unless the caller is an operator of the default tenant.
+/// Rejects a token of another tenant, and one of a certificate, unless the caller is an operator of the default
+/// tenant. All tenants have one authority of clients: the operator of one could take the name of another's producer,
+/// whose inputs would then come to it.
 fn require_tenant(bearer: &Bearer, new: &NewToken) -> Result<(), BrokerError> {
-    match (bearer.scope(), &new.tenant) {
-        (Some(own), Some(tenant)) if own.as_str() != tenant => Err(BrokerError::Forbidden),
-        _ => Ok(()),
+    let Some(own) = bearer.scope() else { return Ok(()) };
+    if new.tenant.as_ref().is_some_and(|tenant| own.as_str() != tenant) {
+        return Err(BrokerError::Forbidden);
+    }
+    match new.certificate.is_some() {
+        true => Err(BrokerError::bad(
+            "only an operator of the default tenant adds a token of a certificate, whose name all tenants share",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -27,6 +27,7 @@ const UNIT: usize = 1024;
 /// Places and memory for requests.
 #[derive(Debug)]
 pub(crate) struct Admission {
+    requests_max: usize,
     requests: Semaphore,
     bodies: Semaphore,
     urgent_bodies: Semaphore,
@@ -35,10 +36,22 @@ pub(crate) struct Admission {
 impl Admission {
     pub(crate) fn new(requests_max: usize) -> Self {
         Self {
+            requests_max,
             requests: Semaphore::new(requests_max),
             bodies: Semaphore::new(BODY_BYTES / UNIT),
             urgent_bodies: Semaphore::new(URGENT_BODY_BYTES / UNIT),
         }
+    }
+
+    /// The shares that are taken, from 0 to 1: of the places of requests, of the memory for bodies, and of that for urgent
+    /// ones.
+    pub(crate) fn fill(&self) -> [f64; 3] {
+        [
+            (&self.requests, self.requests_max),
+            (&self.bodies, BODY_BYTES / UNIT),
+            (&self.urgent_bodies, URGENT_BODY_BYTES / UNIT),
+        ]
+        .map(|(of, all)| all.saturating_sub(of.available_permits()) as f64 / all.max(1) as f64)
     }
 
     /// The memory of a body of at most `max` bytes, which takes it as it arrives. `share` is what its token may have of
@@ -165,6 +178,10 @@ mod tests {
             })
             .collect();
         assert_eq!(free(&admission), BODY_BYTES - 1000 * UNIT);
+        let [requests, bodies, urgent] = admission.fill();
+        let held = (1000 * UNIT) as f64 / BODY_BYTES as f64;
+        assert!((bodies - held).abs() < 1e-9, "{bodies} instead of {held}");
+        assert!(requests == 0.0 && urgent == 0.0, "{requests}, {urgent}");
         drop(slow);
         let mut one = admission.memory(bounded, &parts(None), 10_000, None).unwrap();
         for (arrived, held) in

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::Answer;
 use super::admission::Memory;
 use crate::broker::Shared;
+use crate::credential::Credential;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
@@ -53,10 +54,13 @@ where
     let handled = handler(Arc::clone(shared), Call { bearer, parameter, query, body });
     let answer = match R::SPEC.admission {
         // It may wait for longer than its token is valid. What it was granted meanwhile it returns.
-        Admission::LongPoll => tokio::select! {
-            answer = handled => answer?,
-            error = shared.until_closed_to(token(&parts)) => return Err(error),
-        },
+        Admission::LongPoll => {
+            let credential = Credential::of(&parts);
+            tokio::select! {
+                answer = handled => answer?,
+                error = shared.until_closed_to(&credential) => return Err(error),
+            }
+        }
         Admission::Bounded | Admission::Urgent => handled.await?,
     };
     // Held until the handler has ended.
@@ -80,7 +84,7 @@ pub(super) async fn head<R: Route>(
     shared: &Shared,
     parts: &mut Parts,
 ) -> Result<Head<R>, BrokerError> {
-    let bearer = shared.bearer(token(parts))?;
+    let bearer = shared.bearer(&Credential::of(parts))?;
     let connection = parts.extensions.get::<Connection>();
     let is_urgent = R::SPEC.admission == Admission::Urgent;
     let admitted = shared.usage.request(&bearer, connection, is_urgent, Instant::now())?;
@@ -145,11 +149,6 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
-}
-
-/// The token of a request, whether or not it opens anything.
-pub(super) fn token(parts: &Parts) -> Option<&str> {
-    parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// What BRK-017 says about an artifact.

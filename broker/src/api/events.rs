@@ -15,9 +15,10 @@ use tokio::time::{Instant, Interval};
 
 use super::call::{self, Head};
 use crate::broker::Shared;
+use crate::credential::Credential;
 use crate::error::BrokerError;
 use crate::overview::Following;
-use crate::store::tokens::{Bearer, hash};
+use crate::store::tokens::Bearer;
 
 /// Pause between two looks at the token. One that is revoked ends its streams.
 const TOKEN: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(super) async fn follow(shared: Arc<Shared>, request: Request) -> Result<Response, BrokerError> {
     let (mut parts, _) = request.into_parts();
     let Head { bearer, query, .. } = call::head::<Events>(&shared, &mut parts).await?;
-    let token = call::token(&parts).map(hash);
+    let credential = Credential::of(&parts);
     let following =
         shared.overviews.follow(&bearer.tenant, shared.metrics.event_streams.clone())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -42,7 +43,7 @@ pub(super) async fn follow(shared: Arc<Shared>, request: Request) -> Result<Resp
     let events = EventStream {
         shared,
         bearer,
-        token,
+        credential,
         following,
         first: Some(first),
         left: query.overviews,
@@ -65,8 +66,7 @@ pub(super) async fn follow(shared: Arc<Shared>, request: Request) -> Result<Resp
 struct EventStream {
     shared: Arc<Shared>,
     bearer: Arc<Bearer>,
-    /// Hash of the token, if there is one.
-    token: Option<[u8; 32]>,
+    credential: Credential,
     following: Following,
     /// The event with the caller, until it is sent.
     first: Option<Bytes>,
@@ -116,6 +116,6 @@ impl EventStream {
     fn is_let_in(&self) -> bool {
         let same =
             |now: Arc<Bearer>| now.role == self.bearer.role && now.tenant == self.bearer.tenant;
-        self.shared.bearer_of(self.token).is_ok_and(same)
+        self.shared.bearer(&self.credential).is_ok_and(same)
     }
 }

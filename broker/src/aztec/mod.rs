@@ -39,6 +39,7 @@ use crate::api::{direct, error_response};
 use crate::background::Task;
 use crate::broker::Shared;
 use crate::config::Config;
+use crate::credential::Credential;
 use crate::error::BrokerError;
 use crate::limits::Admitted;
 use crate::retention::ROUND_MAX;
@@ -145,7 +146,8 @@ async fn serve(
     peer: SocketAddr,
     request: Request,
 ) -> Result<Response, BrokerError> {
-    let bearer = shared.bearer(Some(token))?;
+    let credential = Credential::secret(token);
+    let bearer = shared.bearer(&credential)?;
     bearer.require(&[Role::Producer, Role::Agent, Role::Fleet])?;
     // Aztec's agents send no name; the one that is made here must come back as it is.
     let bearer = Arc::new(Bearer { naming: Naming::Given, ..Bearer::clone(&bearer) });
@@ -174,7 +176,7 @@ async fn serve(
     let answered = tokio::select! {
         answered = session.answer_all(calls, wait) => answered,
         // A wait for a job may last longer than the token.
-        error = shared.until_closed_to(Some(token)) => Err(error),
+        error = shared.until_closed_to(&credential) => Err(error),
     };
     let answers = match answered {
         Ok(answers) => answers,

@@ -251,13 +251,16 @@ fn object(shape: &Shape) -> Value {
 }
 
 /// One way to make a token.
-fn token(TokenForm { roles, label, agent }: &TokenForm) -> Value {
+fn token(TokenForm { roles, label, agent, certificate }: &TokenForm) -> Value {
     let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let is_named = agent.is_some();
     let agent = agent.as_ref().map_or_else(|| json!({ "type": "null" }), text);
     let mut schema = json!({
         "properties": { "role": { "enum": roles }, "label": text(label), "agent": agent },
     });
+    if !certificate {
+        schema["properties"]["certificate"] = json!({ "type": "null" });
+    }
     if is_named {
         schema["required"] = json!(["agent"]);
     }

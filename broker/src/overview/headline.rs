@@ -53,6 +53,10 @@ fn condition(facts: &Facts<'_>) -> Sentence {
         _ if has("disk") => {
             "The broker's disk is nearly full, so it takes no artifacts and no jobs.".to_owned()
         }
+        _ if has("descriptors") => {
+            "The broker has nearly as many files open as it may, and soon takes no connection."
+                .to_owned()
+        }
         name => format!("The broker's condition {name} does not hold."),
     };
     Some((Severity::Trouble, text))
@@ -540,6 +544,10 @@ mod tests {
                 "The object store does not answer, so large inputs and results cannot be read.",
             ),
             (&["disk"], "The broker's disk is nearly full, so it takes no artifacts and no jobs."),
+            (
+                &["descriptors"],
+                "The broker has nearly as many files open as it may, and soon takes no connection.",
+            ),
             (&["clock"], "The broker's condition clock does not hold."),
         ] {
             let epochs = vec![epoch(41, None, Some(-300.0), true)];

@@ -1,6 +1,6 @@
 -- tokens.sql: every token of a tenant, the oldest first; of all tenants where none is given.
 --   $1 tenant
-SELECT label, role, fleet, tenant, agent, requests_per_second, connections, rejected,
+SELECT label, role, fleet, tenant, agent, certificate, requests_per_second, connections, rejected,
        revoked_at IS NOT NULL AS revoked,
        suspended_at IS NOT NULL AS suspended,
        coalesce(expires_at <= now(), false) AS expired,

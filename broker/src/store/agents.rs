@@ -11,7 +11,7 @@ use super::audit::By;
 use super::sql::{
     AgentAbilities, AgentAdmit, AgentCharge, AgentDrain, AgentDraining, AgentPardon, AgentSeen,
     Agents, AgentsBusy, AgentsDraining, DeviceAgents, DeviceCharge, DrainRow, SessionOf,
-    SessionOpen, SessionRow, Statement, TokenCharge,
+    SessionOpen, SessionRow, Sessions, Statement, TokenCharge,
 };
 use super::{Store, Tenant, corrupt};
 use crate::ability::Ability;
@@ -243,6 +243,11 @@ impl Store {
     pub async fn busy_agents(&self) -> Result<HashSet<(Tenant, AgentId)>, BrokerError> {
         let rows = AgentsBusy {}.all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| (Tenant(row.tenant), row.agent.0)).collect())
+    }
+
+    /// How many agents with a session were seen lately, of every tenant.
+    pub async fn count_sessions(&self) -> Result<u64, BrokerError> {
+        Ok(Sessions { live: self.rules.live }.one(&self.pool).await?.count.0)
     }
 
     /// Agents seen within a day, latest first.

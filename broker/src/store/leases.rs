@@ -11,12 +11,14 @@ use rollmill_service::traces::Traceparent;
 use sqlx::PgConnection;
 
 use super::sql::{
-    AttemptEnd, AttemptFailures, CandidateRow, Claim, GrantedRow, Heartbeat, LeaseBound,
-    LeaseEpochOf, Overdue, PauseBound, Peek, Progress, Promote, Reopen, SecondBound, Statement,
+    AgentBound, AttemptEnd, AttemptFailures, CandidateRow, Claim, EpochBound, GrantedRow,
+    Heartbeat, LeaseBound, LeaseEpochOf, Overdue, PauseBound, Peek, Progress, Promote, Reopen,
+    ScrubBound, SecondBound, Statement, StuckBound,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
 use crate::policy::{self, Failure, Next};
+use crate::scrub;
 
 /// A ready job that could be granted.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,12 +173,18 @@ impl Store {
     }
 
     /// Shortens what would wait for longer than anything that begins now, because the database's clock was set back:
-    /// the lease of an agent that is gone would else last for as long as the clock was set by, and so would a backoff.
+    /// the lease of an agent that is gone would else last for as long as the clock was set by. So would a backoff, the
+    /// agent itself, an exclusion, an epoch and the pause of the scrubber. Changes nothing where the clock was not set. A
+    /// named lease is shortened when somebody asks for it ([`Self::acquire_name`]).
     pub async fn bound_waits(&self) -> Result<(), BrokerError> {
         let (lease, hard_limit_seconds) = (self.rules.lease, self.hard_limit_seconds());
         LeaseBound { lease, hard_limit_seconds }.run(&self.pool).await?;
         SecondBound { lease }.run(&self.pool).await?;
         PauseBound { longest: policy::PAUSE_MAX }.run(&self.pool).await?;
+        StuckBound {}.run(&self.pool).await?;
+        AgentBound {}.run(&self.pool).await?;
+        EpochBound {}.run(&self.pool).await?;
+        ScrubBound { pass: scrub::PASS }.run(&self.pool).await?;
         Ok(())
     }
 

@@ -56,7 +56,7 @@ pub use jobs::{Backlog, Cancelled, queue_of};
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
 pub(crate) use overview::{EpochJobs, SeenAgent, SeenAgents};
-pub use retention::{Kept, Retention, Retired};
+pub use retention::{Kept, Partitions, Retention, Retired};
 pub use rollmill_broker_client::Role;
 pub use scrub::{ScrubBatch, StoredCopy, Verdict};
 pub use seconds::{Running, Second, SecondsGiven};

@@ -6,12 +6,13 @@ use std::time::Duration;
 use rollmill_broker_client::{NamedLeaseRequest, NamedLeaseResponse};
 
 use super::audit::By;
-use super::sql::{NameAcquire, NameHolder, NameRelease, NameRenew, NameRow, Statement};
+use super::sql::{NameAcquire, NameBound, NameHolder, NameRelease, NameRenew, NameRow, Statement};
 use super::{Store, Tenant};
 use crate::error::BrokerError;
 
 impl Store {
-    /// Grants a name: see `sql/name_acquire.sql`.
+    /// Grants a name: see `sql/name_acquire.sql`. One that another holds ends at most as long from now as it was given
+    /// for, also where the database's clock was set back since.
     pub async fn acquire_name<'a>(
         &self,
         by: impl Into<By<'a>>,
@@ -22,6 +23,7 @@ impl Store {
         let by = by.into();
         let tenant = by.tenant;
         let mut tx = self.pool.begin().await?;
+        NameBound { tenant, name }.run(&mut *tx).await?;
         let row = NameAcquire { tenant, name, holder, ttl, incarnation };
         let row = row.optional(&mut *tx).await?;
         if let Some(row) = &row {
@@ -94,5 +96,36 @@ impl Store {
                 expires_in_ms: 0,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_broker_testing::TestSchema;
+
+    use super::*;
+
+    /// Fault: a broker stops in a transaction that asks for a name, and the holder renews its lease meanwhile. Goal:
+    /// the lease keeps the end that the holder was told; it is shortened only where the clock was set back.
+    #[tokio::test]
+    async fn a_request_that_was_held_up_shortens_no_lease_that_was_renewed_meanwhile() {
+        let store = TestSchema::new().await.store().await;
+        let mut held_up = store.pool().begin().await.unwrap();
+        sqlx::query("SELECT now()").execute(&mut *held_up).await.unwrap();
+        let renewed = "
+            INSERT INTO named_lease (tenant, name, holder, incarnation, fence, expires_at)
+            VALUES ('default', 'n', 'one', 'i', 1, now() + interval '30 s')";
+        sqlx::query(renewed).execute(store.pool()).await.unwrap();
+        let tenant = Tenant::default();
+        let bound = NameBound { tenant: &tenant, name: "n" };
+        assert_eq!(bound.run(&mut *held_up).await.unwrap(), 0);
+        // The end of a lease that was given an hour later, by a clock that was right or wrong then.
+        let later = "
+            ALTER TABLE named_lease DISABLE TRIGGER named_lease_ttl;
+            UPDATE named_lease SET expires_at = expires_at + interval '1 h'";
+        sqlx::raw_sql(later).execute(&mut *held_up).await.unwrap();
+        let bound = NameBound { tenant: &tenant, name: "n" };
+        assert_eq!(bound.run(&mut *held_up).await.unwrap(), 1);
+        held_up.rollback().await.unwrap();
     }
 }

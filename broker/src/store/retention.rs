@@ -6,7 +6,7 @@ use rollmill_broker_client::{EpochOutcome, EpochState};
 
 use super::sql::{
     AgentsForget, AuditForget, DueRow, EpochForget, EpochsCount, EpochsDue, EpochsEarly,
-    EpochsSilent, EpochsUnfinished, KeptBytes, Statement,
+    EpochsSilent, EpochsUnfinished, KeptBytes, PartitionsOf, Statement,
 };
 use super::{Store, Tenant};
 use crate::database;
@@ -69,6 +69,15 @@ pub struct Kept {
     pub rows: u64,
     /// Bytes of their objects.
     pub objects: u64,
+}
+
+/// The tables of bodies, one for each epoch with a body in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partitions {
+    /// Of epochs that are open or closing.
+    pub used: u64,
+    /// Of epochs that are gone. The next rounds drop them.
+    pub due: u64,
 }
 
 fn seconds(duration: Duration) -> f64 {
@@ -211,5 +220,11 @@ impl Store {
     pub async fn kept(&self) -> Result<Kept, BrokerError> {
         let row = KeptBytes {}.one(&self.pool).await?;
         Ok(Kept { rows: row.rows.0, objects: row.objects.0 })
+    }
+
+    /// How many tables of bodies there are.
+    pub async fn partitions(&self) -> Result<Partitions, BrokerError> {
+        let row = PartitionsOf {}.one(&self.pool).await?;
+        Ok(Partitions { used: row.present.0.saturating_sub(row.due.0), due: row.due.0 })
     }
 }

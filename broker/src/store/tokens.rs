@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::audit::By;
 use super::sql::{
-    BearerRow, Bearers, Statement, TokenAdd, TokenResume, TokenRevoke, TokenRotate, TokenRow,
-    Tokens, TokensAny,
+    BearerRow, Bearers, Statement, TokenAdd, TokenCertificate, TokenLabelled, TokenResume,
+    TokenRevoke, TokenRotate, TokenRow, Tokens, TokensAny,
 };
 use super::{Store, Tenant};
 use crate::error::BrokerError;
@@ -135,6 +135,12 @@ pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// As [`hash`], of a name in a client's certificate. No secret has this hash: a secret is text, and no text has the byte 0xff.
+pub(crate) fn certificate_hash(name: &str) -> [u8; 32] {
+    let hash = Sha256::new().chain_update([0xff_u8]).chain_update("certificate ");
+    hash.chain_update(name.to_ascii_lowercase()).finalize().into()
+}
+
 /// A new secret.
 ///
 /// # Errors
@@ -151,11 +157,19 @@ pub fn secret() -> Result<String, BrokerError> {
 struct Wanted {
     tenant: Tenant,
     agent: Option<AgentId>,
+    /// In lower case.
+    certificate: Option<String>,
 }
 
 fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
     new.check(&At::TOP)?;
-    let NewToken { label, role, tenant, agent, .. } = new;
+    let NewToken { label, role, tenant, agent, certificate, .. } = new;
+    let certificate = certificate.as_ref().map(|name| name.to_ascii_lowercase());
+    if certificate.is_some() && *role == Role::Operator {
+        return Err(BrokerError::bad(
+            "a token of the role operator has a secret: a browser presents a certificate for every page that asks",
+        ));
+    }
     let tenant = tenant.clone().map_or_else(|| own.clone(), Tenant);
     let agent_fits = |form: &TokenForm| match (&form.agent, agent) {
         (None, None) => true,
@@ -163,10 +177,11 @@ fn check(new: &NewToken, own: &Tenant) -> Result<Wanted, BrokerError> {
         (None, Some(_)) | (Some(_), None) => false,
     };
     let mut forms = TOKEN_FORMS.iter().filter(|form| form.roles.contains(role));
-    if forms.any(|form| form.label.accepts(label) && agent_fits(form)) {
+    let certificate_fits = |form: &TokenForm| form.certificate || certificate.is_none();
+    if forms.any(|form| form.label.accepts(label) && agent_fits(form) && certificate_fits(form)) {
         // The label is a name.
         let own_name = || label.parse::<AgentId>().ok().filter(|_| *role == Role::Agent);
-        return Ok(Wanted { tenant, agent: agent.clone().or_else(own_name) });
+        return Ok(Wanted { tenant, agent: agent.clone().or_else(own_name), certificate });
     }
     Err(BrokerError::bad(match (role, agent) {
         (Role::Fleet, None) => format!("the label of a fleet has {}", FLEET_LABEL.says()),
@@ -206,7 +221,8 @@ impl Store {
         Ok(self.create_token(tenant, &new).await?.token)
     }
 
-    /// Creates a token and returns its secret; it cannot be shown again.
+    /// Creates a token and returns its secret; it cannot be shown again. It is empty where a certificate stands for the
+    /// token.
     pub async fn create_token<'a>(
         &self,
         by: impl Into<By<'a>>,
@@ -214,21 +230,22 @@ impl Store {
     ) -> Result<TokenSecret, BrokerError> {
         let token = secret()?;
         self.keep_token(by.into(), new, &token).await?;
+        let token = if new.certificate.is_none() { token } else { String::new() };
         Ok(TokenSecret { label: new.label.clone(), token })
     }
 
-    /// Records a token with this secret, as a hash.
+    /// Records a token with this secret, as a hash, or with that of the name in the certificate that stands for it.
     pub(crate) async fn keep_token(
         &self,
         by: By<'_>,
         new: &NewToken,
         secret: &str,
     ) -> Result<(), BrokerError> {
-        let Wanted { tenant, agent } = check(new, by.tenant)?;
+        let Wanted { tenant, agent, certificate } = check(new, by.tenant)?;
         let NewToken { label, role, .. } = new;
         let fleet = *role == Role::Fleet;
         let add = TokenAdd {
-            hash: &hash(secret),
+            hash: &certificate.as_deref().map_or_else(|| hash(secret), certificate_hash),
             label,
             role: if fleet { Role::Agent } else { *role },
             tenant: &tenant,
@@ -237,12 +254,18 @@ impl Store {
             valid_seconds: seconds(new.valid_seconds),
             requests_per_second: limit(new.requests_per_second),
             connections: limit(new.connections),
+            certificate: certificate.as_deref(),
         };
         let mut tx = self.pool.begin().await?;
         if add.run(&mut *tx).await? == 0 {
-            return Err(BrokerError::LabelTaken { label: label.clone() });
+            let is_labelled = TokenLabelled { label }.one(&mut *tx).await?.found;
+            return Err(match certificate.filter(|_| !is_labelled) {
+                Some(certificate) => BrokerError::CertificateTaken { certificate },
+                None => BrokerError::LabelTaken { label: label.clone() },
+            });
         }
-        let detail = format!("{label}, role {role}");
+        let of = certificate.map_or_else(String::new, |name| format!(", certificate {name}"));
+        let detail = format!("{label}, role {role}{of}");
         By::record_of(by.label, &tenant, &mut tx, "add token", &detail).await?;
         tx.commit().await?;
         Ok(())
@@ -268,6 +291,10 @@ impl Store {
             tenant: scope,
         };
         let mut tx = self.pool.begin().await?;
+        let present = TokenCertificate { label, tenant: scope }.optional(&mut *tx).await?;
+        if present.is_some_and(|row| row.certificate.is_some()) {
+            return Err(BrokerError::NoSecret { label: label.as_str().to_owned() });
+        }
         let tenant = Tenant(known(rotate.optional(&mut *tx).await?, label)?.tenant);
         let detail = format!("{}, overlap {overlap_seconds} s", label.as_str());
         By::record_of(by.into().label, &tenant, &mut tx, "rotate token", &detail).await?;
@@ -322,6 +349,7 @@ impl Store {
                 () => TokenState::Valid,
             },
             agent: row.agent.map(|agent| agent.0),
+            certificate: row.certificate,
             created_unix_ms: row.created_ms.0,
             expires_unix_ms: row.expires_ms.map(|at| at.0),
             previous_until_unix_ms: row.previous_ms.map(|at| at.0),

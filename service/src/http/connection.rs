@@ -27,7 +27,7 @@ use tower_service::Service;
 use super::HttpLimits;
 use super::guard::Guard;
 use super::slots::Slot;
-use super::tls::{self, ServerTls};
+use super::tls::{self, ClientCertificate, ServerTls};
 use crate::Shutdown;
 
 /// Why a connection ended.
@@ -251,13 +251,14 @@ pub(super) async fn run(
     let watch = Watch { limits: serving.limits, slot, shutdown };
     let stream = Watched { stream, progress: Arc::clone(&slot.progress) };
     let Some(tls) = &serving.tls else {
-        return requests(stream, peer, serving, &watch).await;
+        return requests(stream, (peer, None), serving, &watch).await;
     };
     slot.progress.enter(Phase::Handshake);
     match watch.until(pin!(handshake(stream, tls)), |_| {}).await {
         Ok(Handshake::Done(stream)) => {
             slot.progress.enter(Phase::Idle);
-            requests(*stream, peer, serving, &watch).await
+            let certificate = tls::client_certificate(&stream);
+            requests(*stream, (peer, certificate), serving, &watch).await
         }
         Ok(Handshake::Failed) => Ended::Tls,
         Ok(Handshake::Gone) => Ended::ByPeer,
@@ -286,17 +287,15 @@ async fn handshake(mut stream: Watched, tls: &ServerTls) -> Handshake {
     }
 }
 
-async fn requests<S>(
-    stream: S,
-    peer: SocketAddr,
-    serving: &Arc<Serving>,
-    watch: &Watch<'_>,
-) -> Ended
+/// The address of a peer, and the certificate that it presented.
+type Client = (SocketAddr, Option<Arc<ClientCertificate>>);
+
+async fn requests<S>(stream: S, client: Client, serving: &Arc<Serving>, watch: &Watch<'_>) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
-        answer(request, peer, Arc::clone(serving), Arc::clone(&watch.slot.progress))
+        answer(request, client.clone(), Arc::clone(serving), Arc::clone(&watch.slot.progress))
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ended = watch.until(pin!(connection), |connection| connection.graceful_shutdown()).await;
@@ -348,7 +347,7 @@ impl Watch<'_> {
 
 async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, certificate): Client,
     serving: Arc<Serving>,
     progress: Arc<Progress>,
 ) -> Result<Response<Tracked>, std::convert::Infallible> {
@@ -356,6 +355,9 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(ConnectInfo(peer));
     parts.extensions.insert(Connection(Arc::downgrade(&progress)));
+    if let Some(certificate) = certificate {
+        parts.extensions.insert(certificate);
+    }
     if body.is_end_stream() {
         progress.body_ended();
     }

@@ -16,6 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 use super::guard::RequestError;
 use crate::listener::Protection;
@@ -83,6 +85,54 @@ impl TlsMetrics {
 fn expiry(certificate: &CertificateDer<'_>) -> Option<Duration> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
+}
+
+/// The certificate that the client of a connection presented, if the server requires one. An authority of the server's
+/// `listen_client_ca` signed it, and it was valid in the handshake. Each request of the connection has it as an extension,
+/// `Arc<ClientCertificate>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    names: Vec<String>,
+    ends: Duration,
+}
+
+impl ClientCertificate {
+    /// Reads a certificate; `None` if it cannot be read.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+        let certificate = certificate.tbs_certificate();
+        let ends = certificate.validity().not_after.to_unix_duration();
+        let all = certificate.get_extension::<SubjectAltName>().ok()?;
+        let mut names = Vec::new();
+        for name in all.map(|(_, all)| all.0).into_iter().flatten() {
+            if let GeneralName::DnsName(name) = name {
+                names.push(name.to_string().to_ascii_lowercase());
+            }
+        }
+        Some(Self { names, ends })
+    }
+
+    /// Its DNS names (RFC 5280, section 4.2.1.6), in lower case. The subject is none of them.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether it is no longer valid: a connection may outlive it.
+    pub fn has_ended(&self, now: SystemTime) -> bool {
+        now.duration_since(UNIX_EPOCH).is_ok_and(|now| now > self.ends)
+    }
+
+    /// How long it is still valid; nothing once it has ended.
+    pub fn left(&self, now: SystemTime) -> Duration {
+        self.ends.saturating_sub(now.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+/// What the client of a connection presented.
+pub(super) fn client_certificate<S>(stream: &TlsStream<S>) -> Option<Arc<ClientCertificate>> {
+    let (_, connection) = stream.get_ref();
+    let first = connection.peer_certificates()?.first()?;
+    ClientCertificate::of(first).map(Arc::new)
 }
 
 /// When the first certificate in the chain of a server expires, since the Unix epoch; `None` for plain HTTP. The files
@@ -272,4 +322,41 @@ fn config(
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((chain, Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_net_testing::{Authority, Signed};
+
+    use super::*;
+
+    fn certificate(signed: &Signed) -> ClientCertificate {
+        let read = |path: &Path| PemFile::read(path).unwrap();
+        let identity = read(&signed.cert).with_key(&read(&signed.key)).unwrap();
+        ClientCertificate::of(&identity.cert[0]).unwrap()
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_its_dns_names_and_neither_addresses_nor_its_subject() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path(), "authority");
+        let several = authority.sign("several", &["Agent-1.farm", "10.0.0.1", "b"]);
+        assert_eq!(certificate(&several).names(), ["agent-1.farm", "b"]);
+        assert!(certificate(&authority.sign("agent-1", &[])).names().is_empty());
+        assert_eq!(ClientCertificate::of(&CertificateDer::from(vec![0x30, 0x00])), None);
+    }
+
+    #[test]
+    fn a_certificate_ends_with_the_second_that_it_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path(), "authority");
+        let certificate = certificate(&authority.sign_for("agent", &["agent"], (2020, 2021)));
+        // 1 January 2021, 00:00:00 UTC.
+        let end = UNIX_EPOCH + Duration::from_secs(1_609_459_200);
+        assert!(!certificate.has_ended(end));
+        assert!(certificate.has_ended(end + Duration::from_secs(1)));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(certificate.left(end - hour), hour);
+        assert_eq!(certificate.left(end + hour), Duration::ZERO);
+    }
 }

@@ -216,6 +216,12 @@ rows! {
         objects: Big,
     }
 
+    /// Tables of bodies, and those of them that have yet to be dropped.
+    PartitionsRow {
+        present: Big,
+        due: Big,
+    }
+
     /// The object store of the database.
     StoreRow {
         identity: String,
@@ -358,6 +364,7 @@ rows! {
         fleet: bool,
         tenant: String,
         agent: Option<Text<AgentId>>,
+        certificate: Option<String>,
         requests_per_second: Option<Int>,
         connections: Option<Int>,
         rejected: Int,
@@ -383,6 +390,9 @@ rows! {
         suspended: bool,
         expires: Option<Big>,
     }
+
+    /// The name in the certificate that stands for a token.
+    CertificateRow { certificate: Option<String>, }
 
     /// The tenant of what was changed.
     TenantName { tenant: String, }

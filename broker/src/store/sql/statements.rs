@@ -162,6 +162,7 @@ statements! {
     Overdue = "overdue.sql" { most: i64, clock: Option<Duration> } -> OverdueRow;
     LeaseBound = "lease_bound.sql" { lease: Duration, hard_limit_seconds: i32 } -> ();
     PauseBound = "pause_bound.sql" { longest: Duration } -> ();
+    StuckBound = "stuck_bound.sql" {} -> ();
     PastDeadline = "past_deadline.sql" { failure: FailureClass, most: i64 } -> Id;
     Forgive = "forgive.sql" { live_seconds: f64, forgive_seconds: f64 } -> Forgiven;
     LockResult<'a> = "lock_result.sql" { tenant: &'a Tenant, result: Digest } -> Seq;
@@ -278,6 +279,8 @@ statements! {
     AgentsDraining = "agents_draining.sql" { live: Duration, most: i64 } -> DrainingAgent;
     AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
     AgentsBusy = "agents_busy.sql" {} -> HolderRow;
+    AgentBound = "agent_bound.sql" {} -> ();
+    Sessions = "sessions.sql" { live: Duration } -> Count;
     Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
 
     // The overview.
@@ -348,6 +351,7 @@ statements! {
         pause: Duration,
     } -> ();
     ScrubAgain = "scrub_again.sql" { pass: Duration } -> ();
+    ScrubBound = "scrub_bound.sql" { pass: Duration } -> ();
     ScrubWait = "scrub_wait.sql" {} -> ScrubWaitRow;
 
     // Epochs and how long things are kept.
@@ -415,8 +419,10 @@ statements! {
     } -> DueRow;
     EpochsSilent = "epochs_silent.sql" { silent_seconds: f64, most: i64 } -> NumberRow;
     EpochsEarly = "epochs_early.sql" { grace_seconds: f64 } -> NumberRow;
+    EpochBound = "epoch_bound.sql" {} -> ();
     EpochsCount = "epochs_count.sql" {} -> EpochsRow;
     KeptBytes = "kept_bytes.sql" {} -> KeptRow;
+    PartitionsOf = "partitions.sql" {} -> PartitionsRow;
     AgentsForget = "agents_forget.sql" { seconds: f64, most: i64 } -> ();
     AuditForget = "audit_forget.sql" { seconds: f64, most: i64 } -> ();
 
@@ -443,6 +449,7 @@ statements! {
     } -> Seq;
 
     // Named leases.
+    NameBound<'a> = "name_bound.sql" { tenant: &'a Tenant, name: &'a str } -> ();
     NameAcquire<'a> = "name_acquire.sql" {
         tenant: &'a Tenant,
         name: &'a str,
@@ -478,7 +485,13 @@ statements! {
         valid_seconds: Option<f64>,
         requests_per_second: Option<i32>,
         connections: Option<i32>,
+        certificate: Option<&'a str>,
     } -> ();
+    TokenLabelled<'a> = "token_labelled.sql" { label: &'a str } -> Exists;
+    TokenCertificate<'a> = "token_certificate.sql" {
+        label: &'a TokenLabel,
+        tenant: Option<&'a Tenant>,
+    } -> CertificateRow;
     TokenRotate<'a> = "token_rotate.sql" {
         label: &'a TokenLabel,
         hash: &'a [u8],
