@@ -2,6 +2,7 @@
 //! proofs are not proofs: nothing here verifies them.
 
 pub mod model;
+pub mod private;
 pub mod witness;
 
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
