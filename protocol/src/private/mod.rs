@@ -17,6 +17,7 @@
 //!   calls lie inside.
 
 mod call;
+mod circuit;
 mod contract;
 mod entries;
 mod error;
@@ -25,6 +26,7 @@ mod step;
 mod tail;
 
 pub use call::{CallEntry, PrivateCall, PublicCallEntry, TeardownEntry, TxRequest, gas_hash};
+pub use circuit::{KernelInputs, KernelInputsLayout, PrivateCircuit};
 pub use contract::{
     ContractFunction, FUNCTION_HEIGHT, FunctionTree, address_partial, class_id, function_leaf,
 };
