@@ -203,8 +203,8 @@ impl Children {
         (public, known)
     }
 
-    /// Adds a pair that the prover chooses, which hides the folded one if it is random. It is folded as one that a child
-    /// carries: the coefficients depend on all of its words, so the sum is valid only if this pair is.
+    /// Adds a pair that the prover chooses, which hides the folded one if it is random. It is folded as one that a
+    /// child carries: the coefficients depend on all of its words, so the sum is valid only if this pair is.
     pub fn add_pair(&mut self, b: &mut Builder, pair: &[Fr; PAIR_INPUTS]) {
         let cells = pair.map(|word| b.witness(word));
         self.seeds.extend(cells);

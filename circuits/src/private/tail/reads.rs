@@ -1,4 +1,5 @@
-//! Reads: what a call read is an earlier entry of the same transaction and contract, or settled in a tree of the anchor.
+//! Reads: what a call read is an earlier entry of the same transaction and contract, or settled in a tree of the
+//! anchor.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
