@@ -66,8 +66,37 @@ fn tail_holds(state: &KernelState<Fr>, w: &TailWitness) -> bool {
     outcome(b).is_ok()
 }
 
-/// Plays a transaction with the twins as far as they accept it, and requires each circuit to agree: the same state or
-/// effects where the twin accepts, no witness where it rejects. Returns whether it is valid.
+/// Takes a call with the twin, and requires the circuit to agree: the same state where the twin accepts, no witness
+/// where it rejects. Returns the state, if there is one.
+fn step_agrees(
+    name: &str,
+    from: Result<&KernelState<Fr>, &TxRequest>,
+    call: &PrivateCall<Fr>,
+    function: &ContractFunction,
+) -> Option<KernelState<Fr>> {
+    let next = match from {
+        Err(request) => plain::init(request, call, function),
+        Ok(state) => plain::inner(state, call, function),
+    };
+    let mut b = small(0);
+    let vars = lay_step(&mut b, from, call, function);
+    let got = vars.map(|var| b.value(var));
+    let accepted = outcome(b);
+    match next {
+        Ok(next) => {
+            assert_eq!(accepted, Ok(()), "{name}");
+            assert_eq!(got, next, "{name}");
+            Some(next)
+        }
+        Err(error) => {
+            assert!(accepted.is_err(), "{name}: the circuit holds, and breaks a rule: {error}");
+            None
+        }
+    }
+}
+
+/// Plays a transaction as far as the twins accept it, with [`step_agrees`] for each call and the same for the tail.
+/// Returns whether it is valid.
 fn agree(
     name: &str,
     request: &TxRequest,
@@ -76,25 +105,10 @@ fn agree(
 ) -> bool {
     let mut state: Option<KernelState<Fr>> = None;
     for (i, (call, function)) in calls.iter().enumerate() {
-        let next = match &state {
-            None => plain::init(request, call, function),
-            Some(state) => plain::inner(state, call, function),
-        };
-        let mut b = small(0);
-        let vars = lay_step(&mut b, state.as_ref().ok_or(request), call, function);
-        let got = vars.map(|var| b.value(var));
-        let accepted = outcome(b);
-        match next {
-            Ok(next) => {
-                assert_eq!(accepted, Ok(()), "{name}: call {i}");
-                assert_eq!(got, next, "{name}: call {i}");
-                state = Some(next);
-            }
-            Err(error) => {
-                assert!(accepted.is_err(), "{name}: call {i} holds, and breaks a rule: {error}");
-                return false;
-            }
-        }
+        let name = format!("{name}: call {i}");
+        let from = state.as_ref().ok_or(request);
+        let Some(next) = step_agrees(&name, from, call, function) else { return false };
+        state = Some(next);
     }
     let state = state.expect("at least one call");
     let mut b = small(0);
@@ -127,6 +141,73 @@ fn the_circuits_accept_and_reject_what_the_model_does() {
         valid += u32::from(is_valid);
     }
     assert_eq!(valid, 10);
+}
+
+/// Goal: circuit and twin agree about each word of a call, also about words of no rule. Method: add 1 to each word of
+/// the first call and of a nested one that makes calls itself.
+#[test]
+fn every_word_of_a_call_means_to_the_circuits_what_it_means_to_the_twins() {
+    let case = cases().into_iter().find(|case| case.name == "deep").expect("a case");
+    let mut state: Option<KernelState<Fr>> = None;
+    for (i, (call, function)) in case.calls.iter().enumerate() {
+        let from = state.as_ref().ok_or(&case.request);
+        let makes_calls = call.calls[0].contract != Fr::from(0u64);
+        let words = if makes_calls { call.to_vec() } else { Vec::new() };
+        for (at, name) in PrivateCall::<Fr>::cell_names().iter().enumerate().take(words.len()) {
+            let mut words = words.clone();
+            words[at] += Fr::from(1u64);
+            let changed = PrivateCall::from_slice(&words).expect("as many words");
+            step_agrees(&format!("call {i}: {name}"), from, &changed, function);
+        }
+        state = step_agrees("unchanged", from, call, function);
+    }
+    assert!(state.is_some());
+}
+
+/// Goal: the rows are the same whatever the transaction is, so that one key serves all.
+#[test]
+fn the_rows_do_not_depend_on_the_transaction() {
+    let all = cases();
+    let valid: Vec<&Case> = all.iter().filter(|case| case.error.is_none()).collect();
+    let firsts = valid.iter().map(|case| {
+        let mut b = small(0);
+        let (call, function) = &case.calls[0];
+        lay_step(&mut b, Err(&case.request), call, function);
+        b
+    });
+    same_rows("init", firsts);
+    let inners = valid.iter().filter_map(|case| {
+        let (first, nested) = (case.calls.first()?, case.calls.get(1)?);
+        let state = plain::init(&case.request, &first.0, &first.1).expect("valid");
+        let mut b = small(0);
+        lay_step(&mut b, Ok(&state), &nested.0, &nested.1);
+        Some(b)
+    });
+    same_rows("inner", inners);
+    let tails = valid.iter().map(|case| {
+        let (state, w) = finished(&case.name);
+        let mut b = small(0);
+        lay_tail(&mut b, &state, &w);
+        b
+    });
+    same_rows("tail", tails);
+}
+
+fn same_rows(name: &str, builders: impl Iterator<Item = Builder>) {
+    let mut layouts = builders.map(|b| b.layout(None).expect("fits"));
+    let first = layouts.next().expect("a layout");
+    let sigma = first.sigma();
+    let mut others = 0;
+    for other in layouts {
+        others += 1;
+        assert_eq!(first.shape, other.shape, "{name}");
+        assert_eq!(first.rows_used, other.rows_used, "{name}");
+        for row in 0..first.rows_used {
+            assert_eq!(first.fixed_row(row), other.fixed_row(row), "{name}: row {row}");
+        }
+        assert!(sigma == other.sigma(), "{name}: ties");
+    }
+    assert!(others > 0, "{name}: nothing to compare");
 }
 
 /// The state of a valid case after its last call, and what its tail needs.
