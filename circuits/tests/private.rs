@@ -13,11 +13,12 @@ use rollmill_circuits::private::tail::hints::Hints;
 use rollmill_circuits::private::tail::{self, hiding_pair};
 use rollmill_circuits::private::{
     CELL_BITS, FUNCTION_SIZES, FunctionKey, KERNEL_SIZE, LOG_N, ProvenCall, ProvenState,
-    build_init, build_inner, build_tail, step,
+    build_init, build_inner, build_tail, layout as kernel_layout, step,
 };
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
 use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::layout::Layout;
 use rollmill_plonk::shape::Shape;
 use rollmill_plonk::srs::{development_tau, development_tau_g2};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, reduce};
@@ -25,7 +26,6 @@ use rollmill_protocol::private::{
     self as plain, ContractFunction, KernelInputs, KernelState, PrivateCall, PrivateCircuit,
     TailWitness, TxRequest,
 };
-use rollmill_protocol::tree::parents;
 use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use rollmill_protocol_testing::cases::{Case, cases};
@@ -196,18 +196,21 @@ fn the_rows_do_not_depend_on_the_transaction() {
 fn same_rows(name: &str, builders: impl Iterator<Item = Builder>) {
     let mut layouts = builders.map(|b| b.layout(None).expect("fits"));
     let first = layouts.next().expect("a layout");
-    let sigma = first.sigma();
     let mut others = 0;
     for other in layouts {
         others += 1;
-        assert_eq!(first.shape, other.shape, "{name}");
-        assert_eq!(first.rows_used, other.rows_used, "{name}");
-        for row in 0..first.rows_used {
-            assert_eq!(first.fixed_row(row), other.fixed_row(row), "{name}: row {row}");
-        }
-        assert!(sigma == other.sigma(), "{name}: ties");
+        assert_same_rows(name, &first, &other);
     }
     assert!(others > 0, "{name}: nothing to compare");
+}
+
+fn assert_same_rows(name: &str, first: &Layout, other: &Layout) {
+    assert_eq!(first.shape, other.shape, "{name}");
+    assert_eq!(first.rows_used, other.rows_used, "{name}");
+    for row in 0..first.rows_used {
+        assert_eq!(first.fixed_row(row), other.fixed_row(row), "{name}: row {row}");
+    }
+    assert!(first.sigma() == other.sigma(), "{name}: ties");
 }
 
 /// The state of a valid case after its last call, and what its tail needs.
@@ -358,15 +361,9 @@ impl Chain {
         let run = Run::new(&contracts, &anchor, &script);
         let kernel = made_up_key(&mut rng, KERNEL_SIZE, KernelInputs::FIELDS);
         let digest = kernel.digest();
-        let mut row = vec![zero; 1 << VK_TREE_HEIGHT];
-        // Both roles have one key here, so that only the role tells them apart.
-        for circuit in [PrivateCircuit::Init, PrivateCircuit::Inner] {
-            row[circuit.role() as usize] = circuit.leaf(digest, LOG_N.into(), PROTOCOL_VERSION);
-        }
-        let mut levels = vec![row];
-        for level in 0..VK_TREE_HEIGHT {
-            levels.push(parents(&levels[level]));
-        }
+        // All roles have one key here, so that only the role tells them apart.
+        let leaf = |circuit: PrivateCircuit| circuit.leaf(digest, LOG_N.into(), PROTOCOL_VERSION);
+        let levels = plain::vk_tree_with_kernel(&[], PrivateCircuit::ALL.map(leaf));
         Self { rng, run, keys, kernel, levels }
     }
 
@@ -401,12 +398,13 @@ impl Chain {
     }
 }
 
-/// The public inputs of a circuit that holds, and its rows.
-fn public(name: &str, b: Builder) -> Vec<Fr> {
+/// The public inputs of a circuit that holds. Its rows are those that its key is made for.
+fn public(circuit: PrivateCircuit, b: Builder) -> Vec<Fr> {
     let (layout, witness) = b.finish(Some(LOG_N)).expect("fits in 2^17 rows");
-    println!("{name}: {} rows", layout.rows_used);
-    assert_eq!(check(&layout, &witness), Ok(()), "{name}");
-    assert_eq!((layout.shape.log_n, layout.shape.cell_bits), (LOG_N, CELL_BITS), "{name}");
+    println!("{circuit}: {} rows", layout.rows_used);
+    assert_eq!(check(&layout, &witness), Ok(()), "{circuit}");
+    assert_eq!((layout.shape.log_n, layout.shape.cell_bits), (LOG_N, CELL_BITS), "{circuit}");
+    assert_same_rows(circuit.name(), &kernel_layout(circuit).expect("fits"), &layout);
     witness.public
 }
 
@@ -423,10 +421,10 @@ fn whole_circuits_state_what_their_twins_compute() {
     let (root, [first, second]) = (chain.root(), chain.states());
     let expected = |state: &KernelState<Fr>| [state.digest(), root, Fr::from(PROTOCOL_VERSION)];
     let call = chain.call(0);
-    let inputs = public("private_init", build_init(root, &chain.run.request, &call));
+    let inputs = public(PrivateCircuit::Init, build_init(root, &chain.run.request, &call));
     assert_eq!(inputs[..3], expected(&first));
     let (before, call) = (chain.state(PrivateCircuit::Init, first), chain.call(1));
-    let inputs = public("private_inner", build_inner(root, &before, &call));
+    let inputs = public(PrivateCircuit::Inner, build_inner(root, &before, &call));
     assert_eq!(inputs[..3], expected(&second));
 
     let w = chain.run.witness.clone();
@@ -434,7 +432,7 @@ fn whole_circuits_state_what_their_twins_compute() {
     let [l, r] = points(&mut chain.rng);
     let [s_l, s_r] = [1u64, 2].map(Fr::from);
     let hiding = Pair { l, s_l, r, s_r };
-    let inputs = public("private_tail", build_tail(root, &last, &w, &hiding.to_fields()));
+    let inputs = public(PrivateCircuit::Tail, build_tail(root, &last, &w, &hiding.to_fields()));
     let effects = plain::tail(&second, &w).expect("valid");
     let anchor = &w.anchor;
     let words = [

@@ -9,7 +9,8 @@ use crate::ClientInputs;
 use crate::circuit::Verifier;
 use crate::domain;
 use crate::layout::{Encode, layout};
-use crate::vk_tree::VkLeafLayout;
+use crate::tree::parents;
+use crate::vk_tree::{VK_TREE_HEIGHT, VkLeaf, VkLeafLayout, vk_tree};
 
 layout! {
     /// What a proof of init or inner states.
@@ -98,6 +99,22 @@ impl PrivateCircuit {
     }
 }
 
+/// The verification-key tree with the leaves of init, inner and tail in their places; levels from the leaves to the
+/// root. The network's own tree has zeros there.
+pub fn vk_tree_with_kernel(
+    leaves: &[VkLeaf],
+    kernel: [Fr; PrivateCircuit::ALL.len()],
+) -> Vec<Vec<Fr>> {
+    let mut levels = vk_tree(leaves);
+    for (circuit, leaf) in PrivateCircuit::ALL.into_iter().zip(kernel) {
+        levels[0][circuit.role() as usize] = leaf;
+    }
+    for level in 0..VK_TREE_HEIGHT {
+        levels[level + 1] = parents(&levels[level]);
+    }
+    levels
+}
+
 impl std::fmt::Display for PrivateCircuit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -107,7 +124,8 @@ impl std::fmt::Display for PrivateCircuit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Circuit, vk_tree};
+    use crate::Circuit;
+    use crate::tree::root_from_path;
 
     /// Goal: the kernel's places are free, within the tree, and those that the specification reserves.
     #[test]
@@ -117,7 +135,7 @@ mod tests {
             assert_eq!((circuit.role(), circuit.name()), (role, name));
             assert_eq!(circuit.to_string(), name);
             assert!(role as usize >= Circuit::ALL.len());
-            assert!((role as usize) < 1 << vk_tree::VK_TREE_HEIGHT);
+            assert!((role as usize) < 1 << VK_TREE_HEIGHT);
         }
     }
 
@@ -136,6 +154,31 @@ mod tests {
         assert_eq!(tail.pair_at(), Some(client.pair_at()));
         assert_eq!(PrivateCircuit::Inner.pair_at(), Some(3));
         assert_eq!(PrivateCircuit::Inner.n_public(), 13);
+    }
+
+    /// Goal: the kernel's leaves are where its roles say, and without them the tree is the network's.
+    #[test]
+    fn the_key_tree_takes_the_leaves_of_the_kernel() {
+        let network = VkLeaf {
+            circuit: Circuit::TxBase,
+            vk_digest: Fr::from(3u64),
+            log_n: 17,
+            n_public_inputs: 45,
+            charged_rows: 9,
+            protocol_version: 2,
+        };
+        let none = [Fr::from(0u64); 3];
+        assert_eq!(vk_tree_with_kernel(&[network], none), vk_tree(&[network]));
+        let leaves = PrivateCircuit::ALL.map(|circuit| circuit.leaf(Fr::from(7u64), 17, 2));
+        let levels = vk_tree_with_kernel(&[network], leaves);
+        assert_ne!(levels[VK_TREE_HEIGHT], vk_tree(&[network])[VK_TREE_HEIGHT]);
+        let places = PrivateCircuit::ALL.into_iter().map(|circuit| u64::from(circuit.role()));
+        for (leaf, at) in leaves.into_iter().zip(places).chain([(network.hash(), 1)]) {
+            let place = at as usize;
+            let path: [Fr; VK_TREE_HEIGHT] =
+                std::array::from_fn(|level| levels[level][(place >> level) ^ 1]);
+            assert_eq!(root_from_path(&leaf, at, &path), levels[VK_TREE_HEIGHT][0]);
+        }
     }
 
     /// Goal: a leaf of one role is that of no other, nor of another key, size or version.

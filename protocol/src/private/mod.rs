@@ -26,7 +26,7 @@ mod step;
 mod tail;
 
 pub use call::{CallEntry, PrivateCall, PublicCallEntry, TeardownEntry, TxRequest, gas_hash};
-pub use circuit::{KernelInputs, KernelInputsLayout, PrivateCircuit};
+pub use circuit::{KernelInputs, KernelInputsLayout, PrivateCircuit, vk_tree_with_kernel};
 pub use contract::{
     ContractFunction, FUNCTION_HEIGHT, FunctionTree, address_partial, class_id, function_leaf,
 };
