@@ -1,17 +1,22 @@
 //! Domain tags: one number for every use of the hash, so that no value of one kind can be taken for
 //! a value of another. Frozen; a new use gets a new number.
 
-/// Declares the tags, and [`ALL`] from the same list.
+/// Declares tags, and the list of them with their names.
 macro_rules! domains {
-    ($($(#[$doc:meta])+ $name:ident = $tag:literal,)+) => {
+    (
+        $(#[$list_doc:meta])+ $list:ident;
+        $($(#[$doc:meta])+ $name:ident = $tag:literal,)+
+    ) => {
         $($(#[$doc])+ pub const $name: u64 = $tag;)+
 
-        /// Every tag with its name.
-        pub const ALL: &[(&str, u64)] = &[$((stringify!($name), $name),)+];
+        $(#[$list_doc])+
+        pub const $list: &[(&str, u64)] = &[$((stringify!($name), $name),)+];
     };
 }
 
 domains! {
+    /// Every tag of the network's circuits and of L1, with its name.
+    ALL;
     /// Inner node of every Merkle tree.
     NODE = 1,
     /// A note: its partial and its value.
@@ -71,23 +76,55 @@ domains! {
     NOTE_PARTIAL = 29,
     /// The keys of an address.
     KEYS = 30,
-    // 31 to 35, 37 and 38 have their meaning in the specification, for contracts of the private kernel;
-    // 39 to 47 are reserved for that kernel.
+    // 31 to 35 and 37 to 47 belong to the private kernel, see [`PRIVATE`].
     /// A tag with the contract that wrote its log.
     SILO_TAG = 36,
     /// The running hash of a block's messages from L1.
     MESSAGE_CHAIN = 48,
 }
 
+domains! {
+    /// The tags that only the private kernel and its functions use, with their names. 42 to 47 are reserved.
+    PRIVATE;
+    /// What an address says about its contract.
+    ADDRESS_PARTIAL = 31,
+    /// A class of contracts.
+    CLASS = 32,
+    /// A leaf of a class's tree of functions.
+    FUNCTION = 33,
+    /// A note hash with the contract that made it.
+    SILO_NOTE = 34,
+    /// A nullifier with the contract that made it.
+    SILO_NULLIFIER = 35,
+    /// What a private function's proof states.
+    CALL = 37,
+    /// A nullifier key as one contract knows it.
+    APP_KEY = 38,
+    /// The state that one proof of the kernel hands to the next.
+    KERNEL_STATE = 39,
+    /// The first call of a transaction, as its user asks for it.
+    TX_REQUEST = 40,
+    /// The gas settings of a transaction.
+    GAS_SETTINGS = 41,
+}
+
 // Two uses with one number do not compile.
 const _: () = {
+    let lists = [ALL, PRIVATE];
+    let n = ALL.len() + PRIVATE.len();
     let mut i = 0;
-    while i < ALL.len() {
+    while i < n {
         let mut j = 0;
         while j < i {
-            assert!(ALL[i].1 != ALL[j].1, "two domain tags have one number");
+            assert!(tag(lists, i) != tag(lists, j), "two domain tags have one number");
             j += 1;
         }
         i += 1;
     }
 };
+
+/// The `i`th tag of two lists, one behind the other.
+const fn tag(lists: [&[(&str, u64)]; 2], i: usize) -> u64 {
+    let [first, second] = lists;
+    if i < first.len() { first[i].1 } else { second[i - first.len()].1 }
+}

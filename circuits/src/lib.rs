@@ -14,6 +14,7 @@ pub mod gadgets;
 pub mod jobs;
 pub mod keyset;
 pub mod maker;
+pub mod private;
 pub mod registry;
 pub mod store;
 pub mod tx_base;

@@ -14,6 +14,7 @@ mod jobs;
 mod layout;
 mod maker;
 mod mutation;
+mod private;
 mod recursion;
 mod store;
 mod twins;

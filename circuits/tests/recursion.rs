@@ -27,7 +27,7 @@ use rollmill_protocol::circuit::Verifier;
 use rollmill_protocol::domain;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 
-const KIND: TranscriptKind = TranscriptKind::Poseidon2;
+pub(crate) const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 const ROLES: [u32; 2] = [1, 2];
 const N_PUBLIC: usize = 12;
 const PAIR_AT: usize = 2;
@@ -41,7 +41,7 @@ fn spec(pair_at: Option<usize>) -> ChildSpec<'static> {
     ChildSpec { roles: &ROLES, n_public: N_PUBLIC, sizes: &[SMALL, LARGE], pair_at, transcript }
 }
 
-fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
+pub(crate) fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
     let all: Vec<G1Projective> = (0..N).map(|_| G1Affine::generator() * Fr::rand(rng)).collect();
     G1Projective::normalize_batch(&all).try_into().expect("N points")
 }
@@ -53,7 +53,7 @@ fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions) -> VerifyingKey {
 }
 
 /// Sets one quotient evaluation so that the quotient identity holds.
-fn solve(vk: &VerifyingKey, public: &[Fr], proof: &mut Proof) {
+pub(crate) fn solve(vk: &VerifyingKey, public: &[Fr], proof: &mut Proof) {
     let c = challenges(KIND, &vk.digest(), public, proof);
     let computed = computed_at(&vk.shape, public, c.zeta).expect("off the domain");
     let (cells, t) = cells_from_evaluations(&proof.evaluations, computed);
@@ -66,7 +66,7 @@ fn solve(vk: &VerifyingKey, public: &[Fr], proof: &mut Proof) {
     proof.evaluations[3] = fold.finish() * vanishing.inverse().expect("not one") - rest;
 }
 
-fn made_up_proof(rng: &mut ChaCha8Rng, vk: &VerifyingKey, public: &[Fr]) -> Proof {
+pub(crate) fn made_up_proof(rng: &mut ChaCha8Rng, vk: &VerifyingKey, public: &[Fr]) -> Proof {
     let evaluations: [Fr; EVALUATIONS] = std::array::from_fn(|_| Fr::rand(rng));
     let mut proof = Proof::from_parts(&points(rng), evaluations);
     solve(vk, public, &mut proof);
@@ -127,7 +127,7 @@ fn lay(root: Fr, children: &[ChildWitness], pair_at: Option<usize>) -> Laid {
 }
 
 /// The folding coefficients that final squeezes lead to, the first pair's first.
-fn coefficients(seeds: &[Fr]) -> Vec<Fr> {
+pub(crate) fn coefficients(seeds: &[Fr]) -> Vec<Fr> {
     let mut state = [0, 0, 0, domain::FOLD].map(Fr::from);
     let mut us = vec![Fr::from(1u64)];
     for chunk in seeds.chunks(3) {

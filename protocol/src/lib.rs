@@ -26,6 +26,7 @@ pub mod layout;
 pub mod message;
 pub mod note;
 pub mod plan;
+pub mod private;
 pub mod public_inputs;
 pub mod rejection;
 pub mod state;

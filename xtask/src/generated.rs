@@ -114,6 +114,11 @@ const ROWS: &[Row] = &[
         compared_by: "`cargo xtask gen --check` with `model2.py`; `protocol/tests/known_answers.rs` and `model.rs` with the crate",
     },
     Row {
+        files: &["protocol/tests/vectors/private2.json"],
+        writer: Writer::Gen,
+        compared_by: "`cargo xtask gen --check` with `private2.py`; `protocol/tests/private.rs` with the crate",
+    },
+    Row {
         files: &["plonk/tests/vectors/transcript.json"],
         writer: Writer::Gen,
         compared_by: "`cargo xtask gen --check` with `transcript.py`, `plonk/tests/transcript.rs` with the crate",

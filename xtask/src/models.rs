@@ -9,7 +9,7 @@ use crate::generate::Output;
 use crate::tree::{self, Tree};
 
 /// Models, their arguments, and what each prints.
-const MODELS: [(&str, &[&str], &str); 3] = [
+const MODELS: [(&str, &[&str], &str); 4] = [
     ("protocol/tests/vectors/model2.py", &[], "protocol/tests/vectors/protocol2.json"),
     // 20 blocks of a seed whose blocks have every kind of transaction.
     (
@@ -17,6 +17,7 @@ const MODELS: [(&str, &[&str], &str); 3] = [
         &["--random", "27", "20"],
         "protocol/tests/vectors/stream2.jsonl",
     ),
+    ("protocol/tests/vectors/private2.py", &[], "protocol/tests/vectors/private2.json"),
     ("plonk/tests/vectors/transcript.py", &[], "plonk/tests/vectors/transcript.json"),
 ];
 

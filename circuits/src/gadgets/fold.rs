@@ -91,6 +91,146 @@ struct CarriedPair {
     s_r: Var,
 }
 
+/// How a circuit knows that a child's key is the right one. The number of public inputs is a word of the key's digest,
+/// and belongs to the check: a key that was checked in one way serves for no proof of another form.
+pub trait KeyCheck {
+    /// What the check finds out.
+    type Known;
+    /// Number of public inputs of a proof under the key.
+    fn n_public(&self) -> usize;
+    /// Numbers of rows and widths of limb cells that are accepted.
+    fn sizes(&self) -> &[Dimensions];
+    /// Where in the public inputs a carried pair starts, if there is one.
+    fn pair_at(&self) -> Option<usize>;
+    /// Constrains the key to be right.
+    fn constrain(self, b: &mut Builder, key: &KeyVars) -> Self::Known;
+}
+
+/// The key of one of the network's circuits, by its place in the key tree.
+#[derive(Debug, Clone, Copy)]
+pub struct TreeKey<'a> {
+    pub spec: ChildSpec<'a>,
+    /// The role that the prover claims, and the rest of the leaf.
+    pub role: u32,
+    pub charged_rows: u64,
+    pub path: &'a VkPath,
+    pub vk_root: Var,
+    pub protocol_version: Var,
+}
+
+/// What the leaf of a child says.
+#[derive(Debug, Clone)]
+pub struct KnownLeaf {
+    /// One bit for each accepted role, of which one is set.
+    pub role_bits: Vec<Var>,
+    /// Charged rows of the child's own circuit.
+    pub charged_rows: Var,
+}
+
+impl KeyCheck for TreeKey<'_> {
+    type Known = KnownLeaf;
+    fn n_public(&self) -> usize {
+        self.spec.n_public
+    }
+    fn sizes(&self) -> &[Dimensions] {
+        self.spec.sizes
+    }
+    fn pair_at(&self) -> Option<usize> {
+        self.spec.pair_at
+    }
+    fn constrain(self, b: &mut Builder, key: &KeyVars) -> KnownLeaf {
+        let Self { spec, role, charged_rows, path, vk_root, protocol_version } = self;
+        let role = Choice::new(b, spec.roles, role);
+        let charged_rows = b.witness(charged_rows.into());
+        let leaf = LeafVars {
+            n_public: spec.n_public,
+            charged_rows,
+            protocol_version,
+            transcript: spec.transcript,
+        };
+        assert_leaf(b, vk_root, &role, key, leaf, path);
+        KnownLeaf { role_bits: role.bits, charged_rows }
+    }
+}
+
+/// A proof with its public inputs and the key it was made under.
+#[derive(Debug, Clone, Copy)]
+pub struct ProofWitness<'a> {
+    pub proof: &'a Proof,
+    pub public: &'a [Fr],
+    pub vk: &'a VerifyingKey,
+}
+
+/// Children of one circuit, verified one by one and then folded.
+#[derive(Default)]
+pub struct Children {
+    parts: Vec<Part>,
+    seeds: Vec<Var>,
+    count: usize,
+}
+
+impl std::fmt::Debug for Children {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Children").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Children {
+    /// Verifies the next child up to its pair. Returns its public inputs and what is known of its key.
+    pub fn verify<K: KeyCheck>(
+        &mut self,
+        b: &mut Builder,
+        check: K,
+        witness: ProofWitness<'_>,
+    ) -> (Vec<Var>, K::Known) {
+        let i = self.count;
+        self.count += 1;
+        let (n_public, pair_at) = (check.n_public(), check.pair_at());
+        b.section(&format!("child {i}: key and points"));
+        let key = KeyVars::new(b, witness.vk, check.sizes(), n_public);
+        let known = check.constrain(b, &key);
+        let proof = ProofVars::new(b, witness.proof);
+        assert_eq!(witness.public.len(), n_public, "public inputs of child {i}");
+        let public: Vec<Var> = witness.public.iter().map(|v| b.witness(*v)).collect();
+        b.section(&format!("child {i}: transcript and gates"));
+        let opening = reduce(b, &key, &public, &proof);
+        self.seeds.push(opening.fold);
+        self.parts.push(Part::Own(Box::new(opening)));
+        if let Some(at) = pair_at {
+            let cells = std::array::from_fn(|k| public[at + k]);
+            self.parts.push(carried(b, &cells));
+        }
+        (public, known)
+    }
+
+    /// Adds a pair that the prover chooses, which hides the folded one if it is random. It is folded as one that a
+    /// child carries: the coefficients depend on all of its words, so the sum is valid only if this pair is.
+    pub fn add_pair(&mut self, b: &mut Builder, pair: &[Fr; PAIR_INPUTS]) {
+        let cells = pair.map(|word| b.witness(word));
+        self.seeds.extend(cells);
+        self.parts.push(carried(b, &cells));
+    }
+
+    /// Folds all pairs into one.
+    ///
+    /// # Panics
+    /// Without a child.
+    pub fn fold(self, b: &mut Builder) -> PairVars {
+        let Self { parts, seeds, count } = self;
+        assert!(count > 0, "a fold starts with the pair of a child");
+        b.section("folding coefficients");
+        let mut sponge = Transcript::with_tag(b, domain::FOLD.into());
+        sponge.absorb(&seeds);
+        // One for each pair after the first, then the offset.
+        let (coefficients, offset) = sponge.end_with_offset(b, parts.len() - 1);
+        let coefficients: Vec<Var> = match gone("gadgets.fold.coefficients") {
+            true => coefficients.into_iter().map(|u| b.witness(b.value(u))).collect(),
+            false => coefficients,
+        };
+        fold(b, &parts, &coefficients, offset)
+    }
+}
+
 /// Verifies every child under `vk_root` and folds the pairs into one. At least one child.
 pub fn verify_children(
     b: &mut Builder,
@@ -98,44 +238,23 @@ pub fn verify_children(
     protocol_version: Var,
     children: &[(ChildSpec<'_>, &ChildWitness)],
 ) -> (Vec<VerifiedChild>, PairVars) {
-    let mut parts = Vec::new();
+    let mut all = Children::default();
     let mut verified = Vec::new();
-    let mut seeds = Vec::new();
-    for (i, (spec, witness)) in children.iter().enumerate() {
-        b.section(&format!("child {i}: key and points"));
-        let key = KeyVars::new(b, &witness.vk, spec.sizes, spec.n_public);
-        let role = Choice::new(b, spec.roles, witness.leaf.circuit as u32);
-        let charged_rows = b.witness(witness.leaf.charged_rows.into());
-        let leaf = LeafVars {
-            n_public: spec.n_public,
-            charged_rows,
+    for (spec, witness) in children {
+        let ChildWitness { proof, public, vk, leaf, path } = witness;
+        let key = TreeKey {
+            spec: *spec,
+            role: leaf.circuit as u32,
+            charged_rows: leaf.charged_rows,
+            path,
+            vk_root,
             protocol_version,
-            transcript: spec.transcript,
         };
-        assert_leaf(b, vk_root, &role, &key, leaf, &witness.path);
-        let proof = ProofVars::new(b, &witness.proof);
-        assert_eq!(witness.public.len(), spec.n_public, "public inputs of child {i}");
-        let public: Vec<Var> = witness.public.iter().map(|v| b.witness(*v)).collect();
-        b.section(&format!("child {i}: transcript and gates"));
-        let opening = reduce(b, &key, &public, &proof);
-        seeds.push(opening.fold);
-        parts.push(Part::Own(Box::new(opening)));
-        if let Some(at) = spec.pair_at {
-            let cells = std::array::from_fn(|k| public[at + k]);
-            parts.push(carried(b, &cells));
-        }
-        verified.push(VerifiedChild { public, role_bits: role.bits, charged_rows });
+        let (public, known) = all.verify(b, key, ProofWitness { proof, public, vk });
+        let KnownLeaf { role_bits, charged_rows } = known;
+        verified.push(VerifiedChild { public, role_bits, charged_rows });
     }
-    b.section("folding coefficients");
-    let mut sponge = Transcript::with_tag(b, domain::FOLD.into());
-    sponge.absorb(&seeds);
-    // One for each pair after the first, then the offset.
-    let (coefficients, offset) = sponge.end_with_offset(b, parts.len() - 1);
-    let coefficients: Vec<Var> = match gone("gadgets.fold.coefficients") {
-        true => coefficients.into_iter().map(|u| b.witness(b.value(u))).collect(),
-        false => coefficients,
-    };
-    (verified, fold(b, &parts, &coefficients, offset))
+    (verified, all.fold(b))
 }
 
 /// Reads a carried pair from public inputs and constrains its points to be points.

@@ -1,7 +1,9 @@
 //! A small deployment and transactions for it, and a player of the blocks that the Python model makes. The
 //! proofs are not proofs: nothing here verifies them.
 
+pub mod cases;
 pub mod model;
+pub mod private;
 pub mod witness;
 
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};

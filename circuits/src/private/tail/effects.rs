@@ -1,0 +1,197 @@
+//! The effects: what stays, in the order of the counters, and padding up to the size that the wallet chose.
+
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::domain;
+use rollmill_protocol::gas::GasSettingsLayout;
+use rollmill_protocol::private::{KernelState, PADDING_CONTRACT, Padding, SIZES};
+use rollmill_protocol::tx::{MESSAGES, SLOTS, TxEffectsLayout};
+
+use super::hints::Hints;
+use super::rows;
+use super::squash::Kept;
+use crate::gadgets::uint::{assert_either_zero, not};
+use crate::gadgets::vk_tree::Choice;
+use crate::private::lists::{assert_below_if, picked};
+
+/// The entries in the slots of a transaction.
+struct Slots {
+    /// A bit for each slot: 1 where an entry is in it. Such slots come first.
+    filled: Vec<Var>,
+    /// The words of each slot, zero where it is not filled.
+    words: Vec<Vec<Var>>,
+}
+
+impl Slots {
+    /// Constrains each entry that stays to be in one slot, and the counters to grow from slot to slot.
+    fn new(
+        b: &mut Builder,
+        entries: &[Vec<Var>],
+        kept: &[Var],
+        counter: usize,
+        chosen: &[Option<usize>; SLOTS],
+    ) -> Self {
+        let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
+        let n = entries.len();
+        let bits: Vec<Vec<Var>> = chosen
+            .iter()
+            .map(|chosen| (0..n).map(|j| b.bit(*chosen == Some(j))).collect())
+            .collect();
+        for (j, kept) in kept.iter().enumerate() {
+            let terms: Vec<(Fr, Var)> = bits.iter().map(|slot| (one, slot[j])).collect();
+            b.linear_into(&terms, zero, *kept);
+        }
+        let mut filled: Vec<Var> = Vec::with_capacity(SLOTS);
+        for slot in &bits {
+            let terms: Vec<(Fr, Var)> = slot.iter().map(|bit| (one, *bit)).collect();
+            let sum = b.linear(&terms, zero);
+            b.assert_bool(sum);
+            if let Some(before) = filled.last() {
+                // A filled slot has a filled one before it.
+                let free = not(b, *before);
+                assert_either_zero(b, free, sum);
+            }
+            filled.push(sum);
+        }
+        let width = entries.first().map_or(0, Vec::len);
+        let mut words: Vec<Vec<Var>> = Vec::with_capacity(SLOTS);
+        for (slot, filled) in bits.iter().zip(&filled) {
+            let row: Vec<Var> = (0..width)
+                .map(|word| picked(b, slot, entries.iter().map(|entry| entry[word])))
+                .collect();
+            if let Some(before) = words.last() {
+                assert_below_if(b, *filled, before[counter], row[counter]);
+            }
+            words.push(row);
+        }
+        Self { filled, words }
+    }
+
+    /// The word of each slot, or the prover's padding where the slot is not filled.
+    fn or(&self, b: &mut Builder, word: usize, padding: &[Fr; SLOTS]) -> Vec<Var> {
+        let mut out = Vec::with_capacity(SLOTS);
+        for ((filled, words), padding) in self.filled.iter().zip(&self.words).zip(padding) {
+            let padding = b.witness(*padding);
+            out.push(b.select(*filled, words[word], padding));
+        }
+        out
+    }
+
+    /// Hash over contract and value of each slot. The contract of padding is 0, as of a slot that is not filled.
+    fn siloed(&self, b: &mut Builder, domain: u64, values: &[Var]) -> Vec<Var> {
+        const { assert!(PADDING_CONTRACT == 0) };
+        let slots = self.words.iter().zip(values);
+        slots.map(|(words, value)| b.hash(domain, &[words[0], *value])).collect()
+    }
+}
+
+/// The slots that a transaction of the chosen size shows.
+fn shown(b: &mut Builder, size: usize) -> Vec<Var> {
+    let sizes = SIZES.map(|size| size as u32);
+    let choice = Choice::new(b, &sizes, u32::try_from(size).unwrap_or(0));
+    (0..SLOTS as u32).map(|slot| choice.map(b, |size| Fr::from(u64::from(slot < size)))).collect()
+}
+
+/// The values of slots that are shown, and 0 in the others.
+fn masked(b: &mut Builder, shown: &[Var], values: &[Var]) -> [Var; SLOTS] {
+    let values: Vec<Var> =
+        shown.iter().zip(values).map(|(shown, value)| b.mul(*shown, *value)).collect();
+    std::array::from_fn(|i| values[i])
+}
+
+/// The effects of the entries that stay.
+pub(super) fn constrain(
+    b: &mut Builder,
+    state: &KernelState<Var>,
+    kept: Kept,
+    gas: GasSettingsLayout<Var>,
+    padding: &Padding,
+    hints: &Hints,
+) -> TxEffectsLayout<Var> {
+    let shown = shown(b, padding.size);
+    let entries = rows(state.note_hashes);
+    let notes = Slots::new(b, &entries, &kept.note_hashes, 2, &hints.note_slots);
+    let entries = rows(state.nullifiers);
+    let nullifiers = Slots::new(b, &entries, &kept.nullifiers, 3, &hints.nullifier_slots);
+    let entries = rows(state.logs);
+    let logs = Slots::new(b, &entries, &kept.logs, 4, &hints.log_slots);
+    for slots in [&notes, &nullifiers, &logs] {
+        for (filled, shown) in slots.filled.iter().zip(&shown) {
+            let is_hidden = not(b, *shown);
+            assert_either_zero(b, *filled, is_hidden);
+        }
+    }
+
+    let values = nullifiers.or(b, 1, &padding.nullifiers);
+    let mut siloed = nullifiers.siloed(b, domain::SILO_NULLIFIER, &values);
+    // Without any nullifier, the request's hash is the first.
+    siloed[0] = b.select(nullifiers.filled[0], siloed[0], state.request_hash);
+    let first_nullifier = siloed[0];
+    let nullifiers = masked(b, &shown, &siloed);
+
+    let values = notes.or(b, 1, &padding.note_hashes);
+    let siloed = notes.siloed(b, domain::SILO_NOTE, &values);
+    let mut unique = Vec::with_capacity(SLOTS);
+    for (i, note) in siloed.into_iter().enumerate() {
+        let index = b.constant_u64(i as u64);
+        unique.push(b.hash(domain::UNIQUE_NOTE, &[first_nullifier, index, note]));
+    }
+    let note_hashes = masked(b, &shown, &unique);
+
+    let values = logs.or(b, 1, &padding.tags);
+    let tags = logs.siloed(b, domain::SILO_TAG, &values);
+    let tags = masked(b, &shown, &tags);
+    let hashes = logs.or(b, 2, &padding.log_hashes);
+    let one = b.constant_u64(1);
+    for (shown, hash) in shown.iter().zip(&hashes) {
+        // A log that is shown has a hash.
+        let hash = b.select(*shown, *hash, one);
+        b.inverse(hash);
+    }
+    let log_hashes = masked(b, &shown, &hashes);
+    let zero = Builder::ZERO;
+    TxEffectsLayout {
+        nullifiers,
+        note_hashes,
+        tags,
+        log_hashes,
+        messages: messages(b, state, hints.swap_messages),
+        public_calls_hash: zero,
+        fee_payer: state.fee_payer,
+        gas,
+        notes_in: zero,
+        notes_out: zero,
+        claim_index: zero,
+        claim_amount: zero,
+        withdraw_recipient: zero,
+        withdraw_amount: zero,
+        refund_partial: zero,
+        expiry_slot: state.expiry_slot,
+    }
+}
+
+/// The leaves of the messages in the order of their counters.
+fn messages(b: &mut Builder, state: &KernelState<Var>, swap: bool) -> [Var; MESSAGES] {
+    let [first, second] = state.messages;
+    let absent = [first, second].map(|message| b.is_zero(message.item.recipient));
+    let present = absent.map(|absent| not(b, absent));
+    let swap = b.bit(swap);
+    let alone = not(b, present[1]);
+    assert_either_zero(b, swap, alone);
+    let words = |message: &rollmill_protocol::private::OwnedMessage<Var>| {
+        [message.contract, message.item.recipient, message.item.content, message.item.counter]
+    };
+    let (first, second) = (words(&first), words(&second));
+    let mut early = [Builder::ZERO; 4];
+    let mut late = [Builder::ZERO; 4];
+    for (i, (a, c)) in first.into_iter().zip(second).enumerate() {
+        early[i] = b.select(swap, c, a);
+        late[i] = b.select(swap, a, c);
+    }
+    assert_below_if(b, present[1], early[3], late[3]);
+    let mut leaf = |[contract, recipient, content, _]: [Var; 4], present: Var| {
+        let leaf = b.hash(domain::MESSAGE_OUT, &[contract, recipient, content]);
+        b.mul(present, leaf)
+    };
+    [leaf(early, present[0]), leaf(late, present[1])]
+}

@@ -1,0 +1,130 @@
+//! The private kernel against `vectors/private2.json`, which `vectors/private2.py` computes without the crate: every
+//! digest of valid transactions, and the rule that each wrong one breaks.
+
+use std::collections::BTreeSet;
+
+use rollmill_algebra::{Fr, poseidon2};
+use rollmill_protocol::private::{
+    FUNCTION_HEIGHT, FunctionTree, KernelError, KernelState, PrivateCall, SIZES, function_leaf,
+    init, inner, tail,
+};
+use rollmill_protocol::{EffectsError, TxEffects, domain};
+use rollmill_protocol_testing::cases::{Case, cases, function, vectors};
+use rollmill_protocol_testing::model::{fr, frs};
+use serde_json::Value;
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+/// A case, run by the crate.
+struct Played {
+    /// Digest of the state after each call.
+    states: Vec<Fr>,
+    result: Result<TxEffects, KernelError>,
+}
+
+fn play(case: &Case) -> Played {
+    let digests: Vec<Fr> = case.calls.iter().map(|(call, _)| call.digest()).collect();
+    assert_eq!(digests, case.call_digests, "{}", case.name);
+    let mut state: Option<KernelState<Fr>> = None;
+    let mut states = Vec::new();
+    for (call, function) in &case.calls {
+        let next = match &state {
+            None => init(&case.request, call, function),
+            Some(state) => inner(state, call, function),
+        };
+        match next {
+            Ok(next) => {
+                states.push(next.digest());
+                state = Some(next);
+            }
+            Err(error) => return Played { states, result: Err(error) },
+        }
+    }
+    Played { states, result: tail(&state.unwrap(), &case.witness) }
+}
+
+#[test]
+fn tags_words_and_forms_are_the_models() {
+    let v = vectors();
+    let tags = v["tags"].as_object().unwrap();
+    assert_eq!(tags.len(), domain::PRIVATE.len());
+    for (name, tag) in domain::PRIVATE {
+        assert_eq!(tags[*name].as_u64(), Some(*tag), "{name}");
+    }
+    assert_eq!(Value::from(PrivateCall::<Fr>::cell_names()), v["call"]);
+    assert_eq!(Value::from(KernelState::<Fr>::cell_names()), v["state"]);
+    assert_eq!(Value::from(SIZES.to_vec()), v["sizes"]);
+    assert_eq!(PrivateCall::empty().digest(), fr(&v["forms"]["empty_call"]));
+    assert_eq!(KernelState::empty().digest(), fr(&v["forms"]["empty_state"]));
+}
+
+/// Goal: each valid transaction has the model's digests and effects; each wrong one breaks the model's rule after as
+/// many calls.
+#[test]
+fn every_case_of_the_model_has_the_same_digests_and_the_same_verdict() {
+    let mut valid = 0;
+    for case in cases() {
+        let name = &case.name;
+        let Played { states, result } = play(&case);
+        assert_eq!(states, case.states, "{name}");
+        match (result, case.error.as_deref()) {
+            (Ok(effects), None) => {
+                assert_eq!(effects.to_fields(), case.effects, "{name}");
+                assert_eq!(Some(effects.tx_hash()), case.tx_hash, "{name}");
+                assert_eq!(effects.check(), Ok::<(), EffectsError>(()), "{name}");
+                valid += 1;
+            }
+            (Err(error), Some(rule)) => assert_eq!(error.rule(), rule, "{name}: {error}"),
+            (result, rule) => panic!("{name}: {result:?}, and the model says {rule:?}"),
+        }
+    }
+    assert_eq!(valid, 10);
+}
+
+/// Goal: no rule goes untested.
+#[test]
+fn the_cases_break_every_rule() {
+    let broken: BTreeSet<String> = cases().into_iter().filter_map(|case| case.error).collect();
+    let codes: BTreeSet<&str> = KernelError::own_codes().collect();
+    assert_eq!(broken.len(), codes.len(), "{broken:?}");
+}
+
+#[test]
+fn addresses_follow_from_the_trees_of_functions() {
+    let v = vectors();
+    let addresses = frs(&v["forms"]["addresses"]);
+    for (i, root) in frs(&v["forms"]["function_trees"]).into_iter().enumerate() {
+        // Each first function's path leads to the root that the class has.
+        let of_class = list(&v["functions"]).iter().map(function).filter(|f| f.index == 0);
+        let functions: Vec<_> = of_class.collect();
+        let selectors = [11u64, 21, 31].map(Fr::from);
+        let found = functions.iter().any(|f| {
+            let leaf = function_leaf(&selectors[i], &f.vk_digest, f.log_n);
+            let leads = rollmill_protocol::tree::root_from_path(&leaf, f.index, &f.path) == root;
+            leads && f.address(&selectors[i]) == Ok(addresses[i])
+        });
+        assert!(found, "contract {i}");
+    }
+}
+
+/// Goal: the tree of functions is the plain one over all leaves, and each path leads to its root.
+#[test]
+fn paths_of_functions_lead_to_the_root_of_their_class() {
+    let leaf = |i: u64| poseidon2::hash(1, &[Fr::from(i)]);
+    for n in [0, 1, 2, 3, 127, 128] {
+        let leaves: Vec<Fr> = (0..n).map(leaf).collect();
+        let tree = FunctionTree::new(&leaves).unwrap();
+        for i in 0..1 << FUNCTION_HEIGHT {
+            let at = leaves.get(i as usize).copied().unwrap_or(Fr::from(0u64));
+            let path = tree.path(i).unwrap();
+            let root = rollmill_protocol::tree::root_from_path(&at, i, &path);
+            assert_eq!(root, tree.root(), "leaf {i} of {n}");
+        }
+        assert_eq!(tree.path(1 << FUNCTION_HEIGHT), None);
+        assert_eq!(tree.path(u64::MAX), None);
+    }
+    let too_many: Vec<Fr> = (0..129).map(leaf).collect();
+    assert_eq!(FunctionTree::new(&too_many), None);
+}
