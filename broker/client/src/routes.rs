@@ -441,11 +441,11 @@ routes! {
     /// Create a token. The answer has its secret, which is never shown again, and which is empty where a certificate stands for
     /// the token.
     AddToken: Post "/v1/tokens" (()), NoQuery, Json<NewToken> => Json<TokenSecret>,
-        OPERATORS, Bounded, [LabelTaken, CertificateTaken];
+        OPERATORS, Bounded, [LabelTaken CertificateTaken];
 
     /// Give a token another secret. The one before stays valid for the time asked for.
     RotateToken: Post "/v1/tokens/{label}/rotate" (TokenLabel), NoQuery, Json<Rotation> => Json<TokenSecret>,
-        OPERATORS, Bounded, [UnknownToken, NoSecret];
+        OPERATORS, Bounded, [UnknownToken NoSecret];
 
     /// Revoke a token, for good and within 2 s at every replica.
     RevokeToken: Post "/v1/tokens/{label}/revoke" (TokenLabel), NoQuery, Empty => Json<CountResponse>,

@@ -218,7 +218,10 @@ counted! { ReadEntry NoteEntry NullifierEntry LogEntry MessageEntry }
 ///
 /// # Errors
 /// [`KernelError::Gap`] when one follows an absent one, [`KernelError::AbsentWords`] when an absent one has words.
-pub(super) fn present<E: Entry>(what: &'static str, list: &[E]) -> Result<&[E], KernelError> {
+pub(super) fn present<'a, E: Entry>(
+    what: &'static str,
+    list: &'a [E],
+) -> Result<&'a [E], KernelError> {
     let n = used(list).len();
     for (index, entry) in list.iter().enumerate().skip(n) {
         if !entry.key().is_zero() {
