@@ -256,7 +256,7 @@ pub(crate) struct NewToken {
     /// Name of the agent, for the role agent [default: the label]
     #[arg(long, value_name = "NAME")]
     agent: Option<AgentId>,
-    /// Create it without a secret: a client's certificate with this DNS name stands for it
+    /// Create it without a secret: a client's certificate with this DNS name stands for it [default: none]
     ///
     /// The certificate is of an authority of the broker's `--listen-client-ca`. It can be renewed as often as needed; the name
     /// stays. Not for the role operator.

@@ -69,7 +69,7 @@ interface IStaking is ISelection {
     error NotEquivocation();
     /// @notice The signer has no stake.
     error NotSlashable(address attester);
-    /// @notice Epoch 0 has not begun.
+    /// @notice Epoch 0 has not started.
     error TooEarly(uint256 genesisTime, uint256 time);
     /// @notice The epoch's seed is recorded.
     error SeedKnown(uint64 epoch);
