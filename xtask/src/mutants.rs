@@ -488,6 +488,7 @@ mod tests {
         (CIRCUITS, "jobs", "encodings, which no mutant leaves out"),
         (CIRCUITS, "layout", "digests of stored keys"),
         (CIRCUITS, "mutation", "stored witnesses, and samples of cells"),
+        (CIRCUITS, "private", "rules of the private kernel, which no switch takes out yet"),
         (CIRCUITS, "store", "files, which no mutant leaves out"),
     ];
 
