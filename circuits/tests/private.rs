@@ -283,6 +283,31 @@ fn of_equal_notes_a_nullifier_takes_one() {
     }));
 }
 
+/// Attack: a note from before the boundary that is nullified behind it. Both would stay, and the contract makes another
+/// nullifier of the note's leaf in a later transaction: the note is spent twice.
+#[test]
+fn a_nullifier_names_no_note_on_the_other_side_of_the_boundary() {
+    let (state, w) = finished("nullified_across_the_boundary");
+    assert!(!holds_with(&state, &w, |h| h.named[0] = Some(0)), "both stay");
+    let both_go = |h: &mut Hints| {
+        h.named[0] = Some(0);
+        (h.note_slots[0], h.nullifier_slots[0], h.log_slots[0]) = (None, None, None);
+    };
+    assert!(!holds_with(&state, &w, both_go), "both disappear");
+    let unset = KernelState { min_revertible: Fr::from(0u64), ..state };
+    assert!(holds_with(&unset, &w, both_go), "without a boundary");
+    // Of two equal notes only the one on the nullifier's own side can be named.
+    let (state, w) = finished("equal_notes_on_both_sides");
+    assert!(holds_with(&state, &w, |_| {}));
+    let takes_the_first = |h: &mut Hints| {
+        h.named[0] = Some(0);
+        (h.note_slots[0], h.log_slots[0]) = (Some(1), None);
+    };
+    assert!(!holds_with(&state, &w, takes_the_first), "the first of two");
+    let unset = KernelState { min_revertible: Fr::from(0u64), ..state };
+    assert!(holds_with(&unset, &w, takes_the_first), "the first of two without a boundary");
+}
+
 /// Goal: padding is chosen by the wallet and nothing else is: another padding changes effects in padded slots only.
 #[test]
 fn padding_fills_the_slots_that_are_left() {

@@ -190,7 +190,6 @@ fn watched(run: &Run) -> Result<TxEffects, &'static str> {
     let boundary = run.events.iter().find(|e| matches!(e.what, Happened::RevertibleFrom));
     let late = |event: &Event| boundary.is_some_and(|from| event.counter >= from.counter);
     let mut gone = vec![false; run.events.len()];
-    let mut named = vec![false; run.events.len()];
     for (i, event) in run.events.iter().enumerate() {
         let Happened::Nullifier(_, note) = event.what else { continue };
         if note == Fr::from(0u64) {
@@ -199,13 +198,15 @@ fn watched(run: &Run) -> Result<TxEffects, &'static str> {
         let fits = |j: &usize| {
             let other = &run.events[*j];
             let is_it = matches!(other.what, Happened::Note(value) if value == note);
-            is_it && other.contract == event.contract && !named[*j]
+            is_it && other.contract == event.contract && !gone[*j]
         };
-        let j = (0..i).find(fits).ok_or("nullified_unknown")?;
-        named[j] = true;
-        if late(&run.events[j]) == late(event) {
-            (gone[i], gone[j]) = (true, true);
+        let fitting: Vec<usize> = (0..i).filter(fits).collect();
+        if fitting.is_empty() {
+            return Err("nullified_unknown");
         }
+        let beside = |j: &usize| late(&run.events[*j]) == late(event);
+        let j = fitting.into_iter().find(beside).ok_or("nullified_across")?;
+        (gone[i], gone[j]) = (true, true);
     }
     for (i, event) in run.events.iter().enumerate() {
         if let Happened::Log(_, _, about) = event.what {

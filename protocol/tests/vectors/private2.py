@@ -158,7 +158,8 @@ def good():
     yield "equal_notes", run
     yield "everything_disappears", flat(("note", 5), ("log", 1, 5), ("log", 2, 5), ("nullify", 6, 5))
     yield "both_revertible", flat(("revertible",), ("note", 5), ("nullify", 6, 5))
-    yield "across_the_boundary", flat(("note", 5), ("log", 1, 5), ("revertible",), ("nullify", 6, 5))
+    # The nullifier takes the second of two equal notes, which is on its side of the boundary.
+    yield "equal_notes_on_both_sides", flat(("note", 5), ("log", 1, 5), ("revertible",), ("note", 5), ("nullify", 6, 5))
     sponsor = (SPONSOR, 31, ("pay",))
     yield "sponsored", Run((ACCOUNT, 11, ("call", sponsor), ("revertible",), ("nullify", 1)))
     yield "pending_nullifier", flat(("nullify", 6), ("read_nullifier", 6))
@@ -311,6 +312,11 @@ def bad_tail():
     yield "nullified_unknown", flat(("note", 5), ("nullify", 6, 5), ("nullify", 7, 5)), "nullified_twice"
     run = Run((ACCOUNT, 11, ("pay",), ("note", 5), ("call", (TOKEN, 21, ("nullify", 6, 5)))))
     yield "nullified_unknown", run, "nullified_note_of_another_contract"
+    # Both would stay, and the note could be nullified again as a leaf.
+    across = flat(("note", 5), ("log", 1, 5), ("revertible",), ("nullify", 6, 5))
+    yield "nullified_across", across, "nullified_across_the_boundary"
+    run = flat(("note", 5), ("revertible",), ("note", 5), ("nullify", 6, 5), ("nullify", 7, 5))
+    yield "nullified_across", run, "other_note_across"
     run = flat(("note", 5), ("log", 1, 5))
     yield "log_note_unknown", changed(run, 0, logs=[(1, 2, 1, 3)]), "log_of_no_note"
     yield "size", changed(flat(), tail={"padding": deep().tail["padding"] | {"size": 3}}), "three_of_each"
@@ -385,8 +391,11 @@ def check_meaning(cases):
     assert f["deep"]["tags.0"] == silo_tag(TOKEN.address, 51) and f["deep"]["expiry_slot"] == 900
     assert f["deep"]["messages.0"] == message_out(TOKEN.address, 5, 6)
     assert f["deep"]["messages.1"] == message_out(ACCOUNT.address, 7, 8)
-    assert f["across_the_boundary"]["nullifiers.0"] == silo_nullifier(ACCOUNT.address, 6)
-    assert f["across_the_boundary"]["tags.0"] == silo_tag(ACCOUNT.address, 1)
+    both = f["equal_notes_on_both_sides"]
+    first = both["nullifiers.0"]
+    assert first not in (silo_nullifier(ACCOUNT.address, 6), 0) and both["tags.0"] == silo_tag(ACCOUNT.address, 1)
+    assert both["note_hashes.0"] == unique(first, 0, silo_note(ACCOUNT.address, 5))
+    assert both["note_hashes.1"] == unique(first, 1, silo_note(NOBODY, pads["note_hashes"][1]))
     for name in ("both_revertible", "everything_disappears"):
         assert f[name]["nullifiers.1"] == silo_nullifier(NOBODY, pads["nullifiers"][1])
         assert f[name]["tags.0"] == silo_tag(NOBODY, pads["tags"][0])
