@@ -141,6 +141,29 @@ def deep():
     return run
 
 
+def crowded():
+    """As much of every kind as a transaction may have. The first call's entries disappear, the second's stay."""
+
+    def call(selector, base, disappears):
+        steps = []
+        for note in range(base, base + 8):
+            steps += [("note", note), ("log", note, note), ("read", note)]
+            steps.append(("nullify", note + 100, note) if disappears else ("nullify", note + 100))
+        steps += [("read_nullifier", base + 100 + i) for i in range(4)]
+        return ("call", (TOKEN, selector, *steps, *[("key",)] * 4, ("message", 1, base)))
+
+    run = Run((ACCOUNT, 11, ("pay",), call(21, 1_000, True), call(22, 2_000, False)))
+    run.tail["padding"]["size"] = 8
+    return run
+
+
+def waiting(last):
+    """After three calls, six wait and as many as the last one made."""
+    leaf = ("call", (SPONSOR, 31))
+    middle = (TOKEN, 21, leaf, leaf, leaf, ("call", (TOKEN, 22, *[leaf] * last)))
+    return Run((ACCOUNT, 11, ("pay",), leaf, leaf, leaf, ("call", middle)))
+
+
 def flat(*steps, pay=True):
     """One call of the account."""
     return Run((ACCOUNT, 11, *([("pay",)] if pay else []), *steps))
@@ -167,6 +190,8 @@ def good():
     run = Run((ACCOUNT, 11, ("pay",), ("static", (TOKEN, 21, ("call", below)))))
     run.tail["note_paths"][0] = NOTE_PATH
     yield "static_all_the_way_down", run
+    yield "every_list_is_full", crowded()
+    yield "eight_calls_wait", waiting(2)
 
 
 def changed(run, at=None, tail=None, request=None, **words):
@@ -252,6 +277,7 @@ def bad_nested():
     yield "too_many", Run((ACCOUNT, 11, ("pay",), ("note", 1), *many)), "too_many_notes"
     messages = [("call", (TOKEN, 21, ("message", 1, 1), ("message", 1, 2)))] * 2
     yield "too_many", Run((ACCOUNT, 11, *messages)), "too_many_messages"
+    yield "too_many", waiting(3), "nine_calls_wait"
     keys = [("call", (TOKEN, 21, *[("key",)] * 4))] * 3
     yield "too_many", Run((ACCOUNT, 11, *keys)), "too_many_keys"
     run = deep()
@@ -400,6 +426,9 @@ def check_meaning(cases):
         assert f[name]["nullifiers.1"] == silo_nullifier(NOBODY, pads["nullifiers"][1])
         assert f[name]["tags.0"] == silo_tag(NOBODY, pads["tags"][0])
     assert f["sponsored"]["fee_payer"] == SPONSOR.address
+    for i in range(8):
+        assert f["every_list_is_full"][f"nullifiers.{i}"] == silo_nullifier(TOKEN.address, 2_100 + i)
+        assert f["every_list_is_full"][f"tags.{i}"] == silo_tag(TOKEN.address, 2_000 + i)
     assert all(c["tx_hash"] for c in cases if not c["error"])
     # What every transaction shows passes the rules of a block's transactions.
     assert all(w["refund_partial"] == 0 and w["fee_payer"] for w in f.values())
