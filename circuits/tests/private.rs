@@ -308,6 +308,18 @@ fn a_nullifier_names_no_note_on_the_other_side_of_the_boundary() {
     assert!(holds_with(&unset, &w, takes_the_first), "the first of two without a boundary");
 }
 
+/// Attack: a nullifier as proof that something has happened, which disappears with its note and is not there after the
+/// transaction.
+#[test]
+fn a_nullifier_that_disappears_cannot_be_read() {
+    let (state, w) = finished("nullifier_that_disappears");
+    let first = |h: &mut Hints| h.nullifier_reads[0] = Some(0);
+    assert!(!holds_with(&state, &w, |_| {}) && !holds_with(&state, &w, first));
+    let mut stays = state;
+    stays.nullifiers[0].item.nullified = Fr::from(0u64);
+    assert!(holds_with(&stays, &w, first), "one that names no note");
+}
+
 /// Goal: padding is chosen by the wallet and nothing else is: another padding changes effects in padded slots only.
 #[test]
 fn padding_fills_the_slots_that_are_left() {

@@ -46,7 +46,9 @@ struct Writer {
     nullifier_reads: u64,
     keys: u64,
     messages: u64,
-    /// Contract and value of what exists.
+    /// How many nullifiers there are.
+    nullified: u64,
+    /// Contract and value of what exists: of nullifiers those that stay, which name no note.
     notes: Vec<(usize, Fr)>,
     nullifiers: Vec<(usize, Fr)>,
     settled: Vec<Fr>,
@@ -62,6 +64,7 @@ impl Writer {
             nullifier_reads: 3,
             keys: 3,
             messages: MESSAGES as u64,
+            nullified: 0,
             notes: Vec::new(),
             nullifiers: Vec::new(),
             settled: genesis().leaves(),
@@ -136,10 +139,13 @@ impl Writer {
             }
             1 => {
                 // Each nullifier is new; equal ones would be rejected by a block.
-                let new = Fr::from(100 + self.nullifiers.len() as u64);
-                self.nullifiers.push((contract, new));
+                let new = Fr::from(100 + self.nullified);
+                self.nullified += 1;
                 let notes: Vec<Fr> = of(&self.notes, contract);
                 let named = if self.rng.below(3) == 0 { None } else { pick(&mut self.rng, &notes) };
+                if named.is_none() {
+                    self.nullifiers.push((contract, new));
+                }
                 Step::Nullify(new, named.unwrap_or(Fr::from(0u64)))
             }
             _ => Step::Log(small, self.rng.below(2) == 0),

@@ -164,7 +164,7 @@ pub enum KernelError {
     /// Do: Sync the wallet and execute the transaction again.
     #[error("{code}: read {index}: the path does not lead from the note hash to the anchor's root", code = self.code())]
     NotePath { index: usize },
-    /// A nullifier that a call read is neither one of the transaction nor shown to be a leaf.
+    /// A nullifier that a call read is neither one of the transaction, which stays, nor shown to be a leaf.
     ///
     /// Do: Sync the wallet and execute the transaction again.
     #[error("{code}: read {index} is of a nullifier that does not exist", code = self.code())]

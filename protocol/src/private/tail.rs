@@ -168,14 +168,17 @@ fn check_note_reads(state: &KernelState<Fr>, w: &TailWitness) -> Result<(), Kern
     Ok(())
 }
 
-/// A nullifier that was read is one of the transaction, published before, or in the anchor's tree.
+/// A nullifier that was read is one of the transaction, published before, or in the anchor's tree. One that names a
+/// note hash disappears with it, so it is not there after the transaction.
 fn check_nullifier_reads(state: &KernelState<Fr>, w: &TailWitness) -> Result<(), KernelError> {
     let root = &w.anchor.state.tx_state.nullifier_root;
     for (index, read) in used(&state.nullifier_reads).iter().enumerate() {
         let value = &read.item.value;
         let nullifiers = used(&state.nullifiers).iter();
-        let equal = nullifiers
-            .filter(|other| other.contract == read.contract && other.item.value == *value);
+        let equal = nullifiers.filter(|other| {
+            let is_equal = other.contract == read.contract && other.item.value == *value;
+            is_equal && other.item.nullified.is_zero()
+        });
         let counters: Vec<Fr> = equal.map(|nullifier| nullifier.item.counter).collect();
         let pending = Pending::of(&counters, &read.item.counter);
         match (pending, w.nullifier_paths.get(index).and_then(Option::as_ref)) {

@@ -242,7 +242,8 @@ def check_reads(state, w):
     header = w["anchor"]
     for kind, of, root in (("note", "note_hashes", header[13]), ("nullifier", "nullifiers", header[15])):
         for i, (contract, value, counter) in enumerate(state[f"{kind}_reads"]):
-            equal = [e[-1] for e in state[of] if e[:2] == (contract, value)]
+            # A nullifier that names a note hash disappears.
+            equal = [e[-1] for e in state[of] if e[:2] == (contract, value) and (kind == "note" or not e[2])]
             if any(c < counter for c in equal):
                 continue
             paths = w[f"{kind}_paths"]

@@ -142,17 +142,17 @@ def deep():
 
 
 def crowded():
-    """As much of every kind as a transaction may have. The first call's entries disappear, the second's stay."""
+    """As much of every kind as a transaction may have. The first call's entries stay, the second's disappear."""
 
     def call(selector, base, disappears):
         steps = []
         for note in range(base, base + 8):
             steps += [("note", note), ("log", note, note), ("read", note)]
             steps.append(("nullify", note + 100, note) if disappears else ("nullify", note + 100))
-        steps += [("read_nullifier", base + 100 + i) for i in range(4)]
+        steps += [("read_nullifier", 1_100 + i) for i in range(4)]
         return ("call", (TOKEN, selector, *steps, *[("key",)] * 4, ("message", 1, base)))
 
-    run = Run((ACCOUNT, 11, ("pay",), call(21, 1_000, True), call(22, 2_000, False)))
+    run = Run((ACCOUNT, 11, ("pay",), call(21, 1_000, False), call(22, 2_000, True)))
     run.tail["padding"]["size"] = 8
     return run
 
@@ -316,6 +316,8 @@ def bad_tail():
     yield "note_path", changed(flat(("read", silo_note(TOKEN.address, 8_000))), tail={"note_paths": [NOTE_PATH]}), "old_note_as_new"
     yield "nullifier_unknown", flat(("read_nullifier", 5)), "nullifier_that_is_not_there"
     yield "nullifier_too_late", flat(("read_nullifier", 5), ("nullify", 5)), "nullifier_read_before_it_exists"
+    # The nullifier is there, and disappears with the note that it names.
+    yield "nullifier_unknown", flat(("note", 5), ("nullify", 6, 5), ("read_nullifier", 6)), "nullifier_that_disappears"
     # The nullifier is there, but another contract's.
     run = flat(("read_nullifier", OLD_NULLIFIER))
     yield "nullifier_path", changed(run, tail={"nullifier_paths": [NULLIFIER_PATH]}), "nullifier_of_another_contract"
@@ -427,8 +429,8 @@ def check_meaning(cases):
         assert f[name]["tags.0"] == silo_tag(NOBODY, pads["tags"][0])
     assert f["sponsored"]["fee_payer"] == SPONSOR.address
     for i in range(8):
-        assert f["every_list_is_full"][f"nullifiers.{i}"] == silo_nullifier(TOKEN.address, 2_100 + i)
-        assert f["every_list_is_full"][f"tags.{i}"] == silo_tag(TOKEN.address, 2_000 + i)
+        assert f["every_list_is_full"][f"nullifiers.{i}"] == silo_nullifier(TOKEN.address, 1_100 + i)
+        assert f["every_list_is_full"][f"tags.{i}"] == silo_tag(TOKEN.address, 1_000 + i)
     assert all(c["tx_hash"] for c in cases if not c["error"])
     # What every transaction shows passes the rules of a block's transactions.
     assert all(w["refund_partial"] == 0 and w["fee_payer"] for w in f.values())

@@ -60,7 +60,9 @@ impl Hints {
             nullifiers.iter().position(|other| {
                 let is_equal =
                     other.contract == read.contract && other.item.value == read.item.value;
-                read.item.value != zero && is_equal && other.item.counter < read.item.counter
+                let stays = other.item.nullified == zero;
+                let is_before = other.item.counter < read.item.counter;
+                read.item.value != zero && is_equal && stays && is_before
             })
         });
         let named = named(state);
