@@ -320,6 +320,18 @@ fn a_nullifier_that_disappears_cannot_be_read() {
     assert!(holds_with(&stays, &w, first), "one that names no note");
 }
 
+/// Goal: a place beyond the tree for what needs none is no reason against a transaction, as with the plain rules.
+#[test]
+fn places_of_reads_that_need_none_do_not_matter() {
+    let (state, mut w) = finished("every_list_is_full");
+    let nowhere = plain::NotePath { index: u64::MAX, path: Vec::new() };
+    w.note_paths = vec![Some(nowhere); state.note_reads.len()];
+    let leaf = rollmill_protocol::tree::IndexedLeaf::default();
+    let nowhere = plain::NullifierPath { leaf, index: u64::MAX, path: Vec::new() };
+    w.nullifier_paths = vec![Some(nowhere); state.nullifier_reads.len()];
+    assert!(plain::tail(&state, &w).is_ok() && tail_holds(&state, &w));
+}
+
 /// Goal: padding is chosen by the wallet and nothing else is: another padding changes effects in padded slots only.
 #[test]
 fn padding_fills_the_slots_that_are_left() {

@@ -79,6 +79,8 @@ pub(super) fn notes(
         let chosen = hints.note_reads.get(i).copied().flatten();
         let (is_settled, _) = Read { contract, value, counter }.pending(b, &entries, 2, chosen);
         let at = w.note_paths.get(i).and_then(Option::as_ref);
+        // A path that proves nothing need not lead anywhere.
+        let at = at.filter(|_| b.value(is_settled) == Fr::from(1u64));
         let at = at.map_or((0, [].as_slice()), |at| (at.index, at.path.as_slice()));
         assert_member_if(b, is_settled, note_root, value, at, NOTES);
     }
@@ -102,6 +104,7 @@ pub(super) fn nullifiers(
         b.assert_constant(names, Fr::from(0u64));
         let key = b.hash(domain::SILO_NULLIFIER, &[contract, value]);
         let at = w.nullifier_paths.get(i).and_then(Option::as_ref);
+        let at = at.filter(|_| b.value(is_settled) == Fr::from(1u64));
         let leaf = at.map_or_else(IndexedLeaf::default, |at| at.leaf);
         let (next_key, next_index) = (b.witness(leaf.next_key), b.witness(leaf.next_index.into()));
         let leaf = b.hash(domain::NULLIFIER_LEAF, &[key, next_key, next_index]);
