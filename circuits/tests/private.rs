@@ -140,7 +140,7 @@ fn the_circuits_accept_and_reject_what_the_model_does() {
         assert_eq!(is_valid, error.is_none(), "{name}");
         valid += u32::from(is_valid);
     }
-    assert_eq!(valid, 10);
+    assert_eq!(valid, 12);
 }
 
 /// Goal: circuit and twin agree about each word of a call, also about words of no rule. Method: add 1 to each word of
@@ -281,6 +281,55 @@ fn of_equal_notes_a_nullifier_takes_one() {
         let log = h.about.iter().position(Option::is_some);
         h.log_slots[0] = if logs_of_first { log } else { None };
     }));
+}
+
+/// Attack: a note from before the boundary that is nullified behind it. Both would stay, and the contract makes another
+/// nullifier of the note's leaf in a later transaction: the note is spent twice.
+#[test]
+fn a_nullifier_names_no_note_on_the_other_side_of_the_boundary() {
+    let (state, w) = finished("nullified_across_the_boundary");
+    assert!(!holds_with(&state, &w, |h| h.named[0] = Some(0)), "both stay");
+    let both_go = |h: &mut Hints| {
+        h.named[0] = Some(0);
+        (h.note_slots[0], h.nullifier_slots[0], h.log_slots[0]) = (None, None, None);
+    };
+    assert!(!holds_with(&state, &w, both_go), "both disappear");
+    let unset = KernelState { min_revertible: Fr::from(0u64), ..state };
+    assert!(holds_with(&unset, &w, both_go), "without a boundary");
+    // Of two equal notes only the one on the nullifier's own side can be named.
+    let (state, w) = finished("equal_notes_on_both_sides");
+    assert!(holds_with(&state, &w, |_| {}));
+    let takes_the_first = |h: &mut Hints| {
+        h.named[0] = Some(0);
+        (h.note_slots[0], h.log_slots[0]) = (Some(1), None);
+    };
+    assert!(!holds_with(&state, &w, takes_the_first), "the first of two");
+    let unset = KernelState { min_revertible: Fr::from(0u64), ..state };
+    assert!(holds_with(&unset, &w, takes_the_first), "the first of two without a boundary");
+}
+
+/// Attack: a nullifier as proof that something has happened, which disappears with its note and is not there after the
+/// transaction.
+#[test]
+fn a_nullifier_that_disappears_cannot_be_read() {
+    let (state, w) = finished("nullifier_that_disappears");
+    let first = |h: &mut Hints| h.nullifier_reads[0] = Some(0);
+    assert!(!holds_with(&state, &w, |_| {}) && !holds_with(&state, &w, first));
+    let mut stays = state;
+    stays.nullifiers[0].item.nullified = Fr::from(0u64);
+    assert!(holds_with(&stays, &w, first), "one that names no note");
+}
+
+/// Goal: a place beyond the tree for what needs none is no reason against a transaction, as with the plain rules.
+#[test]
+fn places_of_reads_that_need_none_do_not_matter() {
+    let (state, mut w) = finished("every_list_is_full");
+    let nowhere = plain::NotePath { index: u64::MAX, path: Vec::new() };
+    w.note_paths = vec![Some(nowhere); state.note_reads.len()];
+    let leaf = rollmill_protocol::tree::IndexedLeaf::default();
+    let nowhere = plain::NullifierPath { leaf, index: u64::MAX, path: Vec::new() };
+    w.nullifier_paths = vec![Some(nowhere); state.nullifier_reads.len()];
+    assert!(plain::tail(&state, &w).is_ok() && tail_holds(&state, &w));
 }
 
 /// Goal: padding is chosen by the wallet and nothing else is: another padding changes effects in padded slots only.

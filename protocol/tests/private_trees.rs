@@ -46,7 +46,9 @@ struct Writer {
     nullifier_reads: u64,
     keys: u64,
     messages: u64,
-    /// Contract and value of what exists.
+    /// How many nullifiers there are.
+    nullified: u64,
+    /// Contract and value of what exists: of nullifiers those that stay, which name no note.
     notes: Vec<(usize, Fr)>,
     nullifiers: Vec<(usize, Fr)>,
     settled: Vec<Fr>,
@@ -62,6 +64,7 @@ impl Writer {
             nullifier_reads: 3,
             keys: 3,
             messages: MESSAGES as u64,
+            nullified: 0,
             notes: Vec::new(),
             nullifiers: Vec::new(),
             settled: genesis().leaves(),
@@ -136,10 +139,13 @@ impl Writer {
             }
             1 => {
                 // Each nullifier is new; equal ones would be rejected by a block.
-                let new = Fr::from(100 + self.nullifiers.len() as u64);
-                self.nullifiers.push((contract, new));
+                let new = Fr::from(100 + self.nullified);
+                self.nullified += 1;
                 let notes: Vec<Fr> = of(&self.notes, contract);
                 let named = if self.rng.below(3) == 0 { None } else { pick(&mut self.rng, &notes) };
+                if named.is_none() {
+                    self.nullifiers.push((contract, new));
+                }
                 Step::Nullify(new, named.unwrap_or(Fr::from(0u64)))
             }
             _ => Step::Log(small, self.rng.below(2) == 0),
@@ -190,7 +196,6 @@ fn watched(run: &Run) -> Result<TxEffects, &'static str> {
     let boundary = run.events.iter().find(|e| matches!(e.what, Happened::RevertibleFrom));
     let late = |event: &Event| boundary.is_some_and(|from| event.counter >= from.counter);
     let mut gone = vec![false; run.events.len()];
-    let mut named = vec![false; run.events.len()];
     for (i, event) in run.events.iter().enumerate() {
         let Happened::Nullifier(_, note) = event.what else { continue };
         if note == Fr::from(0u64) {
@@ -199,13 +204,15 @@ fn watched(run: &Run) -> Result<TxEffects, &'static str> {
         let fits = |j: &usize| {
             let other = &run.events[*j];
             let is_it = matches!(other.what, Happened::Note(value) if value == note);
-            is_it && other.contract == event.contract && !named[*j]
+            is_it && other.contract == event.contract && !gone[*j]
         };
-        let j = (0..i).find(fits).ok_or("nullified_unknown")?;
-        named[j] = true;
-        if late(&run.events[j]) == late(event) {
-            (gone[i], gone[j]) = (true, true);
+        let fitting: Vec<usize> = (0..i).filter(fits).collect();
+        if fitting.is_empty() {
+            return Err("nullified_unknown");
         }
+        let beside = |j: &usize| late(&run.events[*j]) == late(event);
+        let j = fitting.into_iter().find(beside).ok_or("nullified_across")?;
+        (gone[i], gone[j]) = (true, true);
     }
     for (i, event) in run.events.iter().enumerate() {
         if let Happened::Log(_, _, about) = event.what {

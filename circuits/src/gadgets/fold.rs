@@ -422,4 +422,38 @@ mod tests {
             assert_eq!(check(&layout, &witness).is_ok(), accepted);
         }
     }
+
+    /// Attacks: a random pair without a point, with one off the curve, and with a coordinate in other halves than its
+    /// own, whose coefficients would then be others for the same points.
+    #[test]
+    fn an_added_pair_has_points_in_their_own_halves() {
+        let g = G1Affine::generator();
+        let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
+        let good = Pair { l: g, s_l: one, r: (g * Fr::from(7u64)).into_affine(), s_r: zero };
+        let good = good.to_fields();
+        let accepted = |pair: [Fr; PAIR_INPUTS]| {
+            let mut b = Builder::new(0, 16);
+            Children::default().add_pair(&mut b, &pair);
+            let (layout, witness) = b.finish(None).expect("fits");
+            check(&layout, &witness).is_ok()
+        };
+        let changed = |change: &[(usize, Fr)]| {
+            let mut words = good;
+            for (word, by) in change {
+                words[*word] += *by;
+            }
+            accepted(words)
+        };
+        assert!(accepted(good) && changed(&[(4, one), (9, one)]), "any scalars");
+        assert!(!accepted([zero; PAIR_INPUTS]), "no points");
+        for point in [0, 5] {
+            for word in point..point + 4 {
+                assert!(!changed(&[(word, one)]), "word {word}: off the curve");
+            }
+            for low in [point, point + 2] {
+                let moved = [(low, power_of_two(128)), (low + 1, -one)];
+                assert!(!changed(&moved), "words {low} and {}: other halves", low + 1);
+            }
+        }
+    }
 }

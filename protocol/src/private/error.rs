@@ -164,7 +164,7 @@ pub enum KernelError {
     /// Do: Sync the wallet and execute the transaction again.
     #[error("{code}: read {index}: the path does not lead from the note hash to the anchor's root", code = self.code())]
     NotePath { index: usize },
-    /// A nullifier that a call read is neither one of the transaction nor shown to be a leaf.
+    /// A nullifier that a call read is neither one of the transaction, which stays, nor shown to be a leaf.
     ///
     /// Do: Sync the wallet and execute the transaction again.
     #[error("{code}: read {index} is of a nullifier that does not exist", code = self.code())]
@@ -209,6 +209,12 @@ pub enum KernelError {
     /// Do: Correct the contract's library: a nullifier of an older note names none.
     #[error("{code}: a nullifier names a note hash that is not there before it", code = self.code())]
     NullifiedUnknown,
+    /// A nullifier names a note hash on the other side of the first revertible counter. Both would have to stay, and
+    /// the note could be nullified again as a leaf.
+    ///
+    /// Do: Nullify the note in the same part, or in a later transaction.
+    #[error("{code}: a nullifier in the revertible part names a note hash from before it", code = self.code())]
+    NullifiedAcross,
     /// A log names a note that its contract has not created in the transaction.
     ///
     /// Do: Correct the contract's library.
@@ -278,6 +284,7 @@ rollmill_errors::coded! {
         Self::Size { .. } => "PRO-242",
         Self::TooManyLeft { .. } => "PRO-243",
         Self::PaddingLog { .. } => "PRO-244",
+        Self::NullifiedAcross => "PRO-245",
     }
 }
 
@@ -326,6 +333,7 @@ impl KernelError {
             Self::NoFeePayer => "no_fee_payer",
             Self::FeePayerRevertible => "fee_payer_revertible",
             Self::NullifiedUnknown => "nullified_unknown",
+            Self::NullifiedAcross => "nullified_across",
             Self::LogNoteUnknown => "log_note_unknown",
             Self::Size { .. } => "size",
             Self::TooManyLeft { .. } => "too_many_left",

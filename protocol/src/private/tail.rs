@@ -168,14 +168,17 @@ fn check_note_reads(state: &KernelState<Fr>, w: &TailWitness) -> Result<(), Kern
     Ok(())
 }
 
-/// A nullifier that was read is one of the transaction, published before, or in the anchor's tree.
+/// A nullifier that was read is one of the transaction, published before, or in the anchor's tree. One that names a
+/// note hash disappears with it, so it is not there after the transaction.
 fn check_nullifier_reads(state: &KernelState<Fr>, w: &TailWitness) -> Result<(), KernelError> {
     let root = &w.anchor.state.tx_state.nullifier_root;
     for (index, read) in used(&state.nullifier_reads).iter().enumerate() {
         let value = &read.item.value;
         let nullifiers = used(&state.nullifiers).iter();
-        let equal = nullifiers
-            .filter(|other| other.contract == read.contract && other.item.value == *value);
+        let equal = nullifiers.filter(|other| {
+            let is_equal = other.contract == read.contract && other.item.value == *value;
+            is_equal && other.item.nullified.is_zero()
+        });
         let counters: Vec<Fr> = equal.map(|nullifier| nullifier.item.counter).collect();
         let pending = Pending::of(&counters, &read.item.counter);
         match (pending, w.nullifier_paths.get(index).and_then(Option::as_ref)) {
@@ -216,14 +219,12 @@ struct Left {
 /// An entry, and whether it stays.
 struct Fate<E> {
     entry: E,
-    /// Of a note hash: a nullifier has named it.
-    is_named: bool,
     is_gone: bool,
 }
 
 fn in_order<E: Copy>(list: &[E], counter: impl Fn(&E) -> Fr) -> Vec<Fate<E>> {
     let mut list: Vec<Fate<E>> =
-        list.iter().map(|entry| Fate { entry: *entry, is_named: false, is_gone: false }).collect();
+        list.iter().map(|entry| Fate { entry: *entry, is_gone: false }).collect();
     list.sort_by_key(|fate| counter(&fate.entry));
     list
 }
@@ -233,8 +234,9 @@ fn staying<E>(list: Vec<Fate<E>>) -> Vec<E> {
 }
 
 impl Left {
-    /// A note hash and the nullifier that names it disappear together, with the note's logs, if both or neither
-    /// of the two may be reverted. A nullifier takes the first equal note hash before it that is not taken.
+    /// A note hash and the nullifier that names it disappear together, with the note's logs. Both or neither of the
+    /// two may be reverted, since otherwise both would have to stay, and the leaf of a note that stays has another
+    /// nullifier than its note hash. A nullifier takes the first such note hash before it that is not taken.
     fn of(state: &KernelState<Fr>) -> Result<Self, KernelError> {
         let mut notes = in_order(used(&state.note_hashes), |note| note.item.counter);
         let mut nullifiers = in_order(used(&state.nullifiers), |nullifier| nullifier.item.counter);
@@ -244,17 +246,22 @@ impl Left {
             if nullifier.item.nullified.is_zero() {
                 continue;
             }
+            let side = state.is_revertible(&nullifier.item.counter);
+            let mut otherwise = KernelError::NullifiedUnknown;
             let found = notes.iter_mut().find(|note| {
                 let entry = note.entry;
-                let is_equal = entry.contract == nullifier.contract
-                    && entry.item.value == nullifier.item.nullified;
-                is_equal && !note.is_named && entry.item.counter < nullifier.item.counter
+                let fits = entry.contract == nullifier.contract
+                    && entry.item.value == nullifier.item.nullified
+                    && entry.item.counter < nullifier.item.counter
+                    && !note.is_gone;
+                let is_across = state.is_revertible(&entry.item.counter) != side;
+                if fits && is_across {
+                    otherwise = KernelError::NullifiedAcross;
+                }
+                fits && !is_across
             });
-            let note = found.ok_or(KernelError::NullifiedUnknown)?;
-            note.is_named = true;
-            let [first, second] = [note.entry.item.counter, nullifier.item.counter];
-            note.is_gone = state.is_revertible(&first) == state.is_revertible(&second);
-            fate.is_gone = note.is_gone;
+            let note = found.ok_or(otherwise)?;
+            (note.is_gone, fate.is_gone) = (true, true);
         }
         for log in &mut logs {
             let (contract, about) = (log.entry.contract, log.entry.item.note_counter);

@@ -242,7 +242,8 @@ def check_reads(state, w):
     header = w["anchor"]
     for kind, of, root in (("note", "note_hashes", header[13]), ("nullifier", "nullifiers", header[15])):
         for i, (contract, value, counter) in enumerate(state[f"{kind}_reads"]):
-            equal = [e[-1] for e in state[of] if e[:2] == (contract, value)]
+            # A nullifier that names a note hash disappears.
+            equal = [e[-1] for e in state[of] if e[:2] == (contract, value) and (kind == "note" or not e[2])]
             if any(c < counter for c in equal):
                 continue
             paths = w[f"{kind}_paths"]
@@ -265,15 +266,15 @@ def squash(state):
         return counter >= boundary
 
     notes = sorted(state["note_hashes"], key=lambda e: e[-1])
-    named, gone = set(), set()
+    gone = set()
     for contract, value, nullified, counter in sorted(state["nullifiers"], key=lambda e: e[-1]):
         if not nullified:
             continue
-        fits = [n[-1] for n in notes if n[:2] == (contract, nullified) and n[-1] < counter and n[-1] not in named]
+        fits = [n[-1] for n in notes if n[:2] == (contract, nullified) and n[-1] < counter and n[-1] not in gone]
         require(fits, "nullified_unknown")
-        named.add(fits[0])
-        if late(fits[0]) == late(counter):
-            gone |= {fits[0], counter}
+        fits = [at for at in fits if late(at) == late(counter)]
+        require(fits, "nullified_across")
+        gone |= {fits[0], counter}
     for contract, _, _, about, _ in state["logs"]:
         require(not about or any(n[0] == contract and n[-1] == about for n in notes), "log_note_unknown")
 

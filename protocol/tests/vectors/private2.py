@@ -141,6 +141,29 @@ def deep():
     return run
 
 
+def crowded():
+    """As much of every kind as a transaction may have. The first call's entries stay, the second's disappear."""
+
+    def call(selector, base, disappears):
+        steps = []
+        for note in range(base, base + 8):
+            steps += [("note", note), ("log", note, note), ("read", note)]
+            steps.append(("nullify", note + 100, note) if disappears else ("nullify", note + 100))
+        steps += [("read_nullifier", 1_100 + i) for i in range(4)]
+        return ("call", (TOKEN, selector, *steps, *[("key",)] * 4, ("message", 1, base)))
+
+    run = Run((ACCOUNT, 11, ("pay",), call(21, 1_000, False), call(22, 2_000, True)))
+    run.tail["padding"]["size"] = 8
+    return run
+
+
+def waiting(last):
+    """After three calls, six wait and as many as the last one made."""
+    leaf = ("call", (SPONSOR, 31))
+    middle = (TOKEN, 21, leaf, leaf, leaf, ("call", (TOKEN, 22, *[leaf] * last)))
+    return Run((ACCOUNT, 11, ("pay",), leaf, leaf, leaf, ("call", middle)))
+
+
 def flat(*steps, pay=True):
     """One call of the account."""
     return Run((ACCOUNT, 11, *([("pay",)] if pay else []), *steps))
@@ -158,7 +181,8 @@ def good():
     yield "equal_notes", run
     yield "everything_disappears", flat(("note", 5), ("log", 1, 5), ("log", 2, 5), ("nullify", 6, 5))
     yield "both_revertible", flat(("revertible",), ("note", 5), ("nullify", 6, 5))
-    yield "across_the_boundary", flat(("note", 5), ("log", 1, 5), ("revertible",), ("nullify", 6, 5))
+    # The nullifier takes the second of two equal notes, which is on its side of the boundary.
+    yield "equal_notes_on_both_sides", flat(("note", 5), ("log", 1, 5), ("revertible",), ("note", 5), ("nullify", 6, 5))
     sponsor = (SPONSOR, 31, ("pay",))
     yield "sponsored", Run((ACCOUNT, 11, ("call", sponsor), ("revertible",), ("nullify", 1)))
     yield "pending_nullifier", flat(("nullify", 6), ("read_nullifier", 6))
@@ -166,6 +190,8 @@ def good():
     run = Run((ACCOUNT, 11, ("pay",), ("static", (TOKEN, 21, ("call", below)))))
     run.tail["note_paths"][0] = NOTE_PATH
     yield "static_all_the_way_down", run
+    yield "every_list_is_full", crowded()
+    yield "eight_calls_wait", waiting(2)
 
 
 def changed(run, at=None, tail=None, request=None, **words):
@@ -251,6 +277,7 @@ def bad_nested():
     yield "too_many", Run((ACCOUNT, 11, ("pay",), ("note", 1), *many)), "too_many_notes"
     messages = [("call", (TOKEN, 21, ("message", 1, 1), ("message", 1, 2)))] * 2
     yield "too_many", Run((ACCOUNT, 11, *messages)), "too_many_messages"
+    yield "too_many", waiting(3), "nine_calls_wait"
     keys = [("call", (TOKEN, 21, *[("key",)] * 4))] * 3
     yield "too_many", Run((ACCOUNT, 11, *keys)), "too_many_keys"
     run = deep()
@@ -289,6 +316,8 @@ def bad_tail():
     yield "note_path", changed(flat(("read", silo_note(TOKEN.address, 8_000))), tail={"note_paths": [NOTE_PATH]}), "old_note_as_new"
     yield "nullifier_unknown", flat(("read_nullifier", 5)), "nullifier_that_is_not_there"
     yield "nullifier_too_late", flat(("read_nullifier", 5), ("nullify", 5)), "nullifier_read_before_it_exists"
+    # The nullifier is there, and disappears with the note that it names.
+    yield "nullifier_unknown", flat(("note", 5), ("nullify", 6, 5), ("read_nullifier", 6)), "nullifier_that_disappears"
     # The nullifier is there, but another contract's.
     run = flat(("read_nullifier", OLD_NULLIFIER))
     yield "nullifier_path", changed(run, tail={"nullifier_paths": [NULLIFIER_PATH]}), "nullifier_of_another_contract"
@@ -311,6 +340,11 @@ def bad_tail():
     yield "nullified_unknown", flat(("note", 5), ("nullify", 6, 5), ("nullify", 7, 5)), "nullified_twice"
     run = Run((ACCOUNT, 11, ("pay",), ("note", 5), ("call", (TOKEN, 21, ("nullify", 6, 5)))))
     yield "nullified_unknown", run, "nullified_note_of_another_contract"
+    # Both would stay, and the note could be nullified again as a leaf.
+    across = flat(("note", 5), ("log", 1, 5), ("revertible",), ("nullify", 6, 5))
+    yield "nullified_across", across, "nullified_across_the_boundary"
+    run = flat(("note", 5), ("revertible",), ("note", 5), ("nullify", 6, 5), ("nullify", 7, 5))
+    yield "nullified_across", run, "other_note_across"
     run = flat(("note", 5), ("log", 1, 5))
     yield "log_note_unknown", changed(run, 0, logs=[(1, 2, 1, 3)]), "log_of_no_note"
     yield "size", changed(flat(), tail={"padding": deep().tail["padding"] | {"size": 3}}), "three_of_each"
@@ -385,12 +419,18 @@ def check_meaning(cases):
     assert f["deep"]["tags.0"] == silo_tag(TOKEN.address, 51) and f["deep"]["expiry_slot"] == 900
     assert f["deep"]["messages.0"] == message_out(TOKEN.address, 5, 6)
     assert f["deep"]["messages.1"] == message_out(ACCOUNT.address, 7, 8)
-    assert f["across_the_boundary"]["nullifiers.0"] == silo_nullifier(ACCOUNT.address, 6)
-    assert f["across_the_boundary"]["tags.0"] == silo_tag(ACCOUNT.address, 1)
+    both = f["equal_notes_on_both_sides"]
+    first = both["nullifiers.0"]
+    assert first not in (silo_nullifier(ACCOUNT.address, 6), 0) and both["tags.0"] == silo_tag(ACCOUNT.address, 1)
+    assert both["note_hashes.0"] == unique(first, 0, silo_note(ACCOUNT.address, 5))
+    assert both["note_hashes.1"] == unique(first, 1, silo_note(NOBODY, pads["note_hashes"][1]))
     for name in ("both_revertible", "everything_disappears"):
         assert f[name]["nullifiers.1"] == silo_nullifier(NOBODY, pads["nullifiers"][1])
         assert f[name]["tags.0"] == silo_tag(NOBODY, pads["tags"][0])
     assert f["sponsored"]["fee_payer"] == SPONSOR.address
+    for i in range(8):
+        assert f["every_list_is_full"][f"nullifiers.{i}"] == silo_nullifier(TOKEN.address, 1_100 + i)
+        assert f["every_list_is_full"][f"tags.{i}"] == silo_tag(TOKEN.address, 1_000 + i)
     assert all(c["tx_hash"] for c in cases if not c["error"])
     # What every transaction shows passes the rules of a block's transactions.
     assert all(w["refund_partial"] == 0 and w["fee_payer"] for w in f.values())

@@ -60,16 +60,15 @@ impl Hints {
             nullifiers.iter().position(|other| {
                 let is_equal =
                     other.contract == read.contract && other.item.value == read.item.value;
-                read.item.value != zero && is_equal && other.item.counter < read.item.counter
+                let stays = other.item.nullified == zero;
+                let is_before = other.item.counter < read.item.counter;
+                read.item.value != zero && is_equal && stays && is_before
             })
         });
         let named = named(state);
-        let is_late = |counter: Fr| state.min_revertible != zero && counter >= state.min_revertible;
         let mut gone_notes = vec![false; notes.len()];
-        let mut gone_nullifiers = vec![false; nullifiers.len()];
-        for (j, i) in named.iter().enumerate().filter_map(|(j, i)| Some((j, (*i)?))) {
-            let same = is_late(notes[i].item.counter) == is_late(nullifiers[j].item.counter);
-            (gone_notes[i], gone_nullifiers[j]) = (same, same);
+        for i in named.iter().flatten() {
+            gone_notes[*i] = true;
         }
         let about: Vec<Option<usize>> = state
             .logs
@@ -94,7 +93,7 @@ impl Hints {
             nullifier_reads: nullifier_reads.collect(),
             note_slots: slots(&note_counters, |i| notes[i].item.value != zero && !gone_notes[i]),
             nullifier_slots: slots(&nullifier_counters, |j| {
-                nullifiers[j].item.value != zero && !gone_nullifiers[j]
+                nullifiers[j].item.value != zero && named[j].is_none()
             }),
             log_slots: slots(&log_counters, |k| {
                 let is_gone = about[k].is_some_and(|i| gone_notes[i]);
@@ -108,10 +107,12 @@ impl Hints {
     }
 }
 
-/// For each nullifier that names a note hash, the first equal one before it that is not taken.
+/// For each nullifier that names a note hash, the first equal one before it on its side of the boundary that is not
+/// taken.
 fn named(state: &KernelState<Fr>) -> Vec<Option<usize>> {
     let zero = Fr::from(0u64);
     let (notes, nullifiers) = (&state.note_hashes, &state.nullifiers);
+    let is_late = |counter: Fr| state.min_revertible != zero && counter >= state.min_revertible;
     let by_counter = in_order(&notes.map(|note| note.item.counter));
     let mut taken = vec![false; notes.len()];
     let mut named = vec![None; nullifiers.len()];
@@ -119,9 +120,10 @@ fn named(state: &KernelState<Fr>) -> Vec<Option<usize>> {
         let nullifier = &nullifiers[j];
         let fits = |i: &usize| {
             let note = &notes[*i];
+            let [at, own] = [note.item.counter, nullifier.item.counter];
             let is_equal =
                 note.contract == nullifier.contract && note.item.value == nullifier.item.nullified;
-            is_equal && !taken[*i] && note.item.counter < nullifier.item.counter
+            is_equal && !taken[*i] && at < own && is_late(at) == is_late(own)
         };
         let found = by_counter.iter().copied().find(fits);
         let found = found.filter(|_| nullifier.item.nullified != zero);

@@ -24,15 +24,15 @@ struct Read {
 }
 
 impl Read {
-    /// Constrains the read to be of the entry that the prover picks, or to be settled. Returns a bit: 1 where it is
-    /// settled.
+    /// Constrains the read to be of the entry that the prover picks, or to be settled. Returns a bit that is 1 where it
+    /// is settled, and a bit for each entry, of which one is 1 where it is not.
     fn pending(
         &self,
         b: &mut Builder,
         entries: &[Vec<Var>],
         counter: usize,
         chosen: Option<usize>,
-    ) -> Var {
+    ) -> (Var, Vec<Var>) {
         let absent = b.is_zero(self.value);
         let present = not(b, absent);
         let is_pending = b.bit(chosen.is_some());
@@ -45,7 +45,7 @@ impl Read {
         assert_equal_if(b, is_pending, contract, self.contract);
         assert_equal_if(b, is_pending, value, self.value);
         assert_below_if(b, is_pending, then, self.counter);
-        is_settled
+        (is_settled, bits)
     }
 }
 
@@ -77,8 +77,10 @@ pub(super) fn notes(
     for (i, read) in state.note_reads.iter().enumerate() {
         let (contract, value, counter) = (read.contract, read.item.value, read.item.counter);
         let chosen = hints.note_reads.get(i).copied().flatten();
-        let is_settled = Read { contract, value, counter }.pending(b, &entries, 2, chosen);
+        let (is_settled, _) = Read { contract, value, counter }.pending(b, &entries, 2, chosen);
         let at = w.note_paths.get(i).and_then(Option::as_ref);
+        // A path that proves nothing need not lead anywhere.
+        let at = at.filter(|_| b.value(is_settled) == Fr::from(1u64));
         let at = at.map_or((0, [].as_slice()), |at| (at.index, at.path.as_slice()));
         assert_member_if(b, is_settled, note_root, value, at, NOTES);
     }
@@ -96,9 +98,13 @@ pub(super) fn nullifiers(
     for (i, read) in state.nullifier_reads.iter().enumerate() {
         let (contract, value, counter) = (read.contract, read.item.value, read.item.counter);
         let chosen = hints.nullifier_reads.get(i).copied().flatten();
-        let is_settled = Read { contract, value, counter }.pending(b, &entries, 3, chosen);
+        let (is_settled, bits) = Read { contract, value, counter }.pending(b, &entries, 3, chosen);
+        // A nullifier that names a note hash disappears with it.
+        let names = picked(b, &bits, column(&entries, 2));
+        b.assert_constant(names, Fr::from(0u64));
         let key = b.hash(domain::SILO_NULLIFIER, &[contract, value]);
         let at = w.nullifier_paths.get(i).and_then(Option::as_ref);
+        let at = at.filter(|_| b.value(is_settled) == Fr::from(1u64));
         let leaf = at.map_or_else(IndexedLeaf::default, |at| at.leaf);
         let (next_key, next_index) = (b.witness(leaf.next_key), b.witness(leaf.next_index.into()));
         let leaf = b.hash(domain::NULLIFIER_LEAF, &[key, next_key, next_index]);

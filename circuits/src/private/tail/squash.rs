@@ -25,7 +25,7 @@ fn present(b: &mut Builder, keys: &[Var]) -> Vec<Var> {
     keys.iter().map(&mut one).collect()
 }
 
-/// Constrains which note hash each nullifier names. No two name one.
+/// Constrains which note hash each nullifier names, on its own side of the boundary. No two name one.
 pub(super) fn constrain(
     b: &mut Builder,
     state: &KernelState<Var>,
@@ -50,13 +50,11 @@ pub(super) fn constrain(
         assert_equal_if(b, names, contract, nullifier.contract);
         assert_equal_if(b, names, value, nullifier.item.nullified);
         assert_below_if(b, names, counter, nullifier.item.counter);
-        // Both are bits, and both are 0 if no note is named and the nullifier is early.
+        // On two sides both would stay, and the leaf of a note that stays has another nullifier than its note hash.
         let note_side = picked(b, &bits, sides.iter().copied());
         let own_side = boundary.is_after(b, nullifier.item.counter);
-        let difference = b.sub(note_side, own_side);
-        let differs = b.mul(difference, difference);
-        let same = not(b, differs);
-        gone_nullifiers.push(b.mul(names, same));
+        assert_equal_if(b, names, note_side, own_side);
+        gone_nullifiers.push(names);
         choices.push(bits);
     }
     let mut gone_notes = Vec::with_capacity(notes.len());
@@ -64,8 +62,7 @@ pub(super) fn constrain(
         let named: Vec<(Fr, Var)> = choices.iter().map(|bits| (one, bits[i])).collect();
         let count = b.linear(&named, Fr::from(0u64));
         b.assert_bool(count);
-        let named: Vec<Var> = choices.iter().map(|bits| bits[i]).collect();
-        gone_notes.push(picked(b, &named, gone_nullifiers.iter().copied()));
+        gone_notes.push(count);
     }
     let gone_logs = logs(b, state, &contracts, &counters, &gone_notes, hints);
     let nullifiers = rows(state.nullifiers);
