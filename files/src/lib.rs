@@ -252,17 +252,33 @@ pub fn sweep_folder(folder: &Path) {
 fn sweep_where(folder: &Path, is_meant: impl Fn(&[u8]) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_unfinished = finished_name(&entry.file_name()).is_some_and(&is_meant);
-        // A link was made by somebody else.
+        // A link or a pipe was made by somebody else.
         if !is_unfinished || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
         let path = entry.path();
-        // A network file system may lock exclusively only what is open for writing.
-        if let Ok(file) = OpenOptions::new().write(true).open(&path)
-            && file.try_lock().is_ok()
-        {
+        if open_file(&path).is_ok_and(|file| file.try_lock().is_ok()) {
             fs::remove_file(&path).ok();
         }
+    }
+}
+
+/// Opens a file without waiting, and nothing but a file: whoever may write in the folder can put a pipe there, whose
+/// opening waits for a reader, or a link, at any moment.
+fn open_file(path: &Path) -> io::Result<File> {
+    // A network file system may lock exclusively only what is open for writing.
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use nix::fcntl::OFlag;
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits());
+    }
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "this is no file")),
     }
 }
 

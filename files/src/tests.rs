@@ -1,6 +1,8 @@
 use std::cell::RefCell;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use rollmill_service_testing::SmallDisk;
 
 use super::*;
@@ -186,6 +188,33 @@ fn a_sweep_removes_what_killed_writers_left_and_nothing_else() {
     // A folder that is not there has nothing to remove.
     sweep(&folder.path().join("missing/a"));
     sweep_folder(&folder.path().join("missing"));
+}
+
+/// Attack: who may write in the folder puts a pipe or a link there, also between the listing of the folder and the
+/// opening. Goal: nobody waits for a reader, and nothing outside is opened or removed.
+#[test]
+fn a_sweep_neither_waits_for_a_pipe_nor_follows_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("other"), "of somebody else").unwrap();
+    let (pipe, link) = (at("a.0123456789abcdef.part"), at("a.123456789abcdef0.part"));
+    mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    symlink(at("other"), &link).unwrap();
+    for other in [pipe.as_path(), link.as_path(), folder.path()] {
+        open_file(other).unwrap_err();
+    }
+    sweep(&at("a"));
+    sweep_folder(folder.path());
+    write(&at("a"), &[b"text"]).unwrap();
+    // With a reader a pipe can be opened at once.
+    let reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    assert_eq!(open_file(&pipe).unwrap_err().kind(), ErrorKind::InvalidInput);
+    sweep_folder(folder.path());
+    drop(reader);
+    assert_eq!(fs::read(at("other")).unwrap(), b"of somebody else");
+    let left = ["a", "a.0123456789abcdef.part", "a.123456789abcdef0.part", "other"];
+    assert_eq!(names(folder.path()), left);
+    assert!(open_file(&at("other")).is_ok());
 }
 
 /// Fault: a sweep has the lock of a file before its writer, or has removed it.
