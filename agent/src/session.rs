@@ -43,9 +43,7 @@ fn read_or_make(path: &Path) -> io::Result<Installation> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         done => return done,
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
+    rollmill_files::make_folder_of(path)?;
     // Whole or not at all, so that an agent that starts beside this one reads no part of it.
     let made = Installation::random();
     let draft = path.with_extension(made.as_str());
@@ -58,7 +56,7 @@ fn read_or_make(path: &Path) -> io::Result<Installation> {
         // The other one was quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(),
         Err(error) => Err(error),
-        Ok(()) => Ok(made),
+        Ok(()) => rollmill_files::sync_folder_of(path).map(|()| made),
     }
 }
 

@@ -36,7 +36,7 @@ const LOCK: &str = "lock";
 pub(crate) fn lock(dir: &Path) -> Result<File, AgentError> {
     let path = dir.display().to_string();
     let open = || File::options().create(true).append(true).open(dir.join(LOCK));
-    let opened = fs::create_dir_all(dir).and_then(|()| open());
+    let opened = rollmill_files::make_folder(dir).and_then(|()| open());
     let file = opened.map_err(|source| AgentError::Spool { path: path.clone(), source })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -129,7 +129,7 @@ impl Spool {
         let (inner, failure, changed) = (Mutex::default(), Mutex::default(), Notify::new());
         let spool = Self { dir, inner, failure, changed, metrics };
         let Some(dir) = &spool.dir else { return Ok(spool) };
-        fs::create_dir_all(dir)?;
+        rollmill_files::make_folder(dir)?;
         // Writes that a crash interrupted.
         rollmill_files::sweep_folder(dir);
         let mut paths: Vec<PathBuf> =

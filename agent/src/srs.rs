@@ -186,7 +186,7 @@ pub fn export_bb(srs: &Srs, folder: &Path) -> Result<String, SrsCommandError> {
             reason: rollmill_errors::InWords(&error).to_string(),
         }
     };
-    std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    rollmill_files::make_folder(folder).map_err(failed(folder))?;
     let (g1, g2) = srs.to_flat();
     let mut text = String::new();
     for (name, bytes) in BB_FILES.into_iter().zip([&g1[..], &g2[..]]) {

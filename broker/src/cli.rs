@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
 use rollmill_broker::store::Store;
-use rollmill_broker::{BrokerError, Target, check_disk};
+use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::overview::device_of;
 use rollmill_broker_client::{
     Answer, AttemptView, AutoscaleResponse, Client, ClientError, EpochView, JobId, JobState,
@@ -15,7 +15,6 @@ use rollmill_broker_client::{
 use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
 use crate::commands::{Agents, DeadLetters, Epochs, Request, State};
-use crate::doctor;
 
 /// How long a check of the object store may take. It also runs at the start, which must not wait for a bucket.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -143,78 +142,6 @@ async fn split_dead(
     Ok((dead, others))
 }
 
-/// Checks one thing after the other and prints what to do about each; fails if any is wrong. Creates
-/// and changes nothing.
-pub(crate) async fn doctor(config: &Config) -> Outcome {
-    let (mut failed, mut checks) = (0, 0);
-    let mut line = |what: &str, result: Result<String, String>| {
-        checks += 1;
-        match result {
-            Ok(text) => println!("ok    {what}: {text}"),
-            Err(text) => {
-                failed += 1;
-                println!("WRONG {what}: {text}");
-            }
-        }
-    };
-    line("settings", Ok("read".into()));
-    let mut cluster = Vec::new();
-    let (broker, is_running) = match client(config) {
-        Ok(client) => {
-            let status = client.status().await;
-            cluster = status.as_ref().map(doctor::of_cluster).unwrap_or_default();
-            ask_broker(client.url(), status)
-        }
-        Err(error) => (Err(one_line(error.as_ref())), false),
-    };
-    line("broker", broker);
-    for (what, found) in cluster {
-        line(what, found);
-    }
-    match &config.database_url {
-        Some(url) => match connect(config, url.reveal()).await {
-            Err(error) => line("database", Err(one_line(&error))),
-            Ok((store, target)) => {
-                line("database", Ok(target.to_string()));
-                line("schema", check_schema(&store).await);
-                line("transactions", doctor::transactions(&store).await);
-                line("clock", doctor::clock(&store).await);
-                store.pool().close().await;
-            }
-        },
-        None => {
-            let found = discover(config.postgres_bin.as_deref(), &config.data_dir);
-            line("postgres", found.map(|b| b.version).map_err(|error| one_line(&error)));
-            if is_running {
-                line("database", Ok("private, in use by the running broker".into()));
-            } else if !config.data_dir.join("pg").exists() {
-                line("database", Ok("private, made at the first start".into()));
-            } else {
-                match super::open_database(config).await {
-                    Err(error) => line("database", Err(one_line(error.as_ref()))),
-                    Ok((store, postgres)) => {
-                        line("database", Ok("private, reachable".into()));
-                        line("schema", check_schema(&store).await);
-                        line("transactions", doctor::transactions(&store).await);
-                        line("clock", doctor::clock(&store).await);
-                        super::close(store, postgres).await;
-                    }
-                }
-            }
-        }
-    }
-    if let Some(found) = doctor::certificate(&config.listener.protection()) {
-        line("certificate", found);
-    }
-    line("data directory", check_directory(&config.data_dir));
-    let space = check_disk(&config.data_dir, config.disk_free_min_percent);
-    line("disk", space.map(|()| "enough is free".to_owned()).map_err(|error| one_line(&error)));
-    match failed {
-        0 => Ok(()),
-        _ => Err(BrokerError::ChecksFailed { failed, checks }.into()),
-    }
-}
-
 /// What the broker needs, checked at its start and by `check`. Creates and changes nothing.
 pub(crate) fn checks(config: &Config) -> Preflight {
     let config = Arc::new(config.clone());
@@ -274,13 +201,13 @@ async fn database_of(config: &Config) -> Finding {
     }
 }
 
-async fn connect(config: &Config, url: &str) -> Result<(Store, Target), BrokerError> {
+pub(crate) async fn connect(config: &Config, url: &str) -> Result<(Store, Target), BrokerError> {
     let options = super::database(url)?;
     let target = Target::of(&options);
     Ok((Store::connect_to_database(options, config.rules()).await?, target))
 }
 
-async fn check_schema(store: &Store) -> Result<String, String> {
+pub(crate) async fn check_schema(store: &Store) -> Result<String, String> {
     let checked = store.check().await.map(|()| "current".to_owned());
     checked.map_err(|error| match &error {
         BrokerError::SchemaNewer { .. } | BrokerError::ServerTooOld { .. } => one_line(&error),
@@ -290,7 +217,7 @@ async fn check_schema(store: &Store) -> Result<String, String> {
 
 /// What the answer of the broker's address says, and whether a broker runs there: nobody there, there
 /// and rejecting the token, there without its database, something else there, or all is well.
-fn ask_broker(
+pub(crate) fn ask_broker(
     url: &str,
     answer: Result<StatusResponse, ClientError>,
 ) -> (Result<String, String>, bool) {
@@ -324,7 +251,7 @@ fn ask_broker(
 }
 
 /// Whether the directory can be written, or made.
-fn check_directory(path: &std::path::Path) -> Result<String, String> {
+pub(crate) fn check_directory(path: &std::path::Path) -> Result<String, String> {
     let shown = path.display();
     let absolute = std::path::absolute(path)
         .map_err(|error| format!("{shown}: {}", rollmill_errors::InWords(&error)))?;
@@ -342,7 +269,7 @@ fn check_directory(path: &std::path::Path) -> Result<String, String> {
 
 /// The broker of the settings, or else the one of this machine with the secret that its data directory has. That secret
 /// goes to no broker that the settings name: it may be another one.
-fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
+pub(crate) fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
     match &config.token {
         Some(token) => client_with(config, Some(token.reveal())),
         None if config.url.is_some() => client_with(config, None),

@@ -3,9 +3,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rollmill_broker::embedded::discover;
 use rollmill_broker::store::{Database, Store};
-use rollmill_broker_client::{OutlookView, StatusResponse, UnableView};
-use rollmill_service::{Protection, certificate_end, one_line};
+use rollmill_broker::{BrokerError, Config, check_disk};
+use rollmill_broker_client::{
+    ClientError, OutlookView, StatusResponse, TokenState, TokenView, UnableView,
+};
+use rollmill_service::{Outcome, Protection, certificate_end, one_line};
+
+use crate::cli::{ask_broker, check_directory, check_schema, client, connect};
 
 /// A transaction that is open for longer keeps dead rows in the database. The alert RollmillSnapshotOld waits as long.
 const TRANSACTION_SECONDS: f64 = 300.0;
@@ -16,10 +22,152 @@ const DAY: u64 = 24 * 3600;
 const CLOCKS: Duration = Duration::from_secs(5);
 
 /// What was looked at, and what was found or is wrong.
-pub(crate) type Line = (&'static str, Result<String, String>);
+type Line = (&'static str, Result<String, String>);
+
+/// What was printed so far.
+#[derive(Debug, Default)]
+struct Report {
+    failed: usize,
+    checks: usize,
+}
+
+impl Report {
+    fn line(&mut self, what: &str, result: Result<String, String>) {
+        self.checks += 1;
+        match result {
+            Ok(text) => println!("ok    {what}: {text}"),
+            Err(text) => {
+                self.failed += 1;
+                println!("WRONG {what}: {text}");
+            }
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let Self { failed, checks } = self;
+        match failed {
+            0 => Ok(()),
+            _ => Err(BrokerError::ChecksFailed { failed, checks }.into()),
+        }
+    }
+}
+
+/// Checks one thing after the other and prints what to do about each; fails if any is wrong. Creates
+/// and changes nothing.
+pub(crate) async fn run(config: &Config) -> Outcome {
+    let mut report = Report::default();
+    report.line("settings", Ok("read".into()));
+    let is_running = of_broker(config, &mut report).await;
+    match &config.database_url {
+        Some(url) => match connect(config, url.reveal()).await {
+            Err(error) => report.line("database", Err(one_line(&error))),
+            Ok((store, target)) => {
+                report.line("database", Ok(target.to_string()));
+                of_store(config, &store, &mut report).await;
+                store.pool().close().await;
+            }
+        },
+        None => of_private(config, is_running, &mut report).await,
+    }
+    if let Some(found) = certificate(&config.listener.protection()) {
+        report.line("certificate", found);
+    }
+    report.line("data directory", check_directory(&config.data_dir));
+    let space = check_disk(&config.data_dir, config.disk_free_min_percent);
+    let space = space.map(|()| "enough is free".to_owned()).map_err(|error| one_line(&error));
+    report.line("disk", space);
+    report.outcome()
+}
+
+/// The lines about the broker at the address of the settings. Returns whether one runs there.
+async fn of_broker(config: &Config, report: &mut Report) -> bool {
+    let client = match client(config) {
+        Ok(client) => client,
+        Err(error) => {
+            report.line("broker", Err(one_line(error.as_ref())));
+            return false;
+        }
+    };
+    let status = client.status().await;
+    let cluster = status.as_ref().map(of_cluster).unwrap_or_default();
+    let (broker, is_running) = ask_broker(client.url(), status);
+    report.line("broker", broker);
+    for (what, found) in cluster {
+        report.line(what, found);
+    }
+    // Another broker's settings may differ from these.
+    if is_running && config.url.is_none() && config.database_url.is_none() {
+        match client.tokens().await {
+            Ok(tokens) => report.line("tokens", of_tokens(&tokens, has_authority(config))),
+            Err(ClientError::Rejected { status: 401 | 403, .. }) => {
+                report.line("tokens", Ok("an operator's token shows them".to_owned()));
+            }
+            Err(error) => report.line("tokens", Err(one_line(&error))),
+        }
+    }
+    is_running
+}
+
+/// The lines about the private PostgreSQL, which is asked where no broker runs.
+async fn of_private(config: &Config, is_running: bool, report: &mut Report) {
+    let found = discover(config.postgres_bin.as_deref(), &config.data_dir);
+    report.line("postgres", found.map(|b| b.version).map_err(|error| one_line(&error)));
+    if is_running {
+        return report.line("database", Ok("private, in use by the running broker".into()));
+    }
+    if !config.data_dir.join("pg").exists() {
+        return report.line("database", Ok("private, made at the first start".into()));
+    }
+    match super::open_database(config).await {
+        Err(error) => report.line("database", Err(one_line(error.as_ref()))),
+        Ok((store, postgres)) => {
+            report.line("database", Ok("private, reachable".into()));
+            of_store(config, &store, report).await;
+            super::close(store, postgres).await;
+        }
+    }
+}
+
+/// The lines about an open database.
+async fn of_store(config: &Config, store: &Store, report: &mut Report) {
+    let schema = check_schema(store).await;
+    let is_current = schema.is_ok();
+    report.line("schema", schema);
+    report.line("transactions", transactions(store).await);
+    report.line("clock", clock(store).await);
+    // Of another schema they cannot be read.
+    if is_current {
+        let tokens = store.tokens(None).await.map_err(|error| one_line(&error));
+        let found = tokens.and_then(|tokens| of_tokens(&tokens, has_authority(config)));
+        report.line("tokens", found);
+    }
+}
+
+/// Whether clients are asked for certificates.
+fn has_authority(config: &Config) -> bool {
+    config.listener.protection().client_ca.is_some()
+}
+
+/// Whether the broker asks for the certificates that stand for its tokens.
+fn of_tokens(tokens: &[TokenView], has_authority: bool) -> Result<String, String> {
+    let is_used = |token: &&TokenView| {
+        token.certificate.is_some()
+            && matches!(token.state, TokenState::Valid | TokenState::Suspended)
+    };
+    let labels: Vec<&str> =
+        tokens.iter().filter(is_used).map(|token| token.label.as_str()).collect();
+    match labels.is_empty() || has_authority {
+        true => Ok(format!("certificates stand for {} of them", labels.len())),
+        false => Err(format!(
+            "certificates stand for {}, and without --listen-client-ca nobody is asked for one; set it to the file of \
+             the authority that signs them",
+            labels.join(", ")
+        )),
+    }
+}
 
 /// The lines about epochs, jobs and agents.
-pub(crate) fn of_cluster(status: &StatusResponse) -> Vec<Line> {
+fn of_cluster(status: &StatusResponse) -> Vec<Line> {
     vec![
         ("epochs", epochs(&status.epochs)),
         ("waiting jobs", waiting(&status.unable)),
@@ -78,7 +226,7 @@ fn agents(status: &StatusResponse) -> Result<String, String> {
 }
 
 /// How large the database is, and whether a transaction keeps it from being cleaned up.
-pub(crate) async fn transactions(store: &Store) -> Result<String, String> {
+async fn transactions(store: &Store) -> Result<String, String> {
     store.database().await.map_err(|error| one_line(&error)).and_then(|found| of_database(&found))
 }
 
@@ -95,7 +243,7 @@ fn of_database(found: &Database) -> Result<String, String> {
 }
 
 /// Whether the database and this machine agree on the time.
-pub(crate) async fn clock(store: &Store) -> Result<String, String> {
+async fn clock(store: &Store) -> Result<String, String> {
     let database = store.clock().await.map_err(|error| one_line(&error))?;
     of_clocks(database, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
@@ -114,7 +262,7 @@ fn of_clocks(database: Duration, here: Duration) -> Result<String, String> {
 }
 
 /// Whether the certificate that the broker serves is still good for a while. Nothing without TLS.
-pub(crate) fn certificate(protection: &Protection) -> Option<Result<String, String>> {
+fn certificate(protection: &Protection) -> Option<Result<String, String>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     match certificate_end(protection) {
         Ok(end) => end.map(|end| of_certificate(end, now)),
@@ -203,6 +351,34 @@ mod tests {
         let why = certificate(&protection).unwrap().unwrap_err();
         assert!(why.contains("broker.key"), "{why}");
         assert!(certificate(&Protection::default()).is_none());
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_asks_for_is_wrong() {
+        let token = |label: &str, state: &str, certificate: Option<&str>| -> TokenView {
+            serde_json::from_value(serde_json::json!({
+                "label": label, "role": "agent", "tenant": "default", "state": state,
+                "certificate": certificate, "created_unix_ms": 0, "rejected": 0
+            }))
+            .unwrap()
+        };
+        let ended = [
+            token("secret", "valid", None),
+            token("gone", "revoked", Some("a")),
+            token("old", "expired", Some("b")),
+        ];
+        for has_authority in [true, false] {
+            let found = of_tokens(&ended, has_authority).unwrap();
+            assert_eq!(found, "certificates stand for 0 of them");
+        }
+        let used = [
+            token("gpu-1", "valid", Some("c")),
+            token("secret", "valid", None),
+            token("gpu-2", "suspended", Some("d")),
+        ];
+        assert_eq!(of_tokens(&used, true).unwrap(), "certificates stand for 2 of them");
+        let why = of_tokens(&used, false).unwrap_err();
+        assert!(why.contains("gpu-1, gpu-2,") && why.contains("--listen-client-ca"), "{why}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
                     access::audit(&process.config, &query, output.json).await
                 }
                 Some(Commands::Bench(bench)) => bench::run(&process.config, &bench).await,
-                Some(Commands::Doctor) => cli::doctor(&process.config).await,
+                Some(Commands::Doctor) => doctor::run(&process.config).await,
                 Some(Commands::Ask(request)) => cli::ask(&process.config, request).await,
             }
         })

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::identity::{code, label, often, session};
-use rollmill_broker::store::{Role, Tenant};
+use rollmill_broker::store::{Role, Store, Tenant};
 use rollmill_broker::{Config, ListenerConfig};
-use rollmill_broker_client::{Client, ClientError, Installation, NewToken, Options, Rotation};
+use rollmill_broker_client::{
+    Client, ClientError, Installation, NewToken, Options, Rotation, TokenView,
+};
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_net_testing::{Authority, Signed};
 use rollmill_service::{Tls, TlsFiles};
@@ -20,6 +22,7 @@ struct Lab {
     broker: TestBroker,
     url: String,
     secret: String,
+    store: Store,
 }
 
 impl Lab {
@@ -40,7 +43,7 @@ impl Lab {
         let secret = store.create_token(&Tenant::default(), &new).await.unwrap().token;
         let broker = schema.broker_with(Config { listener, ..Config::default() }).await;
         let url = format!("https://localhost:{}", broker.address.port());
-        Self { _dir: dir, ours, other, broker, url, secret }
+        Self { _dir: dir, ours, other, broker, url, secret, store }
     }
 
     /// A client with a certificate, and a secret where one is given.
@@ -146,6 +149,65 @@ async fn a_token_of_a_certificate_has_one_name_and_no_secret() {
     assert_eq!(code(rotated), "BRK-052");
     let agent = lab.client(&lab.ours.sign("agent", &["gpu-1"]), None);
     agent.status().await.unwrap();
+    lab.broker.stop().await;
+}
+
+/// Fault: during a rolling upgrade a replica of a release before certificates revokes the token of one. Goal: its name is
+/// free. Method: the statement of that release.
+#[tokio::test]
+async fn a_name_is_free_although_an_older_release_revoked_its_token() {
+    let lab = Lab::new().await;
+    let operator = lab.operator();
+    let agent = lab.client(&lab.ours.sign("agent", &["gpu-1"]), None);
+    operator.add_token(&named("gpu", Role::Agent, "gpu-1")).await.unwrap();
+    agent.status().await.unwrap();
+    // One that is valid keeps its name, whoever asks.
+    let taken = named("again", Role::Agent, "gpu-1");
+    assert_eq!(code(operator.add_token(&taken).await), "BRK-051");
+    let revoke = "UPDATE token SET revoked_at = now(), previous_hash = NULL, previous_until = NULL
+                  WHERE label = 'gpu'";
+    sqlx::raw_sql(revoke).execute(lab.store.pool()).await.unwrap();
+    operator.add_token(&taken).await.unwrap();
+    let opened = agent.open_session(&session("x", &Installation::random(), None)).await.unwrap();
+    assert_eq!(opened.agent.as_str(), "again");
+    lab.broker.stop().await;
+}
+
+/// Fault: during a rolling upgrade a replica of a release before certificates gives the token of one a secret. Goal: the
+/// secret alone opens it, and the name is free. Method: the statement of that release.
+#[tokio::test]
+async fn a_token_that_an_older_release_gave_a_secret_has_no_certificate() {
+    let lab = Lab::new().await;
+    let operator = lab.operator();
+    operator.add_token(&named("gpu", Role::Agent, "gpu-1")).await.unwrap();
+    sqlx::query(
+        "UPDATE token SET previous_hash = hash, hash = sha256('rm_new'), previous_until = now() + interval '1 hour'
+         WHERE label = 'gpu'",
+    )
+    .execute(lab.store.pool())
+    .await
+    .unwrap();
+    // The replica reads the tokens again when one changes.
+    operator.add_token(&NewToken::new("other", Role::Reader)).await.unwrap();
+    let signed = lab.ours.sign("agent", &["gpu-1"]);
+    assert_eq!(code(lab.client(&signed, None).status().await), "BRK-023");
+    lab.client(&signed, Some("rm_new")).status().await.unwrap();
+    let view = |tokens: Vec<TokenView>| tokens.into_iter().find(|token| token.label == "gpu");
+    let shown = view(operator.tokens().await.unwrap()).unwrap();
+    assert_eq!((shown.certificate, shown.previous_until_unix_ms), (None, None));
+    // The certificate stands for another token now.
+    operator.add_token(&named("again", Role::Agent, "gpu-1")).await.unwrap();
+    let agent = lab.client(&signed, None);
+    let opened = agent.open_session(&session("x", &Installation::random(), None)).await.unwrap();
+    assert_eq!(opened.agent.as_str(), "again");
+    // And the first one is rotated as any other.
+    let how = Rotation { overlap_seconds: 3600, ..Rotation::default() };
+    let rotated = operator.rotate_token(&label("gpu"), &how).await.unwrap();
+    for secret in ["rm_new", rotated.token.as_str()] {
+        lab.client(&signed, Some(secret)).status().await.unwrap();
+    }
+    let shown = view(operator.tokens().await.unwrap()).unwrap();
+    assert!(shown.certificate.is_none() && shown.previous_until_unix_ms.is_some(), "{shown:?}");
     lab.broker.stop().await;
 }
 

@@ -136,6 +136,24 @@ async fn the_file_of_another_token_is_replaced() {
     place.client(Some(&secret)).status().await.unwrap();
 }
 
+/// Fault: the broker stops between the commit of the token and giving the file its name. Goal: the secret is in a whole
+/// file beside it.
+#[tokio::test]
+async fn a_secret_whose_file_gets_no_name_is_kept_beside_it() {
+    let place = Place::new().await;
+    std::fs::create_dir_all(place.token_file().join("in the way")).unwrap();
+    let failed = place.run(&[]);
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("BRK-048"), "{failed:?}");
+    let files = std::fs::read_dir(place.data_dir()).unwrap().map(|file| file.unwrap().path());
+    let beside: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    assert_eq!(beside.len(), 1, "{beside:?}");
+    let mode = std::fs::metadata(&beside[0]).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(&beside[0]).unwrap();
+    let _broker = place.start(&place.folder.path().join("log"));
+    assert_eq!(place.client(Some(&secret)).tokens().await.unwrap().len(), 1);
+}
+
 /// Goal: where the settings open it, the machine's own programs need no token, and none is made.
 #[tokio::test]
 async fn a_broker_is_open_on_loopback_where_the_settings_say_so() {

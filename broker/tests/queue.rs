@@ -158,6 +158,41 @@ async fn a_clock_that_is_set_back_makes_nothing_wait_for_as_long() {
     assert_eq!(bench.store.promote().await.unwrap(), 1, "the backoff is over");
 }
 
+/// Fault: whatever forgives exclusions has the rows locked while a broker looks, once, for what the clock's step back left in
+/// the future. Goal: it does not pass for done, and what can be mended is.
+#[tokio::test]
+async fn what_is_locked_while_the_clocks_step_back_is_mended_is_mended_later() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    for text in [
+        "UPDATE job SET excluded_agents = '{a}', stuck_at = now() + interval '1 h'",
+        "UPDATE epoch SET opened_at = now() + interval '1 h'",
+        "INSERT INTO agent (tenant, id, last_seen_at) VALUES ('default', 'a', now() + interval '1 h')",
+    ] {
+        bench.sql(text).await;
+    }
+    let left = async || -> (i64, i64, i64) {
+        let text = "SELECT (SELECT count(*) FROM job WHERE stuck_at > now()),
+                           (SELECT count(*) FROM epoch WHERE opened_at > now()),
+                           (SELECT count(*) FROM agent WHERE last_seen_at > now())";
+        sqlx::query_as(text).fetch_one(bench.store.pool()).await.unwrap()
+    };
+    for (lock, rest) in [
+        ("SELECT 1 FROM job FOR UPDATE", (1, 0, 0)),
+        ("SELECT 1 FROM epoch FOR NO KEY UPDATE", (0, 1, 0)),
+    ] {
+        bench.sql("UPDATE job SET stuck_at = now() + interval '1 h'").await;
+        bench.sql("UPDATE epoch SET opened_at = now() + interval '1 h'").await;
+        let mut other = bench.store.pool().begin().await.unwrap();
+        sqlx::query(lock).fetch_one(&mut *other).await.unwrap();
+        bench.store.bound_waits().await.unwrap_err();
+        assert_eq!(left().await, rest, "{lock}");
+        other.rollback().await.unwrap();
+        bench.store.bound_waits().await.unwrap();
+        assert_eq!(left().await, (0, 0, 0));
+    }
+}
+
 #[tokio::test]
 async fn a_superseded_lease_allows_nothing_but_completion() {
     let bench = Bench::new().await;

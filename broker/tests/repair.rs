@@ -1,7 +1,9 @@
 //! Commands by which an operator mends a queue.
 
+use crate::process::free_address;
 use crate::support::{job, program};
-use rollmill_broker_client::{JobId, JobState};
+use rollmill_broker::store::Tenant;
+use rollmill_broker_client::{JobId, JobState, NewToken, Role};
 use rollmill_broker_testing::TestSchema;
 
 /// What a command prints to standard output, and whether it succeeds.
@@ -62,4 +64,30 @@ async fn doctor_says_what_waits_for_somebody() {
         assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
     }
     broker.stop().await;
+}
+
+/// Fault: a token has the name of a certificate, and the broker asks nobody for one. Goal: whoever wonders why the agent is
+/// rejected learns it. Method: the settings of the broker, and its database.
+#[tokio::test]
+async fn doctor_says_that_nobody_is_asked_for_a_certificate() {
+    let schema = TestSchema::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let look = || {
+        let mut command = program();
+        command.args(["--database-url", "env:ROLLMILL_TEST_DATABASE"]);
+        command.args(["--listen", &free_address(), "--data-dir"]).arg(folder.path()).arg("doctor");
+        command.env("ROLLMILL_TEST_DATABASE", schema.database_url());
+        let output = command.output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.success())
+    };
+    let (text, is_sound) = look();
+    assert!(is_sound && text.contains("ok    tokens: "), "{text}");
+    let new = NewToken {
+        certificate: Some("gpu-1.farm".to_owned()),
+        ..NewToken::new("gpu", Role::Agent)
+    };
+    schema.store().await.create_token(&Tenant::default(), &new).await.unwrap();
+    let (text, is_sound) = look();
+    assert!(!is_sound && text.contains("WRONG tokens: certificates stand for gpu, "), "{text}");
+    assert!(text.contains("--listen-client-ca"), "{text}");
 }

@@ -106,7 +106,7 @@ impl Store for DirStore {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.folder.join(name);
         let write = || {
-            std::fs::create_dir_all(&self.folder)?;
+            rollmill_files::make_folder(&self.folder)?;
             rollmill_files::write(&path, &[bytes])
         };
         write().map_err(|source| {

@@ -2,7 +2,8 @@
 //!
 //! A file is written under another name in the folder of its place, synced and renamed, and then the folder is synced.
 //! A crash, a full disk or an error leaves the old file or the new one. The other name is random and its file is
-//! created with it, so that no two writers share one: neither threads nor containers, where process ids repeat.
+//! created with it, so that no two writers share one: neither threads nor containers, where process ids repeat. Folders
+//! for such files are made by [`make_folder`].
 //!
 //! The writer holds a lock on the unfinished file, by which [`sweep`] tells it from what a killed writer left. Each
 //! writer sweeps first, so that nothing collects beside a file that is written again and again; for that the names in
@@ -13,7 +14,7 @@
 //! and the old file stays.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -146,6 +147,76 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder_of(to)
 }
 
+/// Makes a folder and those above it where they are missing, durably: without its name on disk a folder is lost in a
+/// power cut with every file in it, synced or not. A folder that is there is synced as well, since whoever made it may
+/// have been killed before that.
+///
+/// A folder above that this user cannot read is left to the file system.
+///
+/// # Errors
+/// Those of the file system, such as [`ErrorKind::AlreadyExists`] where a file has the name.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    make_folder_with(folder, &DirBuilder::new())
+}
+
+/// Like [`make_folder`], and only the owner reaches what is in the folders that this makes (mode 0700).
+///
+/// # Errors
+/// As [`make_folder`].
+pub fn make_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    make_folder_with(folder, &builder)
+}
+
+/// Like [`make_folder`] for the folder of a file.
+///
+/// # Errors
+/// As [`make_folder`].
+pub fn make_folder_of(path: &Path) -> io::Result<()> {
+    make_folder(folder_of(path))
+}
+
+fn make_folder_with(folder: &Path, builder: &DirBuilder) -> io::Result<()> {
+    let named = |folder: &&Path| !folder.as_os_str().is_empty();
+    let missing: Vec<&Path> =
+        folder.ancestors().filter(named).take_while(|folder| !folder.is_dir()).collect();
+    // The innermost one that is there; each below is made in one that is synced.
+    if let Some(first) = folder.ancestors().filter(named).nth(missing.len()) {
+        sync_name_of(first)?;
+    }
+    for folder in missing.into_iter().rev() {
+        match builder.create(folder) {
+            // Another process was quicker.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+            made => made?,
+        }
+        sync_name_of(folder)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder's name durable, where this user can.
+fn sync_name_of(folder: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    tests::SYNCED.with_borrow_mut(|synced| synced.push(folder.to_owned()));
+    if folder.parent().is_none() {
+        return Ok(());
+    }
+    match sync_folder_of(folder) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 /// Makes the names in a file's folder durable, where the file system can.
 ///
 /// # Errors
@@ -181,17 +252,33 @@ pub fn sweep_folder(folder: &Path) {
 fn sweep_where(folder: &Path, is_meant: impl Fn(&[u8]) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_unfinished = finished_name(&entry.file_name()).is_some_and(&is_meant);
-        // A link was made by somebody else.
+        // A link or a pipe was made by somebody else.
         if !is_unfinished || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
         let path = entry.path();
-        // A network file system may lock exclusively only what is open for writing.
-        if let Ok(file) = OpenOptions::new().write(true).open(&path)
-            && file.try_lock().is_ok()
-        {
+        if open_file(&path).is_ok_and(|file| file.try_lock().is_ok()) {
             fs::remove_file(&path).ok();
         }
+    }
+}
+
+/// Opens a file without waiting, and nothing but a file: whoever may write in the folder can put a pipe there, whose
+/// opening waits for a reader, or a link, at any moment.
+fn open_file(path: &Path) -> io::Result<File> {
+    // A network file system may lock exclusively only what is open for writing.
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use nix::fcntl::OFlag;
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits());
+    }
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "this is no file")),
     }
 }
 

@@ -1,8 +1,16 @@
+use std::cell::RefCell;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use rollmill_service_testing::SmallDisk;
 
 use super::*;
+
+thread_local! {
+    /// The folders whose names this thread has synced.
+    pub(super) static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+}
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -182,6 +190,33 @@ fn a_sweep_removes_what_killed_writers_left_and_nothing_else() {
     sweep_folder(&folder.path().join("missing"));
 }
 
+/// Attack: who may write in the folder puts a pipe or a link there, also between the listing of the folder and the
+/// opening. Goal: nobody waits for a reader, and nothing outside is opened or removed.
+#[test]
+fn a_sweep_neither_waits_for_a_pipe_nor_follows_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("other"), "of somebody else").unwrap();
+    let (pipe, link) = (at("a.0123456789abcdef.part"), at("a.123456789abcdef0.part"));
+    mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    symlink(at("other"), &link).unwrap();
+    for other in [pipe.as_path(), link.as_path(), folder.path()] {
+        open_file(other).unwrap_err();
+    }
+    sweep(&at("a"));
+    sweep_folder(folder.path());
+    write(&at("a"), &[b"text"]).unwrap();
+    // With a reader a pipe can be opened at once.
+    let reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    assert_eq!(open_file(&pipe).unwrap_err().kind(), ErrorKind::InvalidInput);
+    sweep_folder(folder.path());
+    drop(reader);
+    assert_eq!(fs::read(at("other")).unwrap(), b"of somebody else");
+    let left = ["a", "a.0123456789abcdef.part", "a.123456789abcdef0.part", "other"];
+    assert_eq!(names(folder.path()), left);
+    assert!(open_file(&at("other")).is_ok());
+}
+
 /// Fault: a sweep has the lock of a file before its writer, or has removed it.
 #[test]
 fn a_file_that_a_sweep_found_first_is_not_used() {
@@ -220,4 +255,57 @@ fn a_folder_that_cannot_be_synced_is_no_error_and_a_missing_one_is() {
     let folder = tempfile::tempdir().unwrap();
     sync_folder_of(&folder.path().join("a")).unwrap();
     sync_folder_of(&folder.path().join("missing/a")).unwrap_err();
+}
+
+/// Fault: the power fails after a folder was made and a file in it was synced. Goal: the folder's name was synced before
+/// anything was made in it, also where a killed process made the folder.
+#[test]
+fn a_folder_is_synced_into_the_one_above_before_anything_is_made_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let synced = || SYNCED.take();
+    make_folder(&at("a/b/c")).unwrap();
+    assert!(at("a/b/c").is_dir());
+    assert_eq!(synced(), [folder.path().to_owned(), at("a"), at("a/b"), at("a/b/c")]);
+    make_folder(&at("a/b/c")).unwrap();
+    assert_eq!(synced(), [at("a/b/c")], "one that is there");
+    make_folder_of(&at("a/d/file")).unwrap();
+    assert_eq!(synced(), [at("a"), at("a/d")]);
+    make_private_folder(&at("a/e/f")).unwrap();
+    assert_eq!((mode(&at("a/e")), mode(&at("a/e/f"))), (0o700, 0o700));
+    assert_eq!(synced(), [at("a"), at("a/e"), at("a/e/f")]);
+    // The working directory is there.
+    make_folder_of(Path::new("file")).unwrap();
+    make_folder(Path::new("")).unwrap();
+}
+
+#[test]
+fn a_folder_is_made_through_links_and_never_in_the_place_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("real")).unwrap();
+    symlink("real", at("link")).unwrap();
+    make_folder(&at("link/a")).unwrap();
+    assert!(at("real/a").is_dir());
+    make_folder(&at("b/../c")).unwrap();
+    assert!(at("b").is_dir() && at("c").is_dir());
+    fs::write(at("file"), "text").unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    for name in ["file", "file/a", "dangling"] {
+        make_folder(&at(name)).unwrap_err();
+        make_private_folder(&at(name)).unwrap_err();
+    }
+    assert_eq!(fs::read(at("file")).unwrap(), b"text");
+}
+
+/// Fault: several processes start at once in a folder that is missing.
+#[test]
+fn makers_of_one_folder_all_succeed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| make_folder(&folder.path().join("a/b/c/d")).unwrap());
+        }
+    });
+    assert!(folder.path().join("a/b/c/d").is_dir());
 }

@@ -319,10 +319,8 @@ impl IntentFile {
         if path.is_dir() {
             return Err(failed("it is a directory".to_owned()));
         }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder)
-                .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))?;
-        }
+        rollmill_files::make_folder_of(path)
+            .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))?;
         let lock_path = path.with_extension("lock");
         let lock = File::options().create(true).append(true).open(&lock_path).map_err(|error| {
             failed(format!("{}: {}", lock_path.display(), rollmill_errors::InWords(&error)))

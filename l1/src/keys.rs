@@ -135,7 +135,7 @@ pub fn write_keystore(
     else {
         return Err(failed("a file name is expected".to_owned()));
     };
-    std::fs::create_dir_all(folder)
+    rollmill_files::make_folder(folder)
         .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))?;
     // The library writes into the existing file, which only its owner can read.
     let mut options = std::fs::OpenOptions::new();
@@ -154,7 +154,11 @@ pub fn write_keystore(
         let _ = std::fs::remove_file(path);
         failed(error.to_string())
     })?;
-    Ok(())
+    // Whoever is told the address sends it ether, which is lost with the key.
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| rollmill_files::sync_folder_of(path))
+        .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ impl Sidecars {
         }
         let path = self.path(blob.sidecar);
         let write = || -> io::Result<()> {
-            fs::create_dir_all(&self.folder)?;
-            rollmill_files::sync_folder_of(&self.folder)?;
+            rollmill_files::make_folder(&self.folder)?;
             rollmill_files::write(&path, &[&sidecar.to_bytes()])
         };
         write().map_err(|error| {

@@ -84,7 +84,7 @@ impl Node {
         verifier: Arc<dyn ClientProofVerifier>,
     ) -> Result<Arc<Self>, NodeError> {
         let path = settings.data_dir.join(DATABASE);
-        std::fs::create_dir_all(&settings.data_dir).map_err(|source| NodeError::Open {
+        rollmill_files::make_folder(&settings.data_dir).map_err(|source| NodeError::Open {
             path: settings.data_dir.clone(),
             source: source.into(),
         })?;

@@ -152,10 +152,8 @@ impl BlockSigner {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|error| failed(redb::Error::Io(error)))?;
-        }
+        // A file that is lost with its folder would allow a second block of a slot.
+        rollmill_files::make_folder_of(path).map_err(|error| failed(redb::Error::Io(error)))?;
         let db = Database::create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => SigningError::InUse { path: path.to_owned() },
             error => failed(error.into()),

@@ -72,7 +72,7 @@ impl<D: Device> Backend<'_, D> {
     /// # Errors
     /// Those of the inputs and of the program, of the SRS, the store and the device; [`NoirError::OtherProgram`] and
     /// [`NoirError::OtherSrs`] for a key that does not belong to the program; [`NoirError::Wrong`] for a device that
-    /// computes wrongly; [`NoirError::Solve`] or [`NoirError::Prove`] once `goes_on` returns false.
+    /// computes wrongly; [`NoirError::Stopped`] once `goes_on` returns false.
     pub fn prove(
         &self,
         function: &Function,

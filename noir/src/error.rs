@@ -95,7 +95,7 @@ pub enum NoirError {
     #[error(transparent)]
     Value(#[from] ValueError),
     #[error(transparent)]
-    Solve(#[from] SolveError),
+    Solve(SolveError),
     #[error(transparent)]
     Lower(#[from] LowerError),
     #[error(transparent)]
@@ -109,11 +109,30 @@ pub enum NoirError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
-    Prove(#[from] ProveError),
+    Prove(ProveError),
     #[error(transparent)]
     Proof(#[from] ProofError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+}
+
+/// Wherever a signal finds the work, one code says so.
+impl From<SolveError> for NoirError {
+    fn from(error: SolveError) -> Self {
+        match error {
+            SolveError::Stopped => Self::Stopped,
+            error => Self::Solve(error),
+        }
+    }
+}
+
+impl From<ProveError> for NoirError {
+    fn from(error: ProveError) -> Self {
+        match error {
+            ProveError::Stopped => Self::Stopped,
+            error => Self::Prove(error),
+        }
+    }
 }
 
 rollmill_errors::coded! {

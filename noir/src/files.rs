@@ -302,7 +302,7 @@ pub fn require_other<'a>(
 /// # Errors
 /// [`NoirError::Write`]
 pub fn create_directory(path: &Path) -> Result<(), NoirError> {
-    std::fs::create_dir_all(path).map_err(|error| unwritable(path, &error))
+    rollmill_files::make_folder(path).map_err(|error| unwritable(path, &error))
 }
 
 /// Checks that a path names a file, or nothing yet. A rename onto a directory fails, and one onto `/dev/null` replaces

@@ -199,7 +199,7 @@ impl Capture {
     pub fn write(&self, folder: &Path) -> Result<PathBuf, CaptureError> {
         let path = folder.join(format!("range-{:08}-{}.json", self.row.id, self.row.log.len()));
         let failed = |source| CaptureError::File { path: path.clone(), source };
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        rollmill_files::make_folder(folder).map_err(failed)?;
         let bytes = serde_json::to_vec(self)
             .map_err(|error| CaptureError::File { path: path.clone(), source: error.into() })?;
         rollmill_files::write(&path, &[&bytes]).map_err(failed)?;

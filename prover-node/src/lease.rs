@@ -64,9 +64,7 @@ impl Identity {
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let fresh = Uuid::new_v4();
-                if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-                    std::fs::create_dir_all(folder).map_err(failed)?;
-                }
+                rollmill_files::make_folder_of(&path).map_err(failed)?;
                 let text = format!("{}\n", fresh.simple());
                 rollmill_files::write(&path, &[text.as_bytes()]).map_err(failed)?;
                 fresh

@@ -95,7 +95,7 @@ impl Folder {
         if path.exists() {
             return Ok(None);
         }
-        std::fs::create_dir_all(&self.path)?;
+        rollmill_files::make_folder(&self.path)?;
         let text = evidence.to_json()?;
         rollmill_files::write(&path, &[text.as_bytes()])?;
         Ok(Some(path))

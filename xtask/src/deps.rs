@@ -46,11 +46,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("broker-client", &["errors", "net"]),
     ("service", &["errors", "net"]),
     ("service-testing", &[]),
-    ("node", &["errors", "protocol", "plonk", "l1", "node-client", "service"]),
+    ("node", &["errors", "files", "protocol", "plonk", "l1", "node-client", "service"]),
     ("broker-schedule", &["broker-client"]),
     ("broker-rules", &["broker-client", "broker-schedule"]),
     ("broker-model", &["broker-client", "broker-rules"]),
-    ("broker", &["errors", "net", "broker-client", "broker-rules", "broker-schedule", "service"]),
+    (
+        "broker",
+        &["errors", "files", "net", "broker-client", "broker-rules", "broker-schedule", "service"],
+    ),
     ("broker-testing", &["broker", "broker-client", "cache", "service"]),
     (
         "agent",
@@ -144,7 +147,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
-    ("pxe-store", &["errors", "algebra", "protocol"]),
+    ("pxe-store", &["errors", "files", "algebra", "protocol"]),
     (
         "devnet",
         &[

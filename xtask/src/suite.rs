@@ -15,6 +15,11 @@ use rollmill_algebra::CpuPath;
 use crate::Findings;
 use crate::{circuits, generate, mutants};
 
+/// Where nextest writes how long each test took, by `.config/nextest.toml`. It lies there whatever the target directory is.
+const REPORT: &str = "target/nextest/default/junit.xml";
+/// Tests named at the end, the slowest ones.
+const SLOWEST: usize = 10;
+
 /// How long what a killed test started may take to remove what it made.
 const TIDYING: Duration = Duration::from_secs(20);
 
@@ -145,6 +150,9 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
         }
     }
 
+    // One of an earlier run would be taken for this one's.
+    let report = root.join(REPORT);
+    let _ = std::fs::remove_file(&report);
     for (name, mut command) in programs {
         step(name);
         let started = Instant::now();
@@ -177,12 +185,34 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     survivors.iter().for_each(|survivor| println!("{survivor}"));
     record("mutants of the gates", survivors.is_empty(), &mut total, &mut failures);
 
+    step("slowest tests");
+    match std::fs::read_to_string(&report) {
+        Ok(report) => slowest(&report).iter().for_each(|line| println!("{line}")),
+        Err(error) => println!("not known without {REPORT}, which nextest writes: {error}"),
+    }
+
     println!();
     for failure in &failures {
         println!("{failure}");
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(failures)
+}
+
+/// The slowest tests of a report in the form of JUnit, the slowest first, each with its time and its program.
+fn slowest(report: &str) -> Vec<String> {
+    let of_test = |element: &str| {
+        let tag = element.split('>').next()?;
+        let value = |name: &str| tag.split_once(&format!("{name}=\""))?.1.split('"').next();
+        let seconds: f64 = value(" time")?.parse().ok()?;
+        Some((seconds, format!("{} {}", value(" classname")?, value(" name")?)))
+    };
+    // Within the texts of a report every bracket is escaped.
+    let mut tests: Vec<(f64, String)> =
+        report.split("<testcase").skip(1).filter_map(of_test).collect();
+    tests.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
+    let line = |(seconds, name): &(f64, String)| format!("{seconds:8.1} s  {name}");
+    tests.iter().take(SLOWEST).map(line).collect()
 }
 
 /// Which paths of the CPU device the tests ran on. The processor decides, and no test fails for one that it lacks, unless
@@ -361,6 +391,36 @@ mod tests {
         for (line, (passed, failed)) in cases {
             assert_eq!(summary(line), Count { passed, failed }, "{line}");
         }
+    }
+
+    /// Form: as nextest writes it, with `name`, `classname`, `timestamp` and `time` of each test in this order.
+    #[test]
+    fn the_slowest_tests_of_a_report_are_named() {
+        let case = |name: &str, time: &str| {
+            format!(
+                "        <testcase name=\"{name}\" classname=\"rollmill-files\" \
+                 timestamp=\"2026-08-04T10:00:00.000+00:00\" time=\"{time}\">\n        </testcase>\n"
+            )
+        };
+        let failed = "        <testcase name=\"tests::fails\" classname=\"rollmill-broker::all\" \
+                      timestamp=\"2026-08-04T10:00:00.000+00:00\" time=\"75.260\">\n            \
+                      <failure message=\"a&gt;b\" type=\"test failure\">time=&quot;9&quot; \
+                      &lt;testcase name=&quot;x&quot;</failure>\n        </testcase>\n";
+        let quick: String = (0..20).map(|n| case(&format!("tests::n{n:02}"), "0.100")).collect();
+        let report = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"nextest-run\" tests=\"22\" \
+             failures=\"1\" errors=\"0\" timestamp=\"2026-08-04T10:00:00.000+00:00\" time=\"100.0\">\n    \
+             <testsuite name=\"rollmill-files\" tests=\"22\" disabled=\"0\" errors=\"0\" failures=\"1\">\n\
+             {quick}{}{failed}    </testsuite>\n</testsuites>\n",
+            case("tests::slow", "100.000")
+        );
+        let found = slowest(&report);
+        assert_eq!(found.len(), SLOWEST);
+        assert_eq!(found[0], "   100.0 s  rollmill-files tests::slow");
+        assert_eq!(found[1], "    75.3 s  rollmill-broker::all tests::fails");
+        assert_eq!(found[2], "     0.1 s  rollmill-files tests::n00");
+        assert_eq!(found[9], "     0.1 s  rollmill-files tests::n07");
+        assert!(slowest("").is_empty() && slowest("<testcase name=\"x\"").is_empty());
     }
 
     #[test]

@@ -68,5 +68,5 @@ pub(super) fn initialise(
         let message = cause_line(&text).unwrap_or_else(|| output.status.to_string());
         return Err(EmbeddedError::Init { message });
     }
-    fs::rename(&fresh, data).map_err(prepare(data))
+    rollmill_files::rename(&fresh, data).map_err(prepare(data))
 }

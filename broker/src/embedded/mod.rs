@@ -390,7 +390,7 @@ fn prepare(path: &Path) -> impl Fn(io::Error) -> EmbeddedError + use<> {
 }
 
 fn prepare_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
-    fs::create_dir_all(path).map_err(prepare(path))?;
+    rollmill_files::make_folder(path).map_err(prepare(path))?;
     path.canonicalize().map_err(prepare(path))
 }
 

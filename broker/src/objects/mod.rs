@@ -76,7 +76,7 @@ impl Objects {
     /// # Errors
     /// [`BrokerError::Objects`] when it cannot be.
     pub fn in_directory(directory: &FilePath) -> Result<Self, BrokerError> {
-        std::fs::create_dir_all(directory).map_err(BrokerError::objects)?;
+        rollmill_files::make_folder(directory).map_err(BrokerError::objects)?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(BrokerError::objects)?;
         // What is acknowledged survives a power cut.
         let objects = Self::over(store.with_fsync(true), format!("file://{}", directory.display()));

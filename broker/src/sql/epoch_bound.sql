@@ -1,5 +1,6 @@
 -- epoch_bound.sql: what was done to epochs in the future was done now: the clock was set back since. They would be kept for
--- as long as it was set by. An upload to one locks its key alone, and does not keep it from this.
+-- as long as it was set by. An upload to one locks its key alone, and does not keep it from this. It waits for others as
+-- stuck_bound.sql does.
 UPDATE epoch
 SET opened_at = least(opened_at, now()),
     closed_at = CASE WHEN closed_at > now() THEN now() ELSE closed_at END,
@@ -7,5 +8,6 @@ SET opened_at = least(opened_at, now()),
 WHERE (tenant, number) IN (
     SELECT tenant, number FROM epoch
     WHERE opened_at > now() OR closed_at > now() OR gone_at > now()
-    FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY tenant, number
+    FOR NO KEY UPDATE
 )

@@ -8,7 +8,7 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_rules::decide;
 use rollmill_service::traces::Traceparent;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::sql::{
     AgentBound, AttemptEnd, AttemptFailures, CandidateRow, Claim, EpochBound, GrantedRow,
@@ -19,6 +19,10 @@ use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
 use crate::policy::{self, Failure, Next};
 use crate::scrub;
+
+/// How long a bound waits for a row that is locked: shorter than the time after which the server looks for deadlocks, so
+/// that whoever else waits goes on.
+const BOUND_WAIT: &str = "SET LOCAL lock_timeout = '500ms'";
 
 /// A ready job that could be granted.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,16 +180,44 @@ impl Store {
     /// the lease of an agent that is gone would else last for as long as the clock was set by. So would a backoff, the
     /// agent itself, an exclusion, an epoch and the pause of the scrubber. Changes nothing where the clock was not set. A
     /// named lease is shortened when somebody asks for it ([`Self::acquire_name`]).
+    ///
+    /// # Errors
+    /// Those of the database, also where a row stays locked: then it is to be called again.
     pub async fn bound_waits(&self) -> Result<(), BrokerError> {
         let (lease, hard_limit_seconds) = (self.rules.lease, self.hard_limit_seconds());
         LeaseBound { lease, hard_limit_seconds }.run(&self.pool).await?;
         SecondBound { lease }.run(&self.pool).await?;
         PauseBound { longest: policy::PAUSE_MAX }.run(&self.pool).await?;
-        StuckBound {}.run(&self.pool).await?;
-        AgentBound {}.run(&self.pool).await?;
-        EpochBound {}.run(&self.pool).await?;
         ScrubBound { pass: scrub::PASS }.run(&self.pool).await?;
-        Ok(())
+        // One that finds a row locked keeps none of the others from theirs.
+        let [stuck, agents, epochs] =
+            [self.bound_stuck().await, self.bound_agents().await, self.bound_epochs().await];
+        stuck.and(agents).and(epochs)
+    }
+
+    async fn bound_stuck(&self) -> Result<(), BrokerError> {
+        let mut tx = self.patient().await?;
+        StuckBound {}.run(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn bound_agents(&self) -> Result<(), BrokerError> {
+        let mut tx = self.patient().await?;
+        AgentBound {}.run(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn bound_epochs(&self) -> Result<(), BrokerError> {
+        let mut tx = self.patient().await?;
+        EpochBound {}.run(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A transaction for a statement that waits for locked rows, but not for long.
+    async fn patient(&self) -> Result<Transaction<'static, Postgres>, BrokerError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::raw_sql(BOUND_WAIT).execute(&mut *tx).await?;
+        Ok(tx)
     }
 
     /// Expires overdue leases, by the database's clock. Returns the failure classes.

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::audit::By;
 use super::sql::{
-    BearerRow, Bearers, Statement, TokenAdd, TokenCertificate, TokenLabelled, TokenResume,
-    TokenRevoke, TokenRotate, TokenRow, Tokens, TokensAny,
+    BearerRow, Bearers, Statement, TokenAdd, TokenCertificate, TokenFree, TokenLabelled,
+    TokenResume, TokenRevoke, TokenRotate, TokenRow, Tokens, TokensAny,
 };
 use super::{Store, Tenant};
 use crate::error::BrokerError;
@@ -257,6 +257,9 @@ impl Store {
             certificate: certificate.as_deref(),
         };
         let mut tx = self.pool.begin().await?;
+        if certificate.is_some() {
+            TokenFree { hash: add.hash }.run(&mut *tx).await?;
+        }
         if add.run(&mut *tx).await? == 0 {
             let is_labelled = TokenLabelled { label }.one(&mut *tx).await?.found;
             return Err(match certificate.filter(|_| !is_labelled) {

@@ -66,7 +66,7 @@ pub async fn deploy(
     facts.check()?;
     let (client, account) = (sender.client(), sender.account());
     require_chain(facts, client)?;
-    std::fs::create_dir_all(folder).map_err(DeployError::file("create", folder))?;
+    rollmill_files::make_folder(folder).map_err(DeployError::file("create", folder))?;
     let (plan, mut journal) = match Journal::open(folder)? {
         Some(journal) => {
             journal.require_account(client.chain_id(), account)?;

@@ -39,7 +39,8 @@ impl BlobArchive {
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
         let name = format!("blob archive {}", folder.display());
         let archive = Inner { folder: folder.to_owned(), name };
-        fs::create_dir_all(folder).map_err(|error| archive.disk("cannot be created", &error))?;
+        rollmill_files::make_folder(folder)
+            .map_err(|error| archive.disk("cannot be created", &error))?;
         Ok(Self(Arc::new(archive)))
     }
 
@@ -80,7 +81,7 @@ impl BlobArchive {
         let write = || -> io::Result<()> {
             let path = self.0.path(versioned_hash);
             let folder = path.parent().unwrap_or(&self.0.folder);
-            fs::create_dir_all(folder)?;
+            rollmill_files::make_folder(folder)?;
             // What killed processes left, of this blob or of others that another source has had since.
             rollmill_files::sweep_folder(folder);
             let digest = Sha256::digest(blob.as_bytes());

@@ -446,8 +446,24 @@ def main():
              "addresses": [hx(c.address) for c in (ACCOUNT, TOKEN, SPONSOR)],
              "empty_call": hx(h(PRIVATE_TAGS["CALL"], *[0] * 185)),
              "empty_state": hx(h(PRIVATE_TAGS["KERNEL_STATE"], *[0] * len(STATE_NAMES)))}  # fmt: skip
-    json.dump({"tags": PRIVATE_TAGS, "call": CALL_NAMES, "state": STATE_NAMES, "sizes": SIZES, "forms": forms,
-               **TABLES, "cases": cases}, sys.stdout, indent=1)  # fmt: skip
+    tables = {"tags": PRIVATE_TAGS, "call": CALL_NAMES, "state": STATE_NAMES, "sizes": SIZES, "forms": forms, **TABLES}
+    write({**tables, "cases": cases})
+
+
+def text(value):
+    return json.dumps(value, separators=(",", ":"))
+
+
+def rows(value):
+    """A list of objects or of lists has a line for each, so that a change shows which one it is of."""
+    if isinstance(value, list) and isinstance(value[0], (dict, list)):
+        return "[\n" + ",\n".join(map(text, value)) + "\n]"
+    return text(value)
+
+
+def write(tables):
+    """Prints the tables as one object, which takes a line for each case instead of one for each word."""
+    print("{\n" + ",\n".join(f"{text(name)}:{rows(value)}" for name, value in tables.items()) + "\n}")
 
 
 if __name__ == "__main__":

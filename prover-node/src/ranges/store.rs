@@ -84,7 +84,7 @@ impl RowStore {
     /// Opens the directory, and creates it if it is missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let this = Self { folder: folder.to_owned() };
-        fs::create_dir_all(folder).map_err(this.failed(folder))?;
+        rollmill_files::make_folder(folder).map_err(this.failed(folder))?;
         // What a killed process left of files that are not written again.
         rollmill_files::sweep_folder(folder);
         Ok(this)

@@ -59,9 +59,7 @@ impl Store {
         cost: Cost,
         fill: impl FnOnce(&mut Writer<'_>) -> Result<R, StoreError>,
     ) -> Result<(Self, R), StoreError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
-        }
+        rollmill_files::make_folder_of(path).map_err(|source| at(path, source))?;
         let lock = lock(path)?;
         // A link is not replaced either, wherever it leads.
         if path.symlink_metadata().is_ok() {
@@ -333,10 +331,7 @@ fn lock(path: &Path) -> Result<fs::File, StoreError> {
 
 /// Gives a file its final name, durably.
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fs::rename(from, to).map_err(|source| at(to, source))?;
-    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| at(folder, source))
+    rollmill_files::rename(from, to).map_err(|source| at(to, source))
 }
 
 fn at(path: &Path, source: std::io::Error) -> StoreError {

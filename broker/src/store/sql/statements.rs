@@ -487,6 +487,7 @@ statements! {
         connections: Option<i32>,
         certificate: Option<&'a str>,
     } -> ();
+    TokenFree<'a> = "token_free.sql" { hash: &'a [u8] } -> ();
     TokenLabelled<'a> = "token_labelled.sql" { label: &'a str } -> Exists;
     TokenCertificate<'a> = "token_certificate.sql" {
         label: &'a TokenLabel,
