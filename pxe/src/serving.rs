@@ -45,12 +45,8 @@ pub(crate) async fn run(process: &Process<Config>) -> Outcome {
     let server = HttpServer::open("pxe", address, limits, &protection, &process.metrics)?;
     let (token, file) = token(config, path)?;
     let service = Arc::new(service(config, store, node, token, shutdown.clone()));
-    match file {
-        Some(path) => {
-            tracing::info!(address = %bound, path = %path.display(), "wallet service listening; the file has the access token");
-        }
-        None => tracing::info!(address = %bound, "wallet service listening"),
-    }
+    let file = file.as_ref().map(|file| file.display().to_string());
+    tracing::info!(address = %bound, path = file, "wallet service listening; the path is that of the access token");
     process.ready();
     server.serve(listener, service.router(), shutdown.clone()).await?;
     service.settle().await;

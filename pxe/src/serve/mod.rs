@@ -1,8 +1,8 @@
 //! The wallet as a service: JSON-RPC 2.0 over HTTP for programs of the same user on the same machine, over a store
 //! with several accounts.
 //!
-//! - **One queue per account.** Whatever reads or uses an account waits for its turn, so that two transfers never choose
-//!   the same notes.
+//! - **One queue per account.** Whatever reads or uses an account waits for its turn, so that two transfers never
+//!   choose the same notes.
 //! - **Work outlives its request.** A client that goes away, or waits too long, does not stop a transaction half-way.
 //!   What it did not learn counts as unreported, so that the next request that would send something gets PXE-018 first.
 //! - **Nothing is kept in memory only.** The intent of a transaction is on the disk before anything is sent.
