@@ -1,6 +1,6 @@
 /** The base of all errors of this package. */
 export class PxeError extends Error {
-  /** That of the service, such as PXE-043, or a word: argument, unreachable, timeout, aborted, invalid_response, dropped. */
+  /** The service's, such as PXE-043, or argument, unreachable, timeout, aborted, invalid_response, dropped. */
   readonly code: string;
   /** Whether a transaction may have been sent although there is no result: do not send it again unseen. */
   readonly mayHaveBeenSent: boolean;

@@ -1,4 +1,4 @@
-// Why a call has no result. Every error has a `code`: that of the service (PXE-043, SVC-012), or one of the words below.
+// Why a call has no result. Every error has a `code`: that of the service (PXE-043, SVC-012), or a word of this file.
 
 /** The base of all errors of this package. */
 export class PxeError extends Error {

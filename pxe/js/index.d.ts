@@ -157,8 +157,8 @@ export class SentTransaction {
   readonly block: number | null;
   status(options?: CallOptions): Promise<TransactionStatus>;
   /**
-   * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise. Fails with DroppedError if
-   * the node drops it, with TimeoutError if it does not get that far in time.
+   * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise. Fails with DroppedError
+   * if the node drops it, with TimeoutError if it does not get that far in time.
    */
   wait(options?: WaitOptions): Promise<TransactionStatus>;
 }

@@ -4,7 +4,7 @@
 //   node live.js URL TOKEN_FILE
 //
 // The store needs two accounts, of which one has notes: `pxe_accounts` lists them. It takes the first account that can
-// pay, sends 1,000 units to another one, waits until that is included, and pays back nothing.
+// pay, sends 1,000 units to another one, and waits until that is included.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 

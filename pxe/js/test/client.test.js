@@ -61,9 +61,11 @@ test("the status names the service and its node", async () => {
   const tips = { pending: 4, verified: 3, proven: 2, finalized: 1 };
   const result = { version: "0.1.0", protocol_version: 2, accounts: 2, node_url: "http://n:1" };
   await using(
-    (method, params, count) => ({
-      result: { ...result, tips: count === 1 ? tips : null, node_error: count === 1 ? null : { code: "NDC-001", message: "m" } },
-    }),
+    (method, params, count) => {
+      const why = { code: "NDC-001", message: "m" };
+      const node = count === 1 ? { tips, node_error: null } : { tips: null, node_error: why };
+      return { result: { ...result, ...node } };
+    },
     async (pxe) => {
       const status = await pxe.status();
       assert.deepEqual([status.version, status.protocolVersion, status.accounts], ["0.1.0", 2, 2]);
@@ -135,7 +137,10 @@ test("amounts are bigints, exact above 2^53", async () => {
 test("a transfer, a withdrawal and a claim pass their options on and return a transaction", async () => {
   const doubt = { code: "NDC-001", message: "no answer" };
   await using(
-    (method) => ({ result: { hash: HASH, receipt: method === "pxe_claim" ? "unknown" : "accepted", doubt: method === "pxe_claim" ? doubt : null } }),
+    (method) => {
+      const received = method === "pxe_claim" ? { receipt: "unknown", doubt } : { receipt: "accepted", doubt: null };
+      return { result: { hash: HASH, ...received } };
+    },
     async (pxe, { requests }) => {
       const alice = pxe.account(ALICE);
       const options = { feePayer: "self", spendPending: true, expiryEpochs: 3 };
