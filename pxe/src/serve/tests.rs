@@ -470,7 +470,7 @@ async fn a_transfer_that_the_node_does_not_confirm_is_a_result_with_a_doubt() {
     assert_eq!((&sent["receipt"], &sent["doubt"]["code"]), (&json!("unknown"), &json!("NDC-002")));
     assert_eq!(case.received(), [sent["hash"].as_str().unwrap()]);
     case.chain.pool().silent = false;
-    // The client knows of it, so another transfer is not held up.
+    // The client knows of it, so another transfer needs no PXE-018 first.
     case.call("pxe_transfer", case.payment()).await;
 }
 
