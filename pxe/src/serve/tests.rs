@@ -434,6 +434,18 @@ async fn a_shutdown_waits_for_a_transfer_that_is_being_sent() {
     assert_eq!(case.received(), [sent["hash"].as_str().unwrap()]);
 }
 
+/// Method: a wait of a minute, in a service that stops, ends long before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_stops_ends_the_waits_of_its_clients() {
+    let case = Case::new().await;
+    case.shutdown.start();
+    let wait = json!({ "hash": to_hex(&Fr::zero()), "stage": "proven", "seconds": 60 });
+    let waited = api::dispatch(&case.service, "pxe_wait", wait);
+    let waited = tokio::time::timeout(Duration::from_secs(30), waited).await.expect("an early end");
+    let unknown = json!({ "reached": false, "state": "unknown", "block": null, "reason": null });
+    assert_eq!(waited.unwrap(), unknown);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_waits_too_long_is_sent_away_and_the_transfer_is_finished() {
     let (gate, mut stopped, release) = Gate::closed();

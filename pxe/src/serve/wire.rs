@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_stage_is_reached_by_the_states_after_it_only() {
-        let reached = |state: TxState, stage| state.stage().is_some_and(|has| has >= stage);
+        let reached = |state: TxState, stage: Stage| state.stage().is_some_and(|has| has >= stage);
         assert!(reached(TxState::Finalized, Stage::Included));
         assert!(reached(TxState::Proven, Stage::Proven));
         assert!(!reached(TxState::Included, Stage::Proven));
