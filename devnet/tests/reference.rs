@@ -200,6 +200,7 @@ const VALUE_NAMES: &[&str] = &[
     "HEX",
     "HOST,...",
     "HOST:PORT",
+    "IP:PORT",
     "KIND",
     "LIST",
     "N,...",

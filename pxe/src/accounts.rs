@@ -5,6 +5,7 @@ use std::io::Read;
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
+use rollmill_pxe::stored;
 use rollmill_pxe_store::{Account, Cost, Scope, Store, Zeroizing};
 use rollmill_service::{Failure, Outcome, Secret};
 
@@ -58,7 +59,7 @@ pub(crate) fn run(config: &Config, command: StoreCommand) -> Outcome {
 
 fn list(store: &Store) -> Outcome {
     for info in store.accounts().map_err(PxeError::Store)? {
-        let address = home::keys_of(store, info.account)?.address();
+        let address = stored::keys(store, info.account)?.address();
         let origin = match info.origin {
             Some((seed, index)) => format!("seed {seed}, index {index}"),
             None => "imported".to_owned(),
@@ -74,7 +75,7 @@ fn add(store: &Store, seed: u32, label: &str) -> Outcome {
 }
 
 fn show(store: &Store, account: Account) -> Outcome {
-    println!("{}", home::keys_of(store, account)?.address());
+    println!("{}", stored::keys(store, account)?.address());
     Ok(())
 }
 

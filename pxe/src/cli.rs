@@ -1,5 +1,6 @@
 //! Settings and subcommands of the wallet.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -42,14 +43,39 @@ pub(crate) struct Config {
     /// Directory of proving keys and SRS [default: $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys]
     #[arg(long, value_name = "DIR", help_heading = "Proving")]
     pub(crate) keys_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) serve: ServeConfig,
 }
 
 impl Settings for Config {}
+
+/// Settings of the service: the table `[serve]` of the file.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Service of the wallet")]
+pub(crate) struct ServeConfig {
+    /// Serve JSON-RPC on this loopback address; port 0 lets the system choose
+    #[arg(id = "serve.listen", long, value_name = "IP:PORT", default_value = "127.0.0.1:8590")]
+    #[arg(value_parser = loopback_address)]
+    pub(crate) listen: String,
+
+    /// Access token that clients must send [default: a new one at each start, in serve.token_file]
+    #[arg(id = "serve.token", long, value_name = "file:PATH|env:NAME")]
+    pub(crate) token: Option<Secret>,
+
+    /// File for the access token that is made at each start [default: that of --store with the ending .token]
+    #[arg(id = "serve.token_file", long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
     /// Create an account and its keystore file
     Keygen,
+    /// Serve the accounts of --store to programs on this machine, by JSON-RPC
+    ///
+    /// Clients need the access token. Stop it with SIGTERM or SIGINT: transactions that are being sent are finished.
+    Serve,
     /// Manage the database file of --store: accounts, seed phrases, password
     #[command(subcommand)]
     Store(StoreCommand),
@@ -308,6 +334,19 @@ impl rollmill_service::Commands for Commands {
         ("withdrawal-path", &["node_url"]),
         ("status", &["node_url"]),
     ];
+
+    fn serves(&self) -> bool {
+        matches!(self, Self::Serve)
+    }
+}
+
+/// Only programs of this machine can use the wallet: its clients send the token without TLS.
+fn loopback_address(text: &str) -> Result<String, String> {
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    match address {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("expected IP:PORT of this machine, such as 127.0.0.1:8590".to_owned()),
+    }
 }
 
 fn transaction_hash(text: &str) -> Result<Fr, String> {

@@ -172,6 +172,11 @@ pub enum PxeError {
     /// Do: Set `--store` to the database file.
     #[error("{code}: no store is named; set --store to the database file", code = self.code())]
     NoStore,
+    /// The file for the access token of the service cannot be written.
+    ///
+    /// Do: Correct `--serve-token-file`, or the permissions of its folder.
+    #[error("{code}: cannot write the access token to {path} ({cause}); the setting is --serve-token-file", code = self.code(), cause = rollmill_errors::InWords(.source))]
+    TokenFile { path: String, source: std::io::Error },
     /// The store failed. The source's message has the code.
     #[error("{0}; the setting is --store")]
     Store(#[from] StoreError),
@@ -213,6 +218,7 @@ rollmill_errors::coded! {
         Self::PasswordsDiffer => "PXE-033",
         Self::AccountChoice { .. } => "PXE-034" usage,
         Self::NoStore => "PXE-035" usage,
+        Self::TokenFile { .. } => "PXE-047",
         Self::Store(error) => (error),
         Self::Client(error) => (error),
     }

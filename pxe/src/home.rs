@@ -6,8 +6,9 @@ use rand::rngs::OsRng;
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::{Address, Keys};
 use rollmill_pxe::keystore::{self, Lock};
+use rollmill_pxe::stored;
 use rollmill_pxe::wallet::{State, Wallet};
-use rollmill_pxe_store::{Account, Scope, Store, Zeroizing};
+use rollmill_pxe_store::{Account, Store, Zeroizing};
 use rollmill_service::Failure;
 
 use crate::cli::Config;
@@ -31,7 +32,7 @@ pub(crate) fn open(config: &Config) -> Result<(Keys, Source), Failure> {
     let store = Store::open(path, &password(config, "password of the store")?);
     let store = store.map_err(PxeError::Store)?;
     let account = choose(&store, config.account.as_ref())?;
-    let keys = keys_of(&store, account)?;
+    let keys = stored::keys(&store, account)?;
     Ok((keys, Source::Store(Box::new(store), account)))
 }
 
@@ -86,12 +87,6 @@ fn choose(store: &Store, wanted: Option<&Address>) -> Result<Account, PxeError> 
             (Some(_), Some(_)) => Err(choice("the store has several accounts")),
         },
     }
-}
-
-/// The keys of an account of a store.
-pub(crate) fn keys_of(store: &Store, account: Account) -> Result<Keys, PxeError> {
-    let scope = Scope::of([account]);
-    Ok(Keys::from_master(&store.view(&scope)?.master_keys(&account)?))
 }
 
 /// The path of the account's state file: `pxe-` and the start of its address, beside the keystore. A
@@ -152,22 +147,17 @@ impl Home {
 
     /// The wallet as it was saved last.
     pub(crate) fn load(&self, keys: Keys) -> Result<Wallet, PxeError> {
-        let state = match self {
+        match self {
             Self::File { path, .. } => {
                 let plain = read_state(path, &keys)?;
                 let state = plain.map(|plain| State::from_bytes(&plain)).transpose();
-                state.map_err(|error| error.in_file(path))?
+                Ok(match state.map_err(|error| error.in_file(path))? {
+                    Some(state) => Wallet::with_state(keys, state),
+                    None => Wallet::new(keys),
+                })
             }
-            Self::Store(store, account) => {
-                let scope = Scope::of([*account]);
-                let plain = store.view(&scope)?.wallet_state(account)?;
-                plain.map(|plain| State::from_bytes(&plain)).transpose()?
-            }
-        };
-        Ok(match state {
-            Some(state) => Wallet::with_state(keys, state),
-            None => Wallet::new(keys),
-        })
+            Self::Store(store, account) => stored::load(store, *account, keys),
+        }
     }
 
     /// Saves the wallet, durably.
@@ -178,12 +168,7 @@ impl Home {
                 let sealed = keystore::seal_state(wallet.keys(), &plain, &mut OsRng)?;
                 write(path, &sealed)
             }
-            Self::Store(store, account) => {
-                let plain = Zeroizing::new(wallet.state().to_bytes()?);
-                let scope = Scope::of([*account]);
-                rollmill_service::failpoint!(blocking "pxe.before_commit");
-                Ok(store.step(&scope, |step| step.set_wallet_state(account, &plain))?)
-            }
+            Self::Store(store, account) => stored::save(store, *account, wallet),
         }
     }
 }

@@ -8,5 +8,7 @@ pub mod keys;
 pub mod keystore;
 pub mod logs;
 pub mod prover;
+pub mod serve;
+pub mod stored;
 pub mod wallet;
 pub mod withdrawal;

@@ -7,6 +7,7 @@ mod accounts;
 mod cli;
 mod home;
 mod prompt;
+mod serving;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         // The command line requires a subcommand.
         None => return Ok(()),
         Some(Commands::Keygen) => return keygen(&config),
+        Some(Commands::Serve) => return serving::run(&process).await,
         Some(Commands::Store(command)) => return accounts::run(&config, command),
         Some(Commands::Status { hash, wait }) => {
             return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;

@@ -28,6 +28,7 @@ use sent::Sent;
 
 pub use deposits::Hindrance;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
+pub use sent::SentTransaction;
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -238,6 +239,11 @@ impl Wallet {
         self.keys.address()
     }
 
+    /// Number of the last block that was read; 0 before the first one.
+    pub fn last_block(&self) -> u64 {
+        self.state.next_block.saturating_sub(1)
+    }
+
     /// Notes that are neither spent nor about to be.
     pub fn spendable(&self) -> impl Iterator<Item = &OwnedNote> {
         self.state.notes.iter().filter(|n| n.spent_in.is_none() && !n.pending)
@@ -338,4 +344,4 @@ pub(crate) fn node_error(error: ClientError) -> PxeError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,6 @@
 //! The wallet's program, killed at each step of a transfer and run twice concurrently: nothing is paid
 //! twice and nothing is lost. Real proofs; a fake node that follows the rules of a pool.
 
-#[path = "ledger/mod.rs"]
-mod ledger;
-
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -24,10 +21,10 @@ use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
 use rollmill_service::{Shutdown, failpoints};
 
-use ledger::{FEE, FEE_MAX, Ledger, Node};
+use crate::ledger::{FEE, FEE_MAX, Ledger, Node};
 
 const UNIT: u64 = 1_000_000_000;
-const AMOUNT: u64 = 120 * UNIT;
+pub(crate) const AMOUNT: u64 = 120 * UNIT;
 const NOTES: [u64; 2] = [1000 * UNIT, 700 * UNIT];
 const TOTAL: u64 = NOTES[0] + NOTES[1];
 
@@ -51,6 +48,11 @@ fn taken(node: &Node, keys: &KeySet) -> usize {
     pool.waiting.len() + ledger.blocks().iter().map(|block| block.txs.len()).sum::<usize>()
 }
 
+/// As [`taken`], of the node of a case.
+pub(crate) fn taken_of(case: &Case) -> usize {
+    taken(&case.node, &case.keys)
+}
+
 /// Builds a block of everything that waits.
 fn build(node: &Node) {
     let rejected = node.build();
@@ -58,15 +60,15 @@ fn build(node: &Node) {
 }
 
 /// Alice's wallet in its own directory, before its first transfer.
-struct Case {
+pub(crate) struct Case {
     folder: tempfile::TempDir,
-    node: Node,
-    url: String,
-    bob: String,
+    pub(crate) node: Node,
+    pub(crate) url: String,
+    pub(crate) bob: String,
     keys: KeySet,
     shutdown: Shutdown,
     /// Alice's address, if her account is in a store.
-    in_store: Option<String>,
+    pub(crate) in_store: Option<String>,
 }
 
 impl Drop for Case {
@@ -90,7 +92,7 @@ impl Case {
     }
 
     /// The same with Alice's account in a store.
-    async fn in_store() -> Self {
+    pub(crate) async fn in_store() -> Self {
         let mut case = Self::new().await;
         case.import();
         case
@@ -115,11 +117,11 @@ impl Case {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn password(&self) -> String {
+    pub(crate) fn password(&self) -> String {
         format!("file:{}", self.path("password").display())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

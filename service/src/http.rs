@@ -114,7 +114,7 @@ impl HttpLimits {
 crate::metrics! {
     /// Metrics of a server's connections.
     pub(crate) struct ConnectionMetrics: "rollmill_http_" {
-        /// Open connections of `server`: `admin`, `rpc` of a node, `broker`, `committee`, `quotes`.
+        /// Open connections of `server`: `admin`, `rpc` of a node, `broker`, `committee`, `quotes`, `pxe`.
         connections: IntGauge,
         /// Connections that `server` closed, by reason.
         connections_closed_total: IntCounterVec[reason in Ended::REASONS],

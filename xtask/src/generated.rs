@@ -155,6 +155,11 @@ const ROWS: &[Row] = &[
         compared_by: "`the_page_lists_every_method_as_it_is_declared`",
     },
     Row {
+        files: &["docs/book/pxe-service.md"],
+        writer: Writer::Module("pxe", "page"),
+        compared_by: "`the_page_has_every_method_and_member_as_they_are_declared` (its tables)",
+    },
+    Row {
         files: &["docs/cli.md", "docs/config.md", "docs/config/"],
         writer: Writer::TestOfPrograms("reference"),
         compared_by: "`the_pages_and_samples_are_what_the_programs_print`",

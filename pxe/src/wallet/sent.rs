@@ -37,6 +37,14 @@ pub(super) struct Sent {
     reported: bool,
 }
 
+/// A transaction of the wallet whose block is not proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentTransaction {
+    pub tx_hash: Fr,
+    /// Block that contains it, as far as the chain was read.
+    pub included_in: Option<u64>,
+}
+
 impl Sent {
     fn tx(&self) -> Option<Tx> {
         // Decodes, since this wallet wrote and sealed it; a damaged entry locks nothing.
@@ -95,6 +103,13 @@ impl Wallet {
     /// those that were not sent. After a sync, those that can no longer be included are not among them.
     pub fn unreported(&self) -> Vec<Fr> {
         self.state.sent.iter().filter(|sent| !sent.reported).map(|sent| sent.tx_hash).collect()
+    }
+
+    /// The transactions whose blocks are not proven, in the order in which they were sent.
+    pub fn sent_transactions(&self) -> impl Iterator<Item = SentTransaction> {
+        let shown =
+            |sent: &Sent| SentTransaction { tx_hash: sent.tx_hash, included_in: sent.included_in };
+        self.state.sent.iter().map(shown)
     }
 
     /// Records that the user was informed that this transaction is sent, or may be.

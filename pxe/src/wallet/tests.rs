@@ -3,7 +3,7 @@
 mod deliver;
 mod deposits;
 #[path = "../../tests/ledger/mod.rs"]
-mod ledger;
+pub(crate) mod ledger;
 mod plan;
 mod random;
 mod sent;
@@ -56,7 +56,7 @@ fn empty_ledger() -> Ledger {
 /// Checks the witness against the circuit, and generates no proof: the node of these tests does not verify
 /// any.
 #[derive(Debug)]
-struct CheckedOnly;
+pub(crate) struct CheckedOnly;
 
 impl ClientProver for CheckedOnly {
     fn prove(&self, witness: &ClientWitness, _seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {

@@ -1,0 +1,164 @@
+export * from "./errors.js";
+
+/** Where the service listens unless its settings say otherwise. */
+export const DEFAULT_URL: string;
+
+/** How a single call ends early. */
+export interface CallOptions {
+  signal?: AbortSignal;
+  /** Longest time for the whole call, in milliseconds. */
+  timeoutMs?: number;
+}
+
+export interface PxeOptions {
+  /** Address of the service; http:// to this machine only. */
+  url?: string;
+  /** The access token: the text of the file that the service names in its log. */
+  token: string;
+  /** Longest time of a call, in milliseconds; 6.5 minutes if absent. */
+  timeoutMs?: number;
+  /** Pause before a wait that ended early is repeated, in milliseconds; 1000 if absent. */
+  retryMs?: number;
+  /** Replaces the global fetch. */
+  fetch?: typeof fetch;
+}
+
+export interface Tips {
+  pending: number;
+  verified: number;
+  proven: number;
+  finalized: number;
+}
+
+export interface Reason {
+  code: string;
+  message: string;
+}
+
+export interface ServiceStatus {
+  version: string;
+  protocolVersion: number;
+  accounts: number;
+  nodeUrl: string;
+  /** null if the node does not answer. */
+  tips: Tips | null;
+  nodeError: Reason | null;
+}
+
+/** All in units. */
+export interface Balance {
+  /** In notes of blocks that are proven on L1. */
+  proven: bigint;
+  /** In notes of later blocks that the node has verified. */
+  pending: bigint;
+  /** In notes of blocks that nobody has proven. */
+  unverified: bigint;
+  /** In notes that sent transactions spend which may still be included. */
+  locked: bigint;
+  /** The public balance, which pays fees. */
+  public: bigint;
+}
+
+export interface Note {
+  value: bigint;
+  leafIndex: number;
+  block: number;
+  certainty: "proven" | "pending" | "unverified";
+  state: "spendable" | "held" | "spent";
+  spentIn: number | null;
+}
+
+export interface Payment {
+  /** rollmill1… of a transfer; 0x and 40 digits, an account on L1, of a withdrawal. */
+  to: string;
+  /** In units. */
+  amount: bigint;
+  /** Who pays the fee: "notes" names nobody, "self" is the public balance of the account, which is named. */
+  feePayer?: "notes" | "self";
+  /** Whether notes of blocks that are not proven on L1 may be spent. */
+  spendPending?: boolean;
+  /** Whole epochs after the current one in which a block may include the transaction. */
+  expiryEpochs?: number;
+}
+
+export interface ClaimOptions {
+  /** The oldest deposit that can be claimed if absent. */
+  deposit?: { index: number; amount: bigint };
+  /** Leave the amount in the public balance. */
+  keep?: boolean;
+  expiryEpochs?: number;
+}
+
+export interface Quote {
+  fee: bigint;
+  feeMax: bigint;
+  change: bigint;
+  publicBalance: bigint;
+  expirySlot: number;
+}
+
+export type Stage = "included" | "proven" | "finalized";
+
+export interface TransactionStatus {
+  state: "unknown" | "pending" | Stage | "dropped";
+  block: number | null;
+  /** Why it was dropped, or cannot be in the next block. */
+  reason: string | null;
+}
+
+export interface WaitOptions extends CallOptions {
+  /** "included" if absent. */
+  stage?: Stage;
+}
+
+/** A connection to a wallet service. */
+export class Pxe {
+  constructor(options: PxeOptions);
+  status(options?: CallOptions): Promise<ServiceStatus>;
+  accounts(options?: CallOptions): Promise<Account[]>;
+  /** An account by its address. Nothing is asked yet. */
+  account(address: string): Account;
+  /** A transaction by its hash. Nothing is asked yet. */
+  transaction(hash: string): SentTransaction;
+  /** Calls a method with named parameters, and returns its result as it is. */
+  call(method: string, params?: object, options?: CallOptions): Promise<unknown>;
+}
+
+/** An account of the service's store; `Pxe` makes it. */
+export class Account {
+  private constructor();
+  readonly address: string;
+  readonly label: string | null;
+  /** Number of the seed and index in it; null for imported keys, and if the service was not asked. */
+  readonly origin: { seed: number; index: number } | null;
+  /** Reads the chain; returns the number of the last block that was read. */
+  sync(options?: CallOptions): Promise<number>;
+  balance(options?: CallOptions): Promise<Balance>;
+  notes(options?: CallOptions): Promise<Note[]>;
+  /** The transactions whose blocks are not proven. */
+  sent(options?: CallOptions): Promise<SentTransaction[]>;
+  /** What a transfer would cost. Nothing is sent. */
+  simulateTransfer(transfer: Payment, options?: CallOptions): Promise<Quote>;
+  transfer(transfer: Payment, options?: CallOptions): Promise<SentTransaction>;
+  /** Recipient and amount are public. */
+  withdraw(withdrawal: Payment, options?: CallOptions): Promise<SentTransaction>;
+  claim(claim?: ClaimOptions, options?: CallOptions): Promise<SentTransaction>;
+}
+
+/** A transaction that was sent; `Account` and `Pxe` make it. */
+export class SentTransaction {
+  private constructor();
+  readonly hash: string;
+  /** What the node said when it was sent; null if it was sent before. */
+  readonly receipt: "accepted" | "unknown" | null;
+  /** Why the receipt is "unknown". */
+  readonly doubt: Reason | null;
+  /** The block that contains it, as of the last answer. */
+  readonly block: number | null;
+  status(options?: CallOptions): Promise<TransactionStatus>;
+  /**
+   * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise. Fails with DroppedError
+   * if the node drops it, with TimeoutError if it does not get that far in time.
+   */
+  wait(options?: WaitOptions): Promise<TransactionStatus>;
+}

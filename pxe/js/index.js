@@ -1,0 +1,413 @@
+// Client of the wallet service `rollmill-pxe serve`. `index.d.ts` has the types.
+
+import {
+  AbortedError,
+  ArgumentError,
+  DroppedError,
+  InvalidResponseError,
+  ServiceError,
+  TimeoutError,
+  UnreachableError,
+} from "./errors.js";
+
+export * from "./errors.js";
+
+/** Where the service listens unless its settings say otherwise. */
+export const DEFAULT_URL = "http://127.0.0.1:8590";
+/** Longest wait of one pxe_wait, in seconds. */
+const WAIT_SECONDS_MAX = 60;
+/** How much longer than its work an answer may take, in milliseconds. */
+const ANSWER_MS = 30_000;
+/** The service answers each request within 6 minutes: 1 for its turn, 5 for the work. */
+const DEFAULT_TIMEOUT_MS = 6 * 60_000 + ANSWER_MS;
+const STAGES = ["included", "proven", "finalized"];
+/** Methods that send a transaction. */
+const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw"]);
+/** Errors of the service after which a transaction may have been sent. */
+const UNCERTAIN = new Set(["PXE-045", "PXE-046"]);
+const HASH = /^0x[0-9a-f]{64}$/;
+const AMOUNT_MAX = 2n ** 64n - 1n;
+
+/** A connection to a wallet service. */
+export class Pxe {
+  #url;
+  // Private, so that no log of this object shows it.
+  #token;
+  #timeoutMs;
+  #retryMs;
+  #fetch;
+  #nextId = 1;
+
+  constructor({ url = DEFAULT_URL, token, timeoutMs = DEFAULT_TIMEOUT_MS, retryMs = 1000, fetch } = {}) {
+    this.#url = checkedUrl(url);
+    if (typeof token !== "string" || !/^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(token.trim())) {
+      throw new ArgumentError("token: the text of the service's token file expected");
+    }
+    this.#token = token.trim();
+    this.#timeoutMs = milliseconds("timeoutMs", timeoutMs);
+    this.#retryMs = milliseconds("retryMs", retryMs);
+    // Browsers call fetch on the global object only.
+    this.#fetch = fetch ?? ((...request) => globalThis.fetch(...request));
+  }
+
+  /** The service, and the tips of its node. */
+  async status(options) {
+    const status = record(await this.call("pxe_status", {}, options), "status");
+    return {
+      version: text(status.version, "version"),
+      protocolVersion: whole(status.protocol_version, "protocol_version"),
+      accounts: whole(status.accounts, "accounts"),
+      nodeUrl: text(status.node_url, "node_url"),
+      tips: status.tips ?? null,
+      nodeError: status.node_error ?? null,
+    };
+  }
+
+  /** The accounts of the store. */
+  async accounts(options) {
+    const accounts = list(await this.call("pxe_accounts", {}, options), "accounts");
+    return accounts.map((found) => {
+      const { address, label, seed, index } = record(found, "accounts");
+      const origin = seed == null ? null : { seed, index };
+      return new Account(this, text(address, "address"), { label: text(label, "label"), origin });
+    });
+  }
+
+  /** An account by its address. Nothing is asked yet. */
+  account(address) {
+    return new Account(this, address);
+  }
+
+  /** A transaction by its hash. Nothing is asked yet. */
+  transaction(hash) {
+    return new SentTransaction(this, hash);
+  }
+
+  /**
+   * Calls a method of the service with named parameters, and returns its result as it is.
+   */
+  async call(method, params = {}, { signal, timeoutMs = this.#timeoutMs } = {}) {
+    const id = this.#nextId++;
+    const isSending = SENDING.has(method);
+    const request = { body: JSON.stringify({ jsonrpc: "2.0", id, method, params }), method, isSending };
+    const { status, body } = await this.#post(request, signal, milliseconds("timeoutMs", timeoutMs));
+    const answer = parsed(body);
+    const error = answer?.error ?? (typeof answer?.code === "string" ? answer : null);
+    if (error) {
+      const code = error.data?.code ?? error.code;
+      if (typeof code !== "string" || typeof error.message !== "string") {
+        throw new InvalidResponseError(`${method}: an error without a code`, { mayHaveBeenSent: isSending });
+      }
+      const mayHaveBeenSent = isSending && UNCERTAIN.has(code);
+      const number = typeof error.code === "number" ? error.code : null;
+      throw new ServiceError(code, error.message, { method, number, status, mayHaveBeenSent });
+    }
+    if (answer?.jsonrpc !== "2.0" || answer.id !== id || !("result" in answer)) {
+      const message = `${method}: HTTP ${status} without a response of a wallet service`;
+      throw new InvalidResponseError(message, { mayHaveBeenSent: isSending });
+    }
+    return answer.result;
+  }
+
+  /** A pause between two waits of a service that stops early. */
+  async pause(leftMs, signal) {
+    const ms = Math.min(this.#retryMs, leftMs);
+    await new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      signal?.addEventListener("abort", end, { once: true });
+    });
+  }
+
+  /** Status and body of the response to a request. */
+  async #post({ body, method, isSending }, signal, timeoutMs) {
+    if (signal?.aborted) {
+      throw new AbortedError(`${method}: aborted before it was sent`, { cause: signal.reason });
+    }
+    const controller = new AbortController();
+    let isLate = false;
+    const abort = () => controller.abort();
+    const timer = setTimeout(() => {
+      isLate = true;
+      abort();
+    }, timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      const response = await this.#fetch(this.#url, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${this.#token}` },
+        body,
+        signal: controller.signal,
+        // A redirect would take the token elsewhere.
+        redirect: "error",
+        credentials: "omit",
+        cache: "no-store",
+        referrerPolicy: "no-referrer",
+      });
+      return { status: response.status, body: await response.text() };
+    } catch (cause) {
+      if (isLate) {
+        const message = `${method}: no answer within ${timeoutMs} ms`;
+        throw new TimeoutError(message, { mayHaveBeenSent: isSending });
+      }
+      if (signal?.aborted) {
+        throw new AbortedError(`${method}: aborted`, { cause: signal.reason, mayHaveBeenSent: isSending });
+      }
+      const isRefused = cause?.cause?.code === "ECONNREFUSED";
+      const message = `${method}: no wallet service answers at ${this.#url}`;
+      throw new UnreachableError(message, { cause, mayHaveBeenSent: isSending && !isRefused });
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+}
+
+/** An account of the service's store. */
+export class Account {
+  #pxe;
+
+  constructor(pxe, address, { label = null, origin = null } = {}) {
+    if (typeof address !== "string" || address === "") {
+      throw new ArgumentError("address: the text of an address expected");
+    }
+    this.#pxe = pxe;
+    this.address = address;
+    this.label = label;
+    this.origin = origin;
+  }
+
+  /** Reads the chain; returns the number of the last block that was read. */
+  async sync(options) {
+    const { block } = record(await this.#call("pxe_sync", {}, options), "block");
+    return whole(block, "block");
+  }
+
+  /** The balances, in units. */
+  async balance(options) {
+    const balance = record(await this.#call("pxe_balance", {}, options), "balance");
+    const names = ["proven", "pending", "unverified", "locked", "public"];
+    return Object.fromEntries(names.map((name) => [name, read(balance[name], name)]));
+  }
+
+  /** All notes, the spent ones too. */
+  async notes(options) {
+    const notes = list(await this.#call("pxe_notes", {}, options), "notes");
+    return notes.map((note) => record(note, "note")).map((note) => ({
+      value: read(note.value, "value"),
+      leafIndex: whole(note.leaf_index, "leaf_index"),
+      block: whole(note.block, "block"),
+      certainty: text(note.certainty, "certainty"),
+      state: text(note.state, "state"),
+      spentIn: note.spent_in ?? null,
+    }));
+  }
+
+  /** The transactions whose blocks are not proven. */
+  async sent(options) {
+    const sent = list(await this.#call("pxe_sent", {}, options), "sent");
+    return sent.map((found) => transaction(this.#pxe, record(found, "sent"), false));
+  }
+
+  /** What a transfer would cost. Nothing is sent. */
+  async simulateTransfer(transfer, options) {
+    const quote = record(await this.#call("pxe_simulateTransfer", payment(transfer), options), "quote");
+    return {
+      fee: read(quote.fee, "fee"),
+      feeMax: read(quote.fee_max, "fee_max"),
+      change: read(quote.change, "change"),
+      publicBalance: read(quote.public_balance, "public_balance"),
+      expirySlot: whole(quote.expiry_slot, "expiry_slot"),
+    };
+  }
+
+  /** Sends a private transfer. */
+  transfer(transfer, options) {
+    return this.#send("pxe_transfer", () => payment(transfer), options);
+  }
+
+  /** Withdraws to an account on L1. Recipient and amount are public. */
+  withdraw(withdrawal, options) {
+    return this.#send("pxe_withdraw", () => payment(withdrawal), options);
+  }
+
+  /** Claims a deposit on L1: the oldest one, unless `deposit` names one. */
+  claim({ deposit, keep, expiryEpochs } = {}, options) {
+    const params = () => ({
+      deposit: deposit && { index: deposit.index, amount: written(deposit.amount) },
+      keep,
+      expiry_epochs: expiryEpochs,
+    });
+    return this.#send("pxe_claim", params, options);
+  }
+
+  async #send(method, params, options) {
+    return transaction(this.#pxe, await this.#call(method, params(), options), true);
+  }
+
+  #call(method, params, options) {
+    return this.#pxe.call(method, { account: this.address, ...params }, options);
+  }
+}
+
+/** A transaction that was sent. */
+export class SentTransaction {
+  #pxe;
+
+  constructor(pxe, hash, { receipt = null, doubt = null, block = null } = {}) {
+    if (typeof hash !== "string" || !HASH.test(hash)) {
+      throw new ArgumentError("hash: 0x and 64 hexadecimal digits expected");
+    }
+    this.#pxe = pxe;
+    this.hash = hash;
+    this.receipt = receipt;
+    this.doubt = doubt;
+    this.block = block;
+  }
+
+  /** Its status as the node reports it now. */
+  async status(options) {
+    return this.#taken(await this.#pxe.call("pxe_transaction", { hash: this.hash }, options));
+  }
+
+  /**
+   * Waits until it is `included`, `proven` or `finalized`. It fails with DroppedError if the node drops it, and with
+   * TimeoutError after `timeoutMs`.
+   */
+  async wait({ stage = "included", timeoutMs = 30 * 60_000, signal } = {}) {
+    if (!STAGES.includes(stage)) {
+      throw new ArgumentError(`stage: one of ${STAGES.join(", ")} expected`);
+    }
+    const end = Date.now() + milliseconds("timeoutMs", timeoutMs);
+    for (;;) {
+      const started = Date.now();
+      const left = Math.max(end - started, 0);
+      const seconds = Math.min(Math.floor(left / 1000), WAIT_SECONDS_MAX);
+      const options = { signal, timeoutMs: seconds * 1000 + ANSWER_MS };
+      const waited = await this.#pxe.call("pxe_wait", { hash: this.hash, stage, seconds }, options);
+      const status = this.#taken(waited);
+      if (waited.reached === true) {
+        return status;
+      }
+      if (status.state === "dropped") {
+        throw new DroppedError(this.hash, status.reason ?? "no reason given");
+      }
+      const now = Date.now();
+      if (now >= end) {
+        throw new TimeoutError(`transaction ${this.hash} is ${status.state}, not ${stage}, after ${timeoutMs} ms`);
+      }
+      // Less than a second was left, or the service stops.
+      if (now - started < seconds * 1000 || seconds === 0) {
+        await this.#pxe.pause(end - now, signal);
+      }
+    }
+  }
+
+  #taken(status) {
+    const { state, block, reason } = record(status, "status");
+    this.block = block ?? null;
+    return { state: text(state, "state"), block: block ?? null, reason: reason ?? null };
+  }
+}
+
+/** The URL of a service. The token goes over plain HTTP to this machine only. */
+function checkedUrl(given) {
+  let url;
+  try {
+    url = new URL(given);
+  } catch {
+    throw new ArgumentError("url: http://127.0.0.1:PORT expected");
+  }
+  const isLoopback = ["localhost", "[::1]"].includes(url.hostname) || /^127(\.\d+){3}$/.test(url.hostname);
+  const isSafe = url.protocol === "https:" || (url.protocol === "http:" && isLoopback);
+  if (!isSafe || url.username || url.password || url.search || url.hash) {
+    throw new ArgumentError("url: http:// of this machine, or https://, without user name and query expected");
+  }
+  return url.href;
+}
+
+/** A transaction out of a result. */
+function transaction(pxe, found, mayHaveBeenSent) {
+  const { hash, receipt = null, doubt = null, block = null } = found ?? {};
+  if (typeof hash !== "string" || !HASH.test(hash)) {
+    throw new InvalidResponseError("hash: 0x and 64 hexadecimal digits expected", { mayHaveBeenSent });
+  }
+  return new SentTransaction(pxe, hash, { receipt, doubt, block });
+}
+
+function milliseconds(name, value) {
+  // Timers take 31 bits.
+  if (!Number.isFinite(value) || value < 0 || value > 2 ** 31 - 1) {
+    throw new ArgumentError(`${name}: a number of milliseconds expected`);
+  }
+  return value;
+}
+
+/** Parameters of a transfer or a withdrawal, without the account. Absent ones are left out of the JSON. */
+function payment({ to, amount, feePayer, spendPending, expiryEpochs } = {}) {
+  if (typeof to !== "string") {
+    throw new ArgumentError("to: the text of an address expected");
+  }
+  return {
+    to,
+    amount: written(amount),
+    fee_payer: feePayer,
+    spend_pending: spendPending,
+    expiry_epochs: expiryEpochs,
+  };
+}
+
+/** An amount on the wire. A number is not taken: above 2^53 it would be another amount. */
+function written(amount) {
+  if (typeof amount !== "bigint" || amount < 0n || amount > AMOUNT_MAX) {
+    throw new ArgumentError("amount: a bigint of units below 2^64 expected");
+  }
+  return amount.toString();
+}
+
+function read(value, name) {
+  if (typeof value !== "string" || !/^\d{1,20}$/.test(value)) {
+    throw new InvalidResponseError(`${name}: an amount expected`);
+  }
+  return BigInt(value);
+}
+
+function whole(value, name) {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new InvalidResponseError(`${name}: a whole number expected`);
+  }
+  return value;
+}
+
+function text(value, name) {
+  if (typeof value !== "string") {
+    throw new InvalidResponseError(`${name}: a text expected`);
+  }
+  return value;
+}
+
+function record(value, name) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new InvalidResponseError(`${name}: an object expected`);
+  }
+  return value;
+}
+
+function list(value, name) {
+  if (!Array.isArray(value)) {
+    throw new InvalidResponseError(`${name}: a list expected`);
+  }
+  return value;
+}
+
+function parsed(body) {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,162 @@
+//! The work of one request on one account.
+
+use std::sync::Arc;
+
+use rand::rngs::OsRng;
+use rollmill_node_client::wire::Field;
+use rollmill_protocol::Fr;
+use rollmill_protocol::field::to_hex;
+use rollmill_pxe_store::Account;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+use super::Service;
+use super::error::CallError;
+use super::methods::reason;
+use super::wire::{Receipt, Sent};
+use crate::error::PxeError;
+use crate::keys::Address;
+use crate::stored;
+use crate::wallet::{Delivery, Order, Wallet, node_error};
+
+/// An account whose turn it is.
+pub(super) struct Session<'s> {
+    pub(super) service: &'s Service,
+    pub(super) wallet: Wallet,
+    pub(super) runtime: Handle,
+    account: Account,
+    /// Transactions of which the response informs the client.
+    told: Vec<Fr>,
+}
+
+impl Service {
+    /// Runs `work` on an account once it is its turn, on a thread that may block: a sync decrypts, a transaction is
+    /// proven. It is finished also if nobody waits for it any more.
+    pub(super) async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        address: &Address,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let account = Account(address.to_field());
+        let queue = self.queue(account)?;
+        let turn = tokio::time::timeout(self.limits.turn, queue.lock_owned()).await;
+        let turn = turn.map_err(|_| CallError::Busy)?;
+        let (answer, mut answered) = oneshot::channel();
+        let (service, runtime) = (Arc::clone(self), Handle::current());
+        tokio::task::spawn_blocking(move || service.work_now(account, turn, runtime, work, answer));
+        let waited = tokio::time::timeout(self.limits.answer, &mut answered).await;
+        match waited {
+            Ok(Ok(result)) => result,
+            // The work panicked, or the process ends.
+            Ok(Err(_)) => Err(CallError::Died),
+            Err(_) => {
+                // What was answered just now still counts; a later answer finds nobody.
+                answered.close();
+                let seconds = self.limits.answer.as_secs();
+                answered.try_recv().unwrap_or(Err(CallError::Late { seconds }))
+            }
+        }
+    }
+
+    fn work_now<T>(
+        &self,
+        account: Account,
+        mut turn: OwnedMutexGuard<Option<Wallet>>,
+        runtime: Handle,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, CallError>,
+        answer: oneshot::Sender<Result<T, CallError>>,
+    ) {
+        let wallet = match turn.take() {
+            Some(wallet) => Ok(wallet),
+            None => stored::keys(&self.store, account)
+                .and_then(|keys| stored::load(&self.store, account, keys)),
+        };
+        let wallet = match wallet {
+            Ok(wallet) => wallet,
+            Err(error) => {
+                // Nobody waits for it any more if this fails.
+                let _ = answer.send(Err(error.into()));
+                return;
+            }
+        };
+        let mut session = Session { service: self, wallet, runtime, account, told: Vec::new() };
+        let result = work(&mut session);
+        if !session.told.is_empty() {
+            rollmill_service::failpoint!(blocking "pxe.before_report");
+        }
+        let is_taken = answer.send(result).is_ok();
+        if is_taken {
+            session.report();
+        }
+        *turn = Some(session.wallet);
+    }
+}
+
+impl Session<'_> {
+    /// Reads the chain up to the pending tip and saves what was found.
+    pub(super) fn sync(&mut self) -> Result<(), CallError> {
+        self.runtime.block_on(self.wallet.sync(&self.service.node))?;
+        Ok(self.save()?)
+    }
+
+    fn save(&self) -> Result<(), PxeError> {
+        stored::save(&self.service.store, self.account, &self.wallet)
+    }
+
+    /// As [`Self::sync`], before something is sent.
+    ///
+    /// # Errors
+    /// [`PxeError::Interrupted`] once for transactions of which no client was informed: a user who repeats a request
+    /// without a response would pay twice.
+    pub(super) fn begin(&mut self) -> Result<(), CallError> {
+        self.sync()?;
+        let interrupted = self.wallet.unreported();
+        if interrupted.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
+        self.told = interrupted;
+        Err(PxeError::Interrupted { hashes: hashes.join(", ") }.into())
+    }
+
+    /// Builds, proves and sends the transaction of an order.
+    ///
+    /// # Errors
+    /// Only when nothing was sent, or the node rejected it finally.
+    pub(super) fn send(&mut self, order: &Order) -> Result<Sent, CallError> {
+        let genesis = self.runtime.block_on(self.service.node.genesis()).map_err(node_error)?;
+        let prover = self.service.prover(genesis.chain_id)?;
+        let (service, account) = (self.service, self.account);
+        let mut keep = |wallet: &Wallet| stored::save(&service.store, account, wallet);
+        let (node, wallet, mut rng) = (&service.node, &mut self.wallet, OsRng);
+        let delivery = wallet.deliver(node, &*prover, order, &mut rng, &mut keep);
+        let (tx, doubt) = match self.runtime.block_on(delivery) {
+            Ok(Delivery::Accepted(tx)) => (tx, None),
+            Ok(Delivery::Unknown(tx, error)) => (tx, Some(error)),
+            Err(error) => {
+                // Nothing was sent. That the state could not be saved does no harm: the next sync queries the node.
+                if let Err(error) = self.save() {
+                    tracing::warn!(%error, "wallet state not saved");
+                }
+                return Err(error.into());
+            }
+        };
+        let hash = tx.hash();
+        tracing::info!(tx = to_hex(&hash), "transaction sent");
+        self.told.push(hash);
+        let receipt = if doubt.is_none() { Receipt::Accepted } else { Receipt::Unknown };
+        Ok(Sent { hash: Field(hash), receipt, doubt: doubt.as_ref().map(reason) })
+    }
+
+    /// Records that a client was informed of the transactions.
+    fn report(&mut self) {
+        if self.told.is_empty() {
+            return;
+        }
+        let told = std::mem::take(&mut self.told);
+        told.iter().for_each(|hash| self.wallet.report(hash));
+        if let Err(error) = self.save() {
+            tracing::warn!(%error, "wallet state not saved; the next request that sends something gets PXE-018");
+        }
+    }
+}

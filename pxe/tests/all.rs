@@ -1,0 +1,6 @@
+//! The wallet's program, and the page about its service.
+
+mod ledger;
+mod page;
+mod serve;
+mod transfer;
