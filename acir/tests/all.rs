@@ -5,6 +5,7 @@ mod ecdsa;
 mod freedom;
 mod functions;
 mod opcodes;
+mod private;
 mod proof;
 mod rejections;
 mod solving;
