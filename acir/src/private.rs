@@ -7,6 +7,7 @@
 use acir::FieldElement;
 use acir::circuit::opcodes::{BlockType, Opcode};
 use acir::native_types::WitnessMap;
+use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_circuits::circuit::Dimensions;
 use rollmill_circuits::private::{FUNCTION_CELL_BITS, FUNCTION_SIZES};
@@ -76,6 +77,13 @@ pub fn args_hash(words: &[Fr]) -> Fr {
 /// Hash of the values that a call returns to its caller: `hash(RETURNS_DOMAIN, words)`.
 pub fn returns_hash(words: &[Fr]) -> Fr {
     poseidon2::hash(RETURNS_DOMAIN, words)
+}
+
+/// The selector of a function by its name: the name's bytes as a number, the first one highest. `None` for more than 31
+/// bytes, as two such names could have one selector.
+pub fn selector(name: &str) -> Option<Fr> {
+    let bytes = name.as_bytes();
+    (bytes.len() < 32).then(|| Fr::from_be_bytes_mod_order(bytes))
 }
 
 /// The layout of a function, for its key. It needs no inputs.

@@ -1,6 +1,7 @@
 //! The tests of the crate. One program, since each links everything that the crate needs.
 
 mod artifact;
+mod contracts;
 mod ecdsa;
 mod freedom;
 mod functions;
@@ -11,3 +12,4 @@ mod rejections;
 mod solving;
 mod support;
 mod values;
+mod wallet;
