@@ -5,13 +5,12 @@
 //   node compile.js           compile and write artifacts/*.json
 //   node compile.js --check   compile and fail if an artifact is not what the sources give
 //
-// The output is a function of the sources and the pinned compiler. artifacts/sources.json has the digest of each source,
-// by which a test notices that somebody forgot to compile.
+// The output is a function of the sources and the pinned compiler. artifacts/sources.json has the digest of each
+// source, by which a test notices that somebody forgot to compile.
 "use strict";
 const crypto = require("crypto");
 const fs = require("fs");
 const path = require("path");
-const { compile_contract, createFileManager } = require("@noir-lang/noir_wasm");
 
 const EXAMPLES = path.join(__dirname, "examples");
 const ARTIFACTS = path.join(__dirname, "artifacts");
@@ -22,10 +21,11 @@ async function main(argv) {
   const check = argv.includes("--check");
   const unknown = argv.find((flag) => flag !== "--check");
   if (unknown !== undefined) fail(`compile.js knows --check only, not ${unknown}`);
+  const compiler = installed();
 
   const wanted = [["sources.json", `${JSON.stringify(digests(), null, 1)}\n`]];
   for (const name of fs.readdirSync(EXAMPLES).sort()) {
-    wanted.push([`${name}.json`, await artifact(name)]);
+    wanted.push([`${name}.json`, await artifact(compiler, name)]);
   }
   const stale = [];
   for (const [target, text] of wanted) {
@@ -54,16 +54,27 @@ function digests() {
     }
   };
   SOURCES.forEach(visit);
-  const digest = (name) => crypto.createHash("sha256").update(fs.readFileSync(path.join(__dirname, name))).digest("hex");
+  const bytes = (name) => fs.readFileSync(path.join(__dirname, name));
+  const digest = (name) => crypto.createHash("sha256").update(bytes(name)).digest("hex");
   return Object.fromEntries(files.sort().map((name) => [name, digest(name)]));
 }
 
-async function artifact(name) {
+// Noir's compiler.
+function installed() {
+  try {
+    return require("@noir-lang/noir_wasm");
+  } catch (error) {
+    return fail(`no compiler of Noir under ${__dirname}: run make setup (${error.code})`);
+  }
+}
+
+async function artifact(compiler, name) {
   const log = [];
   const write = (line) => log.push(line);
   let compiled;
   try {
-    compiled = (await compile_contract(createFileManager(path.join(EXAMPLES, name)), undefined, write, write)).contract;
+    const sources = compiler.createFileManager(path.join(EXAMPLES, name));
+    compiled = (await compiler.compile_contract(sources, undefined, write, write)).contract;
   } catch (error) {
     const places = (error.diagnostics ?? []).map((diagnostic) => `${diagnostic.file}: ${diagnostic.message}`);
     fail(`${name} does not compile:\n${[...places, String(error.message ?? error)].join("\n")}`);

@@ -125,6 +125,8 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
     programs.push(tests("documentation tests", &doc));
     programs.push(program("alert rules", "sh", &["deploy/rules.sh"], root));
+    let compile = ["compile.js", "--check"];
+    programs.push(program("Noir artifacts", "node", &compile, &root.join("noir")));
     let contracts = root.join("contracts");
     match forge(&contracts) {
         Some(forge) => {
