@@ -38,8 +38,8 @@ pub enum Statement {
     /// `hash(DATABUS_DOMAIN, cells)` for each block of the databus, in the order of the opcodes.
     #[default]
     Program,
-    /// One word: `hash(domain, cells)` of what the circuit returns as `return_data`. A circuit with another public word,
-    /// or with another number of cells, is rejected.
+    /// One word: `hash(domain, cells)` of what the circuit returns as `return_data`. A circuit with another public
+    /// word, or with another number of cells, is rejected.
     ReturnData {
         /// Domain tag of the hash.
         domain: u64,

@@ -290,7 +290,8 @@ impl Town {
     }
 }
 
-/// Goal: an account's signed call of a token is a valid transaction, which spends the note that was there and makes two.
+/// Goal: an account's signed call of a token is a valid transaction, which spends the note that was there and makes
+/// two.
 #[test]
 fn a_transfer_of_an_account_is_a_transaction() {
     let (town, to) = (Town::new(0), value(86, 0));

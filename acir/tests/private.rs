@@ -36,8 +36,8 @@ fn witness(call: &PrivateCall<Fr>) -> WitnessMap<F> {
     inputs(&words)
 }
 
-/// Goal: the one public input is the digest that the kernel computes of the same words. Method: the digests are those of
-/// the Python model.
+/// Goal: the one public input is the digest that the kernel computes of the same words. Method: the digests are those
+/// of the Python model.
 #[test]
 fn a_function_states_the_digest_that_the_kernel_expects() {
     let function = function(returns(WORDS));
@@ -185,8 +185,8 @@ pub(crate) fn key(device: &CpuDevice, function: &Function) -> (Fr, u64) {
     (vk.digest(), vk.shape.log_n.into())
 }
 
-/// Goal: from opcodes to the kernel. Method: the program returns its parameters, which are the words of a call that pays
-/// and makes a note.
+/// Goal: from opcodes to the kernel. Method: the program returns its parameters, which are the words of a call that
+/// pays and makes a note.
 #[test]
 fn the_kernel_takes_the_proof_of_a_function() {
     let device = CpuDevice::default();
