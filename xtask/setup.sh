@@ -3,7 +3,7 @@
 #
 # Safe to run again: what is there is left alone, and a second run takes under a second. Everything
 # that gets installed is said first. Nothing is installed outside Debian's packages and
-# contracts/node_modules.
+# the folders node_modules of contracts/ and noir/.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -108,11 +108,20 @@ if ! cmp -s contracts/package-lock.json "$stamp"; then
     cp contracts/package-lock.json "$stamp"
 fi
 
-# 4. PostgreSQL: what the machine has, what npm brought, or Debian's.
+# 4. Noir's compiler, for the artifacts of noir/.
+stamp=noir/node_modules/.rollmill-lock
+if ! cmp -s noir/package-lock.json "$stamp"; then
+    say "installing into noir/node_modules: npm ci --ignore-scripts"
+    (cd noir && npm ci --ignore-scripts --no-audit --no-fund) ||
+        fail "npm ci failed in noir/; is the npm registry reachable?"
+    cp noir/package-lock.json "$stamp"
+fi
+
+# 5. PostgreSQL: what the machine has, what npm brought, or Debian's.
 postgres_found || install_packages postgresql
 postgres_found || fail "no PostgreSQL server of version 14 or newer; run: apt-get install postgresql"
 
-# 5. Prometheus: what the machine has, or Debian's.
+# 6. Prometheus: what the machine has, or Debian's.
 { command -v promtool && command -v prometheus; } >/dev/null || [ -x "$prometheus/usr/bin/promtool" ] ||
     unpack_prometheus
 

@@ -4,7 +4,8 @@
 //! own solver, and [`lower::lower`] lays the opcodes of ACIR out in rows of [`rollmill_plonk`]. [`plain::holds`] reads
 //! the opcodes one by one, as the slow twin of the rows.
 //!
-//! [`values`] turns named inputs into witnesses, and witnesses into return values.
+//! [`values`] turns named inputs into witnesses, and witnesses into return values. [`private`] lays out functions of
+//! contracts as the private kernel verifies them.
 //!
 //! No I/O, no clock: an artifact is bytes, and an oracle is the caller's [`solve::Oracles`].
 //!
@@ -15,5 +16,6 @@ pub mod ecdsa;
 mod gadgets;
 pub mod lower;
 pub mod plain;
+pub mod private;
 pub mod solve;
 pub mod values;

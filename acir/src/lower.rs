@@ -1,7 +1,6 @@
 //! ACIR as rows: each opcode becomes the gadgets that constrain it.
 //!
-//! Public inputs are the public parameters, then the return values, both by their witness numbers, and then one digest
-//! for each block of the databus, in the order of the opcodes.
+//! Public inputs are those of a [`Statement`].
 //!
 //! What the rows enforce is what [`crate::plain`] reads, opcode by opcode. Witnesses that no opcode constrains, such as
 //! the outputs of unconstrained functions, stay free.
@@ -29,8 +28,67 @@ const DIGEST_ROWS: usize = 4;
 /// The kind of the rows of public inputs, with those of the digests among them.
 const PUBLIC: &str = "public inputs";
 
-/// The domain of the digests of databus blocks: `acir` in ASCII.
+/// The domain of the digests of databus blocks of [`Statement::Program`]: `acir` in ASCII.
 pub const DATABUS_DOMAIN: u64 = 0x6163_6972;
+
+/// What the proofs of a circuit state: their public inputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Statement {
+    /// The public parameters, then the return values, both by their witness numbers, and then
+    /// `hash(DATABUS_DOMAIN, cells)` for each block of the databus, in the order of the opcodes.
+    #[default]
+    Program,
+    /// One word: `hash(domain, cells)` of what the circuit returns as `return_data`. A circuit with another public
+    /// word, or with another number of cells, is rejected.
+    ReturnData {
+        /// Domain tag of the hash.
+        domain: u64,
+        /// Number of field elements.
+        cells: usize,
+    },
+}
+
+impl Statement {
+    /// Number of public inputs of a circuit.
+    ///
+    /// # Errors
+    /// [`LowerError::Statement`] for a circuit that cannot state this.
+    pub fn public_inputs(self, circuit: &Circuit<FieldElement>) -> Result<usize, LowerError> {
+        let Self::ReturnData { cells, .. } = self else { return Ok(public_inputs(circuit)) };
+        let rejected = |reason: String| Err(LowerError::Statement { cells, reason });
+        let words = circuit.public_parameters.0.len() + circuit.return_values.0.len();
+        if words > 0 {
+            return rejected(format!("it has {words} public parameters or return values"));
+        }
+        let blocks: Vec<(&BlockType, usize)> = databus(circuit).collect();
+        match blocks.as_slice() {
+            [(BlockType::ReturnData, returned)] if *returned == cells => Ok(1),
+            [(BlockType::ReturnData, returned)] => rejected(format!("it returns {returned}")),
+            _ => {
+                let count = blocks.len();
+                rejected(format!("it has {count} blocks of the databus, not return data alone"))
+            }
+        }
+    }
+
+    /// The domain of the digests of databus blocks.
+    const fn domain(self) -> u64 {
+        match self {
+            Self::Program => DATABUS_DOMAIN,
+            Self::ReturnData { domain, .. } => domain,
+        }
+    }
+}
+
+/// The kinds of the databus blocks and their numbers of cells, in the order of the opcodes.
+fn databus(circuit: &Circuit<FieldElement>) -> impl Iterator<Item = (&BlockType, usize)> {
+    circuit.opcodes.iter().filter_map(|opcode| match opcode {
+        Opcode::MemoryInit { init, block_type, .. } if block_type.is_databus() => {
+            Some((block_type, init.len()))
+        }
+        _ => None,
+    })
+}
 
 /// How a circuit is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +101,14 @@ pub struct Options {
     /// to what the opcode computes. Without it, an output *is* what the opcode computes, and a witness with another
     /// value there goes unnoticed, as the proof is about the right one. Tests that change witnesses set it.
     pub own_outputs: bool,
+    /// What the proofs state.
+    pub statement: Statement,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cell_bits: 12, rows_max: 1 << 22, own_outputs: false }
+        let statement = Statement::Program;
+        Self { cell_bits: 12, rows_max: 1 << 22, own_outputs: false, statement }
     }
 }
 
@@ -70,6 +131,12 @@ pub enum LowerError {
     /// Do: Make the program smaller, or raise the limit.
     #[error("{code}: the circuit has more than {limit} rows, at opcode {opcode} of {opcodes}", code = self.code())]
     TooManyRows { opcode: usize, opcodes: usize, limit: usize },
+    /// The circuit makes other words public than the ones that its proofs are to state: it is no private function of a
+    /// contract.
+    ///
+    /// Do: Return the words of one private call as `return_data`, and remove `pub` and `call_data` from the parameters.
+    #[error("{code}: the circuit does not state {cells} words of return data alone: {reason}", code = self.code())]
+    Statement { cells: usize, reason: String },
 }
 
 rollmill_errors::coded! {
@@ -77,6 +144,7 @@ rollmill_errors::coded! {
         Self::Unsupported { .. } => "ACR-040" usage,
         Self::Malformed { .. } => "ACR-041" usage,
         Self::TooManyRows { .. } => "ACR-042" usage,
+        Self::Statement { .. } => "ACR-043" usage,
     }
 }
 
@@ -99,14 +167,10 @@ pub struct Lowered {
     pub costs: BTreeMap<String, Cost>,
 }
 
-/// Number of public inputs of a circuit.
+/// Number of public inputs of a circuit that states [`Statement::Program`].
 pub fn public_inputs(circuit: &Circuit<FieldElement>) -> usize {
-    let is_databus = |opcode: &&Opcode<FieldElement>| match opcode {
-        Opcode::MemoryInit { block_type, .. } => block_type.is_databus(),
-        _ => false,
-    };
-    let databus = circuit.opcodes.iter().filter(is_databus).count();
-    circuit.public_parameters.0.len() + circuit.return_values.0.len() + databus
+    let words = circuit.public_parameters.0.len() + circuit.return_values.0.len();
+    words + databus(circuit).count()
 }
 
 /// Lays a circuit out, with a witness or without one. The rows are the same: without a witness all of its values are 0.
@@ -126,10 +190,11 @@ pub fn lower(
         true => Err(LowerError::TooManyRows { opcode, opcodes, limit: options.rows_max }),
         false => Ok(()),
     };
+    let n_public = options.statement.public_inputs(circuit)?;
     // Each has a row from the start.
-    within(public_inputs(circuit), 0)?;
+    within(n_public, 0)?;
     let mut lowering = Lowering {
-        b: Builder::new(public_inputs(circuit), options.cell_bits),
+        b: Builder::new(n_public, options.cell_bits),
         variables: HashMap::new(),
         values: witness,
         own_outputs: options.own_outputs,
@@ -154,7 +219,7 @@ pub fn lower(
         within(lowering.b.rows_with_waiting().saturating_add(lowering.later), number)?;
     }
     lowering.memories();
-    lowering.public(circuit);
+    lowering.public(circuit, options.statement);
     within(lowering.b.rows_with_waiting(), opcodes)?;
     Ok(Lowered { builder: lowering.b, costs: lowering.costs })
 }
@@ -303,12 +368,12 @@ impl Lowering<'_> {
         }
     }
 
-    fn public(&mut self, circuit: &Circuit<FieldElement>) {
+    fn public(&mut self, circuit: &Circuit<FieldElement>, statement: Statement) {
         let before = self.b.rows_with_waiting();
         let witnesses = circuit.public_parameters.0.iter().chain(&circuit.return_values.0);
         let mut public: Vec<Var> = witnesses.map(|witness| self.variable(*witness)).collect();
         for cells in std::mem::take(&mut self.databus) {
-            public.push(self.b.hash(DATABUS_DOMAIN, &cells));
+            public.push(self.b.hash(statement.domain(), &cells));
         }
         for (index, variable) in public.into_iter().enumerate() {
             self.b.set_public(index, variable);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use rollmill_acir::artifact::{Artifact, Function, Limits};
-use rollmill_acir::lower::Options;
+use rollmill_acir::lower::{Options, Statement};
 use rollmill_algebra::{CpuDevice, Fr};
 use rollmill_circuits::store::MemoryStore;
 use rollmill_noir::backend::{Backend, Order, verify};
@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::support::artifact;
 
-const OPTIONS: Options = Options { cell_bits: 8, rows_max: 1 << 12, own_outputs: false };
+const OPTIONS: Options =
+    Options { cell_bits: 8, rows_max: 1 << 12, own_outputs: false, statement: Statement::Program };
 
 fn main_of(artifact: &Value) -> Function {
     let artifact = Artifact::parse(artifact.to_string().as_bytes(), &Limits::default()).unwrap();

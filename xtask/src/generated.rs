@@ -32,8 +32,8 @@ enum Writer {
     Module(&'static str, &'static str),
     /// A module of `devnet`'s tests that runs the programs, so that they must be built.
     TestOfPrograms(&'static str),
-    /// A script of `contracts/package.json`.
-    Npm(&'static str),
+    /// A script of the file `package.json` in this folder.
+    Npm(&'static str, &'static str),
     /// A command that `gen --all` leaves out, and why.
     Apart(&'static str, &'static str),
     /// Nobody but the author: from what.
@@ -87,12 +87,12 @@ const ROWS: &[Row] = &[
     },
     Row {
         files: &["contracts/artifacts/"],
-        writer: Writer::Npm("build"),
+        writer: Writer::Npm("contracts", "build"),
         compared_by: "`node build.js --check`, part of `make test`",
     },
     Row {
         files: &["contracts/snapshots/", "docs/book/gas.md"],
-        writer: Writer::Npm("snapshot"),
+        writer: Writer::Npm("contracts", "snapshot"),
         compared_by: "forge and `node gas.js --check`, parts of `make test` (gas)",
     },
     Row {
@@ -200,6 +200,11 @@ const ROWS: &[Row] = &[
         writer: Writer::Test("kernels", "card_model", Some("the_page_of_the_model")),
         compared_by: "the same test (its tables)",
     },
+    Row {
+        files: &["noir/artifacts/"],
+        writer: Writer::Npm("noir", "build"),
+        compared_by: "`node compile.js --check`, part of `make test`; `acir/tests/contracts.rs` by digests of the sources",
+    },
 ];
 
 impl Writer {
@@ -220,7 +225,7 @@ impl Writer {
                 "`make build`, then `{BLESS}=1 cargo test --workspace --features {} --test all {module}`",
                 crate::features::SUITE
             ),
-            Self::Npm(script) => format!("`cd contracts && npm run {script}`"),
+            Self::Npm(folder, script) => format!("`cd {folder} && npm run {script}`"),
             Self::Apart(command, why) => format!("`{command}` ({why})"),
             Self::Hand(from) => format!("by hand: {from}"),
         }
@@ -242,9 +247,9 @@ impl Writer {
                 command.args(["test", "--locked", "--workspace"]).args(features);
                 command.args(["--test", "all"]).arg(format!("{module}::"));
             }
-            Self::Npm(script) => {
+            Self::Npm(folder, script) => {
                 command = Command::new("npm");
-                command.args(["--prefix", "contracts", "run", script]);
+                command.args(["--prefix", folder, "run", script]);
             }
             Self::Gen | Self::Apart(..) | Self::Hand(_) => return None,
         }
@@ -265,7 +270,7 @@ impl Writer {
                 let file = file.strip_prefix("all ").unwrap_or(file);
                 Some(format!("{package}/tests/{file}.rs"))
             }
-            Self::Gen | Self::Npm(_) | Self::Hand(_) => None,
+            Self::Gen | Self::Npm(..) | Self::Hand(_) => None,
         }
     }
 

@@ -130,12 +130,11 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
     programs.push(tests("documentation tests", &doc));
     programs.push(program("alert rules", "sh", &["deploy/rules.sh"], root));
-    // Without node the contracts, which `make setup` needs it for, fail below.
-    if works("node", &["--version"]) {
-        let client = ["--test", "test/client.test.js"];
-        let folder = root.join("pxe/js");
-        programs.push(program("client of the wallet service", "node", &client, &folder));
-    }
+    let client = ["--test", "test/client.test.js"];
+    let folder = root.join("pxe/js");
+    programs.push(program("client of the wallet service", "node", &client, &folder));
+    let compile = ["compile.js", "--check"];
+    programs.push(program("Noir artifacts", "node", &compile, &root.join("noir")));
     let contracts = root.join("contracts");
     match forge(&contracts) {
         Some(forge) => {
