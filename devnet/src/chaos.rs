@@ -19,8 +19,6 @@ use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::alloy::network::TransactionResponse;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::alloy::providers::ext::AnvilApi;
-use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockRef, Tips, TxStatus};
@@ -31,6 +29,7 @@ use tokio::task::JoinHandle;
 use crate::deployment::{PROVER_KEY, signer};
 use crate::endpoint::EndpointFault;
 use crate::process::{Exit, Program};
+use crate::reorg::reorganise;
 use crate::scenario::{POLL, Running};
 use crate::{Error, Network, Options, Progress, services, terminate};
 use fault::Fault;
@@ -252,8 +251,7 @@ impl Chaos<'_> {
                 dropped.extend(raw.ok().flatten());
             }
         }
-        let options = ReorgOptions { depth, tx_block_pairs: vec![] };
-        if let Err(error) = l1.provider().anvil_reorg(options).await {
+        if let Err(error) = reorganise(&l1, depth).await {
             return Err(self.failed(format!("anvil did not reorganise {depth} blocks: {error}")));
         }
         let count = dropped.len();

@@ -23,6 +23,7 @@ mod ports;
 mod process;
 mod programs;
 mod progress;
+mod reorg;
 mod report;
 mod rundir;
 pub mod scenario;

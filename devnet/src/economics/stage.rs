@@ -9,7 +9,6 @@ use rollmill_l1::alloy::primitives::{Address, Bytes, U256, keccak256};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::TransactionRequest;
-use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::alloy::sol_types::{SolCall, SolError};
 use rollmill_l1::blob::Sidecar;
@@ -19,6 +18,7 @@ use super::Scenario;
 use super::book::Book;
 use super::report::ScenarioReport;
 pub(crate) use crate::error::{getter, rpc};
+use crate::reorg::reorganise;
 use crate::{ANVIL_CHAIN_ID, Error};
 
 /// Wei of each account, for gas.
@@ -209,9 +209,7 @@ impl Stage {
         let first = sender.send(request.clone()).await.map_err(|error| self.failed(step, error))?;
         let first = self.require_success(step, first)?;
         let depth = self.client.latest().await?.number + 1 - first.block_number;
-        let options = ReorgOptions { depth, tx_block_pairs: Vec::new() };
-        let done = self.client.provider().anvil_reorg(options).await;
-        done.map_err(rpc("reorg"))?;
+        reorganise(&self.client, depth).await.map_err(rpc("reorg"))?;
         let receipt = self.client.provider().get_transaction_receipt(first.tx_hash).await;
         let is_gone = receipt.map_err(rpc("receipt"))?.is_none();
         self.require(&format!("{step}: the reorg dropped the transaction"), true, is_gone)?;
