@@ -1,7 +1,7 @@
 //! Row kernels on sixteen rows at a time, in words.
 //!
 //! A kernel is recorded once and interpreted. What a step costs to fetch is little beside sixteen products, and
-//! a recorded kernel computes repeated terms once and adds up to four products before it reduces.
+//! a recorded kernel computes repeated terms once and adds two products before it reduces.
 
 pub(in crate::cpu) mod plan;
 
@@ -18,14 +18,14 @@ use crate::graph::{Cell, Graph};
 /// Rows that one step takes.
 pub(in crate::cpu) const ROWS: usize = 16;
 
-/// Words hold numbers below 5.28p, and first factors that come to at most 4p; see [`Products::dot_four`]. Products of
+/// Words hold numbers below 5.28p, and first factors that come to at most 4p; see [`Products::dot`]. Products of
 /// registers whose first factors come to 4p are below `1 + 8 / 5.28`, rounded up to 3p.
 pub(in crate::cpu) const LIMITS: Limits = Limits {
     register: 2,
     cell: 1,
     sum: 5,
     reduced: 2,
-    products: 4,
+    products: 2,
     first_factors: 4,
     reduction: 1,
     radix_hundredths: 528,
@@ -147,11 +147,7 @@ impl Rows {
             [(a, b)] if a == b => both(a).map(|number| products.square::<R>(number)),
             [(a, b)] => products.mul_two::<R>(both(a), both(b)),
             [a, b] => rows.map(|row| products.dot::<R>(pair(a, row), pair(b, row))),
-            [a, b, c] => rows.map(|row| products.dot_three::<R>([a, b, c].map(|x| pair(x, row)))),
-            [a, b, c, d] => {
-                rows.map(|row| products.dot_four::<R>([a, b, c, d].map(|x| pair(x, row))))
-            }
-            _ => unreachable!("a sum has at most four products, by the limits"),
+            _ => unreachable!("a sum has at most two products, by the limits"),
         };
         for operand in plus.of(&self.plan.summands) {
             for (sum, number) in sums.iter_mut().zip(both(*operand)) {

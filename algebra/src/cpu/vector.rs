@@ -42,14 +42,13 @@ impl CpuDevice {
 /// `1 + 0.1891 · (3.2 + 3) + 1`, which is below 3.2 again.
 fn horner_of<P: Products>(products: P, coefficients: &[Fr], point: Fr) -> Fr {
     let square = point.square();
-    let [x, x2, x3, x4] = [point, square, square * point, square.square()].map(|power| power.0.0);
+    let powers = [point, square, square * point, square.square()].map(|power| power.0.0);
     let (fours, rest) = coefficients.as_chunks::<4>();
     // The highest coefficients come first.
-    let step = |sum: Words, c: &Fr| add(&products.mul::<R>(&sum, &x), &c.0.0);
+    let step = |sum: Words, c: &Fr| add(&products.mul::<R>(&sum, &powers[0]), &c.0.0);
     let start = rest.iter().rev().fold([0; 4], step);
     let step = |sum: Words, [c0, c1, c2, c3]: &[Fr; 4]| {
-        let pairs = [[&c1.0.0, &x], [&c2.0.0, &x2], [&c3.0.0, &x3], [&x4, &sum]];
-        add(&products.dot_four::<R>(pairs), &c0.0.0)
+        add(&products.dot_factors::<R>(&powers, [&c1.0.0, &c2.0.0, &c3.0.0, &sum]), &c0.0.0)
     };
     let sum = fours.iter().rev().fold(start, step);
     element::<R>(products.less::<R, 1>(&products.less::<R, 2>(&sum)))
@@ -78,34 +77,49 @@ fn invert<P: Products>(products: P, values: &mut [Fr]) {
     }
 }
 
-/// `part[i] = Σ factor · values[start + i]`; values past an end count as zero. Four terms share a reduction.
+/// `part[i] = Σ factor · values[start + i]`; values past an end count as zero. Four terms share a reduction, and then two.
 ///
 /// A sum on the way is below 2r, to which up to four products of elements add less than 1.76r.
 fn combine<P: Products>(products: P, terms: &[(&[Fr], Fr)], start: usize, part: &mut [Fr]) {
     let plus = |slot: &mut Fr, product: Words| {
         slot.0.0 = products.less::<R, 2>(&add(&slot.0.0, &product));
     };
+    let add_one = |part: &mut [Fr], values: &[Fr], factor: &Words| {
+        for (slot, value) in part.iter_mut().zip(values) {
+            plus(slot, products.mul::<R>(factor, &value.0.0));
+        }
+    };
     part.fill(Fr::ZERO);
-    for group in terms.chunks(4) {
-        let rest = |k: usize| group[k].0.get(start..).unwrap_or(&[]);
-        let common = (0..group.len()).map(|k| rest(k).len()).fold(part.len(), usize::min);
+    let (fours, rest) = terms.as_chunks::<4>();
+    for four in fours {
+        let factors = four.each_ref().map(|(_, factor)| factor.0.0);
+        let columns = four.each_ref().map(|(values, _)| values.get(start..).unwrap_or(&[]));
+        let common = columns.iter().map(|column| column.len()).fold(part.len(), usize::min);
         let (head, tail) = part.split_at_mut(common);
-        let pair = |k: usize, i: usize| [&group[k].1.0.0, &rest(k)[i].0.0];
-        for (i, slot) in head.iter_mut().enumerate() {
-            let product = match group.len() {
-                4 => products.dot_four::<R>([0, 1, 2, 3].map(|k| pair(k, i))),
-                3 => products.dot_three::<R>([0, 1, 2].map(|k| pair(k, i))),
-                2 => products.dot::<R>(pair(0, i), pair(1, i)),
-                _ => products.mul::<R>(pair(0, i)[0], pair(0, i)[1]),
-            };
-            plus(slot, product);
+        let [a, b, c, d] = columns.map(|column| &column[..common]);
+        for ((((slot, a), b), c), d) in head.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            plus(slot, products.dot_factors::<R>(&factors, [&a.0.0, &b.0.0, &c.0.0, &d.0.0]));
         }
         // Where some columns have ended, each of the others by itself.
-        for (k, (_, factor)) in group.iter().enumerate() {
-            for (slot, value) in tail.iter_mut().zip(&rest(k)[common..]) {
-                plus(slot, products.mul::<R>(&factor.0.0, &value.0.0));
-            }
+        for (column, factor) in columns.iter().zip(&factors) {
+            add_one(tail, &column[common..], factor);
         }
+    }
+    for pair in rest.chunks(2) {
+        let rest = |i: usize| pair[i].0.get(start..).unwrap_or(&[]);
+        if pair.len() == 1 {
+            add_one(part, rest(0), &pair[0].1.0.0);
+            continue;
+        }
+        let (a, b) = (rest(0), rest(1));
+        let both = a.len().min(b.len()).min(part.len());
+        let (head, tail) = part.split_at_mut(both);
+        for ((slot, a), b) in head.iter_mut().zip(a).zip(b) {
+            let pairs = [[&pair[0].1.0.0, &a.0.0], [&pair[1].1.0.0, &b.0.0]];
+            plus(slot, products.dot::<R>(pairs[0], pairs[1]));
+        }
+        add_one(tail, &a[both..], &pair[0].1.0.0);
+        add_one(tail, &b[both..], &pair[1].1.0.0);
     }
     for value in part {
         *value = element::<R>(products.less::<R, 1>(&value.0.0));
@@ -265,7 +279,7 @@ mod tests {
     /// Goal: every number of terms in the last group, and columns that end inside and outside a part. Method: up to
     /// nine terms of lengths that differ, with the largest numbers among them.
     #[test]
-    fn four_terms_at_a_time_are_those_one_by_one() {
+    fn terms_that_share_a_reduction_are_those_one_by_one() {
         for count in 1..=9usize {
             let columns: Vec<Vec<Fr>> = (0..count)
                 .map(|k| match k % 3 {

@@ -107,6 +107,13 @@ pub(crate) trait Products: Copy + Send + Sync {
     /// [`Self::dot_three`] of four pairs.
     fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words;
 
+    /// [`Self::dot_four`] of first factors that lie beside each other, and stay there for many sums, each with the second
+    /// factor of its place. For those no pairs have to be gathered.
+    #[inline(always)]
+    fn dot_factors<M: Modulus>(self, factors: &[Words; 4], values: [&Words; 4]) -> Words {
+        self.dot_four::<M>(std::array::from_fn(|k| [&factors[k], values[k]]))
+    }
+
     /// [`Self::mul`] of a number below 4p by itself.
     fn square<M: Modulus>(self, a: &Words) -> Words;
 

@@ -187,6 +187,9 @@ fn longer_sums_are_arkworks<M: Modulus>(products: impl Products) {
         assert_eq!(residue::<M>(&four), terms.iter().sum::<Element<M>>(), "{pairs:x?}");
         // Second factors are below 5.5p.
         assert_product::<M>(&four, 22);
+        let (factors, values) =
+            (pairs.each_ref().map(|[a, _]| *a), pairs.each_ref().map(|[_, b]| b));
+        assert_eq!(products.dot_factors::<M>(&factors, values), four, "{pairs:x?}");
         let [first, second, third, _] = pairs.each_ref().map(|[a, b]| [a, b]);
         let three = products.dot_three::<M>([first, second, third]);
         assert_eq!(residue::<M>(&three), terms[..3].iter().sum::<Element<M>>(), "{pairs:x?}");
@@ -220,7 +223,10 @@ fn two_products_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
 fn longer_sums_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
     longer_sums::<M>(|pairs| {
         let four = pairs.each_ref().map(|[a, b]| [a, b]);
-        assert_eq!(adx.dot_four::<M>(four), Portable.dot_four::<M>(four), "{pairs:x?}");
+        let expected = Portable.dot_four::<M>(four);
+        assert_eq!(adx.dot_four::<M>(four), expected, "{pairs:x?}");
+        let (factors, values) = (four.map(|[a, _]| *a), four.map(|[_, b]| b));
+        assert_eq!(adx.dot_factors::<M>(&factors, values), expected, "{pairs:x?}");
         let three = [four[1], four[2], four[3]];
         assert_eq!(adx.dot_three::<M>(three), Portable.dot_three::<M>(three), "{pairs:x?}");
     });

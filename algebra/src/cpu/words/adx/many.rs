@@ -1,7 +1,8 @@
 //! Several products at a time: two that do not wait for each other, and sums of three and of four with one reduction.
 //!
-//! [`super`] says what a block of assembly promises. Here all factors are in one array, since a block has registers for
-//! a single address: it reads that array and the table.
+//! [`super`] says what a block of assembly promises. Two products leave a register for a single address, so all their
+//! factors are in one array, which the block reads beside the table. So are those of a sum, unless its first factors lie
+//! beside each other already: a sum leaves registers for five addresses, that of these and those of the second ones.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
@@ -134,6 +135,35 @@ macro_rules! round_of_sum {
     };
 }
 
+/// A row of one product of a sum whose first factors lie beside each other: number `$k` is at `32 · k`.
+macro_rules! row_of_factor {
+    ($row:ident, 0, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p}]", "[{p} + 8]", "[{p} + 16]", "[{p} + 24]"; $($t),*)
+    };
+    ($row:ident, 1, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p} + 32]", "[{p} + 40]", "[{p} + 48]", "[{p} + 56]"; $($t),*)
+    };
+    ($row:ident, 2, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p} + 64]", "[{p} + 72]", "[{p} + 80]", "[{p} + 88]"; $($t),*)
+    };
+    ($row:ident, 3, $word:literal; $($t:literal),*) => {
+        $row!($word, "[{p} + 96]", "[{p} + 104]", "[{p} + 112]", "[{p} + 120]"; $($t),*)
+    };
+}
+
+/// A round of such a sum, as `round_of_sum`.
+macro_rules! round_of_factors {
+    ($row:ident, [$w0:literal, $w1:literal, $w2:literal, $w3:literal]; $($t:literal),*) => {
+        concat!(
+            row_of_factor!($row, 0, $w0; $($t),*),
+            row_of_factor!(further_row, 1, $w1; $($t),*),
+            row_of_factor!(further_row, 2, $w2; $($t),*),
+            row_of_factor!(further_row, 3, $w3; $($t),*),
+            reduce_row!($($t),*),
+        )
+    };
+}
+
 /// A sum of products, round by round as the twin does, for pairs in an array `operands`.
 macro_rules! sum_of_products {
     ($table:ident, $operands:ident;
@@ -166,7 +196,7 @@ macro_rules! sum_of_products {
 }
 
 macro_rules! operations {
-    ($table:ident, $two:ident, $three:ident, $four:ident) => {
+    ($table:ident, $two:ident, $three:ident, $four:ident, $factors:ident) => {
         /// [`super::Products::mul_two`]: the rounds of both in turn, so that one's multiplications fill the time in
         /// which the other waits for its carries. Each keeps four words between its rounds, and the ninth register
         /// is the fifth word of the one whose round it is.
@@ -227,8 +257,48 @@ macro_rules! operations {
                 ["[{p} + 48]", "[{p} + 112]", "[{p} + 176]", "[{p} + 240]"],
                 ["[{p} + 56]", "[{p} + 120]", "[{p} + 184]", "[{p} + 248]"])
         }
+
+        /// [`super::Products::dot_factors`].
+        #[inline(always)]
+        pub(super) fn $factors(
+            Adx(()): Adx,
+            factors: &[Words; 4],
+            values: [&Words; 4],
+        ) -> Words {
+            let (s0, s1, s2, s3);
+            // SAFETY: as for a sum of products, with the four numbers of the array and one at each of the other
+            // addresses.
+            unsafe {
+                asm!(
+                    round_of_factors!(opening_row, ["[{v0}]", "[{v1}]", "[{v2}]", "[{v3}]"];
+                        "t0", "t1", "t2", "t3", "t4"),
+                    round_of_factors!(fresh_row, ["[{v0} + 8]", "[{v1} + 8]", "[{v2} + 8]", "[{v3} + 8]"];
+                        "t1", "t2", "t3", "t4", "t0"),
+                    round_of_factors!(fresh_row, ["[{v0} + 16]", "[{v1} + 16]", "[{v2} + 16]", "[{v3} + 16]"];
+                        "t2", "t3", "t4", "t0", "t1"),
+                    round_of_factors!(fresh_row, ["[{v0} + 24]", "[{v1} + 24]", "[{v2} + 24]", "[{v3} + 24]"];
+                        "t3", "t4", "t0", "t1", "t2"),
+                    p = in(reg) factors.as_ptr(),
+                    v0 = in(reg) values[0].as_ptr(),
+                    v1 = in(reg) values[1].as_ptr(),
+                    v2 = in(reg) values[2].as_ptr(),
+                    v3 = in(reg) values[3].as_ptr(),
+                    table = sym $table,
+                    t4 = out(reg) s0,
+                    t0 = out(reg) s1,
+                    t1 = out(reg) s2,
+                    t2 = out(reg) s3,
+                    t3 = out(reg) _,
+                    low = out(reg) _,
+                    high = out(reg) _,
+                    out("rdx") _,
+                    options(pure, readonly, nostack),
+                );
+            }
+            [s0, s1, s2, s3]
+        }
     };
 }
 
-operations!(Q, two_q, three_q, four_q);
-operations!(R, two_r, three_r, four_r);
+operations!(Q, two_q, three_q, four_q, factors_q);
+operations!(R, two_r, three_r, four_r, factors_r);
