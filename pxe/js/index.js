@@ -23,8 +23,13 @@ const DEFAULT_TIMEOUT_MS = 6 * 60_000 + ANSWER_MS;
 const STAGES = ["included", "proven", "finalized"];
 /** Methods that send a transaction. */
 const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw"]);
-/** Errors of the service after which a transaction may have been sent. */
-const UNCERTAIN = new Set(["PXE-045", "PXE-046"]);
+/**
+ * Errors of the service after which a transaction may have been sent: this request's, or with PXE-018 an earlier one's,
+ * which the next request would pay again.
+ */
+const UNCERTAIN = new Set(["PXE-018", "PXE-045", "PXE-046"]);
+/** How the fetch of Node.js names its own deadlines, which may be shorter than those of a call. */
+const LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
 const HASH = /^0x[0-9a-f]{64}$/;
 const AMOUNT_MAX = 2n ** 64n - 1n;
 
@@ -156,6 +161,9 @@ export class Pxe {
       }
       if (signal?.aborted) {
         throw new AbortedError(`${method}: aborted`, { cause: signal.reason, mayHaveBeenSent: isSending });
+      }
+      if (LATE.has(cause?.cause?.code)) {
+        throw new TimeoutError(`${method}: no answer in the time of fetch`, { cause, mayHaveBeenSent: isSending });
       }
       const isRefused = cause?.cause?.code === "ECONNREFUSED";
       const message = `${method}: no wallet service answers at ${this.#url}`;
