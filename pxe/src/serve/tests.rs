@@ -354,6 +354,8 @@ async fn a_wrong_parameter_is_named_and_nothing_is_sent() {
         payment[name] = value;
         payment
     };
+    let deposit = json!({ "index": 1, "amount": "1", "keep": true });
+    let misplaced = json!({ "account": case.alice, "deposit": deposit });
     let long_wait = json!({ "hash": to_hex(&Fr::zero()), "stage": "proven", "seconds": 61 });
     for (method, params, part) in [
         ("pxe_balance", json!({}), "account is missing"),
@@ -365,6 +367,7 @@ async fn a_wrong_parameter_is_named_and_nothing_is_sent() {
         ("pxe_transfer", with("expiry_epochs", json!(0)), "expiry_epochs: "),
         ("pxe_transfer", with("spend_all", json!(true)), "no parameter spend_all"),
         ("pxe_withdraw", with("to", json!(format!("0x{}", "0".repeat(40)))), "to: "),
+        ("pxe_claim", misplaced, "deposit: unknown field"),
         ("pxe_transaction", json!({ "hash": "0x1" }), "hash: "),
         ("pxe_wait", long_wait, "seconds: at most 60"),
     ] {
