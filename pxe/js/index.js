@@ -246,9 +246,9 @@ export class Account {
   /** Claims a deposit on L1: the oldest one, unless `deposit` names one. */
   claim({ deposit, keep, expiryEpochs } = {}, options) {
     const params = () => ({
-      deposit: deposit && { index: deposit.index, amount: written(deposit.amount) },
+      deposit: deposit && { index: counted("index", deposit.index), amount: written(deposit.amount) },
       keep,
-      expiry_epochs: expiryEpochs,
+      expiry_epochs: epochs(expiryEpochs),
     });
     return this.#send("pxe_claim", params, options);
   }
@@ -365,7 +365,7 @@ function payment({ to, amount, feePayer, spendPending, expiryEpochs } = {}) {
     amount: written(amount),
     fee_payer: feePayer,
     spend_pending: spendPending,
-    expiry_epochs: expiryEpochs,
+    expiry_epochs: epochs(expiryEpochs),
   };
 }
 
@@ -375,6 +375,18 @@ function written(amount) {
     throw new ArgumentError("amount: a bigint of units below 2^64 expected");
   }
   return amount.toString();
+}
+
+/** A whole number on the wire. JSON writes NaN as null, which would count as absent. */
+function counted(name, value) {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new ArgumentError(`${name}: a whole number expected`);
+  }
+  return value;
+}
+
+function epochs(value) {
+  return value == null ? value : counted("expiryEpochs", value);
 }
 
 function read(value, name) {

@@ -376,7 +376,12 @@ test("arguments that no call can use are rejected before anything is sent", asyn
     () => alice.transfer({ ...PAYMENT, amount: 2n ** 64n }),
     () => alice.transfer({ amount: 1n }),
     () => alice.transfer(),
+    () => alice.transfer({ ...PAYMENT, expiryEpochs: NaN }),
+    () => alice.transfer({ ...PAYMENT, expiryEpochs: 8n }),
     () => alice.claim({ deposit: { index: 1, amount: 5 } }),
+    () => alice.claim({ deposit: { index: 1n, amount: 5n } }),
+    () => alice.claim({ deposit: { amount: 5n } }),
+    () => alice.claim({ expiryEpochs: 0.5 }),
     () => alice.sync({ timeoutMs: NaN }),
     () => pxe.transaction(HASH).wait({ stage: "done" }),
   ]) {
