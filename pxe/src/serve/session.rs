@@ -42,6 +42,10 @@ impl Service {
     ) -> Result<T, CallError> {
         let account = Account(address.to_field());
         let queue = self.queue(account)?;
+        // One is the service's, one is this request's, and each other request that uses the account or waits has one.
+        if Arc::strong_count(&queue) > self.limits.of_account.saturating_add(1) {
+            return Err(CallError::Busy);
+        }
         let turn = tokio::time::timeout(self.limits.turn, queue.lock_owned()).await;
         let turn = turn.map_err(|_| CallError::Busy)?;
         let (answer, mut answered) = oneshot::channel();

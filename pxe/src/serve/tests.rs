@@ -478,6 +478,20 @@ async fn a_service_with_too_much_to_do_says_so_and_waits_have_a_bound_of_their_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_too_much_to_do_leaves_the_service_to_the_others() {
+    let (gate, mut stopped, release) = Gate::closed();
+    let limits = ServiceLimits { of_account: 1, ..ServiceLimits::default() };
+    let case = Case::with(gate, limits).await;
+    let (client, payment) = (case.client(), case.payment());
+    let sending = tokio::spawn(async move { client.call("pxe_transfer", payment).await });
+    stopped.recv().await.unwrap();
+    assert_eq!(case.code("pxe_balance", case.of_alice()).await, "PXE-044");
+    assert_eq!(case.proven_of(&case.bob).await, 0);
+    release.send(()).unwrap();
+    assert_eq!(sending.await.unwrap().unwrap()["receipt"], "accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_the_node_does_not_confirm_is_a_result_with_a_doubt() {
     let case = Case::new().await;
     case.chain.pool().silent = true;
