@@ -2,7 +2,10 @@
 export class PxeError extends Error {
   /** The service's, such as PXE-043, or argument, unreachable, timeout, aborted, invalid_response, dropped. */
   readonly code: string;
-  /** Whether a transaction may have been sent although there is no result: do not send it again unseen. */
+  /**
+   * Whether a transaction, of this call or with PXE-018 of an earlier one, may have been sent although there is no
+   * result: do not send it again unseen.
+   */
   readonly mayHaveBeenSent: boolean;
 }
 /** An argument that no call can use. Nothing was sent. */

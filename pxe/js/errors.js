@@ -11,7 +11,10 @@ export class PxeError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     this.code = code;
-    /** Whether a transaction may have been sent although there is no result: do not send it again unseen. */
+    /**
+     * Whether a transaction, of this call or with PXE-018 of an earlier one, may have been sent although there is no
+     * result: do not send it again unseen.
+     */
     this.mayHaveBeenSent = mayHaveBeenSent;
   }
 }
@@ -56,7 +59,7 @@ export class UnreachableError extends PxeError {
 export class TimeoutError extends PxeError {
   /**
    * @param {string} message
-   * @param {{ mayHaveBeenSent?: boolean }} [options]
+   * @param {{ cause?: unknown, mayHaveBeenSent?: boolean }} [options]
    */
   constructor(message, options) {
     super("timeout", message, options);

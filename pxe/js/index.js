@@ -23,8 +23,13 @@ const DEFAULT_TIMEOUT_MS = 6 * 60_000 + ANSWER_MS;
 const STAGES = ["included", "proven", "finalized"];
 /** Methods that send a transaction. */
 const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw"]);
-/** Errors of the service after which a transaction may have been sent. */
-const UNCERTAIN = new Set(["PXE-045", "PXE-046"]);
+/**
+ * Errors of the service after which a transaction may have been sent: this request's, or with PXE-018 an earlier one's,
+ * which the next request would pay again.
+ */
+const UNCERTAIN = new Set(["PXE-018", "PXE-045", "PXE-046"]);
+/** How the fetch of Node.js names its own deadlines, which may be shorter than those of a call. */
+const LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
 const HASH = /^0x[0-9a-f]{64}$/;
 const AMOUNT_MAX = 2n ** 64n - 1n;
 
@@ -157,6 +162,9 @@ export class Pxe {
       if (signal?.aborted) {
         throw new AbortedError(`${method}: aborted`, { cause: signal.reason, mayHaveBeenSent: isSending });
       }
+      if (LATE.has(cause?.cause?.code)) {
+        throw new TimeoutError(`${method}: no answer in the time of fetch`, { cause, mayHaveBeenSent: isSending });
+      }
       const isRefused = cause?.cause?.code === "ECONNREFUSED";
       const message = `${method}: no wallet service answers at ${this.#url}`;
       throw new UnreachableError(message, { cause, mayHaveBeenSent: isSending && !isRefused });
@@ -238,9 +246,9 @@ export class Account {
   /** Claims a deposit on L1: the oldest one, unless `deposit` names one. */
   claim({ deposit, keep, expiryEpochs } = {}, options) {
     const params = () => ({
-      deposit: deposit && { index: deposit.index, amount: written(deposit.amount) },
+      deposit: deposit && { index: counted("index", deposit.index), amount: written(deposit.amount) },
       keep,
-      expiry_epochs: expiryEpochs,
+      expiry_epochs: epochs(expiryEpochs),
     });
     return this.#send("pxe_claim", params, options);
   }
@@ -357,7 +365,7 @@ function payment({ to, amount, feePayer, spendPending, expiryEpochs } = {}) {
     amount: written(amount),
     fee_payer: feePayer,
     spend_pending: spendPending,
-    expiry_epochs: expiryEpochs,
+    expiry_epochs: epochs(expiryEpochs),
   };
 }
 
@@ -367,6 +375,18 @@ function written(amount) {
     throw new ArgumentError("amount: a bigint of units below 2^64 expected");
   }
   return amount.toString();
+}
+
+/** A whole number on the wire. JSON writes NaN as null, which would count as absent. */
+function counted(name, value) {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new ArgumentError(`${name}: a whole number expected`);
+  }
+  return value;
+}
+
+function epochs(value) {
+  return value == null ? value : counted("expiryEpochs", value);
 }
 
 function read(value, name) {

@@ -172,7 +172,8 @@ pub enum PxeError {
     /// Do: Set `--store` to the database file.
     #[error("{code}: no store is named; set --store to the database file", code = self.code())]
     NoStore,
-    /// The file for the access token of the service cannot be written.
+    /// The file for the access token of the service cannot be written, or is another file: a token replaces only a
+    /// token or an empty file.
     ///
     /// Do: Correct `--serve-token-file`, or the permissions of its folder.
     #[error("{code}: cannot write the access token to {path} ({cause}); the setting is --serve-token-file", code = self.code(), cause = rollmill_errors::InWords(.source))]

@@ -1,5 +1,6 @@
 //! `rollmill-pxe serve`: the accounts of a store for programs of this machine.
 
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,7 +84,55 @@ fn token(config: &Config, store: &Path) -> Result<(Secret, Option<PathBuf>), Pxe
     OsRng.fill_bytes(bytes.as_mut_slice());
     let text = Zeroizing::new(hex::encode(bytes.as_slice()));
     let line = Zeroizing::new(format!("{}\n", text.as_str()));
-    keystore::write_private(&path, line.as_bytes())
+    check_replaceable(&path)
+        .and_then(|()| keystore::write_private(&path, line.as_bytes()))
         .map_err(|source| PxeError::TokenFile { path: path.display().to_string(), source })?;
     Ok((Secret::generated(text.as_str()), Some(path)))
+}
+
+/// Checks that a new token replaces nothing but an older one or an empty file: the path of a store or a keystore, given
+/// by mistake, would cost the accounts.
+///
+/// # Errors
+/// For anything else at the path, and for what cannot be read.
+fn check_replaceable(path: &Path) -> io::Result<()> {
+    let other = || io::Error::new(ErrorKind::AlreadyExists, "it exists and is no access token");
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(other()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let digits = 2 * TOKEN_BYTES;
+    let mut bytes = Zeroizing::new(Vec::new());
+    // One more than a token with the end of its line, to notice what is longer.
+    std::fs::File::open(path)?.take(digits as u64 + 2).read_to_end(&mut bytes)?;
+    let is_token = bytes
+        .strip_suffix(b"\n")
+        .is_some_and(|token| token.len() == digits && token.iter().all(u8::is_ascii_hexdigit));
+    if bytes.is_empty() || is_token { Ok(()) } else { Err(other()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_replaces_a_token_or_an_empty_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert!(check_replaceable(&path).is_ok(), "nothing is there");
+        let token = "0a".repeat(TOKEN_BYTES);
+        for taken in [String::new(), format!("{token}\n")] {
+            std::fs::write(&path, &taken).unwrap();
+            assert!(check_replaceable(&path).is_ok(), "{taken:?}");
+        }
+        let long = format!("{token}\n\n");
+        for kept in [token.as_str(), "\n", "word\n", &token.replace('a', "g"), &long] {
+            std::fs::write(&path, kept).unwrap();
+            let error = check_replaceable(&path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{kept:?}");
+        }
+        assert!(check_replaceable(folder.path()).is_err(), "a folder");
+    }
 }

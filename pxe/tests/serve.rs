@@ -155,6 +155,20 @@ async fn a_service_without_a_store_or_on_an_address_of_the_network_does_not_star
     assert!(!case.path("wallet.pxe.token").exists());
 }
 
+/// Fault: the setting for the token names the store itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_never_replaces_the_store() {
+    let case = Case::in_store().await;
+    let path = case.path("wallet.pxe");
+    let mut command = command(&case);
+    let output = command.arg("--serve-token-file").arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output).contains("PXE-047"), "{output:?}");
+    let service = Service::start(self::command(&case));
+    let status = service.call(&token(&case), "pxe_status", &json!({}));
+    assert_eq!(status["result"]["accounts"], 2);
+}
+
 /// Fault: SIGTERM while a transfer is between its intent and the node, and a node that takes longer than the grace
 /// period. The next service sends that very transaction, and says so before it sends another one.
 #[tokio::test(flavor = "multi_thread")]

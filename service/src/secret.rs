@@ -42,7 +42,9 @@ impl Secret {
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let (given, expected) = (given.trim().as_bytes(), self.value.trim().as_bytes());
         let different = given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
-        given.len() == expected.len() && std::hint::black_box(different) == 0
+        // A request without the header gives nothing, which must not be a token.
+        let is_given = !given.is_empty() && given.len() == expected.len();
+        is_given && std::hint::black_box(different) == 0
     }
 
     /// Rejects a text that is no reference, and reads nothing.
@@ -69,7 +71,7 @@ impl Secret {
             return Err(LITERAL.into());
         };
         let value = value.trim_end_matches(['\r', '\n']).to_owned();
-        if value.is_empty() {
+        if value.trim().is_empty() {
             return Err(format!("{reference} holds an empty secret; write the secret there"));
         }
         Ok(Self { reference, value })
@@ -217,5 +219,22 @@ mod tests {
             assert!(!with(wrong), "{wrong}");
         }
         assert!(!token.is_bearer_of(&HeaderMap::new()));
+    }
+
+    /// Attack: no header, or one without a token, at a server whose token is a blank line.
+    #[test]
+    fn blanks_are_no_secret_and_nobody_is_the_bearer_of_none() {
+        for blank in ["", " ", "\t "] {
+            let token = Secret::generated(blank);
+            assert!(!token.is_bearer_of(&HeaderMap::new()), "{blank:?}");
+            for given in ["Bearer", "Bearer ", "Bearer  "] {
+                let headers = HeaderMap::from_iter([(AUTHORIZATION, given.parse().unwrap())]);
+                assert!(!token.is_bearer_of(&headers), "{blank:?} {given:?}");
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, " \t\n").unwrap();
+        assert!(format!("file:{}", file.display()).parse::<Secret>().is_err());
     }
 }

@@ -225,7 +225,6 @@ test("a wait ends with the transaction, with its time or with its signal", async
 test("an error of the service has its code, its number and its method", async () => {
   for (const [code, number, status] of [
     ["PXE-004", -32000, 200],
-    ["PXE-018", -32000, 200],
     ["PXE-042", -32602, 200],
     ["PXE-043", -32000, 200],
     ["PXE-044", -32005, 503],
@@ -278,6 +277,8 @@ test("after an error a sending method says whether the transaction may have been
       assert.deepEqual([reading.code, reading.mayHaveBeenSent], [code, false]);
     });
   };
+  // An earlier call's transaction was sent, so a program that repeats this one unseen would pay twice.
+  await expect(() => rejected("PXE-018"), ServiceError, "PXE-018");
   await expect(() => rejected("PXE-045"), ServiceError, "PXE-045");
   await expect(() => rejected("PXE-046", -32603), ServiceError, "PXE-046");
   await expect(() => "break", UnreachableError, "unreachable");
@@ -288,6 +289,17 @@ test("after an error a sending method says whether the transaction may have been
   await expect(() => ({ error: { code: 5, message: "x" } }), InvalidResponseError, "invalid_response");
   const other = JSON.stringify({ jsonrpc: "2.0", id: 99, result: {} });
   await expect(() => ({ status: 200, body: other }), InvalidResponseError, "invalid_response");
+});
+
+test("a deadline of fetch itself is a timeout after which the transaction may have been sent", async () => {
+  for (const code of ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]) {
+    const fetch = async () => {
+      throw new TypeError("fetch failed", { cause: Object.assign(new Error("late"), { code }) });
+    };
+    const error = await failure(new Pxe({ token: TOKEN, fetch }).account(ALICE).transfer(PAYMENT));
+    assert.ok(error instanceof TimeoutError, inspect(error));
+    assert.deepEqual([error.code, error.mayHaveBeenSent], ["timeout", true]);
+  }
 });
 
 test("where nothing listens nothing was sent", async () => {
@@ -364,7 +376,12 @@ test("arguments that no call can use are rejected before anything is sent", asyn
     () => alice.transfer({ ...PAYMENT, amount: 2n ** 64n }),
     () => alice.transfer({ amount: 1n }),
     () => alice.transfer(),
+    () => alice.transfer({ ...PAYMENT, expiryEpochs: NaN }),
+    () => alice.transfer({ ...PAYMENT, expiryEpochs: 8n }),
     () => alice.claim({ deposit: { index: 1, amount: 5 } }),
+    () => alice.claim({ deposit: { index: 1n, amount: 5n } }),
+    () => alice.claim({ deposit: { amount: 5n } }),
+    () => alice.claim({ expiryEpochs: 0.5 }),
     () => alice.sync({ timeoutMs: NaN }),
     () => pxe.transaction(HASH).wait({ stage: "done" }),
   ]) {

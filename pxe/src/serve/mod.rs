@@ -44,6 +44,8 @@ pub struct ServiceLimits {
     pub calls: usize,
     /// Maximum requests of `pxe_wait` in progress.
     pub waits: usize,
+    /// Maximum requests that use or wait for one account, so that those of one leave room for the others.
+    pub of_account: usize,
     /// How long a request waits for its turn at an account.
     pub turn: Duration,
     /// How long a client waits for the work on its request.
@@ -55,6 +57,7 @@ impl Default for ServiceLimits {
         Self {
             calls: 64,
             waits: 64,
+            of_account: 16,
             turn: Duration::from_secs(60),
             // The first sync of an old chain takes longest.
             answer: Duration::from_secs(300),

@@ -29,6 +29,9 @@ pub(super) struct Session<'s> {
     told: Vec<Fr>,
 }
 
+/// The result of a request, and where the request says that it has it.
+type Answer<T> = (Result<T, CallError>, oneshot::Sender<()>);
+
 impl Service {
     /// Runs `work` on an account once it is its turn, on a thread that may block: a sync decrypts, a transaction is
     /// proven. It is finished also if nobody waits for it any more.
@@ -39,32 +42,41 @@ impl Service {
     ) -> Result<T, CallError> {
         let account = Account(address.to_field());
         let queue = self.queue(account)?;
+        // One is the service's, one is this request's, and each other request that uses the account or waits has one.
+        if Arc::strong_count(&queue) > self.limits.of_account.saturating_add(1) {
+            return Err(CallError::Busy);
+        }
         let turn = tokio::time::timeout(self.limits.turn, queue.lock_owned()).await;
         let turn = turn.map_err(|_| CallError::Busy)?;
         let (answer, mut answered) = oneshot::channel();
         let (service, runtime) = (Arc::clone(self), Handle::current());
         tokio::task::spawn_blocking(move || service.work_now(account, turn, runtime, work, answer));
         let waited = tokio::time::timeout(self.limits.answer, &mut answered).await;
-        match waited {
-            Ok(Ok(result)) => result,
+        let (result, taken) = match waited {
+            Ok(Ok(answer)) => answer,
             // The work panicked, or the process ends.
-            Ok(Err(_)) => Err(CallError::Died),
+            Ok(Err(_)) => return Err(CallError::Died),
             Err(_) => {
                 // What was answered just now still counts; a later answer finds nobody.
                 answered.close();
                 let seconds = self.limits.answer.as_secs();
-                answered.try_recv().unwrap_or(Err(CallError::Late { seconds }))
+                answered.try_recv().map_err(|_| CallError::Late { seconds })?
             }
-        }
+        };
+        // From here to the response nothing waits, so a client that goes away does not drop this request any more.
+        // The work waits for it, unless it panicked.
+        let _ = taken.send(());
+        result
     }
 
+    /// Does `work` on the thread of the caller, which may block, and ends the turn.
     fn work_now<T>(
         &self,
         account: Account,
         mut turn: OwnedMutexGuard<Option<Wallet>>,
         runtime: Handle,
         work: impl FnOnce(&mut Session<'_>) -> Result<T, CallError>,
-        answer: oneshot::Sender<Result<T, CallError>>,
+        answer: oneshot::Sender<Answer<T>>,
     ) {
         let wallet = match turn.take() {
             Some(wallet) => Ok(wallet),
@@ -74,8 +86,7 @@ impl Service {
         let wallet = match wallet {
             Ok(wallet) => wallet,
             Err(error) => {
-                // Nobody waits for it any more if this fails.
-                let _ = answer.send(Err(error.into()));
+                hand_over(answer, Err(error.into()));
                 return;
             }
         };
@@ -84,12 +95,18 @@ impl Service {
         if !session.told.is_empty() {
             rollmill_service::failpoint!(blocking "pxe.before_report");
         }
-        let is_taken = answer.send(result).is_ok();
-        if is_taken {
+        if hand_over(answer, result) {
             session.report();
         }
         *turn = Some(session.wallet);
     }
+}
+
+/// Whether a request took the result. A result on its way to a request that is dropped meanwhile is not taken, so its
+/// transactions stay unreported. The wait is short: the request takes it at once, or is dropped.
+fn hand_over<T>(answer: oneshot::Sender<Answer<T>>, result: Result<T, CallError>) -> bool {
+    let (taken, is_taken) = oneshot::channel();
+    answer.send((result, taken)).is_ok() && is_taken.blocking_recv().is_ok()
 }
 
 impl Session<'_> {
@@ -157,6 +174,30 @@ impl Session<'_> {
         told.iter().for_each(|hash| self.wallet.report(hash));
         if let Err(error) = self.save() {
             tracing::warn!(%error, "wallet state not saved; the next request that sends something gets PXE-018");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Race: a request is dropped when the result is on its way. Its transactions must stay unreported.
+    #[test]
+    fn only_a_result_that_the_request_says_it_has_is_taken() {
+        for (is_read, says_so) in [(true, true), (true, false), (false, false)] {
+            let (answer, answered) = oneshot::channel::<Answer<u64>>();
+            let work = std::thread::spawn(move || hand_over(answer, Ok(7)));
+            if is_read {
+                let (result, taken) = answered.blocking_recv().unwrap();
+                assert_eq!(result.unwrap(), 7);
+                if says_so {
+                    taken.send(()).unwrap();
+                }
+            } else {
+                drop(answered);
+            }
+            assert_eq!(work.join().unwrap(), says_so, "read: {is_read}");
         }
     }
 }

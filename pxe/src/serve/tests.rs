@@ -354,6 +354,8 @@ async fn a_wrong_parameter_is_named_and_nothing_is_sent() {
         payment[name] = value;
         payment
     };
+    let deposit = json!({ "index": 1, "amount": "1", "keep": true });
+    let misplaced = json!({ "account": case.alice, "deposit": deposit });
     let long_wait = json!({ "hash": to_hex(&Fr::zero()), "stage": "proven", "seconds": 61 });
     for (method, params, part) in [
         ("pxe_balance", json!({}), "account is missing"),
@@ -365,6 +367,7 @@ async fn a_wrong_parameter_is_named_and_nothing_is_sent() {
         ("pxe_transfer", with("expiry_epochs", json!(0)), "expiry_epochs: "),
         ("pxe_transfer", with("spend_all", json!(true)), "no parameter spend_all"),
         ("pxe_withdraw", with("to", json!(format!("0x{}", "0".repeat(40)))), "to: "),
+        ("pxe_claim", misplaced, "deposit: unknown field"),
         ("pxe_transaction", json!({ "hash": "0x1" }), "hash: "),
         ("pxe_wait", long_wait, "seconds: at most 60"),
     ] {
@@ -472,6 +475,20 @@ async fn a_service_with_too_much_to_do_says_so_and_waits_have_a_bound_of_their_o
         let expected = if calls == 0 { (busy, taken) } else { (taken, busy) };
         assert_eq!((of_calls, of_waits), expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_too_much_to_do_leaves_the_service_to_the_others() {
+    let (gate, mut stopped, release) = Gate::closed();
+    let limits = ServiceLimits { of_account: 1, ..ServiceLimits::default() };
+    let case = Case::with(gate, limits).await;
+    let (client, payment) = (case.client(), case.payment());
+    let sending = tokio::spawn(async move { client.call("pxe_transfer", payment).await });
+    stopped.recv().await.unwrap();
+    assert_eq!(case.code("pxe_balance", case.of_alice()).await, "PXE-044");
+    assert_eq!(case.proven_of(&case.bob).await, 0);
+    release.send(()).unwrap();
+    assert_eq!(sending.await.unwrap().unwrap()["receipt"], "accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

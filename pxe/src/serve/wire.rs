@@ -177,6 +177,7 @@ macro_rules! shapes {
     )+) => { $(
         $(#[doc = $about])+
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
         pub struct $name { $( $(#[doc = $doc])+ pub $member: $of, )* }
 
         impl Shape for $name {
