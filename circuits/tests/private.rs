@@ -275,7 +275,7 @@ fn of_equal_notes_a_nullifier_takes_one() {
         h.note_slots[0] = Some(first);
     };
     assert!(!holds_with(&state, &w, |h| h.named[0] = Some(1 - first)), "both at once");
-    let logs_of_first = Hints::of(&state).about.iter().any(|about| *about == Some(first));
+    let logs_of_first = Hints::of(&state).about.contains(&Some(first));
     assert!(holds_with(&state, &w, |h| {
         other(h);
         let log = h.about.iter().position(Option::is_some);

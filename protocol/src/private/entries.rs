@@ -249,11 +249,10 @@ pub(super) fn append<E: Entry, const N: usize>(
     list: &mut [E; N],
     new: impl IntoIterator<Item = E>,
 ) -> Result<(), KernelError> {
-    let mut at = used(list).len();
+    let used = used(list).len();
+    let mut free = list.iter_mut().skip(used);
     for entry in new {
-        let place = list.get_mut(at).ok_or(KernelError::TooMany { what, max: N })?;
-        *place = entry;
-        at += 1;
+        *free.next().ok_or(KernelError::TooMany { what, max: N })? = entry;
     }
     Ok(())
 }
