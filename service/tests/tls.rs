@@ -424,7 +424,7 @@ async fn the_commands_of_the_book_make_files_that_servers_and_clients_take() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/book/tls.md");
     let page = std::fs::read_to_string(page).unwrap();
     let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    // What the broker is told of these files has tests of its own.
+    // Commands of the broker with these files have tests of their own.
     let of_openssl = blocks.filter(|block| !block.contains("rollmill-broker"));
     let script = format!("set -eu\n{}", of_openssl.collect::<Vec<_>>().concat());
     assert!(script.contains("openssl req"), "{script}");
