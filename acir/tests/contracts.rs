@@ -171,17 +171,18 @@ fn a_function_says_everything_in_its_place() {
     expected.anchor_header_hash = anchor.hash();
     (expected.chain_id, expected.version) = (anchor.chain_id.into(), anchor.version.into());
     expected.gas_hash = rollmill_protocol::private::gas_hash(&gas());
-    (expected.end, expected.min_revertible) = (fr(14), fr(3));
+    (expected.end, expected.min_revertible) = (fr(15), fr(3));
     (expected.is_fee_payer, expected.expiry_slot) = (fr(1), fr(1000));
-    expected.note_reads[0] = ReadEntry { value: fr(7), counter: fr(4) };
-    expected.nullifier_reads[0] = ReadEntry { value: fr(9), counter: fr(6) };
+    expected.note_reads[0] = ReadEntry { value: fr(7), counter: fr(5) };
+    expected.nullifier_reads[0] = ReadEntry { value: fr(9), counter: fr(7) };
     expected.note_hashes[0] = NoteEntry { value: fr(7), counter: fr(1) };
+    expected.note_hashes[1] = NoteEntry { value: fr(8), counter: fr(4) };
     let nullify = |value: u64, nullified: u64, counter: u64| NullifierEntry {
         value: fr(value),
         nullified: fr(nullified),
         counter: fr(counter),
     };
-    expected.nullifiers[..2].copy_from_slice(&[nullify(9, 7, 5), nullify(16, 0, 9)]);
+    expected.nullifiers[..2].copy_from_slice(&[nullify(9, 0, 6), nullify(16, 8, 10)]);
     let log_hash = poseidon2::hash(domain::LOG_HASH, &[1, 2, 3, 4, 9].map(fr));
     expected.logs[0] = LogEntry { tag: fr(8), log_hash, note_counter: fr(1), counter: fr(2) };
     let app_key = app_key(&secrets.nsk, &this);
@@ -196,13 +197,13 @@ fn a_function_says_everything_in_its_place() {
         start: fr(start),
         end: fr(start + 1),
     };
-    expected.calls[..2].copy_from_slice(&[nested(0, 8, 7), nested(1, 9, 10)]);
+    expected.calls[..2].copy_from_slice(&[nested(0, 8, 8), nested(1, 9, 11)]);
     let message = |recipient: u64, content: u64, counter: u64| MessageEntry {
         recipient: fr(recipient),
         content: fr(content),
         counter: fr(counter),
     };
-    expected.messages = [message(0xabcd, 0, 12), message(0xef, 1, 13)];
+    expected.messages = [message(0xabcd, 0, 13), message(0xef, 1, 14)];
     assert_eq!(calls[0].call, expected);
     let entries: Vec<CallEntry<Fr>> = calls[1..].iter().map(|made| made.call.entry()).collect();
     // The kernel takes the last one first.
@@ -210,8 +211,10 @@ fn a_function_says_everything_in_its_place() {
     let witness = tail_witness(&anchor, vec![None], &[secrets.nsk], 2);
     let effects = play(&calls, &request, &witness).unwrap();
     assert_eq!(effects.expiry_slot, 1000);
-    let nullifiers = [fr(9), fr(16)].map(|value| silo_nullifier(&this, &value));
-    assert_eq!(effects.nullifiers[..2], nullifiers);
+    // The other one and its note are left out.
+    let [kept, left_out] = [fr(9), fr(16)].map(|value| silo_nullifier(&this, &value));
+    assert_eq!(effects.nullifiers[0], kept);
+    assert!(!effects.nullifiers.contains(&left_out));
 }
 
 /// A payload of an account: so many calls, whether it pays, and a random word.
