@@ -257,7 +257,10 @@ fn sweep_where(folder: &Path, is_meant: impl Fn(&[u8]) -> bool) {
             continue;
         }
         let path = entry.path();
-        if open_file(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+        // Locked until it is removed: a writer that comes to hold it in between would lose it.
+        if let Ok(file) = open_file(&path)
+            && file.try_lock().is_ok()
+        {
             fs::remove_file(&path).ok();
         }
     }
