@@ -30,6 +30,9 @@ impl Upgrade<'_> {
     pub(super) async fn decide(&mut self, of: &str, motion: &Motion) -> Result<(), Error> {
         let name = motion.description.clone();
         let to = motion.governance;
+        // A proposer needs its votes of the second before: those that were delegated just now count from the next one on.
+        let delegated = self.l1.latest().await?.timestamp;
+        self.l1_time(delegated + 1, "votes to count").await?;
         call(&self.deployer.sender, &format!("{name}/propose"), to, &motion.propose()).await?;
         let proposed = self.l1.latest().await?.timestamp;
         let proposal_id = motion.id(&self.l1).await?;
