@@ -24,9 +24,7 @@ pub enum Probe {
     Squares,
     /// Sums of two products with one reduction.
     Dots,
-    /// Sums of three.
-    DotsOfThree,
-    /// Sums of four.
+    /// Sums of four, whose first factors lie beside each other.
     DotsOfFour,
     /// `a + b` without a reduction.
     Sums,
@@ -44,14 +42,13 @@ pub enum Probe {
 
 impl Probe {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::ProductsInRow,
         Self::Products,
         Self::ProductTwos,
         Self::ProductTwosInRow,
         Self::Squares,
         Self::Dots,
-        Self::DotsOfThree,
         Self::DotsOfFour,
         Self::Sums,
         Self::Differences,
@@ -70,7 +67,6 @@ impl Probe {
             Self::ProductTwosInRow => "product, two rows side by side",
             Self::Squares => "square, independent",
             Self::Dots => "sum of two products",
-            Self::DotsOfThree => "sum of three products",
             Self::DotsOfFour => "sum of four products",
             Self::Sums => "sum",
             Self::Differences => "difference",
@@ -182,20 +178,12 @@ fn pass<P: Products>(products: P, kind: Probe, numbers: &mut [Words; NUMBERS]) {
                 *number = products.less::<Q, 1>(number);
             }
         }
-        Probe::DotsOfThree => {
-            let one = Q::ONE;
-            for number in numbers {
-                *number = products.less::<Q, 1>(number);
-                *number =
-                    products.dot_three::<Q>([[&*number, &x], [&one, &x], [&one, &factors[1]]]);
-            }
-        }
         Probe::DotsOfFour => {
-            let one = Q::ONE;
+            let ones = [Q::ONE; 4];
             for number in numbers {
                 *number = products.less::<Q, 1>(number);
-                let pairs = [[&*number, &x], [&one, &x], [&one, &factors[1]], [&one, &factors[2]]];
-                *number = products.dot_four::<Q>(pairs);
+                let values = [&*number, &x, &factors[1], &factors[2]];
+                *number = products.dot_factors::<Q>(&ones, values);
             }
         }
         Probe::Sums => {

@@ -101,18 +101,9 @@ pub(crate) trait Products: Copy + Send + Sync {
     /// 2^256. The same words everywhere, as for [`Self::mul`].
     fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words;
 
-    /// [`Self::dot`] of three pairs: below `(1 + 0.1891 · Σ αβ)p`. The three first factors come to at most 4p.
-    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words;
-
-    /// [`Self::dot_three`] of four pairs.
-    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words;
-
-    /// [`Self::dot_four`] of first factors that lie beside each other, and stay there for many sums, each with the second
-    /// factor of its place. For those no pairs have to be gathered.
-    #[inline(always)]
-    fn dot_factors<M: Modulus>(self, factors: &[Words; 4], values: [&Words; 4]) -> Words {
-        self.dot_four::<M>(std::array::from_fn(|k| [&factors[k], values[k]]))
-    }
+    /// [`Self::dot`] of four pairs: below `(1 + 0.1891 · Σ αβ)p`. The first factors come to at most 4p. They lie beside
+    /// each other, and stay there for many sums, so that no pairs have to be gathered for each.
+    fn dot_factors<M: Modulus>(self, factors: &[Words; 4], values: [&Words; 4]) -> Words;
 
     /// [`Self::mul`] of a number below 4p by itself.
     fn square<M: Modulus>(self, a: &Words) -> Words;

@@ -25,7 +25,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use ark_bn254::{FqConfig, FrConfig};
 use ark_ff::MontConfig;
 
-use self::many::{factors_q, factors_r, four_q, four_r, three_q, three_r, two_q, two_r};
+use self::many::{factors_q, factors_r, two_q, two_r};
 use super::{Modulus, Products, Words, multiple};
 
 /// Proof that the processor has the instructions.
@@ -462,16 +462,6 @@ impl Products for Adx {
     #[inline(always)]
     fn dot<M: Modulus>(self, ab: [&Words; 2], cd: [&Words; 2]) -> Words {
         if M::IS_BASE_FIELD { dot_q(self, ab, cd) } else { dot_r(self, ab, cd) }
-    }
-
-    #[inline(always)]
-    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words {
-        if M::IS_BASE_FIELD { three_q(self, pairs) } else { three_r(self, pairs) }
-    }
-
-    #[inline(always)]
-    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words {
-        if M::IS_BASE_FIELD { four_q(self, pairs) } else { four_r(self, pairs) }
     }
 
     #[inline(always)]

@@ -38,14 +38,9 @@ impl Products for Checked {
         Portable.dot::<M>(ab, cd)
     }
 
-    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words {
-        check_first_factors::<M, 3>(pairs);
-        Portable.dot_three::<M>(pairs)
-    }
-
-    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words {
-        check_first_factors::<M, 4>(pairs);
-        Portable.dot_four::<M>(pairs)
+    fn dot_factors<M: Modulus>(self, factors: &[Words; 4], values: [&Words; 4]) -> Words {
+        check_first_factors::<M, 4>(std::array::from_fn(|k| [&factors[k], values[k]]));
+        Portable.dot_factors::<M>(factors, values)
     }
 
     fn square<M: Modulus>(self, a: &Words) -> Words {

@@ -68,13 +68,8 @@ impl Products for Portable {
     }
 
     #[inline(always)]
-    fn dot_three<M: Modulus>(self, pairs: [[&Words; 2]; 3]) -> Words {
-        sum_of_products::<M, 3>(pairs)
-    }
-
-    #[inline(always)]
-    fn dot_four<M: Modulus>(self, pairs: [[&Words; 2]; 4]) -> Words {
-        sum_of_products::<M, 4>(pairs)
+    fn dot_factors<M: Modulus>(self, factors: &[Words; 4], values: [&Words; 4]) -> Words {
+        sum_of_products::<M, 4>(std::array::from_fn(|k| [&factors[k], values[k]]))
     }
 
     #[inline(always)]

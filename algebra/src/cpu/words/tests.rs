@@ -183,15 +183,14 @@ fn longer_sums<M: Modulus>(mut check: impl FnMut([[Words; 2]; 4])) {
 fn longer_sums_are_arkworks<M: Modulus>(products: impl Products) {
     longer_sums::<M>(|pairs| {
         let terms = pairs.each_ref().map(|[a, b]| residue::<M>(a) * residue::<M>(b));
-        let four = products.dot_four::<M>(pairs.each_ref().map(|[a, b]| [a, b]));
+        let (factors, values) =
+            (pairs.each_ref().map(|[a, _]| *a), pairs.each_ref().map(|[_, b]| b));
+        let four = products.dot_factors::<M>(&factors, values);
         assert_eq!(residue::<M>(&four), terms.iter().sum::<Element<M>>(), "{pairs:x?}");
         // Second factors are below 5.5p.
         assert_product::<M>(&four, 22);
-        let (factors, values) =
-            (pairs.each_ref().map(|[a, _]| *a), pairs.each_ref().map(|[_, b]| b));
-        assert_eq!(products.dot_factors::<M>(&factors, values), four, "{pairs:x?}");
-        let [first, second, third, _] = pairs.each_ref().map(|[a, b]| [a, b]);
-        let three = products.dot_three::<M>([first, second, third]);
+        let [first, second, third, _] = factors;
+        let three = products.dot_factors::<M>(&[first, second, third, [0; 4]], values);
         assert_eq!(residue::<M>(&three), terms[..3].iter().sum::<Element<M>>(), "{pairs:x?}");
         assert_product::<M>(&three, 22);
     });
@@ -222,13 +221,12 @@ fn two_products_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
 #[cfg(target_arch = "x86_64")]
 fn longer_sums_of_assembly_are_the_twins<M: Modulus>(adx: Adx) {
     longer_sums::<M>(|pairs| {
-        let four = pairs.each_ref().map(|[a, b]| [a, b]);
-        let expected = Portable.dot_four::<M>(four);
-        assert_eq!(adx.dot_four::<M>(four), expected, "{pairs:x?}");
-        let (factors, values) = (four.map(|[a, _]| *a), four.map(|[_, b]| b));
-        assert_eq!(adx.dot_factors::<M>(&factors, values), expected, "{pairs:x?}");
-        let three = [four[1], four[2], four[3]];
-        assert_eq!(adx.dot_three::<M>(three), Portable.dot_three::<M>(three), "{pairs:x?}");
+        let (factors, values) =
+            (pairs.each_ref().map(|[a, _]| *a), pairs.each_ref().map(|[_, b]| b));
+        for factors in [factors, [[0; 4], factors[1], factors[2], factors[3]]] {
+            let expected = Portable.dot_factors::<M>(&factors, values);
+            assert_eq!(adx.dot_factors::<M>(&factors, values), expected, "{pairs:x?}");
+        }
     });
 }
 
@@ -407,10 +405,10 @@ fn the_twin_that_checks_rejects_what_is_beyond_a_bound() {
     let within: [(&str, &dyn Fn() -> Words); 8] = [
         ("mul", &|| Checked.mul::<R>(&below(4), &[u64::MAX; 4])),
         ("dot", &|| Checked.dot::<R>([&kp(2), &kp(5)], [&kp(2), &kp(5)])),
-        ("dot_three", &|| {
-            Checked.dot_three::<R>([[&kp(2), &kp(5)], [&kp(1), &kp(5)], [&kp(1), &kp(5)]])
+        ("dot_factors, three", &|| {
+            Checked.dot_factors::<R>(&[kp(2), kp(1), kp(1), kp(0)], [&kp(5); 4])
         }),
-        ("dot_four", &|| Checked.dot_four::<R>([[&kp(1), &kp(5)]; 4])),
+        ("dot_factors, four", &|| Checked.dot_factors::<R>(&[kp(1); 4], [&kp(5); 4])),
         ("sub", &|| Checked.sub::<R, 2>(&below(3), &kp(2))),
         ("less", &|| Checked.less::<R, 4>(&kp(5))),
         ("negated_if", &|| Checked.negated_if::<R>(true, &kp(1))),
@@ -420,16 +418,11 @@ fn the_twin_that_checks_rejects_what_is_beyond_a_bound() {
         ("mul", &|| Checked.mul::<R>(&kp(4), &one)),
         ("square", &|| Checked.square::<R>(&kp(4))),
         ("dot", &|| Checked.dot::<R>([&above(2), &one], [&kp(2), &one])),
-        ("dot_three", &|| {
-            Checked.dot_three::<R>([[&kp(2), &one], [&kp(1), &one], [&above(1), &one]])
+        ("dot_factors, three", &|| {
+            Checked.dot_factors::<R>(&[kp(2), kp(1), above(1), kp(0)], [&one; 4])
         }),
-        ("dot_four", &|| {
-            Checked.dot_four::<R>([
-                [&above(1), &one],
-                [&kp(1), &one],
-                [&kp(1), &one],
-                [&kp(1), &one],
-            ])
+        ("dot_factors, four", &|| {
+            Checked.dot_factors::<R>(&[above(1), kp(1), kp(1), kp(1)], [&one; 4])
         }),
         ("mul_two, first", &|| Checked.mul_two::<R>([&kp(4), &one], [&one, &one])[0]),
         ("mul_two, second", &|| Checked.mul_two::<R>([&one, &kp(4)], [&one, &one])[0]),

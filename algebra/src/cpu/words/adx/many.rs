@@ -1,8 +1,8 @@
-//! Several products at a time: two that do not wait for each other, and sums of three and of four with one reduction.
+//! Several products at a time: two that do not wait for each other, and sums of four with one reduction.
 //!
 //! [`super`] says what a block of assembly promises. Two products leave a register for a single address, so all their
-//! factors are in one array, which the block reads beside the table. So are those of a sum, unless its first factors lie
-//! beside each other already: a sum leaves registers for five addresses, that of these and those of the second ones.
+//! factors are in one array, which the block reads beside the table. A sum leaves registers for five addresses: that of
+//! its first factors, which lie beside each other, and those of the second ones.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
@@ -97,44 +97,6 @@ macro_rules! row_of_two {
     };
 }
 
-/// A row of one product of a sum: pair `$k` is at `64 · k`, its first factor before its second.
-macro_rules! row_of_sum {
-    ($row:ident, 0, $word:literal; $($t:literal),*) => {
-        $row!($word, "[{p}]", "[{p} + 8]", "[{p} + 16]", "[{p} + 24]"; $($t),*)
-    };
-    ($row:ident, 1, $word:literal; $($t:literal),*) => {
-        $row!($word, "[{p} + 64]", "[{p} + 72]", "[{p} + 80]", "[{p} + 88]"; $($t),*)
-    };
-    ($row:ident, 2, $word:literal; $($t:literal),*) => {
-        $row!($word, "[{p} + 128]", "[{p} + 136]", "[{p} + 144]", "[{p} + 152]"; $($t),*)
-    };
-    ($row:ident, 3, $word:literal; $($t:literal),*) => {
-        $row!($word, "[{p} + 192]", "[{p} + 200]", "[{p} + 208]", "[{p} + 216]"; $($t),*)
-    };
-}
-
-/// A round of a sum of products: a row of each, whose second factors have their words at these places, and the
-/// reduction.
-macro_rules! round_of_sum {
-    ($row:ident, [$w0:literal, $w1:literal, $w2:literal]; $($t:literal),*) => {
-        concat!(
-            row_of_sum!($row, 0, $w0; $($t),*),
-            row_of_sum!(further_row, 1, $w1; $($t),*),
-            row_of_sum!(further_row, 2, $w2; $($t),*),
-            reduce_row!($($t),*),
-        )
-    };
-    ($row:ident, [$w0:literal, $w1:literal, $w2:literal, $w3:literal]; $($t:literal),*) => {
-        concat!(
-            row_of_sum!($row, 0, $w0; $($t),*),
-            row_of_sum!(further_row, 1, $w1; $($t),*),
-            row_of_sum!(further_row, 2, $w2; $($t),*),
-            row_of_sum!(further_row, 3, $w3; $($t),*),
-            reduce_row!($($t),*),
-        )
-    };
-}
-
 /// A row of one product of a sum whose first factors lie beside each other: number `$k` is at `32 · k`.
 macro_rules! row_of_factor {
     ($row:ident, 0, $word:literal; $($t:literal),*) => {
@@ -151,7 +113,8 @@ macro_rules! row_of_factor {
     };
 }
 
-/// A round of such a sum, as `round_of_sum`.
+/// A round of such a sum: a row of each product, whose second factors have their words at these places, and the
+/// reduction.
 macro_rules! round_of_factors {
     ($row:ident, [$w0:literal, $w1:literal, $w2:literal, $w3:literal]; $($t:literal),*) => {
         concat!(
@@ -164,39 +127,8 @@ macro_rules! round_of_factors {
     };
 }
 
-/// A sum of products, round by round as the twin does, for pairs in an array `operands`.
-macro_rules! sum_of_products {
-    ($table:ident, $operands:ident;
-     $first:tt, $second:tt, $third:tt, $fourth:tt) => {{
-        let (s0, s1, s2, s3);
-        // SAFETY: the processor has the instructions, as the `Adx` of the caller proves. The assembly reads the
-        // numbers of the array and some of the table; it writes no memory, leaves the stack alone, and declares what
-        // registers it changes.
-        unsafe {
-            asm!(
-                round_of_sum!(opening_row, $first; "t0", "t1", "t2", "t3", "t4"),
-                round_of_sum!(fresh_row, $second; "t1", "t2", "t3", "t4", "t0"),
-                round_of_sum!(fresh_row, $third; "t2", "t3", "t4", "t0", "t1"),
-                round_of_sum!(fresh_row, $fourth; "t3", "t4", "t0", "t1", "t2"),
-                p = in(reg) $operands.as_ptr(),
-                table = sym $table,
-                t4 = out(reg) s0,
-                t0 = out(reg) s1,
-                t1 = out(reg) s2,
-                t2 = out(reg) s3,
-                t3 = out(reg) _,
-                low = out(reg) _,
-                high = out(reg) _,
-                out("rdx") _,
-                options(pure, readonly, nostack),
-            );
-        }
-        [s0, s1, s2, s3]
-    }};
-}
-
 macro_rules! operations {
-    ($table:ident, $two:ident, $three:ident, $four:ident, $factors:ident) => {
+    ($table:ident, $two:ident, $factors:ident) => {
         /// [`super::Products::mul_two`]: the rounds of both in turn, so that one's multiplications fill the time in
         /// which the other waits for its carries. Each keeps four words between its rounds, and the ninth register
         /// is the fifth word of the one whose round it is.
@@ -205,7 +137,9 @@ macro_rules! operations {
             let operands: [Words; 4] = [*a[0], *a[1], *b[0], *b[1]];
             let (r0, r1, r2, r3);
             let (s0, s1, s2, s3);
-            // SAFETY: as for a sum of products, with the four numbers of the array.
+            // SAFETY: the processor has the instructions, as the `Adx` of the caller proves. The assembly reads the
+            // numbers of the array and some of the table; it writes no memory, leaves the stack alone, and declares
+            // what registers it changes.
             unsafe {
                 asm!(
                     row_of_two!(opening_row, 0, "[{p} + 64]"; "x0", "x1", "x2", "x3", "f"),
@@ -236,28 +170,6 @@ macro_rules! operations {
             [[r0, r1, r2, r3], [s0, s1, s2, s3]]
         }
 
-        /// [`super::Products::dot_three`].
-        #[inline(always)]
-        pub(super) fn $three(Adx(()): Adx, pairs: [[&Words; 2]; 3]) -> Words {
-            let operands: [[Words; 2]; 3] = pairs.map(|[a, b]| [*a, *b]);
-            sum_of_products!($table, operands;
-                ["[{p} + 32]", "[{p} + 96]", "[{p} + 160]"],
-                ["[{p} + 40]", "[{p} + 104]", "[{p} + 168]"],
-                ["[{p} + 48]", "[{p} + 112]", "[{p} + 176]"],
-                ["[{p} + 56]", "[{p} + 120]", "[{p} + 184]"])
-        }
-
-        /// [`super::Products::dot_four`].
-        #[inline(always)]
-        pub(super) fn $four(Adx(()): Adx, pairs: [[&Words; 2]; 4]) -> Words {
-            let operands: [[Words; 2]; 4] = pairs.map(|[a, b]| [*a, *b]);
-            sum_of_products!($table, operands;
-                ["[{p} + 32]", "[{p} + 96]", "[{p} + 160]", "[{p} + 224]"],
-                ["[{p} + 40]", "[{p} + 104]", "[{p} + 168]", "[{p} + 232]"],
-                ["[{p} + 48]", "[{p} + 112]", "[{p} + 176]", "[{p} + 240]"],
-                ["[{p} + 56]", "[{p} + 120]", "[{p} + 184]", "[{p} + 248]"])
-        }
-
         /// [`super::Products::dot_factors`].
         #[inline(always)]
         pub(super) fn $factors(
@@ -266,8 +178,7 @@ macro_rules! operations {
             values: [&Words; 4],
         ) -> Words {
             let (s0, s1, s2, s3);
-            // SAFETY: as for a sum of products, with the four numbers of the array and one at each of the other
-            // addresses.
+            // SAFETY: as for two products, with the four numbers of the array and one at each of the other addresses.
             unsafe {
                 asm!(
                     round_of_factors!(opening_row, ["[{v0}]", "[{v1}]", "[{v2}]", "[{v3}]"];
@@ -300,5 +211,5 @@ macro_rules! operations {
     };
 }
 
-operations!(Q, two_q, three_q, four_q, factors_q);
-operations!(R, two_r, three_r, four_r, factors_r);
+operations!(Q, two_q, factors_q);
+operations!(R, two_r, factors_r);
