@@ -1,31 +1,19 @@
 //! A process with a low limit of open files says when few are left.
 
 use std::fs::File;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 use rollmill_service::{Commands, Outcome, Process, Service, Settings};
+
+use crate::child::{self, Flags};
 
 /// Longest wait for what a process notices within seconds.
 const WAIT: Duration = Duration::from_secs(60);
 const CHILD: &str = "descriptors::child_with_few_files";
 /// Files that the process may have open. It has some before the test opens any.
 const LIMIT: u64 = 256;
-
-/// The flags with which a test program runs one of its tests.
-#[derive(Clone, Debug, clap::Args)]
-struct Flags {
-    /// Flag of the test program
-    #[arg(long)]
-    exact: bool,
-    /// Flag of the test program
-    #[arg(long)]
-    ignored: bool,
-    /// Flag of the test program
-    #[arg(long)]
-    nocapture: bool,
-}
 
 impl Settings for Flags {}
 
@@ -48,11 +36,7 @@ impl Commands for Test {
 /// Method: a process of its own, with a real limit. It checks itself and fails otherwise.
 #[test]
 fn a_process_that_runs_out_of_files_is_not_ready_until_it_has_some() {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([CHILD, "--exact", "--ignored", "--nocapture"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = child::command(CHILD).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("condition not met") && text.contains("descriptors"), "{text}");
@@ -82,8 +66,7 @@ async fn until(process: &Process<Flags>, what: &str, is_so: impl Fn(Option<Strin
 }
 
 async fn open(process: Process<Flags>) -> Outcome {
-    let Flags { exact, ignored, nocapture } = process.config;
-    assert!(exact && ignored && nocapture);
+    process.config.check();
     let is_known = |process: &Process<Flags>| {
         process.conditions.to_json()["descriptors"]["ok"] == serde_json::Value::Bool(true)
     };

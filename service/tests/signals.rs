@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,11 +10,13 @@ use nix::unistd::Pid;
 use rollmill_service::{Commands, Outcome, Process, Service, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
+use crate::child::{self, Flags};
+
 /// Longest wait for a line of the process.
 const WAIT: Duration = Duration::from_secs(60);
 const CHILD: &str = "signals::child_that_holds_work";
 
-/// The settings of the process, and the flags with which a test program runs one of its tests.
+/// The settings of the process.
 #[derive(Clone, Debug, clap::Args)]
 struct Held {
     /// Address of whoever has to take back what the process holds
@@ -23,15 +25,8 @@ struct Held {
     /// What to do after a second signal: release or ignore; fail does not wait for one
     #[arg(long, value_name = "TEXT", default_value = "release")]
     second: String,
-    /// Flag of the test program
-    #[arg(long)]
-    exact: bool,
-    /// Flag of the test program
-    #[arg(long)]
-    ignored: bool,
-    /// Flag of the test program
-    #[arg(long)]
-    nocapture: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 impl Settings for Held {}
@@ -60,11 +55,9 @@ impl Owner {
     /// Starts the process and waits until it holds the work.
     fn start(second: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([CHILD, "--exact", "--ignored", "--nocapture"])
+        let mut process = child::command(CHILD)
             .env("ROLLMILL_HOLDER_OWNER", listener.local_addr().unwrap().to_string())
             .env("ROLLMILL_HOLDER_SECOND", second)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -158,8 +151,7 @@ fn child_that_holds_work() -> ExitCode {
 
 /// Tells the owner each step, and on a second signal waits for its answer.
 async fn hold(process: Process<Held>) -> Outcome {
-    let Held { exact, ignored, nocapture, .. } = process.config;
-    assert!(exact && ignored && nocapture);
+    process.config.flags.check();
     let owner = tokio::net::TcpStream::connect(&process.config.owner).await?;
     let (reader, mut writer) = owner.into_split();
     process.ready();
