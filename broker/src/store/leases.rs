@@ -182,7 +182,7 @@ impl Store {
     /// named lease is shortened when somebody asks for it ([`Self::acquire_name`]).
     ///
     /// # Errors
-    /// Those of the database, also where a row stays locked: then it is to be called again.
+    /// Those of the database. Where a row stays locked the call fails too; repeat it.
     pub async fn bound_waits(&self) -> Result<(), BrokerError> {
         let (lease, hard_limit_seconds) = (self.rules.lease, self.hard_limit_seconds());
         LeaseBound { lease, hard_limit_seconds }.run(&self.pool).await?;

@@ -44,7 +44,7 @@ pub struct ServiceLimits {
     pub calls: usize,
     /// Maximum requests of `pxe_wait` in progress.
     pub waits: usize,
-    /// Maximum requests that use or wait for one account, so that those of one leave room for the others.
+    /// Maximum requests that use or wait for one account. Requests for other accounts still get a place then.
     pub of_account: usize,
     /// How long a request waits for its turn at an account.
     pub turn: Duration,
