@@ -13,6 +13,7 @@ use crate::broker::{Shared, spread};
 use crate::clock::{Clock, Jump, Patience};
 use crate::dispatch::POLL;
 use crate::error::BrokerError;
+use crate::lane::pause_after;
 use crate::metrics::Ended;
 use crate::store::limited;
 use crate::{overview, retention, scrub, seconds};
@@ -25,8 +26,6 @@ const _: () =
 /// Pause between two readings of the agents that were asked to leave. The page of the HTTP API states it, in the fields
 /// `drain`.
 const DRAINS: Duration = Duration::from_secs(1);
-/// Least time between the starts of two rounds of grants.
-const ROUND: Duration = Duration::from_millis(5);
 /// Pause between two writes of the times when agents were seen.
 const SIGHTINGS: Duration = Duration::from_secs(5);
 /// Pause between two looks at how full the buffers are.
@@ -134,7 +133,7 @@ async fn dispatch(shared: &Shared) {
         let granted = shared.dispatcher.round(&shared.store, &shared.drains).await;
         task.report(granted, &shared.shutdown).await;
         // Agents and jobs that come meanwhile are matched together.
-        tokio::time::sleep_until(start + ROUND).await;
+        tokio::time::sleep(pause_after(start.elapsed())).await;
     }
 }
 

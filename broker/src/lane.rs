@@ -1,7 +1,8 @@
 //! A flush lane: collects items of many requests and writes them together.
 //!
 //! One task per lane. The first item after an idle moment is flushed at once. While a flush runs, items
-//! collect, and the next flush takes them all, up to a bound, at most one every [`INTERVAL`]. So a lone
+//! collect, and the next flush takes them all, up to a bound, after a pause as long as the last flush, so that half of
+//! the time is left to others ([`pause_after`]). So a lone
 //! request waits for nothing, and under load the number of statements depends on time and not on the
 //! number of requests.
 //!
@@ -21,7 +22,7 @@ use crate::database;
 use crate::error::BrokerError;
 use crate::metrics::Metrics;
 
-/// Least time between the starts of two flushes.
+/// Most that a pause adds to the time between the starts of two flushes.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Most items of one flush.
 const ITEMS_MAX: usize = 500;
@@ -148,6 +149,12 @@ fn stopped(why: &str) -> BrokerError {
     BrokerError::from(sqlx::Error::Io(std::io::Error::other(why.to_owned())))
 }
 
+/// How long work that took this long pauses, so that what comes meanwhile goes together: as long again, but not beyond
+/// [`INTERVAL`] after its start. A database that answers soon is asked soon, one that is slow gets more at once.
+pub(crate) fn pause_after(took: Duration) -> Duration {
+    took.min(INTERVAL.saturating_sub(took))
+}
+
 async fn run<F: Flush>(
     flush: Arc<F>,
     mut entries: mpsc::UnboundedReceiver<Entry<F>>,
@@ -172,7 +179,7 @@ async fn run<F: Flush>(
         write(&*flush, std::mem::take(&mut batch), &shutdown).await;
         metrics.flush_seconds.with_label_values(&lane).observe(start.elapsed().as_secs_f64());
         // What came meanwhile goes together.
-        tokio::time::sleep_until((start + INTERVAL).into()).await;
+        tokio::time::sleep(pause_after(start.elapsed())).await;
     }
 }
 

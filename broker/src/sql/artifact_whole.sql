@@ -1,9 +1,14 @@
 -- artifact_whole.sql: those of the digests whose bodies in an epoch are whole. No index serves the sum, so that
--- each artifact is found by its digest.
+-- each artifact is found by its digest, one look by the index a digest: given the whole array, the server reads the
+-- epoch from end to end while it takes the new table of bodies for an empty one.
 --   $1 tenant
 --   $2 digests
 --   $3 epoch
-SELECT digest FROM artifact_body
-WHERE epoch = $3 AND tenant = $1 AND digest = ANY ($2) AND sha256(body) = digest
-  AND EXISTS (SELECT 1 FROM artifact a
-              WHERE a.tenant = $1 AND a.digest = artifact_body.digest AND a.epoch + 0 = $3)
+SELECT whole.digest FROM unnest($2::bytea[]) AS asked (digest)
+CROSS JOIN LATERAL (
+    SELECT b.digest FROM artifact_body AS b
+    WHERE b.epoch = $3 AND b.tenant = $1 AND b.digest = asked.digest AND sha256(b.body) = asked.digest
+    OFFSET 0
+) AS whole
+WHERE EXISTS (SELECT 1 FROM artifact a WHERE a.tenant = $1 AND a.digest = whole.digest AND a.epoch + 0 = $3
+              OFFSET 0)

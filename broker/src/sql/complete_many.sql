@@ -26,11 +26,14 @@ WITH offered AS MATERIALIZED (
     WHERE l.lease_epoch = o.lease_epoch AND l.lease_holder = o.agent
       AND NOT (o.agent = ANY (l.excluded_agents))
       AND EXISTS (SELECT 1 FROM artifact AS a
-                  WHERE a.tenant = o.tenant AND a.digest = o.result AND a.epoch + 0 = l.epoch)
+                  WHERE a.tenant = o.tenant AND a.digest = o.result AND a.epoch + 0 = l.epoch
+                  OFFSET 0) -- one look by an index a result, here and below
       AND NOT EXISTS (SELECT 1 FROM agent AS g
-                      WHERE g.tenant = o.tenant AND g.id = o.agent AND g.quarantined_at IS NOT NULL)
+                      WHERE g.tenant = o.tenant AND g.id = o.agent AND g.quarantined_at IS NOT NULL
+                      OFFSET 0)
       AND NOT EXISTS (SELECT 1 FROM attempt AS t
-                      WHERE t.job = l.seq AND t.outcome = 'rejected' AND t.counted AND t.result = o.result)
+                      WHERE t.job = l.seq AND t.outcome = 'rejected' AND t.counted AND t.result = o.result
+                      OFFSET 0)
     ORDER BY l.seq, o.place
 ), done AS (
     UPDATE job

@@ -22,9 +22,15 @@ WITH held AS MATERIALIZED (
 ), reopened AS (
     UPDATE attempt SET counted = false
     WHERE counted
-      AND job IN (SELECT seq FROM job
-                  WHERE tenant = $1 AND id = ANY ($2::text[]) AND state = 'cancelled'
-                    AND EXISTS (SELECT 1 FROM held WHERE held.number = job.epoch))
+      AND job = ANY (ARRAY(
+          SELECT known.seq FROM unnest($2::text[]) AS asked (id)
+          CROSS JOIN LATERAL (
+              SELECT j.seq, j.epoch FROM job AS j
+              WHERE j.tenant = $1 AND j.id = asked.id AND j.state || '' = 'cancelled'
+              OFFSET 0
+          ) AS known
+          WHERE EXISTS (SELECT 1 FROM held WHERE held.number = known.epoch)
+      ))
 )
 INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at, path_ms)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,

@@ -6,17 +6,17 @@
 WITH held AS (
     SELECT j.seq, j.stuck_at, j.forgiven,
            count(a.id) > 0 AND bool_and(a.id = ANY (j.excluded_agents)) AS stuck
-    FROM job j
-    LEFT JOIN agent a
-      ON a.tenant = j.tenant AND a.quarantined_at IS NULL AND a.draining_by IS NULL AND a.class >= j.class
-     AND a.last_seen_at > now() - make_interval(secs => $1)
-     AND a.able @> ARRAY[j.kind || '/' || j.version]
-    WHERE j.seq = ANY (ARRAY(
+    FROM unnest(ARRAY(
         SELECT seq FROM job
         WHERE state = 'ready' AND excluded_agents <> '{}'
         ORDER BY seq LIMIT 1000
         FOR UPDATE SKIP LOCKED
-    ))
+    )) AS found (seq)
+    CROSS JOIN LATERAL (SELECT * FROM job WHERE job.seq = found.seq OFFSET 0) AS j
+    LEFT JOIN agent a
+      ON a.tenant = j.tenant AND a.quarantined_at IS NULL AND a.draining_by IS NULL AND a.class >= j.class
+     AND a.last_seen_at > now() - make_interval(secs => $1)
+     AND a.able @> ARRAY[j.kind || '/' || j.version]
     GROUP BY j.seq, j.stuck_at, j.forgiven
 ), decided AS (
     SELECT seq, coalesce(stuck, false) AS stuck,

@@ -3,6 +3,6 @@
 --   $2 result
 SELECT seq FROM job
 WHERE seq = ANY (ARRAY(SELECT seq FROM job WHERE tenant = $1 AND result = $2 AND state = 'done'))
-  AND tenant = $1 AND result = $2 AND state || '' = 'done'
+  AND tenant || '' = $1 AND result || ''::bytea = $2 AND state || '' = 'done'
 ORDER BY seq
 FOR UPDATE

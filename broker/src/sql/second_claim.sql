@@ -29,7 +29,9 @@ WITH chosen AS MATERIALIZED (
                   WHERE g.tenant = r.tenant AND g.id = c.agent
                     AND g.quarantined_at IS NULL AND g.draining_by IS NULL
                     AND NOT EXISTS (SELECT FROM agent AS h
-                                    WHERE h.tenant = r.tenant AND h.id = r.lease_holder AND h.device = g.device))
+                                    WHERE h.tenant = r.tenant AND h.id = r.lease_holder AND h.device = g.device
+                                    OFFSET 0)
+                  OFFSET 0)
     ON CONFLICT (job) DO NOTHING
     RETURNING job, agent
 )

@@ -8,5 +8,8 @@ SELECT j.id, j.version, j.rank, j.class, j.state, j.attempts, j.lease_epoch, j.l
        (extract(epoch FROM j.created_at) * 1000)::bigint AS created_ms,
        (extract(epoch FROM j.finished_at) * 1000)::bigint AS finished_ms
 FROM unnest($2::text[]) WITH ORDINALITY AS asked (id, place)
-JOIN job j ON j.tenant = $1 AND j.id = asked.id
+CROSS JOIN LATERAL (
+    SELECT * FROM job WHERE job.tenant = $1 AND job.id = asked.id
+    OFFSET 0 -- one look by the index a job, also by a plan of when there were none
+) AS j
 ORDER BY asked.place

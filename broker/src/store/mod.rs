@@ -208,6 +208,9 @@ impl Store {
             // was empty a moment ago choose scans of the whole table, and a cached plan keeps them.
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
+            // A scan of a small table costs more than ten thousand million by the setting above, and the server would
+            // compile each such statement for 0.1 to 0.2 s.
+            ("jit", "off"),
         ]);
         // A pool retries until its timeout and reports only that; a single connection reports why.
         let first = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
