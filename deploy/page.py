@@ -402,6 +402,8 @@ def look_at_own(browser, cluster, out, agents):
 
     def in_order(tab):
         headline("good")(tab)
+        tab.reach("an epoch in the headline",
+                  "document.getElementById('headline').textContent.includes(' will be proven ')")
         tab.reach("graph from the leaves to the root", "Array.from(document.querySelectorAll('#graph strong'), "
                   "(name) => name.textContent).join() === 'tx_base,tx_merge,block_root,block_merge,epoch_root_1'")
         tab.reach("bars", "document.querySelector('#graph [data-part=done]').getBoundingClientRect().width > 0")

@@ -30,6 +30,8 @@ const WAIT: Duration = Duration::from_secs(30);
 /// What to do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
+    /// Of the run; names its agents, who are the same in all its epochs.
+    pub(super) run: u128,
     pub(super) jobs: usize,
     pub(super) agents: usize,
     pub(super) rate: u32,
@@ -249,7 +251,7 @@ impl Load {
 
     /// Claims and completes until everything is done.
     async fn work(self: Arc<Self>, number: usize) -> Result<(), ClientError> {
-        let name = format!("bench-{:08x}-{number}", self.epoch);
+        let name = format!("bench-{:x}-{number}", self.plan.run);
         let Ok(agent) = name.parse::<AgentId>() else { return Ok(()) };
         let claim = ClaimRequest::new(agent.clone(), vec![self.capability.clone()]);
         let claim = &ClaimRequest { wait_ms: WAIT.as_millis() as u64, ..claim };

@@ -71,7 +71,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     fn plan(&self) -> Plan {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Plan {
+            run: now.map_or(0, |now| now.as_millis()),
             jobs: self.jobs,
             agents: self.agents,
             rate: self.rate,

@@ -16,6 +16,10 @@ pub(super) struct Facts<'a> {
     pub(super) unable: &'a [UnableView],
     pub(super) autoscale: &'a AutoscaleResponse,
     pub(super) queue: &'a [QueueView],
+    /// Unfinished jobs as the page lists them. Read more often than the rest is counted.
+    pub(super) unfinished: u64,
+    /// Live agents as the page lists them.
+    pub(super) live: u64,
     pub(super) dead_letters: u64,
     pub(super) quarantined: u64,
 }
@@ -165,15 +169,16 @@ fn without_deadline(facts: &Facts<'_>) -> Sentence {
     })
 }
 
-/// Nothing is to be done.
+/// Nothing is to be done, or what came since the last count is not known yet. The sentence never says less than the lists
+/// below it show.
 fn idle(facts: &Facts<'_>) -> (Severity, String) {
-    let left = facts.queue.iter().map(|entry| entry.count).sum::<u64>();
+    let left = facts.queue.iter().map(|entry| entry.count).sum::<u64>().max(facts.unfinished);
     let work = match left {
         0 => "No job is unfinished".to_owned(),
         1 => "1 job is unfinished".to_owned(),
         jobs => format!("{} are unfinished", count(jobs, "job")),
     };
-    let text = match facts.autoscale.live {
+    let text = match facts.live {
         0 => format!("{work}, and no agent is live."),
         1 => format!("{work}, and 1 agent is live."),
         agents => format!("{work}, and {} are live.", count(agents, "agent")),
@@ -256,6 +261,8 @@ mod tests {
         /// Live agents, and those wanted.
         agents: (u64, u64),
         queued: u64,
+        /// Unfinished jobs and live agents that came since the count.
+        since: (u64, u64),
         dead_letters: u64,
         quarantined: u64,
     }
@@ -285,6 +292,8 @@ mod tests {
                 unable: &self.unable.iter().map(unable).collect::<Vec<_>>(),
                 autoscale: &AutoscaleResponse { live, wanted, ..AutoscaleResponse::default() },
                 queue: &[queue],
+                unfinished: self.since.0,
+                live: live + self.since.1,
                 dead_letters: self.dead_letters,
                 quarantined: self.quarantined,
             })
@@ -359,6 +368,9 @@ mod tests {
         ] {
             says(&Case { agents: (live, 0), queued, ..Case::default() }, Severity::Good, text);
         }
+        // What came since the last count is listed on the page already.
+        let case = Case { agents: (0, 0), since: (18, 120), ..Case::default() };
+        says(&case, Severity::Good, "18 jobs are unfinished, and 120 agents are live.");
         let case = Case { is_starting: true, agents: (0, 0), ..Case::default() };
         says(&case, Severity::Good, "The broker has just started and counts its jobs.");
     }

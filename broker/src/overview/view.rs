@@ -52,6 +52,8 @@ impl Sources<'_> {
             unable: &self.counted.unable,
             autoscale: &self.counted.outlook.autoscale,
             queue: &self.counted.queue,
+            unfinished: unfinished(self.jobs),
+            live: self.agents.live,
             dead_letters: self.dead_letters.total,
             quarantined: self.agents.quarantined,
         })
@@ -115,6 +117,13 @@ struct Kind {
     seconds: f64,
 }
 
+/// Jobs of open epochs that are not finished.
+fn unfinished(jobs: &[EpochJobs]) -> u64 {
+    let is_left =
+        |entry: &&EpochJobs| entry.of.as_ref().is_some_and(|(_, state)| !state.is_final());
+    jobs.iter().filter(is_left).map(|entry| entry.count).sum()
+}
+
 fn epochs(counted: &Counted, jobs: &[EpochJobs], price: Option<u32>) -> Vec<EpochOverview> {
     let outlooks = counted.outlook.epochs.iter().map(|outlook| (outlook.epoch, outlook));
     let outlooks: BTreeMap<u64, &OutlookView> = outlooks.collect();
@@ -139,6 +148,8 @@ fn epochs(counted: &Counted, jobs: &[EpochJobs], price: Option<u32>) -> Vec<Epoc
         };
         let done = of(|state| state == JobState::Done.as_str());
         let all = of(|state| state != JobState::Cancelled.as_str());
+        let left =
+            of(|state| JobState::ALL.iter().any(|one| one.as_str() == state && !one.is_final()));
         let seconds: f64 = kinds.into_iter().flatten().map(|(_, kind)| kind.seconds).sum();
         let cost = |cents: u32| (seconds * f64::from(cents) / 3_600.0).round() as u64;
         EpochOverview {
@@ -150,7 +161,8 @@ fn epochs(counted: &Counted, jobs: &[EpochJobs], price: Option<u32>) -> Vec<Epoc
                 .and_then(|outlook| outlook.finish_in_seconds)
                 .map(|seconds| after(counted, seconds)),
             at_risk: outlook.is_some_and(|outlook| outlook.at_risk),
-            unfinished: outlook.map_or(0, |outlook| outlook.jobs),
+            // The listing is newer than the outlook, which knows more than the listing's epochs.
+            unfinished: outlook.map_or(0, |outlook| outlook.jobs).max(left),
             done,
             coverage_percent: u32::try_from(done * 100 / all.max(1)).ok().filter(|_| all > 0),
             agent_seconds: seconds.round() as u64,
