@@ -291,6 +291,15 @@ async fn enqueue(client: &Client, epoch: u64, kind: &str, input: &[u8], seconds:
     client.enqueue(vec![job]).await.unwrap();
 }
 
+/// Whether the broker has counted the three jobs of the test below. The lists show them before that, and the sentence says no
+/// less than the lists.
+fn three_are_counted(now: &Overview) -> bool {
+    let is_listed = now.epochs.iter().any(|epoch| epoch.unfinished > 0);
+    assert!(!is_listed || !now.headline.text.starts_with("No job is"), "{now:?}");
+    now.queue.first().is_some_and(|entry| entry.jobs == 3)
+        && now.epochs.iter().any(|epoch| epoch.deadline_unix_seconds.is_some())
+}
+
 /// Goal: what happens is shown: a deadline that nobody can meet, an agent with its device and speed, work and its end.
 #[tokio::test]
 async fn the_events_follow_what_happens() {
@@ -312,14 +321,7 @@ async fn the_events_follow_what_happens() {
     for input in [&b"1"[..], b"2", b"3"] {
         enqueue(&client, 7, "leaf", input, 3_600).await;
     }
-    // The lists show the jobs before they are counted; the sentence says no less than the lists.
-    let counted = |now: &Overview| {
-        let is_listed = now.epochs.iter().any(|epoch| epoch.unfinished > 0);
-        assert!(!is_listed || !now.headline.text.starts_with("No job is"), "{now:?}");
-        now.queue.first().is_some_and(|entry| entry.jobs == 3)
-            && now.epochs.iter().any(|epoch| epoch.deadline_unix_seconds.is_some())
-    };
-    let waits = stream.until(last, counted).await;
+    let waits = stream.until(last, three_are_counted).await;
     let epoch = &waits.epochs[0];
     assert_eq!((epoch.epoch, epoch.at_risk, epoch.finish_unix_seconds), (7, true, None));
     let deadline = epoch.deadline_unix_seconds.unwrap();
