@@ -28,7 +28,8 @@ run hostile --jobs 100000 --agents 1000 --hostile 1500 --heartbeats 1
 run artifacts-postgres --jobs 20000 --agents 1000 --artifact-bytes 2000
 
 BUCKETS=$(mktemp -d)
-trap 'kill "$SERVER" 2> /dev/null || true; rm -rf "$BUCKETS"' EXIT
+SERVER=
+trap '[ -z "$SERVER" ] || kill "$SERVER" 2> /dev/null || true; rm -rf "$BUCKETS"' EXIT
 mkdir "$BUCKETS/artifacts"
 export AWS_ACCESS_KEY_ID=bench AWS_SECRET_ACCESS_KEY=bench-secret
 "$TARGET/examples/bucket" 127.0.0.1:0 "$BUCKETS" > "$BUCKETS/url" &
@@ -37,5 +38,7 @@ for _ in $(seq 100); do
     [ -s "$BUCKETS/url" ] && break
     sleep 0.1
 done
-export ROLLMILL_BROKER_OBJECT_STORE=s3://artifacts ROLLMILL_BROKER_OBJECT_STORE_ENDPOINT=$(cat "$BUCKETS/url")
+[ -s "$BUCKETS/url" ] || { echo "the bucket did not start within 10 s" >&2; exit 1; }
+ROLLMILL_BROKER_OBJECT_STORE_ENDPOINT=$(cat "$BUCKETS/url")
+export ROLLMILL_BROKER_OBJECT_STORE=s3://artifacts ROLLMILL_BROKER_OBJECT_STORE_ENDPOINT
 run artifacts-s3 --jobs 2000 --agents 100 --artifact-bytes 300000

@@ -1,5 +1,5 @@
 //! Serves a folder as buckets of S3, so that a broker can be tried and measured with a bucket on a machine without one.
-//! Nothing that holds work: it keeps no second copy, and is no faster than one file system.
+//! Do not use it in production: it keeps no second copy, and is no faster than one file system.
 //!
 //! ```sh
 //! mkdir -p /tmp/buckets/artifacts
@@ -44,7 +44,11 @@ async fn serve(address: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
     loop {
-        let (socket, _) = listener.accept().await?;
+        let Ok((socket, _)) = listener.accept().await else {
+            // Out of descriptors, for example; others are closed meanwhile.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
         let service = service.clone();
         tokio::spawn(async move {
             let http = hyper::server::conn::http1::Builder::new();

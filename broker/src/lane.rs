@@ -1,9 +1,8 @@
 //! A flush lane: collects items of many requests and writes them together.
 //!
 //! One task per lane. The first item after an idle moment is flushed at once. While a flush runs, items
-//! collect, and the next flush takes them all, up to a bound, after a pause as long as the last flush, so that half of
-//! the time is left to others ([`pause_after`]). So a lone
-//! request waits for nothing, and under load the number of statements depends on time and not on the
+//! collect, and the next flush takes them all, up to a bound, after a short pause ([`pause_after`]). So a lone request
+//! waits for nothing, and under load the number of statements depends on time and not on the
 //! number of requests.
 //!
 //! An item is answered only after the flush that holds it has committed. A flush that the server rejects is
@@ -22,7 +21,7 @@ use crate::database;
 use crate::error::BrokerError;
 use crate::metrics::Metrics;
 
-/// Most that a pause adds to the time between the starts of two flushes.
+/// Time after the start of a flush beyond which no pause lasts.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Most items of one flush.
 const ITEMS_MAX: usize = 500;
@@ -149,10 +148,13 @@ fn stopped(why: &str) -> BrokerError {
     BrokerError::from(sqlx::Error::Io(std::io::Error::other(why.to_owned())))
 }
 
+/// Shortest pause after work that took less than [`INTERVAL`].
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
 /// How long work that took this long pauses, so that what comes meanwhile goes together: as long again, but not beyond
 /// [`INTERVAL`] after its start. A database that answers soon is asked soon, one that is slow gets more at once.
 pub(crate) fn pause_after(took: Duration) -> Duration {
-    took.min(INTERVAL.saturating_sub(took))
+    took.max(PAUSE_MIN).min(INTERVAL.saturating_sub(took))
 }
 
 async fn run<F: Flush>(
@@ -319,6 +321,16 @@ mod tests {
         }
         task.await.unwrap();
         answers
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_work_and_ends_in_time() {
+        for (took, pause) in [(0, 1000), (500, 1000), (1500, 1500), (2500, 2500), (4000, 1000)] {
+            assert_eq!(pause_after(Duration::from_micros(took)), Duration::from_micros(pause));
+        }
+        for took in [5, 6, 100] {
+            assert_eq!(pause_after(Duration::from_millis(took)), Duration::ZERO);
+        }
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ const WAIT: Duration = Duration::from_secs(30);
 /// What to do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    /// Of the run; names its agents, who are the same in all its epochs.
+    /// Identifies the run: part of the names of its agents, which are the same in all its epochs.
     pub(super) run: u128,
     pub(super) jobs: usize,
     pub(super) agents: usize,

@@ -16,7 +16,7 @@ pub(super) struct Facts<'a> {
     pub(super) unable: &'a [UnableView],
     pub(super) autoscale: &'a AutoscaleResponse,
     pub(super) queue: &'a [QueueView],
-    /// Unfinished jobs as the page lists them. Read more often than the rest is counted.
+    /// Unfinished jobs as the page lists them. Read every second, the rest every 5 s.
     pub(super) unfinished: u64,
     /// Live agents as the page lists them.
     pub(super) live: u64,
@@ -117,7 +117,7 @@ fn close(facts: &Facts<'_>) -> Sentence {
 /// Jobs wait that nobody can do, of epochs without a deadline.
 fn unable(facts: &Facts<'_>) -> Sentence {
     let worst = facts.unable.iter().max_by_key(|unable| unable.jobs)?;
-    let text = match facts.autoscale.live {
+    let text = match facts.live {
         0 => {
             let jobs: u64 = facts.unable.iter().map(|unable| unable.jobs).sum();
             let wait = if jobs == 1 { "waits" } else { "wait" };

@@ -33,7 +33,7 @@ WITH sent AS MATERIALIZED (
         CROSS JOIN LATERAL (
             SELECT seq FROM job
             WHERE job.tenant = s.tenant AND job.input = s.digest AND job.state = 'input_wanted'
-            OFFSET 0 -- one look by the index for each artifact, also where the table is small
+            OFFSET 0 -- one index lookup for each artifact, also where the table is small
         ) AS j))
     RETURNING tenant, input
 )

@@ -1,5 +1,5 @@
 -- artifact_whole.sql: those of the digests whose bodies in an epoch are whole. No index serves the sum, so that
--- each artifact is found by its digest, one look by the index a digest: given the whole array, the server reads the
+-- each artifact is found by its digest, one index lookup for each: given the whole array, the server reads the
 -- epoch from end to end while it takes the new table of bodies for an empty one.
 --   $1 tenant
 --   $2 digests

@@ -1,5 +1,5 @@
 -- cancel.sql: cancels jobs that are in one of these states. Each is found by its id, and they are locked in the order of
--- their numbers, as everywhere.
+-- their numbers.
 --   $1 tenant
 --   $2 jobs
 --   $3 states

@@ -31,7 +31,7 @@ WITH chosen AS MATERIALIZED (
       AND NOT EXISTS (SELECT 1 FROM agent
                       WHERE agent.tenant = free.tenant AND agent.id = chosen.agent
                         AND (agent.quarantined_at IS NOT NULL OR agent.draining_by IS NOT NULL)
-                      OFFSET 0) -- one look by the index a job, and not all agents
+                      OFFSET 0) -- one index lookup for each job, and not all agents
     RETURNING job.seq, job.id, version, lease_epoch, lease_holder,
               extract(epoch FROM deadline_at)::bigint AS deadline,
               labels ->> 'traceparent' AS traceparent,

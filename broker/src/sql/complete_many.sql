@@ -27,7 +27,7 @@ WITH offered AS MATERIALIZED (
       AND NOT (o.agent = ANY (l.excluded_agents))
       AND EXISTS (SELECT 1 FROM artifact AS a
                   WHERE a.tenant = o.tenant AND a.digest = o.result AND a.epoch + 0 = l.epoch
-                  OFFSET 0) -- one look by an index a result, here and below
+                  OFFSET 0) -- one index lookup for each result, here and below
       AND NOT EXISTS (SELECT 1 FROM agent AS g
                       WHERE g.tenant = o.tenant AND g.id = o.agent AND g.quarantined_at IS NOT NULL
                       OFFSET 0)

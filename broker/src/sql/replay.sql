@@ -1,5 +1,5 @@
 -- replay.sql: makes dead letters ready, for every agent. Each is found by its id, and they are locked in the order of their
--- numbers, as everywhere. Their budget is renewed by attempt_uncount_all.sql.
+-- numbers. Their budget is renewed by attempt_uncount_all.sql.
 --   $1 tenant
 --   $2 jobs
 UPDATE job

@@ -15,7 +15,7 @@ WITH beat AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT seq, coalesce(deadline_at < now() + interval '1 minute', false) AS is_near FROM job
         WHERE job.tenant = b.tenant AND job.id = b.job AND job.state || '' = ANY ($5)
-        OFFSET 0 -- one look by the index a row, whatever the planner thinks of second_lease
+        OFFSET 0 -- one index lookup for each row, whatever the planner thinks of second_lease
     ) AS j
     JOIN second_lease AS s ON s.job = j.seq
     WHERE s.agent = b.agent AND s.lease_epoch = b.lease_epoch AND s.hard_limit_at > now()

@@ -10,6 +10,6 @@ SELECT j.id, j.version, j.rank, j.class, j.state, j.attempts, j.lease_epoch, j.l
 FROM unnest($2::text[]) WITH ORDINALITY AS asked (id, place)
 CROSS JOIN LATERAL (
     SELECT * FROM job WHERE job.tenant = $1 AND job.id = asked.id
-    OFFSET 0 -- one look by the index a job, also by a plan of when there were none
+    OFFSET 0 -- one index lookup for each job, also by a plan of when there were none
 ) AS j
 ORDER BY asked.place

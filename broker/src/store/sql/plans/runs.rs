@@ -109,5 +109,12 @@ const AGENTS: &str = "ARRAY(SELECT 'agent-' || n FROM generate_series(1, 20) AS 
 const DIGESTS: &str = "ARRAY(SELECT sha256(n::text::bytea) FROM generate_series(1, 20) AS n)";
 const LEASED: &str = "ARRAY(SELECT id FROM job WHERE state = 'leased' LIMIT 20)";
 
-/// Those that are about many rows, and that no job waits for.
-pub(super) const LISTS: &[&str] = &["audit_list.sql", "kept_bytes.sql", "overview_agents.sql"];
+/// Statements that read many rows and that no job waits for. A sweep of artifacts reads the index of its epoch for each
+/// batch.
+pub(super) const LISTS: &[&str] = &[
+    "audit_list.sql",
+    "epoch_sweep_artifacts.sql",
+    "epoch_wanted.sql",
+    "kept_bytes.sql",
+    "overview_agents.sql",
+];
