@@ -58,8 +58,8 @@ chaos: build ## Ten minutes of faults of every kind, then a kill of the submitte
 # Leases of all jobs together that may end without a result; each one more takes many times as long.
 LEASES ?= 3
 
-model: ## Explore the model of the broker's queue further than the tests do; LEASES=3; prints states, depth and rules
-	cargo run --locked -p rollmill-broker-model --example explore -- $(LEASES)
+model: ## Explore the model of the queue further than the tests do; LEASES=3; some minutes; prints states and depth
+	cargo run --locked --release -p rollmill-broker-model --example explore -- $(LEASES)
 
 ROWS ?= 1000000
 
@@ -92,7 +92,7 @@ upgrade: build ## Run two deployments on one broker, and let a vote move the net
 rules: setup ## Check the configuration of Prometheus and test the alert rules
 	@deploy/rules.sh
 
-live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; about 25 min
+live: build ## Scrape a running network, execute every query of the dashboards, and let alerts fire; 12 to 25 min
 	@cargo build --locked --quiet -p rollmill-agent-testing --example card
 	@python3 deploy/live.py --faults --devnet $(TARGET)/debug/rollmill-devnet --card $(TARGET)/debug/examples/card
 
