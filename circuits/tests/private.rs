@@ -140,7 +140,7 @@ fn the_circuits_accept_and_reject_what_the_model_does() {
         assert_eq!(is_valid, error.is_none(), "{name}");
         valid += u32::from(is_valid);
     }
-    assert_eq!(valid, 12);
+    assert_eq!(valid, 16);
 }
 
 /// Goal: circuit and twin agree about each word of a call, also about words of no rule. Method: add 1 to each word of

@@ -108,7 +108,7 @@ pub fn constrain_given(
     b.section("notes that disappear");
     let kept = squash::constrain(b, state, &boundary, hints);
     b.section("effects");
-    let effects = effects::constrain(b, state, kept, gas, &w.padding, hints);
+    let effects = effects::constrain(b, state, &boundary, kept, gas, &w.padding, hints);
     let tx_hash = tx_hash(b, &effects);
     let (chain_id, version) = (anchor.chain_id, anchor.version);
     Statement { chain_id, version, anchor_header_hash, effects, tx_hash }

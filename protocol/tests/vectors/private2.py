@@ -185,6 +185,15 @@ def good():
     yield "equal_notes_on_both_sides", flat(("note", 5), ("log", 1, 5), ("revertible",), ("note", 5), ("nullify", 6, 5))
     sponsor = (SPONSOR, 31, ("pay",))
     yield "sponsored", Run((ACCOUNT, 11, ("call", sponsor), ("revertible",), ("nullify", 1)))
+    # Notes from before the boundary are made unique by a nullifier that cannot be reverted.
+    yield "first_nullifier_is_revertible", flat(("note", 5), ("revertible",), ("nullify", 6), ("note", 7))
+    gone = flat(("note", 5), ("nullify", 6, 5), ("note", 8), ("revertible",), ("nullify", 7))
+    yield "first_nullifier_disappears_and_the_next_is_revertible", gone
+    run = flat(("nullify", 6), ("note", 5))
+    yield "first_nullifier_at_the_boundary", changed(run, 0, min_revertible=run.calls[0]["nullifiers"][0][-1])
+    run = flat(("revertible",), *(("nullify", 11 + i) for i in range(7)))
+    run.tail["padding"]["size"] = 8
+    yield "request_and_seven_nullifiers", run
     yield "pending_nullifier", flat(("nullify", 6), ("read_nullifier", 6))
     below = (TOKEN, 22, ("read", OLD_NOTE))
     run = Run((ACCOUNT, 11, ("pay",), ("static", (TOKEN, 21, ("call", below)))))
@@ -355,6 +364,9 @@ def bad_tail():
     run = Run((ACCOUNT, 11, ("pay",), ("nullify", 1), *over))
     run.tail["padding"]["size"] = 8
     yield "too_many_left", run, "nine_nullifiers"
+    run = flat(("revertible",), *(("nullify", 11 + i) for i in range(8)))
+    run.tail["padding"]["size"] = 8
+    yield "too_many_left", run, "request_and_eight_nullifiers"
     padding = deep().tail["padding"]
     yield "padding_log", changed(flat(), tail={"padding": padding | {"log_hashes": [1, 2, 3, 0, 5, 6, 7, 8]}}), "padding_without_log"
 
@@ -428,6 +440,12 @@ def check_meaning(cases):
         assert f[name]["nullifiers.1"] == silo_nullifier(NOBODY, pads["nullifiers"][1])
         assert f[name]["tags.0"] == silo_tag(NOBODY, pads["tags"][0])
     assert f["sponsored"]["fee_payer"] == SPONSOR.address
+    first = request_hash(request)
+    for name, value in (("sponsored", 1), ("first_nullifier_is_revertible", 6), ("request_and_seven_nullifiers", 11),
+                        ("first_nullifier_disappears_and_the_next_is_revertible", 7), ("first_nullifier_at_the_boundary", 6)):  # fmt: skip
+        assert [f[name][f"nullifiers.{i}"] for i in range(2)] == [first, silo_nullifier(ACCOUNT.address, value)]
+    assert f["request_and_seven_nullifiers"]["nullifiers.7"] == silo_nullifier(ACCOUNT.address, 17)
+    assert f["first_nullifier_is_revertible"]["note_hashes.0"] == unique(first, 0, silo_note(ACCOUNT.address, 5))
     for i in range(8):
         assert f["every_list_is_full"][f"nullifiers.{i}"] == silo_nullifier(TOKEN.address, 1_100 + i)
         assert f["every_list_is_full"][f"tags.{i}"] == silo_tag(TOKEN.address, 1_000 + i)

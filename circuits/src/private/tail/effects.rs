@@ -8,11 +8,14 @@ use rollmill_protocol::private::{KernelState, PADDING_CONTRACT, Padding, SIZES};
 use rollmill_protocol::tx::{MESSAGES, SLOTS, TxEffectsLayout};
 
 use super::hints::Hints;
-use super::rows;
 use super::squash::Kept;
+use super::{Boundary, rows};
 use crate::gadgets::uint::{assert_either_zero, not};
 use crate::gadgets::vk_tree::Choice;
 use crate::private::lists::{assert_below_if, picked};
+
+/// Where the counter of a nullifier is, its contract counted.
+const NULLIFIER_COUNTER: usize = 3;
 
 /// The entries in the slots of a transaction.
 struct Slots {
@@ -67,6 +70,23 @@ impl Slots {
         Self { filled, words }
     }
 
+    /// Leaves the first slot free where `gate` is 1: every entry moves one slot back. The last slot must be free then.
+    fn moved_back(self, b: &mut Builder, gate: Var) -> Self {
+        if let Some(last) = self.filled.last() {
+            assert_either_zero(b, gate, *last);
+        }
+        let (mut filled, mut words) = (Vec::with_capacity(SLOTS), Vec::with_capacity(SLOTS));
+        let width = self.words.first().map_or(0, Vec::len);
+        let mut before = (Builder::ZERO, vec![Builder::ZERO; width]);
+        for (is_filled, own) in self.filled.into_iter().zip(self.words) {
+            filled.push(b.select(gate, before.0, is_filled));
+            let row = own.iter().zip(&before.1);
+            words.push(row.map(|(own, before)| b.select(gate, *before, *own)).collect());
+            before = (is_filled, own);
+        }
+        Self { filled, words }
+    }
+
     /// The word of each slot, or the prover's padding where the slot is not filled.
     fn or(&self, b: &mut Builder, word: usize, padding: &[Fr; SLOTS]) -> Vec<Var> {
         let mut out = Vec::with_capacity(SLOTS);
@@ -99,10 +119,19 @@ fn masked(b: &mut Builder, shown: &[Var], values: &[Var]) -> [Var; SLOTS] {
     std::array::from_fn(|i| values[i])
 }
 
+/// 1 where no nullifier stays whatever is reverted. The first in order has the smallest counter.
+fn needs_request(b: &mut Builder, nullifiers: &Slots, boundary: &Boundary) -> Var {
+    let is_late = boundary.is_after(b, nullifiers.words[0][NULLIFIER_COUNTER]);
+    let is_early = not(b, is_late);
+    let stays = b.mul(nullifiers.filled[0], is_early);
+    not(b, stays)
+}
+
 /// The effects of the entries that stay.
 pub(super) fn constrain(
     b: &mut Builder,
     state: &KernelState<Var>,
+    boundary: &Boundary,
     kept: Kept,
     gas: GasSettingsLayout<Var>,
     padding: &Padding,
@@ -112,7 +141,12 @@ pub(super) fn constrain(
     let entries = rows(state.note_hashes);
     let notes = Slots::new(b, &entries, &kept.note_hashes, 2, &hints.note_slots);
     let entries = rows(state.nullifiers);
-    let nullifiers = Slots::new(b, &entries, &kept.nullifiers, 3, &hints.nullifier_slots);
+    let chosen = &hints.nullifier_slots;
+    let nullifiers = Slots::new(b, &entries, &kept.nullifiers, NULLIFIER_COUNTER, chosen);
+    // The first nullifier makes every note hash unique. If it could be reverted, the leaves of notes that stay would be
+    // made with a nullifier that is not there.
+    let needs_request = needs_request(b, &nullifiers, boundary);
+    let nullifiers = nullifiers.moved_back(b, needs_request);
     let entries = rows(state.logs);
     let logs = Slots::new(b, &entries, &kept.logs, 4, &hints.log_slots);
     for slots in [&notes, &nullifiers, &logs] {
@@ -124,8 +158,7 @@ pub(super) fn constrain(
 
     let values = nullifiers.or(b, 1, &padding.nullifiers);
     let mut siloed = nullifiers.siloed(b, domain::SILO_NULLIFIER, &values);
-    // Without any nullifier, the request's hash is the first.
-    siloed[0] = b.select(nullifiers.filled[0], siloed[0], state.request_hash);
+    siloed[0] = b.select(needs_request, state.request_hash, siloed[0]);
     let first_nullifier = siloed[0];
     let nullifiers = masked(b, &shown, &siloed);
 
