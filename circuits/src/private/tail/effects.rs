@@ -13,6 +13,7 @@ use super::{Boundary, rows};
 use crate::gadgets::uint::{assert_either_zero, not};
 use crate::gadgets::vk_tree::Choice;
 use crate::private::lists::{assert_below_if, picked};
+use crate::weaken::gone;
 
 /// Where the counter of a nullifier is, its contract counted.
 const NULLIFIER_COUNTER: usize = 3;
@@ -34,25 +35,50 @@ impl Slots {
         counter: usize,
         chosen: &[Option<usize>; SLOTS],
     ) -> Self {
+        let bit = |is_here: bool| Fr::from(u64::from(is_here));
+        let bits = chosen
+            .each_ref()
+            .map(|chosen| (0..entries.len()).map(|j| bit(*chosen == Some(j))).collect());
+        Self::given(b, entries, kept, counter, &bits)
+    }
+
+    /// [`Self::new`] with bits that the prover chooses, for each slot one of each entry.
+    fn given(
+        b: &mut Builder,
+        entries: &[Vec<Var>],
+        kept: &[Var],
+        counter: usize,
+        bits: &[Vec<Fr>; SLOTS],
+    ) -> Self {
         let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
-        let n = entries.len();
-        let bits: Vec<Vec<Var>> = chosen
-            .iter()
-            .map(|chosen| (0..n).map(|j| b.bit(*chosen == Some(j))).collect())
-            .collect();
+        let mut one_bit = |bit: &Fr| {
+            let bit = b.witness(*bit);
+            if !gone("circuits.private.slots.bit") {
+                b.assert_bool(bit);
+            }
+            bit
+        };
+        let bits: Vec<Vec<Var>> =
+            bits.iter().map(|slot| slot.iter().map(&mut one_bit).collect()).collect();
         for (j, kept) in kept.iter().enumerate() {
             let terms: Vec<(Fr, Var)> = bits.iter().map(|slot| (one, slot[j])).collect();
-            b.linear_into(&terms, zero, *kept);
+            if !gone("circuits.private.slots.kept") {
+                b.linear_into(&terms, zero, *kept);
+            }
         }
         let mut filled: Vec<Var> = Vec::with_capacity(SLOTS);
         for slot in &bits {
             let terms: Vec<(Fr, Var)> = slot.iter().map(|bit| (one, *bit)).collect();
             let sum = b.linear(&terms, zero);
-            b.assert_bool(sum);
+            if !gone("circuits.private.slots.one") {
+                b.assert_bool(sum);
+            }
             if let Some(before) = filled.last() {
                 // A filled slot has a filled one before it.
                 let free = not(b, *before);
-                assert_either_zero(b, free, sum);
+                if !gone("circuits.private.slots.front") {
+                    assert_either_zero(b, free, sum);
+                }
             }
             filled.push(sum);
         }
@@ -62,7 +88,9 @@ impl Slots {
             let row: Vec<Var> = (0..width)
                 .map(|word| picked(b, slot, entries.iter().map(|entry| entry[word])))
                 .collect();
-            if let Some(before) = words.last() {
+            if let Some(before) = words.last()
+                && !gone("circuits.private.slots.order")
+            {
                 assert_below_if(b, *filled, before[counter], row[counter]);
             }
             words.push(row);
@@ -72,7 +100,9 @@ impl Slots {
 
     /// Leaves the first slot free where `gate` is 1: every entry moves one slot back. The last slot must be free then.
     fn moved_back(self, b: &mut Builder, gate: Var) -> Self {
-        if let Some(last) = self.filled.last() {
+        if let Some(last) = self.filled.last()
+            && !gone("circuits.private.slots.last")
+        {
             assert_either_zero(b, gate, *last);
         }
         let (mut filled, mut words) = (Vec::with_capacity(SLOTS), Vec::with_capacity(SLOTS));
@@ -152,7 +182,9 @@ pub(super) fn constrain(
     for slots in [&notes, &nullifiers, &logs] {
         for (filled, shown) in slots.filled.iter().zip(&shown) {
             let is_hidden = not(b, *shown);
-            assert_either_zero(b, *filled, is_hidden);
+            if !gone("circuits.private.slots.shown") {
+                assert_either_zero(b, *filled, is_hidden);
+            }
         }
     }
 
@@ -179,7 +211,9 @@ pub(super) fn constrain(
     for (shown, hash) in shown.iter().zip(&hashes) {
         // A log that is shown has a hash.
         let hash = b.select(*shown, *hash, one);
-        b.inverse(hash);
+        if !gone("circuits.private.padding.log") {
+            b.inverse(hash);
+        }
     }
     let log_hashes = masked(b, &shown, &hashes);
     let zero = Builder::ZERO;
@@ -205,12 +239,22 @@ pub(super) fn constrain(
 
 /// The leaves of the messages in the order of their counters.
 fn messages(b: &mut Builder, state: &KernelState<Var>, swap: bool) -> [Var; MESSAGES] {
+    messages_given(b, state, Fr::from(u64::from(swap)))
+}
+
+/// [`messages`] with the word as the prover chooses it that says whether the second one comes first.
+fn messages_given(b: &mut Builder, state: &KernelState<Var>, swap: Fr) -> [Var; MESSAGES] {
     let [first, second] = state.messages;
     let absent = [first, second].map(|message| b.is_zero(message.item.recipient));
     let present = absent.map(|absent| not(b, absent));
-    let swap = b.bit(swap);
+    let swap = b.witness(swap);
+    if !gone("circuits.private.messages.bit") {
+        b.assert_bool(swap);
+    }
     let alone = not(b, present[1]);
-    assert_either_zero(b, swap, alone);
+    if !gone("circuits.private.messages.alone") {
+        assert_either_zero(b, swap, alone);
+    }
     let words = |message: &rollmill_protocol::private::OwnedMessage<Var>| {
         [message.contract, message.item.recipient, message.item.content, message.item.counter]
     };
@@ -221,7 +265,9 @@ fn messages(b: &mut Builder, state: &KernelState<Var>, swap: bool) -> [Var; MESS
         early[i] = b.select(swap, c, a);
         late[i] = b.select(swap, a, c);
     }
-    assert_below_if(b, present[1], early[3], late[3]);
+    if !gone("circuits.private.messages.order") {
+        assert_below_if(b, present[1], early[3], late[3]);
+    }
     let mut leaf = |[contract, recipient, content, _]: [Var; 4], present: Var| {
         let leaf = b.hash(domain::MESSAGE_OUT, &[contract, recipient, content]);
         b.mul(present, leaf)
