@@ -274,3 +274,72 @@ fn messages_given(b: &mut Builder, state: &KernelState<Var>, swap: Fr) -> [Var; 
     };
     [leaf(early, present[0]), leaf(late, present[1])]
 }
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+    use rollmill_protocol::private::{MessageEntry, OwnedMessage};
+
+    use super::*;
+
+    fn holds(b: Builder) -> bool {
+        let (layout, witness) = b.finish(None).expect("fits");
+        check(&layout, &witness).is_ok()
+    }
+
+    /// Attacks: two entries that stay, at counters 10 and 11, in slots by other weights than those of an honest prover.
+    /// Some of them add up to entries that no call has made.
+    #[test]
+    fn each_entry_is_whole_in_one_slot_and_the_slots_are_in_order() {
+        let accepted = |weights: [[i64; 2]; 3]| {
+            let mut b = Builder::new(0, 10);
+            let entries: Vec<Vec<Var>> = [[7u64, 100, 10], [7, 200, 11]]
+                .iter()
+                .map(|entry| entry.iter().map(|word| b.witness(Fr::from(*word))).collect())
+                .collect();
+            let kept = [b.constant_u64(1); 2];
+            let mut bits: [Vec<Fr>; SLOTS] = std::array::from_fn(|_| vec![Fr::from(0u64); 2]);
+            for (slot, weights) in bits.iter_mut().zip(weights) {
+                *slot = weights.map(Fr::from).to_vec();
+            }
+            Slots::given(&mut b, &entries, &kept, 2, &bits);
+            holds(b)
+        };
+        assert!(accepted([[1, 0], [0, 1], [0, 0]]));
+        for (name, weights) in [
+            ("twice the one less the other", [[2, -1], [-1, 2], [0, 0]]),
+            ("the sum of both in one slot", [[1, 1], [0, 0], [0, 0]]),
+            ("a slot that is left out", [[0, 0], [1, 0], [0, 1]]),
+            ("the later one first", [[0, 1], [1, 0], [0, 0]]),
+            ("one that is lost", [[1, 0], [0, 0], [0, 0]]),
+            ("one that is there twice", [[1, 0], [0, 1], [0, 1]]),
+        ] {
+            assert!(!accepted(weights), "{name}");
+        }
+    }
+
+    /// Attacks: messages in another order than that of their counters, one message that is replaced by an absent one,
+    /// and a mixture of two.
+    #[test]
+    fn messages_are_whole_and_in_the_order_of_their_counters() {
+        let accepted = |counters: [u64; 2], swap: i64| {
+            let mut state = KernelState::<Fr>::empty();
+            let messages = state.messages.iter_mut().zip(counters);
+            for (message, counter) in messages.filter(|(_, counter)| *counter != 0) {
+                let [contract, recipient, content, counter] =
+                    [7, 50 + counter, 60, counter].map(Fr::from);
+                let item = MessageEntry { recipient, content, counter };
+                *message = OwnedMessage { contract, item };
+            }
+            let mut b = Builder::new(0, 10);
+            let state = state.map(|word| b.witness(word));
+            messages_given(&mut b, &state, Fr::from(swap));
+            holds(b)
+        };
+        assert!(accepted([3, 4], 0) && accepted([4, 3], 1));
+        assert!(accepted([3, 0], 0) && accepted([0, 0], 0));
+        assert!(!accepted([4, 3], 0) && !accepted([3, 4], 1), "another order");
+        assert!(!accepted([3, 0], 1), "an absent message for one that is there");
+        assert!(!accepted([3, 4], -1), "twice the first less the second, and the other way round");
+    }
+}
