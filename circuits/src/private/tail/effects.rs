@@ -36,9 +36,8 @@ impl Slots {
         chosen: &[Option<usize>; SLOTS],
     ) -> Self {
         let bit = |is_here: bool| Fr::from(u64::from(is_here));
-        let bits = chosen
-            .each_ref()
-            .map(|chosen| (0..entries.len()).map(|j| bit(*chosen == Some(j))).collect());
+        let bits: [Vec<Fr>; SLOTS] =
+            chosen.map(|chosen| (0..entries.len()).map(|j| bit(chosen == Some(j))).collect());
         Self::given(b, entries, kept, counter, &bits)
     }
 
