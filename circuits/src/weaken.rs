@@ -101,7 +101,7 @@ pub const SWITCHES: &[Switch] = &[
     Switch::new("circuits.private.named.counter"),
     Switch::harmless(
         "circuits.private.named.once",
-        "what stays of a note that two name would be −1, and no number of slots is",
+        "a note that two name would stay −1 times, which no number of slots is",
     ),
     Switch::new("circuits.private.named.side"),
     Switch::new("circuits.private.named.value"),

@@ -79,7 +79,8 @@ fn step_agrees(
     }
 }
 
-/// Plays a transaction as far as the twins accept it, with [`step_agrees`] for each call and [`tail_agrees`] at the end.
+/// Plays a transaction as far as the twins accept it, with [`step_agrees`] for each call and [`tail_agrees`] at its
+/// end.
 /// Returns whether it is valid.
 fn agree(
     name: &str,
