@@ -169,7 +169,8 @@ pub(crate) fn accepted(
     let proof = ready.prove().unwrap();
     let vk = ready.key.vk.clone();
     assert_eq!(vk.digest(), of_contract.vk_digest, "the key of another function");
-    let proven = ProvenCall { call, function: of_contract.clone(), proof, vk };
+    let (digest, function) = (call.digest(), of_contract.clone());
+    let proven = ProvenCall { call, digest, function, proof, vk };
     let vk_root = Fr::from(77u64);
     let kernel = build_init(vk_root, request, &proven);
     let (layout, rows) = kernel.finish(Some(LOG_N)).unwrap();

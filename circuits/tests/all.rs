@@ -15,6 +15,7 @@ mod layout;
 mod maker;
 mod mutation;
 mod private;
+mod private_whole;
 mod recursion;
 mod store;
 mod twins;

@@ -1,4 +1,5 @@
-//! What a prover may choose in each of the nine circuits, and that every limb has its range.
+//! What a prover may choose in each of the nine circuits and in those of the private kernel, and that every limb has
+//! its range.
 //!
 //! `freedom.txt` pins, for at least one real witness of each circuit, how many unknowns and independent
 //! equations there are and how many unknowns are left to choose in each section ([`REASONS`] says why). A
@@ -12,13 +13,16 @@ use std::fmt::Write;
 use rollmill_algebra::Fr;
 use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::client::{self, InputNote};
-use rollmill_circuits::jobs;
+use rollmill_circuits::private::tail::hints::counters;
+use rollmill_circuits::{jobs, private};
 use rollmill_plonk::analysis::{coverage, freedom};
 use rollmill_plonk::builder::Builder;
 use rollmill_protocol::Circuit;
+use rollmill_protocol::private::{KernelState, PrivateCircuit};
 
 use crate::common::golden::{self, file};
 use crate::common::{genesis_chain, transfer, value};
+use crate::private_whole::laid_out;
 
 /// Why unknowns of a section may be chosen.
 const REASONS: &[(&str, &str)] = &[
@@ -35,7 +39,10 @@ const REASONS: &[(&str, &str)] = &[
         "value, randomness, origin, index and path of a note, bound by the note tree's root",
     ),
     ("outputs", "owner, value and randomness of new notes, bound by balance and hash"),
-    ("effects", "tags, logs and gas fields, bound by the transaction's hash"),
+    (
+        "effects",
+        "tags, logs, gas fields and what a wallet adds, bound by the transaction's hash as far as it is shown",
+    ),
     ("transaction", "the transaction's fields and the anchor's path, bound by hashes and roots"),
     ("note hashes", "the path of the append, bound by the tree's root"),
     (
@@ -70,6 +77,20 @@ const REASONS: &[(&str, &str)] = &[
     ("messages appended", "the path of the append, bound by the tree's root"),
     ("chain", "the commitment, the link before, and opened leaves of charges"),
     ("epoch", "slots an epoch has, quotients and remainders, bound as integers"),
+    // The private kernel.
+    ("digest of the call", "words of a call, bound by the digest that its proof states"),
+    ("digest of the state", "words of the state, bound by the digest that its proof states"),
+    ("call against its request", "words of the request, bound by its hash"),
+    ("call", "parts of recipients; an inverse for each absent entry"),
+    ("accumulation", "an inverse for each absent entry"),
+    ("digest of the new state", "an inverse for each absent entry"),
+    ("anchor and gas", "fields of the anchor's header and gas settings, bound by their hashes"),
+    ("counters", "counters as read, bound by their table; an inverse for each absent entry"),
+    ("reads", "paths and leaves, of those that are read bound by the trees' roots"),
+    ("keys", "nsk of each key request, of those that are present bound by npk"),
+    ("fee payer", "an inverse for a boundary that is not set"),
+    ("notes that disappear", "an inverse for each absent entry"),
+    ("random pair", "the pair that hides the others, bound by its own validity alone"),
 ];
 
 fn job(circuit: Circuit, input: &[u8]) -> Builder {
@@ -112,12 +133,24 @@ struct Case {
 }
 
 fn count(name: &'static str, circuit: Circuit, b: Builder) -> Case {
+    let verifies = !matches!(circuit, Circuit::Client | Circuit::BlockRoot0);
+    count_at(name, log_n(circuit), verifies, 0, b)
+}
+
+/// [`count`] of a circuit of this size. One that verifies proofs has limbs. `in_tables` is how many entries of tables
+/// are no limbs, but words whose range another circuit has checked.
+fn count_at(name: &'static str, log_n: u32, verifies: bool, in_tables: usize, b: Builder) -> Case {
     let sections = b.section_rows();
-    let (layout, witness) = b.finish(Some(log_n(circuit))).unwrap();
+    let (layout, witness) = b.finish(Some(log_n)).unwrap();
     let covered = coverage::of(&layout);
-    assert_eq!(covered.gaps, [], "{name}: integers that are not in their range");
-    let verifies_nothing = matches!(circuit, Circuit::Client | Circuit::BlockRoot0);
-    assert_eq!(covered.limbs == 0, verifies_nothing, "{name}: limbs");
+    let is_entry = |gap: &coverage::Gap| match gap {
+        coverage::Gap::Limb { row, column: 0 } => layout.fixed_row(row - 1).write,
+        _ => false,
+    };
+    let (entries, gaps): (Vec<_>, Vec<_>) = covered.gaps.into_iter().partition(is_entry);
+    assert_eq!(gaps, [], "{name}: integers that are not in their range");
+    assert_eq!(entries.len(), in_tables, "{name}: entries of tables that are not in their range");
+    assert_eq!(covered.limbs != 0, verifies, "{name}: limbs");
     let found = freedom::of(&layout, &witness).unwrap();
     // Rows before the first section are the public inputs'.
     let counted: usize = sections.iter().map(|(_, rows)| rows).sum();
@@ -206,9 +239,11 @@ fn compare(cases: &[Case]) {
 #[test]
 fn every_circuit_has_a_case() {
     let pinned = include_str!("freedom.txt");
-    for circuit in Circuit::ALL {
+    let network = Circuit::ALL.iter().map(|circuit| circuit.name());
+    let kernel = PrivateCircuit::ALL.iter().map(|circuit| circuit.name());
+    for circuit in network.chain(kernel) {
         let is_its = |line: &str| {
-            line.strip_prefix(circuit.name()).is_some_and(|rest| rest.starts_with([',', ':']))
+            line.strip_prefix(circuit).is_some_and(|rest| rest.starts_with([',', ':']))
         };
         assert!(pinned.lines().any(is_its), "{circuit}: count its degrees of freedom here");
     }
@@ -300,4 +335,29 @@ fn epoch_root_2() {
             epoch_root(Circuit::EpochRoot2, &other),
         ),
     ]);
+}
+
+fn of_kernel(circuit: PrivateCircuit) {
+    // The tail compares the counters by a table of them. Init and inner have checked that each lies in its call.
+    let in_tables = match circuit {
+        PrivateCircuit::Tail => counters(&KernelState::<Fr>::empty()).len(),
+        PrivateCircuit::Init | PrivateCircuit::Inner => 0,
+    };
+    let b = laid_out(circuit);
+    compare(&[count_at(circuit.name(), private::LOG_N, true, in_tables, b)]);
+}
+
+#[test]
+fn private_init() {
+    of_kernel(PrivateCircuit::Init);
+}
+
+#[test]
+fn private_inner() {
+    of_kernel(PrivateCircuit::Inner);
+}
+
+#[test]
+fn private_tail() {
+    of_kernel(PrivateCircuit::Tail);
 }

@@ -140,6 +140,15 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
         ],
     ),
     (
+        "circuits.private",
+        &[
+            only(program(CIRCUITS, LIB), &["private::"]),
+            program(CIRCUITS, "private"),
+            program(CIRCUITS, "private_whole"),
+            only(ANALYSIS, &["private_"]),
+        ],
+    ),
+    (
         "circuits.tx_",
         &[
             skip(program(CIRCUITS, LIB), ROW_COUNTS),
@@ -488,7 +497,6 @@ mod tests {
         (CIRCUITS, "jobs", "encodings, which no mutant leaves out"),
         (CIRCUITS, "layout", "digests of stored keys"),
         (CIRCUITS, "mutation", "stored witnesses, and samples of cells"),
-        (CIRCUITS, "private", "rules of the private kernel, which no switch takes out yet"),
         (CIRCUITS, "store", "files, which no mutant leaves out"),
     ];
 

@@ -83,7 +83,8 @@ fn call() -> ProvenCall {
         keys_hash: zero(),
     };
     let [size, ..] = FUNCTION_SIZES;
-    ProvenCall { call: PrivateCall::empty(), function, proof: proof(), vk: key(size, 1) }
+    let call = PrivateCall::empty();
+    ProvenCall { call, digest: zero(), function, proof: proof(), vk: key(size, 1) }
 }
 
 fn state() -> ProvenState {
