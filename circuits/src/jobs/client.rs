@@ -1,4 +1,4 @@
-//! The client circuit, which wallets prove. No job is of its family.
+//! The circuits that wallets prove: the built-in client and those of the private kernel. No job is of their families.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Device;
@@ -20,6 +20,7 @@ use super::{JobError, Output};
 use crate::circuit::{log_n, transcript};
 use crate::client::{self, AccountKeys, ClientWitness, InputNote, Payer};
 use crate::keyset::KeySet;
+use crate::private;
 use crate::registry::{Keys, RegistryError};
 
 /// The input of a job that cannot exist.
@@ -55,29 +56,34 @@ impl Job for NoJob {
         match *self {}
     }
 
-    fn dummy(_: Circuit) -> Builder {
-        let note = Note { owner: zero(), value: 0, randomness: zero() };
-        let viewing = ViewingKey { x: zero(), y: zero() };
-        let witness = ClientWitness {
-            sender: AccountKeys { nsk: zero(), viewing },
-            anchor: zeros!(Header),
-            inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
-            outputs: [note; 2],
-            tags: [zero(); SLOTS],
-            log_hashes: [zero(); SLOTS],
-            payer: Payer::Notes { owner: zero(), randomness: zero() },
-            gas: GasSettings::default(),
-            notes_in: 0,
-            notes_out: 0,
-            claim_index: 0,
-            claim_amount: 0,
-            withdraw_recipient: EthAddress::default(),
-            withdraw_amount: 0,
-            expiry_slot: 0,
-            vk_root: zero(),
-        };
-        client::build(&witness)
+    fn dummy(circuit: Circuit) -> Builder {
+        private::dummy(circuit).unwrap_or_else(transfer)
     }
+}
+
+/// The built-in client over placeholders.
+fn transfer() -> Builder {
+    let note = Note { owner: zero(), value: 0, randomness: zero() };
+    let viewing = ViewingKey { x: zero(), y: zero() };
+    let witness = ClientWitness {
+        sender: AccountKeys { nsk: zero(), viewing },
+        anchor: zeros!(Header),
+        inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
+        outputs: [note; 2],
+        tags: [zero(); SLOTS],
+        log_hashes: [zero(); SLOTS],
+        payer: Payer::Notes { owner: zero(), randomness: zero() },
+        gas: GasSettings::default(),
+        notes_in: 0,
+        notes_out: 0,
+        claim_index: 0,
+        claim_amount: 0,
+        withdraw_recipient: EthAddress::default(),
+        withdraw_amount: 0,
+        expiry_slot: 0,
+        vk_root: zero(),
+    };
+    client::build(&witness)
 }
 
 /// Proves a transfer, blinded by `seed`, which must be secret and fresh. Returns the proof.

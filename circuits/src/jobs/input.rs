@@ -135,6 +135,10 @@ families! {
     BlockMerge => block_merge::BlockMergeInput;
     /// A range of blocks lies inside one epoch.
     EpochRoot => epoch_root::EpochRootInput;
+    /// None: wallets prove these circuits.
+    Kernel => client::NoJob;
+    /// None: wallets prove this circuit.
+    Tail => client::NoJob;
 }
 
 impl Input {
