@@ -19,9 +19,7 @@ use rollmill_node::{
 use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::{
-    Circuit, ClientInputs, Commitment, EthAddress, Fr, Genesis, Pair, ProofKind, Tx,
-};
+use rollmill_protocol::{Circuit, ClientInputs, Commitment, EthAddress, Fr, Genesis, Tx};
 use rollmill_service::prometheus::Registry;
 use rollmill_validator::{AttestError, Duties, Metrics, Settings, Validator};
 use rollmill_validator_client::{Proposal, SIGNATURE_BYTES};
@@ -42,16 +40,15 @@ fn genesis() -> Genesis {
 fn txs() -> [Tx; 2] {
     ["00-tx_base.input", "01-tx_base.input"].map(|name| {
         let input = Input::from_bytes(Circuit::TxBase, &golden(name)).unwrap();
-        let Input::TxBase(TxBaseInput { witness, anchor_header_hash, proof }) = input else {
-            unreachable!("{name} is of a transaction")
-        };
+        let Input::TxBase(input) = input else { unreachable!("{name} is of a transaction") };
+        let TxBaseInput { witness, anchor_header_hash, proof_kind, pair, proof } = input;
         Tx {
             chain_id: genesis().chain_id,
             version: genesis().version(),
             anchor_header_hash,
             body: witness.body.clone(),
-            proof_kind: ProofKind::BuiltIn,
-            pair: Pair::trivial(),
+            proof_kind,
+            pair,
             client_proof: proof,
         }
     })
