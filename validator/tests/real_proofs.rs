@@ -19,7 +19,9 @@ use rollmill_node::{
 use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::{Circuit, ClientInputs, Commitment, EthAddress, Fr, Genesis, Tx};
+use rollmill_protocol::{
+    Circuit, ClientInputs, Commitment, EthAddress, Fr, Genesis, ProofKind, Tx,
+};
 use rollmill_service::prometheus::Registry;
 use rollmill_validator::{AttestError, Duties, Metrics, Settings, Validator};
 use rollmill_validator_client::{Proposal, SIGNATURE_BYTES};
@@ -60,9 +62,14 @@ fn txs() -> [Tx; 2] {
 struct GoldenKeys(KeySet);
 
 impl ClientProofVerifier for GoldenKeys {
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(
+        &self,
+        kind: ProofKind,
+        inputs: &ClientInputs,
+        proof: &[u8],
+    ) -> Result<(), ProofRejected> {
         let inputs = ClientInputs { vk_root: self.0.root(), ..*inputs };
-        let verified = self.0.verify(Circuit::Client, &inputs.to_fields(), proof);
+        let verified = self.0.verify(kind.circuit(), &inputs.to_fields(), proof);
         verified.map(drop).map_err(|error| ProofRejected { reason: error.to_string() })
     }
 }
