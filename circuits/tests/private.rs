@@ -207,7 +207,7 @@ fn same_rows(name: &str, builders: impl Iterator<Item = Builder>) {
     assert!(others > 0, "{name}: nothing to compare");
 }
 
-fn assert_same_rows(name: &str, first: &Layout, other: &Layout) {
+pub(crate) fn assert_same_rows(name: &str, first: &Layout, other: &Layout) {
     assert_eq!(first.shape, other.shape, "{name}");
     assert_eq!(first.rows_used, other.rows_used, "{name}");
     for row in 0..first.rows_used {
@@ -379,7 +379,7 @@ fn points_of(k: u64) -> G1Affine {
     (G1Affine::generator() * Fr::from(k)).into_affine()
 }
 
-fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions, n_public: usize) -> VerifyingKey {
+pub(crate) fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions, n_public: usize) -> VerifyingKey {
     let Dimensions { log_n, cell_bits } = size;
     let shape = Shape { log_n, n_public: n_public as u32, cell_bits };
     VerifyingKey { shape, srs_id: Fr::rand(rng), fixed: points(rng) }
@@ -516,7 +516,7 @@ fn whole_circuits_state_what_their_twins_compute() {
 }
 
 /// The points whose pairing a pair compares.
-fn sides(pair: &Pair) -> [G1Projective; 2] {
+pub(crate) fn sides(pair: &Pair) -> [G1Projective; 2] {
     let g = points_of(1);
     [pair.l - g * pair.s_l, pair.r - g * pair.s_r]
 }
