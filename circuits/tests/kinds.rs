@@ -19,6 +19,7 @@ use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_path, vk_tree};
 use rollmill_protocol::{Circuit, ClientInputs};
 
+use crate::common::mutate::Mutator;
 use crate::common::{BlockCase, chain};
 use crate::private::{assert_same_rows, made_up_key, sides};
 use crate::recursion::{KIND, coefficients, made_up_proof, points, solve};
@@ -107,7 +108,8 @@ fn solve_again(child: &mut Child) {
 }
 
 /// Goal: over a proof of either kind TxBase has the rows of its key, states what its twin states, and owes what the
-/// client proof owes. Method: the pair is the sum of the proof's own and the one that it carries.
+/// client proof owes, and a sample of its cells has none that a prover may choose. Method: the pair is the sum of the
+/// proof's own and the one that it carries.
 #[test]
 fn tx_base_states_the_same_over_client_proofs_of_both_kinds() {
     let mut wallets = Wallets::new();
@@ -132,6 +134,8 @@ fn tx_base_states_the_same_over_client_proofs_of_both_kinds() {
         let folded = own.fold(&pair, coefficients(&[seed])[1]);
         let got: &[Fr; PAIR_INPUTS] = witness.public[at..].try_into().expect("ten words");
         assert_eq!(sides(&Pair::from_fields(got).expect("a pair")), sides(&folded), "{circuit}");
+        // Panics on a cell that is free without a reason.
+        Mutator::new(layout, witness).run_from(7, 61);
     }
 }
 
