@@ -87,14 +87,31 @@ fn transfer() -> Builder {
 }
 
 /// Proves a transfer, blinded by `seed`, which must be secret and fresh. Returns the proof.
+///
+/// # Errors
+/// As [`prove_blinded`].
 pub fn prove_client<D: Device>(
     keys: &Keys<D>,
     witness: &ClientWitness,
     seed: [u8; 32],
 ) -> Result<Vec<u8>, JobError> {
-    let circuit = Circuit::Client;
+    Ok(prove_blinded(keys, Circuit::Client, client::build(witness), seed)?.proof)
+}
+
+/// Proves `circuit`, which `b` lays out with its witness (see [`crate::private`]), as a wallet does: blinded by `seed`,
+/// which must be secret and fresh.
+///
+/// # Errors
+/// [`JobError::Unsatisfied`] when the witness is not valid, or when what the proof owes for those below does not hold;
+/// those of the registry and the prover.
+pub fn prove_blinded<D: Device>(
+    keys: &Keys<D>,
+    circuit: Circuit,
+    b: Builder,
+    seed: [u8; 32],
+) -> Result<Output, JobError> {
     let loaded = keys.proving_key(circuit)?;
-    let (layout, laid) = client::build(witness).finish(Some(log_n(circuit)))?;
+    let (layout, laid) = b.finish(Some(log_n(circuit)))?;
     let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
     let proof = keys.prove(key, bases, kind, &laid, Blinding::On { seed })?.to_bytes();
     if let Err(rejected) = keys.set().verify(circuit, &laid.public, &proof) {
@@ -104,7 +121,7 @@ pub fn prove_client<D: Device>(
         };
         return Err(JobError::Unsatisfied { reason });
     }
-    Ok(proof)
+    Ok(Output { circuit, public: laid.public, proof })
 }
 
 /// A valid proof with these public inputs and no witness, under a key of its own. Tests use it to show that verifiers
