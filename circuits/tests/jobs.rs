@@ -169,8 +169,10 @@ fn an_input_for_another_circuit_is_rejected() {
     }
     let rejected = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
     assert_eq!(rejected.to_string(), "CIR-001: there is no circuit `nonsense`");
-    let bytes = [3, 0];
-    assert!(matches!(Input::from_bytes(Circuit::Client, &bytes), Err(JobError::Kind { .. })));
+    for circuit in Circuit::ALL.into_iter().filter(|circuit| !circuit.is_job()) {
+        let read = Input::from_bytes(circuit, &[3, circuit as u8]);
+        assert!(matches!(read, Err(JobError::Kind { .. })), "{circuit} is no job");
+    }
 }
 
 #[test]
