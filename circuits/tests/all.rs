@@ -11,6 +11,7 @@ mod epoch;
 mod gadgets;
 mod header;
 mod jobs;
+mod kinds;
 mod layout;
 mod maker;
 mod mutation;

@@ -1,5 +1,4 @@
-//! What a prover may choose in each of the nine circuits and in those of the private kernel, and that every limb has
-//! its range.
+//! What a prover may choose in each circuit, those of the private kernel too, and that every limb has its range.
 //!
 //! `freedom.txt` pins, for at least one real witness of each circuit, how many unknowns and independent
 //! equations there are and how many unknowns are left to choose in each section ([`REASONS`] says why). A
@@ -13,12 +12,12 @@ use std::fmt::Write;
 use rollmill_algebra::Fr;
 use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::client::{self, InputNote};
+use rollmill_circuits::jobs;
 use rollmill_circuits::private::tail::hints::counters;
-use rollmill_circuits::{jobs, private};
 use rollmill_plonk::analysis::{coverage, freedom};
 use rollmill_plonk::builder::Builder;
 use rollmill_protocol::Circuit;
-use rollmill_protocol::private::{KernelState, PrivateCircuit};
+use rollmill_protocol::private::KernelState;
 
 use crate::common::golden::{self, file};
 use crate::common::{genesis_chain, transfer, value};
@@ -132,16 +131,18 @@ struct Case {
     places: String,
 }
 
-fn count(name: &'static str, circuit: Circuit, b: Builder) -> Case {
-    let verifies = !matches!(circuit, Circuit::Client | Circuit::BlockRoot0);
-    count_at(name, log_n(circuit), verifies, 0, b)
+/// Entries of tables that are no limbs, but words whose range another circuit has checked: the tail compares the
+/// counters by a table of them, and init and inner have required that each lies in its call.
+fn checked_elsewhere(circuit: Circuit) -> usize {
+    match circuit {
+        Circuit::PrivateTail => counters(&KernelState::<Fr>::empty()).len(),
+        _ => 0,
+    }
 }
 
-/// [`count`] of a circuit of this size. One that verifies proofs has limbs. `in_tables` is how many entries of tables
-/// are no limbs, but words whose range another circuit has checked.
-fn count_at(name: &'static str, log_n: u32, verifies: bool, in_tables: usize, b: Builder) -> Case {
+fn count(name: &'static str, circuit: Circuit, b: Builder) -> Case {
     let sections = b.section_rows();
-    let (layout, witness) = b.finish(Some(log_n)).unwrap();
+    let (layout, witness) = b.finish(Some(log_n(circuit))).unwrap();
     let covered = coverage::of(&layout);
     let is_entry = |gap: &coverage::Gap| match gap {
         coverage::Gap::Limb { row, column: 0 } => layout.fixed_row(row - 1).write,
@@ -149,8 +150,10 @@ fn count_at(name: &'static str, log_n: u32, verifies: bool, in_tables: usize, b:
     };
     let (entries, gaps): (Vec<_>, Vec<_>) = covered.gaps.into_iter().partition(is_entry);
     assert_eq!(gaps, [], "{name}: integers that are not in their range");
+    let in_tables = checked_elsewhere(circuit);
     assert_eq!(entries.len(), in_tables, "{name}: entries of tables that are not in their range");
-    assert_eq!(covered.limbs != 0, verifies, "{name}: limbs");
+    let verifies_nothing = matches!(circuit, Circuit::Client | Circuit::BlockRoot0);
+    assert_eq!(covered.limbs == 0, verifies_nothing, "{name}: limbs");
     let found = freedom::of(&layout, &witness).unwrap();
     // Rows before the first section are the public inputs'.
     let counted: usize = sections.iter().map(|(_, rows)| rows).sum();
@@ -239,11 +242,9 @@ fn compare(cases: &[Case]) {
 #[test]
 fn every_circuit_has_a_case() {
     let pinned = include_str!("freedom.txt");
-    let network = Circuit::ALL.iter().map(|circuit| circuit.name());
-    let kernel = PrivateCircuit::ALL.iter().map(|circuit| circuit.name());
-    for circuit in network.chain(kernel) {
+    for circuit in Circuit::ALL {
         let is_its = |line: &str| {
-            line.strip_prefix(circuit).is_some_and(|rest| rest.starts_with([',', ':']))
+            line.strip_prefix(circuit.name()).is_some_and(|rest| rest.starts_with([',', ':']))
         };
         assert!(pinned.lines().any(is_its), "{circuit}: count its degrees of freedom here");
     }
@@ -337,27 +338,21 @@ fn epoch_root_2() {
     ]);
 }
 
-fn of_kernel(circuit: PrivateCircuit) {
-    // The tail compares the counters by a table of them. Init and inner have checked that each lies in its call.
-    let in_tables = match circuit {
-        PrivateCircuit::Tail => counters(&KernelState::<Fr>::empty()).len(),
-        PrivateCircuit::Init | PrivateCircuit::Inner => 0,
-    };
-    let b = laid_out(circuit);
-    compare(&[count_at(circuit.name(), private::LOG_N, true, in_tables, b)]);
+fn of_kernel(circuit: Circuit) {
+    compare(&[count(circuit.name(), circuit, laid_out(circuit))]);
 }
 
 #[test]
 fn private_init() {
-    of_kernel(PrivateCircuit::Init);
+    of_kernel(Circuit::PrivateInit);
 }
 
 #[test]
 fn private_inner() {
-    of_kernel(PrivateCircuit::Inner);
+    of_kernel(Circuit::PrivateInner);
 }
 
 #[test]
 fn private_tail() {
-    of_kernel(PrivateCircuit::Tail);
+    of_kernel(Circuit::PrivateTail);
 }

@@ -80,8 +80,7 @@ fn step_agrees(
 }
 
 /// Plays a transaction as far as the twins accept it, with [`step_agrees`] for each call and [`tail_agrees`] at its
-/// end.
-/// Returns whether it is valid.
+/// end. Returns whether it is valid.
 fn agree(
     name: &str,
     request: &TxRequest,
@@ -362,6 +361,27 @@ fn padding_fills_the_slots_that_are_left() {
     for size in [0, 1, 3, 5, 7, 9, 16] {
         w.padding.size = size;
         assert!(!tail_holds(&state, &w), "{size} slots");
+    }
+}
+
+/// Attacks: a tail that moves value, which TxBase would take as it takes that of the built-in client: notes out of
+/// nothing, a claim, a withdrawal or a refund. These words are the constant zero, which no prover chooses.
+#[test]
+fn words_that_calls_do_not_move_are_constants() {
+    for name in ["empty", "every_list_is_full"] {
+        let (state, w) = finished(name);
+        let effects = lay_tail(&mut small(0), &state, &w).effects;
+        let unused = [
+            effects.public_calls_hash,
+            effects.notes_in,
+            effects.notes_out,
+            effects.claim_index,
+            effects.claim_amount,
+            effects.withdraw_recipient,
+            effects.withdraw_amount,
+            effects.refund_partial,
+        ];
+        assert_eq!(unused, [Builder::ZERO; 8], "{name}");
     }
 }
 

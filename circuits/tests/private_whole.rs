@@ -7,24 +7,27 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 use rollmill_circuits::circuit::Dimensions;
+use rollmill_circuits::gadgets::charge::OpenedLeaf;
 use rollmill_circuits::private::tail::hiding_pair;
 use rollmill_circuits::private::{
     CELL_BITS, FUNCTION_SIZES, KERNEL_SIZE, LOG_N, ProvenCall, ProvenState, build_init,
-    build_inner, build_tail, layout as kernel_layout,
+    build_inner, build_tail,
 };
+use rollmill_circuits::registry::layout as layout_of;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::Shape;
 use rollmill_plonk::srs::{development_tau, development_tau_g2};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, reduce};
-use rollmill_protocol::private::{
-    self as plain, KernelInputs, KernelState, PrivateCircuit, TxRequest,
-};
+use rollmill_protocol::Circuit;
+use rollmill_protocol::private::{self as plain, KernelInputs, KernelState, TxRequest};
+use rollmill_protocol::tree::root_from_path;
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
+use rollmill_protocol::vk_tree::VkLeaf;
 use rollmill_protocol_testing::private::{Contract, Run, Script, Step};
 
+use crate::common::opened_in;
 use crate::private::assert_same_rows;
 use crate::recursion::{KIND, coefficients, made_up_proof, points};
 
@@ -55,7 +58,7 @@ fn points_of(k: u64) -> G1Affine {
     (G1Affine::generator() * Fr::from(k)).into_affine()
 }
 
-fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions, n_public: usize) -> VerifyingKey {
+pub(crate) fn made_up_key(rng: &mut ChaCha8Rng, size: Dimensions, n_public: usize) -> VerifyingKey {
     let Dimensions { log_n, cell_bits } = size;
     let shape = Shape { log_n, n_public: n_public as u32, cell_bits };
     VerifyingKey { shape, srs_id: Fr::rand(rng), fixed: points(rng) }
@@ -68,7 +71,7 @@ struct Chain {
     /// Keys of the account's function and of the contract's.
     keys: [VerifyingKey; 2],
     kernel: VerifyingKey,
-    levels: Vec<Vec<Fr>>,
+    leaves: Vec<VkLeaf>,
 }
 
 impl Chain {
@@ -90,13 +93,21 @@ impl Chain {
         let kernel = made_up_key(&mut rng, KERNEL_SIZE, KernelInputs::FIELDS);
         let digest = kernel.digest();
         // All roles have one key here, so that only the role tells them apart.
-        let leaf = |circuit: PrivateCircuit| circuit.leaf(digest, LOG_N.into(), PROTOCOL_VERSION);
-        let levels = plain::vk_tree_with_kernel(&[], PrivateCircuit::ALL.map(leaf));
-        Self { rng, run, keys, kernel, levels }
+        let leaf = |circuit: Circuit| VkLeaf {
+            circuit,
+            vk_digest: digest,
+            log_n: LOG_N.into(),
+            n_public_inputs: KernelInputs::FIELDS as u64,
+            charged_rows: 1000 + circuit.role(),
+            protocol_version: PROTOCOL_VERSION,
+        };
+        let leaves = Circuit::ALL.into_iter().map(leaf).collect();
+        Self { rng, run, keys, kernel, leaves }
     }
 
     fn root(&self) -> Fr {
-        self.levels[VK_TREE_HEIGHT][0]
+        let OpenedLeaf { leaf, path } = opened_in(&self.leaves, Circuit::PrivateInit);
+        root_from_path(&leaf.hash(), Circuit::PrivateInit.role(), &path)
     }
 
     fn call(&mut self, i: usize) -> ProvenCall {
@@ -113,16 +124,15 @@ impl Chain {
         Pair { l, s_l, r, s_r }
     }
 
-    fn state(&mut self, circuit: PrivateCircuit, state: KernelState<Fr>) -> ProvenState {
+    fn state(&mut self, circuit: Circuit, state: KernelState<Fr>) -> ProvenState {
         let [l, r] = points(&mut self.rng);
         let pair = Pair { l, s_l: Fr::rand(&mut self.rng), r, s_r: Fr::rand(&mut self.rng) };
         let (vk_root, protocol_version) = (self.root(), PROTOCOL_VERSION);
         let inputs = KernelInputs { state: state.digest(), vk_root, protocol_version, pair };
         let vk = self.kernel.clone();
         let proof = made_up_proof(&mut self.rng, &vk, &inputs.to_fields());
-        let at = circuit.role() as usize;
-        let path = std::array::from_fn(|level| self.levels[level][(at >> level) ^ 1]);
-        ProvenState { circuit, inputs, state, proof, vk, path }
+        let opened = opened_in(&self.leaves, circuit);
+        ProvenState { inputs, state, proof, vk, opened }
     }
 
     /// The states after the first and after the second call.
@@ -134,34 +144,35 @@ impl Chain {
     }
 }
 
-/// A whole circuit that holds, for the analysis.
-pub(crate) fn laid_out(circuit: PrivateCircuit) -> Builder {
+/// A circuit of the kernel, whole, that holds.
+pub(crate) fn laid_out(circuit: Circuit) -> Builder {
     let mut chain = Chain::new([FUNCTION_SIZES[0], FUNCTION_SIZES[4]]);
     let (root, [first, second]) = (chain.root(), chain.states());
     match circuit {
-        PrivateCircuit::Init => {
+        Circuit::PrivateInit => {
             let call = chain.call(0);
             build_init(root, &chain.run.request, &call)
         }
-        PrivateCircuit::Inner => {
-            let (before, call) = (chain.state(PrivateCircuit::Init, first), chain.call(1));
+        Circuit::PrivateInner => {
+            let (before, call) = (chain.state(Circuit::PrivateInit, first), chain.call(1));
             build_inner(root, &before, &call)
         }
-        PrivateCircuit::Tail => {
-            let last = chain.state(PrivateCircuit::Inner, second);
+        Circuit::PrivateTail => {
+            let last = chain.state(Circuit::PrivateInner, second);
             let hiding = chain.hiding();
             build_tail(root, &last, &chain.run.witness, &hiding.to_fields())
         }
+        other => panic!("{other} is no circuit of the private kernel"),
     }
 }
 
 /// The public inputs of a circuit that holds. Its rows are those that its key is made for.
-fn public(circuit: PrivateCircuit, b: Builder) -> Vec<Fr> {
+fn public(circuit: Circuit, b: Builder) -> Vec<Fr> {
     let (layout, witness) = b.finish(Some(LOG_N)).expect("fits in 2^17 rows");
     println!("{circuit}: {} rows", layout.rows_used);
     assert_eq!(check(&layout, &witness), Ok(()), "{circuit}");
     assert_eq!((layout.shape.log_n, layout.shape.cell_bits), (LOG_N, CELL_BITS), "{circuit}");
-    assert_same_rows(circuit.name(), &kernel_layout(circuit).expect("fits"), &layout);
+    assert_same_rows(circuit.name(), &layout_of(circuit).expect("fits"), &layout);
     witness.public
 }
 
@@ -178,16 +189,16 @@ fn whole_circuits_state_what_their_twins_compute() {
     let (root, [first, second]) = (chain.root(), chain.states());
     let expected = |state: &KernelState<Fr>| [state.digest(), root, Fr::from(PROTOCOL_VERSION)];
     let call = chain.call(0);
-    let inputs = public(PrivateCircuit::Init, build_init(root, &chain.run.request, &call));
+    let inputs = public(Circuit::PrivateInit, build_init(root, &chain.run.request, &call));
     assert_eq!(inputs[..3], expected(&first));
-    let (before, call) = (chain.state(PrivateCircuit::Init, first), chain.call(1));
-    let inputs = public(PrivateCircuit::Inner, build_inner(root, &before, &call));
+    let (before, call) = (chain.state(Circuit::PrivateInit, first), chain.call(1));
+    let inputs = public(Circuit::PrivateInner, build_inner(root, &before, &call));
     assert_eq!(inputs[..3], expected(&second));
 
     let w = chain.run.witness.clone();
-    let last = chain.state(PrivateCircuit::Inner, second.clone());
+    let last = chain.state(Circuit::PrivateInner, second.clone());
     let hiding = chain.hiding();
-    let inputs = public(PrivateCircuit::Tail, build_tail(root, &last, &w, &hiding.to_fields()));
+    let inputs = public(Circuit::PrivateTail, build_tail(root, &last, &w, &hiding.to_fields()));
     let effects = plain::tail(&second, &w).expect("valid");
     let anchor = &w.anchor;
     let words = [
@@ -212,7 +223,7 @@ fn whole_circuits_state_what_their_twins_compute() {
 }
 
 /// The points whose pairing a pair compares.
-fn sides(pair: &Pair) -> [G1Projective; 2] {
+pub(crate) fn sides(pair: &Pair) -> [G1Projective; 2] {
     let g = points_of(1);
     [pair.l - g * pair.s_l, pair.r - g * pair.s_r]
 }
@@ -221,7 +232,7 @@ fn sides(pair: &Pair) -> [G1Projective; 2] {
 #[test]
 fn named_attacks_on_the_children_of_inner_are_rejected() {
     type Attack = (&'static str, fn(&mut Chain, &mut ProvenState, &mut ProvenCall));
-    let attacks: [Attack; 7] = [
+    let attacks: [Attack; 8] = [
         ("a kernel under another key tree", |chain, state, _| {
             state.inputs.vk_root += Fr::from(1u64);
             state.proof = made_up_proof(&mut chain.rng, &state.vk, &state.inputs.to_fields());
@@ -230,8 +241,13 @@ fn named_attacks_on_the_children_of_inner_are_rejected() {
             state.inputs.protocol_version += 1;
             state.proof = made_up_proof(&mut chain.rng, &state.vk, &state.inputs.to_fields());
         }),
-        ("another role than the leaf's", |_, state, _| state.circuit = PrivateCircuit::Inner),
-        ("a role that is not accepted", |_, state, _| state.circuit = PrivateCircuit::Tail),
+        ("another role than the leaf's", |_, state, _| {
+            state.opened.leaf.circuit = Circuit::PrivateInner;
+        }),
+        ("a role that is not accepted", |chain, state, _| {
+            state.opened = opened_in(&chain.leaves, Circuit::PrivateTail);
+        }),
+        ("other charged rows than the leaf's", |_, state, _| state.opened.leaf.charged_rows += 1),
         ("a proof of another state", |chain, state, _| {
             state.inputs.state += Fr::from(1u64);
             state.proof = made_up_proof(&mut chain.rng, &state.vk, &state.inputs.to_fields());
@@ -248,7 +264,7 @@ fn named_attacks_on_the_children_of_inner_are_rejected() {
     let mut chain = Chain::new([FUNCTION_SIZES[0], FUNCTION_SIZES[1]]);
     let [first, _] = chain.states();
     let root = chain.root();
-    let (state, call) = (chain.state(PrivateCircuit::Init, first), chain.call(1));
+    let (state, call) = (chain.state(Circuit::PrivateInit, first), chain.call(1));
     assert!(holds(build_inner(root, &state, &call)));
     assert!(!holds(build_inner(root + Fr::from(1u64), &state, &call)), "another root");
     for (name, attack) in attacks {

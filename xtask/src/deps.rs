@@ -197,6 +197,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("l1", "l1-testing", "tests run on a development L1"),
     ("l1", "net-testing", "tests reach an L1 endpoint over TLS"),
     ("broker", "net-testing", "tests serve TLS"),
+    ("node", "algebra", "tests prove small circuits"),
     ("node", "net-testing", "tests serve TLS"),
     ("validator", "net-testing", "tests serve TLS"),
     ("service", "net-testing", "tests serve TLS"),

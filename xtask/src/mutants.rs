@@ -154,6 +154,10 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
             skip(program(CIRCUITS, LIB), ROW_COUNTS),
             program(CIRCUITS, "tx"),
             program(CIRCUITS, "twins"),
+            only(
+                program(CIRCUITS, "kinds"),
+                &["keys_that_make_no_client_proofs", "a_tail_from_elsewhere"],
+            ),
             only(ANALYSIS, &["tx_"]),
         ],
     ),
