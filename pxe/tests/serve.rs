@@ -126,11 +126,18 @@ async fn a_service_has_a_new_token_at_each_start_and_its_store_for_itself() {
     assert!(!service.log.contains(&first), "{}", service.log);
 
     let chosen = format!("file:{}", case.path("chosen").display());
-    std::fs::write(case.path("chosen"), "chosen by the user").unwrap();
+    let words = "chosen by the user, 32 characters";
+    std::fs::write(case.path("chosen"), &words[..31]).unwrap();
+    let short = command(&case).args(["--serve-token", &chosen]).output().unwrap();
+    assert_eq!(short.status.code(), Some(2), "{short:?}");
+    assert!(text(&short).contains("PXE-051") && text(&short).contains("31"), "{short:?}");
+    assert!(!text(&short).contains(&words[..31]), "{short:?}");
+    let words = &words[..32];
+    std::fs::write(case.path("chosen"), format!("{words}\n")).unwrap();
     let mut with_token = command(&case);
     with_token.args(["--serve-token", &chosen]);
     let service = Service::start(with_token);
-    let status = service.call("chosen by the user", "pxe_status", &json!({}));
+    let status = service.call(words, "pxe_status", &json!({}));
     assert_eq!(status["result"]["accounts"], 2);
     assert_eq!(token(&case), first, "no token was made");
     drop(service);

@@ -50,6 +50,9 @@ pub struct ServiceLimits {
     pub turn: Duration,
     /// How long a client waits for the work on its request.
     pub answer: Duration,
+    /// How long the node has at least to report a transaction for the first time in a `pxe_wait`, so that a wait of
+    /// no time has a result too.
+    pub report: Duration,
 }
 
 impl Default for ServiceLimits {
@@ -61,6 +64,7 @@ impl Default for ServiceLimits {
             turn: Duration::from_secs(60),
             // The first sync of an old chain takes longest.
             answer: Duration::from_secs(300),
+            report: Duration::from_secs(5),
         }
     }
 }
