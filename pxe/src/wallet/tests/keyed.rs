@@ -177,9 +177,9 @@ async fn a_key_outlives_its_transaction_and_a_reorganization() {
     assert!(is_known(&case), "its block is not proven");
 
     case.chain.pool().proven = u64::MAX;
-    for (clock, expected) in
-        [((|| 50) as fn() -> u64, true), (|| 49 + KEY_SECONDS, true), (|| 50 + KEY_SECONDS, false)]
-    {
+    let clocks: [(fn() -> u64, bool); 3] =
+        [(|| 50, true), (|| 49 + KEY_SECONDS, true), (|| 50 + KEY_SECONDS, false)];
+    for (clock, expected) in clocks {
         assert!(is_known(&case), "it is forgotten by a sync alone");
         case.wallet.set_clock(clock);
         case.sync().await;
