@@ -59,7 +59,9 @@ pub(crate) struct ServeConfig {
     #[arg(value_parser = loopback_address)]
     pub(crate) listen: String,
 
-    /// Access token that clients must send, 32 characters or more [default: a new one at each start, in serve.token_file]
+    /// Access token that clients must send [default: a new one at each start, in serve.token_file]
+    ///
+    /// It has 32 characters or more, such as the output of `openssl rand -hex 32`.
     #[arg(id = "serve.token", long, value_name = "file:PATH|env:NAME")]
     pub(crate) token: Option<Secret>,
 

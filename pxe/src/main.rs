@@ -1,7 +1,8 @@
 //! The wallet's command line.
 //!
 //! Exit codes of `transfer`, `claim` and `withdraw`: 0 the node has the transaction; 1 nothing was sent; 3
-//! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command.
+//! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command, or with
+//! the same idempotency key.
 
 mod accounts;
 mod cli;

@@ -5,6 +5,7 @@
 //!   choose the same notes.
 //! - **Work outlives its request.** A client that goes away, or waits too long, does not stop a transaction half-way.
 //!   What it did not learn counts as unreported, so that the next request that would send something gets PXE-018 first.
+//!   A client that chose an idempotency key asks again with it instead.
 //! - **Nothing is kept in memory only.** The intent of a transaction is on the disk before anything is sent.
 
 pub mod api;
