@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Compiles the contracts of examples/ and the programs of programs/, and keeps what Rust needs of them in artifacts/, so
-// that tests need neither node nor a compiler.
+// Compiles the contracts of examples/ and the programs of programs/, and keeps what Rust needs of them in artifacts/,
+// so that tests need neither node nor a compiler.
 //
 //   node compile.js           compile and write artifacts/*.json and artifacts/programs/*.json
 //   node compile.js --check   compile and fail if an artifact is not what the sources give

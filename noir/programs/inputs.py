@@ -85,7 +85,7 @@ def octets(text, count):
 
 
 def sudoku():
-    """A solution by shifts of a row, with its digits and lines shuffled, and its puzzle with two of three cells empty."""
+    """A solution by shifts of a row, its digits and lines shuffled, and its puzzle with two of three cells empty."""
     digits = [4, 9, 2, 7, 1, 8, 5, 3, 6]
     lines = [1, 0, 2, 5, 3, 4, 6, 8, 7]
     solution = [[digits[(3 * (i % 3) + i // 3 + j) % 9] for j in lines] for i in lines]
@@ -96,7 +96,8 @@ def sudoku():
 def programs():
     message = bytes(octets("message", 32))
     digest = hashlib.sha256(message).digest()
-    block = [hex(int.from_bytes((message + b"\x80" + bytes(29) + b"\x01\x00")[4 * i:4 * i + 4], "big")) for i in range(16)]
+    padded = message + b"\x80" + bytes(29) + b"\x01\x00"
+    block = [hex(int.from_bytes(padded[i:i + 4], "big")) for i in range(0, 64, 4)]
     return {
         "assert_zero": {"x": 3, "y": 35},
         "range": {"a": 200, "b": 50_000, "c": 3_000_000_000, "d": hex(2**63), "e": hex(2**100 - 1)},
@@ -114,7 +115,9 @@ def programs():
         "blake2s": {"message": octets("long message", 64)},
         "blake3": {"message": octets("long message", 64)},
         "keccakf1600": {"state": words("lane", 25, 64)},
-        "merkle_path": {"leaf": fields("leaf", 1)[0], "index": number("place") % 2**32, "siblings": fields("sibling", 32)},
+        "merkle_path": {
+            "leaf": fields("leaf", 1)[0], "index": number("place") % 2**32, "siblings": fields("sibling", 32),
+        },
         "sha256_preimage": {"message": list(message), "digest": list(digest)},
         "signed_message": {**sign(K1, digest), "message": list(message)},
         "sudoku": sudoku(),
