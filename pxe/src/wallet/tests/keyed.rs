@@ -1,7 +1,10 @@
 //! Orders with idempotency keys: one order makes one transaction, whatever happens to it and to its wallet.
 
+use rollmill_pxe_store::{Account, Cost, Store};
+
 use super::sent::Case;
 use super::*;
+use crate::stored;
 
 fn key(text: &str) -> IdempotencyKey {
     text.parse().unwrap()
@@ -115,6 +118,35 @@ async fn an_order_that_made_nothing_leaves_its_key_unused() {
     assert!(case.chain.pool().received.is_empty());
     let tx = accepted(&mut case, &order, "key-of-first").await;
     assert_eq!(case.chain.pool().received, [tx.hash()]);
+}
+
+/// Goal: a store has a key exactly if it has the transaction and its held notes.
+#[tokio::test]
+async fn a_key_its_transaction_and_its_held_notes_reach_the_store_in_one_commit() {
+    let mut case = Case::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, cost) = (folder.path().join("wallet.pxe"), Cost { log_n: 1, r: 1, p: 1 });
+    let (store, _) = Store::create_with_account(&path, "word", cost, "another").unwrap();
+    store.import(&keys(2).master(), "bob", None).unwrap();
+    let account = Account(owner(2));
+    stored::save(&store, account, &case.wallet).unwrap();
+    let (order, name) = (to_alice(300 * UNIT), key("key-of-first"));
+    let found = |store: &Store| {
+        let wallet = stored::load(store, account, keys(2)).unwrap();
+        let hash = wallet.recall(&name, &order).unwrap().map(|earlier| earlier.tx_hash);
+        let sent: Vec<Fr> = wallet.sent_transactions().map(|sent| sent.tx_hash).collect();
+        (hash, sent, wallet.locked())
+    };
+    let mut keep = |wallet: &Wallet| {
+        assert_eq!(found(&store), (None, vec![], 0));
+        stored::save(&store, account, wallet)
+    };
+    let sent = deliver(&mut case, &order, "key-of-first", &mut keep).await.unwrap();
+    let Delivery::Accepted(tx) = sent else { panic!("{sent:?}") };
+    drop(store);
+    // What was saved before the transaction was sent, as the next process reads it.
+    let store = Store::open(&path, "word").unwrap();
+    assert_eq!(found(&store), (Some(tx.hash()), vec![tx.hash()], 500 * UNIT));
 }
 
 /// Goal: a rejected or dropped transaction is not paid again under its key, since a copy of it may still be included.
