@@ -103,7 +103,7 @@ fn the_artifacts_are_those_of_the_sources() {
     let text = std::fs::read(repository("noir/artifacts/sources.json")).unwrap();
     let compiled: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap();
     let mut found = BTreeMap::new();
-    for folder in ["noir/lib", "noir/examples"] {
+    for folder in ["noir/lib", "noir/examples", "noir/programs"] {
         digests(&repository(folder), &mut found);
     }
     assert!(found.len() > CONTRACTS.len());

@@ -17,7 +17,7 @@ export interface PxeOptions {
   token: string;
   /** Longest time of a call, in milliseconds; 6.5 minutes if absent. */
   timeoutMs?: number;
-  /** Pause before a wait that ended early is repeated, in milliseconds; 1000 if absent. */
+  /** Pause before a wait that ended early, or a payment without a result, is repeated, in ms; 1000 if absent. */
   retryMs?: number;
   /** Replaces the global fetch. */
   fetch?: typeof fetch;
@@ -79,6 +79,11 @@ export interface Payment {
   spendPending?: boolean;
   /** Whole epochs after the current one in which a block may include the transaction. */
   expiryEpochs?: number;
+  /**
+   * Lets the payment be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`. A random
+   * one if absent. With null there is none, and a call without a result is not sent again. A simulation ignores it.
+   */
+  idempotencyKey?: string | null;
 }
 
 export interface ClaimOptions {
@@ -122,6 +127,8 @@ export class Pxe {
   transaction(hash: string): SentTransaction;
   /** Calls a method with named parameters, and returns its result as it is. */
   call(method: string, params?: object, options?: CallOptions): Promise<unknown>;
+  /** As `call`, for parameters with an `idempotency_key`: sends them up to four times until there is a result. */
+  callRepeatedly(method: string, params: { idempotency_key: string }, options?: CallOptions): Promise<unknown>;
 }
 
 /** An account of the service's store; `Pxe` makes it. */
@@ -155,6 +162,10 @@ export class SentTransaction {
   readonly doubt: Reason | null;
   /** The block that contains it, as of the last answer. */
   readonly block: number | null;
+  /** Whether an earlier request with the same idempotency key made it; nothing was sent then. */
+  readonly repeated: boolean;
+  /** The idempotency key of the payment; null if it had none. */
+  readonly idempotencyKey: string | null;
   status(options?: CallOptions): Promise<TransactionStatus>;
   /**
    * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise. Fails with DroppedError

@@ -8,7 +8,7 @@ use rollmill_node_client::wire::DepositInfo;
 use rollmill_protocol::field::from_hex;
 use rollmill_protocol::{EthAddress, Fr};
 use rollmill_pxe::keys::Address;
-use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, Order, Purpose};
+use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, IdempotencyKey, Order, Purpose};
 use rollmill_service::{Secret, Settings, values};
 
 /// Settings of the wallet.
@@ -60,6 +60,8 @@ pub(crate) struct ServeConfig {
     pub(crate) listen: String,
 
     /// Access token that clients must send [default: a new one at each start, in serve.token_file]
+    ///
+    /// It has 32 characters or more, such as the output of `openssl rand -hex 32`.
     #[arg(id = "serve.token", long, value_name = "file:PATH|env:NAME")]
     pub(crate) token: Option<Secret>,
 
@@ -188,6 +190,8 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) fee: FeeArguments,
     #[command(flatten)]
+    pub(crate) repeat: Repeat,
+    #[command(flatten)]
     pub(crate) sending: Sending,
 }
 
@@ -226,7 +230,20 @@ pub(crate) struct Withdraw {
     #[command(flatten)]
     pub(crate) fee: FeeArguments,
     #[command(flatten)]
+    pub(crate) repeat: Repeat,
+    #[command(flatten)]
     pub(crate) sending: Sending,
+}
+
+/// The arguments of each command that may be repeated.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Repeat {
+    /// Key with which this command can be repeated without paying twice [default: none]
+    ///
+    /// 8 to 64 ASCII letters, digits, '-', '_', '.' or ':'. A repeated command prints the hash of the first one's
+    /// transaction, and sends nothing. The wallet knows a key as long as it keeps the transaction, and 7 days longer.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -22,6 +22,8 @@ use crate::home;
 
 /// Bytes of an access token that is made here.
 const TOKEN_BYTES: usize = 32;
+/// Fewest characters of an access token of the settings: 128 bits as hexadecimal digits.
+const TOKEN_LENGTH_MIN: usize = 32;
 /// Maximum open connections; few programs of one machine use a wallet.
 const CONNECTIONS: usize = 256;
 
@@ -73,6 +75,10 @@ fn service(
 /// The access token: that of the settings, or a new one and the file that it was written to.
 fn token(config: &Config, store: &Path) -> Result<(Secret, Option<PathBuf>), PxeError> {
     if let Some(token) = &config.serve.token {
+        let length = token.reveal().trim().chars().count();
+        if length < TOKEN_LENGTH_MIN {
+            return Err(PxeError::TokenShort { length, least: TOKEN_LENGTH_MIN });
+        }
         return Ok((token.clone(), None));
     }
     let path = config.serve.token_file.clone().unwrap_or_else(|| {

@@ -102,7 +102,8 @@ methods! {
     /// What a transfer would cost. Nothing is proven or sent.
     "pxe_simulateTransfer": simulate_transfer(Transfer) -> Quote;
 
-    /// Send a private transfer. An error says that nothing was sent, unless it is PXE-018, PXE-045 or PXE-046.
+    /// Send a private transfer. An error says that nothing was sent, unless it is PXE-018, PXE-045 or PXE-046. With a
+    /// key, the same request again returns the transaction of the first one.
     "pxe_transfer": transfer(Transfer) -> Sent;
 
     /// Claim a deposit on L1 and move its amount into a note. Errors are those of `pxe_transfer`.

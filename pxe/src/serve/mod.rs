@@ -5,6 +5,7 @@
 //!   choose the same notes.
 //! - **Work outlives its request.** A client that goes away, or waits too long, does not stop a transaction half-way.
 //!   What it did not learn counts as unreported, so that the next request that would send something gets PXE-018 first.
+//!   A client that chose an idempotency key asks again with it instead.
 //! - **Nothing is kept in memory only.** The intent of a transaction is on the disk before anything is sent.
 
 pub mod api;
@@ -50,6 +51,9 @@ pub struct ServiceLimits {
     pub turn: Duration,
     /// How long a client waits for the work on its request.
     pub answer: Duration,
+    /// How long the node has at least to report a transaction for the first time in a `pxe_wait`, so that a wait of
+    /// no time has a result too.
+    pub report: Duration,
 }
 
 impl Default for ServiceLimits {
@@ -61,6 +65,7 @@ impl Default for ServiceLimits {
             turn: Duration::from_secs(60),
             // The first sync of an old chain takes longest.
             answer: Duration::from_secs(300),
+            report: Duration::from_secs(5),
         }
     }
 }

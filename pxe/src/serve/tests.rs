@@ -1,5 +1,7 @@
 //! Every method of the service, over HTTP, against a chain in memory; and what the service must not take.
 
+mod keyed;
+
 use std::sync::mpsc;
 
 use ark_ff::Zero;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::CallError;
 use crate::keys;
-use crate::wallet;
+use crate::wallet::{self, IdempotencyKey};
 
 /// An amount in units: a string of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +230,8 @@ shapes! {
         spend_pending: Option<bool>,
         /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
         expiry_epochs: Option<u64>,
+        /// Lets the request be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`.
+        idempotency_key: Option<IdempotencyKey>,
     }
 
     /// A withdrawal to an account on L1. Recipient and amount are public.
@@ -246,6 +248,8 @@ shapes! {
         spend_pending: Option<bool>,
         /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
         expiry_epochs: Option<u64>,
+        /// Lets the request be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`.
+        idempotency_key: Option<IdempotencyKey>,
     }
 
     /// A claim of a deposit on L1. The public balance pays the fee; the deposit covers what it lacks.
@@ -398,6 +402,8 @@ shapes! {
         receipt: Receipt,
         /// Why the receipt is `unknown`.
         doubt: Option<Reason>,
+        /// Whether an earlier request with the same idempotency key made it; nothing was sent now.
+        repeated: bool,
     }
 
     /// The status of a transaction.
