@@ -6,6 +6,8 @@ use rollmill_errors::{Coded, Disposition};
 use rollmill_node_client::ClientError;
 use rollmill_pxe_store::StoreError;
 
+use crate::contracts::ContractError;
+
 /// Errors of the wallet, each with a stable code.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -178,6 +180,9 @@ pub enum PxeError {
     /// Do: Correct `--serve-token-file`, or the permissions of its folder.
     #[error("{code}: cannot write the access token to {path} ({cause}); the setting is --serve-token-file", code = self.code(), cause = rollmill_errors::InWords(.source))]
     TokenFile { path: String, source: std::io::Error },
+    /// A contract could not be registered, or a call not be made. The source's message has the code.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
     /// The store failed. The source's message has the code.
     #[error("{0}; the setting is --store")]
     Store(#[from] StoreError),
@@ -220,6 +225,7 @@ rollmill_errors::coded! {
         Self::AccountChoice { .. } => "PXE-034" usage,
         Self::NoStore => "PXE-035" usage,
         Self::TokenFile { .. } => "PXE-047",
+        Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),
     }
