@@ -27,6 +27,7 @@ use crate::keys::{Address, Keys};
 use sent::Sent;
 
 pub use deposits::Hindrance;
+pub(crate) use order::gas_after;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
 pub use sent::SentTransaction;
 

@@ -7,7 +7,7 @@
 use ark_ff::{UniformRand, Zero};
 use rollmill_acir::private::{Answer, WordOracles, args_hash, returns_hash};
 use rollmill_acir::solve::OracleError;
-use rollmill_protocol::private::{PER_TX, app_key};
+use rollmill_protocol::private::{PER_CALL, PER_TX, app_key};
 use rollmill_protocol::{Fr, Log, field};
 use rollmill_pxe_store::{Account, Contract, StoredNote};
 
@@ -21,6 +21,9 @@ use crate::logs::{self, LogNote};
 
 /// Words that one call may store as what it returns. The library's functions return a few.
 const RETURNS_MAX: usize = 1024;
+/// Lists of words that all calls of a transaction may store: some for each call. A function that does nothing else
+/// would fill the memory.
+const RETURNED_MAX: usize = 256;
 
 /// A call that is being executed.
 pub(crate) struct Frame<'e, 's> {
@@ -96,6 +99,9 @@ impl<'e, 's> Frame<'e, 's> {
             "rollmill_get_notes" => self.notes(asked)?,
             "rollmill_seal_note" => self.seal_note(asked)?,
             "rollmill_log_emitted" => {
+                if self.logs.len() >= PER_CALL {
+                    return Err(asked.malformed());
+                }
                 let words: Log = asked.words(0)?.try_into().map_err(|_| asked.malformed())?;
                 self.logs.push((words, asked.word(1)?));
                 Answer::Nothing
@@ -173,7 +179,8 @@ impl<'e, 's> Frame<'e, 's> {
         // An array without words may come as no input.
         let words = asked.inputs.get(1).cloned().unwrap_or_default();
         let hash = asked.word(0)?;
-        if words.len() > RETURNS_MAX || returns_hash(&words) != hash {
+        let is_full = self.executor.returned.len() >= RETURNED_MAX;
+        if is_full || words.len() > RETURNS_MAX || returns_hash(&words) != hash {
             return Err(asked.malformed());
         }
         self.executor.returned.insert(hash, words);

@@ -13,8 +13,9 @@ use rollmill_pxe_store::{Account, Header, Scope, Store};
 use super::discover::{self, FoundNote, Known};
 use super::error::ContractError;
 use super::owners::Owners;
+use super::request::Environment;
 use crate::error::PxeError;
-use crate::wallet::node_error;
+use crate::wallet::{gas_after, node_error};
 
 /// Blocks per request.
 const BLOCKS: u64 = 16;
@@ -208,7 +209,7 @@ impl<'s> Reader<'s> {
 ///
 /// # Errors
 /// [`PxeError::Node`] for another block than the one that was read.
-pub async fn anchor(store: &Store, node: &NodeClient) -> Result<BlockHeader, PxeError> {
+async fn anchor(store: &Store, node: &NodeClient) -> Result<BlockHeader, PxeError> {
     let scope = Scope::default();
     let (tip, known) = {
         let view = store.view(&scope)?;
@@ -224,6 +225,22 @@ pub async fn anchor(store: &Store, node: &NodeClient) -> Result<BlockHeader, Pxe
         return Err(PxeError::Node(format!("block {tip} is another one than before")));
     }
     Ok(header)
+}
+
+/// On which state and at which price a transaction is made now. Read the chain first, see [`follow`].
+///
+/// # Errors
+/// [`PxeError::Node`] for answers that do not belong to the blocks that were read.
+pub async fn environment(store: &Store, node: &NodeClient) -> Result<Environment, PxeError> {
+    let genesis = node.genesis().await.map_err(node_error)?;
+    let bare = |error: rollmill_protocol::DecodeError| PxeError::Node(Bare(&error).to_string());
+    genesis.config.check().map_err(bare)?;
+    let anchor = anchor(store, node).await?;
+    if (genesis.chain_id, genesis.version()) != (anchor.chain_id, anchor.version) {
+        return Err(PxeError::Node("its genesis file is not that of its blocks".to_owned()));
+    }
+    let gas = gas_after(&genesis.config, &anchor);
+    Ok(Environment { anchor, gas })
 }
 
 /// The paths of leaves in the anchor's note tree, by the index of the leaf. The node learns which notes are read: the

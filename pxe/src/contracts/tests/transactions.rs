@@ -175,3 +175,35 @@ fn a_function_that_is_not_there_is_named_with_those_that_are() {
     assert_eq!(error.code(), "PXE-051");
     assert!(error.to_string().contains("transfer_from"), "{error}");
 }
+
+/// Goal: two transactions take no note and no tag twice, and what was given up is free.
+#[test]
+fn what_a_transaction_takes_is_taken_once() {
+    let mut town = Town::new();
+    town.hold(0);
+    let scope = town.scope();
+    let call = town.token_call("transfer", json!({ "to": json(&town.accounts[1]), "amount": 30 }));
+    let done = town.transaction(0, call.clone()).expect("a transaction");
+    let indices: Vec<u64> = done.tags.iter().map(|tag| tag.index).collect();
+    assert_eq!(indices, [0, 0]);
+    let intent = plan(&town.store, &scope, &done).expect("planned");
+    // Its note is held, and its tags are used.
+    assert!(plan(&town.store, &scope, &done).is_err());
+    let view = town.store.view(&scope).expect("a view");
+    let free = view.spendable(&town.account(0), &town.token, &town.accounts[0]).expect("notes");
+    assert!(free.is_empty());
+    drop(view);
+    let error = town.transaction(0, call.clone()).expect_err("no note is left");
+    assert!(error.to_string().contains("subtract with overflow"), "{error}");
+    let mint = town.token_call("mint", json!({ "to": json(&town.accounts[1]), "amount": 1 }));
+    let next = town.transaction(0, mint.clone()).expect("a transaction");
+    assert_eq!(next.tags[0].index, 1);
+    abandon(&town.store, &scope, &intent).expect("given up");
+    assert_eq!(town.transaction(0, mint).expect("a transaction").tags[0].index, 0);
+    let stale = plan(&town.store, &scope, &next).expect_err("tags of another order");
+    assert_eq!(stale.code(), "PXS-012");
+    let again = town.transaction(0, call).expect("the note is free");
+    let intent = plan(&town.store, &scope, &again).expect("planned");
+    ready(&town.store, &scope, &intent, (&value(1, 2), &[1, 2, 3])).expect("ready");
+    assert!(abandon(&town.store, &scope, &intent).is_err(), "it may have left");
+}
