@@ -201,6 +201,7 @@ const VALUE_NAMES: &[&str] = &[
     "HOST,...",
     "HOST:PORT",
     "IP:PORT",
+    "JSON",
     "KIND",
     "LIST",
     "N,...",
