@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 use ark_ff::UniformRand;
 use rand::RngCore;
 use rand::rngs::OsRng;
-use rollmill_acir::private::arguments;
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 use rollmill_pxe::contracts::prover::{ContractProver, Progress};
 use rollmill_pxe::contracts::{
-    self, Book, CallRequest, ContractCall, ContractError, Deployed, Environment, Limits,
-    SimulatedTransaction, sync,
+    self, Book, Deployed, Limits, NamedCall, SimulatedTransaction, sync,
 };
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe_store::{Account, Contract, MasterKeys, Scope, Store};
@@ -177,21 +175,6 @@ fn show(store: &Store, address: &Fr) -> Outcome {
     Ok(())
 }
 
-/// The contract by which an account makes calls: the one that is named, or the only one with its keys.
-fn caller(store: &Store, keys: &MasterKeys, named: Option<Fr>) -> Result<Fr, PxeError> {
-    if let Some(named) = named {
-        return Ok(named);
-    }
-    let scope = Scope::default();
-    let own = store.view(&scope)?.contracts()?.into_iter();
-    let mut own = own.filter(|(_, contract)| contract.keys_hash == keys.keys_hash());
-    match (own.next(), own.next()) {
-        (Some((address, _)), None) => Ok(address),
-        (None, _) => Err(PxeError::AccountContract { why: "no contract has the account's keys" }),
-        _ => Err(PxeError::AccountContract { why: "several contracts have the account's keys" }),
-    }
-}
-
 /// Reads the chain, and executes a call by the kernel's rules.
 async fn execute(
     config: &Config,
@@ -203,7 +186,14 @@ async fn execute(
     let scope = Scope::of([account]);
     sync::follow(store, node).await?;
     let environment = sync::environment(store, node).await?;
-    let request = request(store, &keys, call, &environment)?;
+    let named = NamedCall {
+        contract: call.contract,
+        function: call.function.clone(),
+        args: call.args.0.clone(),
+        from: call.from,
+    };
+    let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
+    let request = contracts::named_request(store, &keys, &named, &environment, random)?;
     let mut seed = [0u8; 32];
     OsRng.fill_bytes(&mut seed);
     let goes_on = || deadline.goes_on();
@@ -213,25 +203,6 @@ async fn execute(
     let paths = sync::paths(node, &environment.anchor, &executed.leaves()).await?;
     let simulated = executed.join(&paths)?;
     Ok((scope, simulated))
-}
-
-fn request(
-    store: &Store,
-    keys: &MasterKeys,
-    call: &Call,
-    environment: &Environment,
-) -> Result<CallRequest, PxeError> {
-    let scope = Scope::default();
-    let view = store.view(&scope)?;
-    let deployed = Book::default().deployed(&view, &call.contract)?;
-    let function = deployed.class.named(&call.function)?;
-    let args = arguments(function, &call.args.0).map_err(ContractError::from)?;
-    let name = &function.name;
-    let selector = rollmill_acir::private::selector(name).unwrap_or_default();
-    let made = ContractCall { contract: call.contract, selector, args, is_static: false };
-    let from = caller(store, keys, call.from)?;
-    let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
-    Ok(CallRequest::of_account(environment, from, &[made], true, random)?)
 }
 
 /// What a transaction would do.

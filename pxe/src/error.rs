@@ -180,11 +180,6 @@ pub enum PxeError {
     /// Do: Correct `--serve-token-file`, or the permissions of its folder.
     #[error("{code}: cannot write the access token to {path} ({cause}); the setting is --serve-token-file", code = self.code(), cause = rollmill_errors::InWords(.source))]
     TokenFile { path: String, source: std::io::Error },
-    /// The account has no contract to make calls with, or several.
-    ///
-    /// Do: Register one with `rollmill-pxe contract register --own`, or name it with `--from`.
-    #[error("{code}: {why}; register one with `rollmill-pxe contract register --own`, or name it with --from", code = self.code())]
-    AccountContract { why: &'static str },
     /// A contract could not be registered, or a call not be made. The source's message has the code.
     #[error(transparent)]
     Contract(#[from] ContractError),
@@ -230,7 +225,6 @@ rollmill_errors::coded! {
         Self::AccountChoice { .. } => "PXE-034" usage,
         Self::NoStore => "PXE-035" usage,
         Self::TokenFile { .. } => "PXE-047",
-        Self::AccountContract { .. } => "PXE-063" usage,
         Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),

@@ -87,6 +87,11 @@ pub enum ContractError {
     /// Do: Make the calls in several transactions.
     #[error("{code}: {got} calls, and an account makes at most {max} in one transaction", code = self.code())]
     TooManyCalls { max: usize, got: usize },
+    /// The account has no contract to make calls with, or several, or the named one is another account's.
+    ///
+    /// Do: Register one with `rollmill-pxe contract register --own`, or name it with `--from`.
+    #[error("{code}: {why}; register one with `rollmill-pxe contract register --own`, or name it with --from", code = self.code())]
+    AccountContract { why: &'static str },
     /// The artifact cannot be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -121,6 +126,7 @@ rollmill_errors::coded! {
         Self::Prove { .. } => "PXE-060",
         Self::Path { .. } => "PXE-061",
         Self::TooManyCalls { .. } => "PXE-062",
+        Self::AccountContract { .. } => "PXE-063",
         Self::Artifact(error) => (error),
         Self::Value(error) => (error),
         Self::Private(error) => (error),

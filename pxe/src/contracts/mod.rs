@@ -14,6 +14,7 @@ mod discover;
 mod error;
 mod executor;
 mod intent;
+mod named;
 mod oracles;
 mod owners;
 pub mod prover;
@@ -29,9 +30,10 @@ pub use discover::{FoundNote, decode_deferred};
 pub use error::ContractError;
 pub use executor::{Executed, ExecutedTransaction, Limits, UsedNote, UsedTag, execute};
 pub use intent::{Intent, abandon, plan, ready};
+pub use named::{NamedCall, named_request, own_contract};
 pub use owners::signing_key;
 pub use request::{Authorization, CallRequest, ContractCall, Environment, allow, disallow};
 pub use transaction::SimulatedTransaction;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

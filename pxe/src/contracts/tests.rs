@@ -4,5 +4,5 @@
 mod artifacts;
 mod discovery;
 mod scopes;
-mod town;
+pub(crate) mod town;
 mod transactions;

@@ -28,13 +28,13 @@ use crate::contracts::*;
 const COST: Cost = Cost { log_n: 1, r: 1, p: 1 };
 
 /// The JSON of a contract in `noir/artifacts`.
-pub(super) fn artifact(name: &str) -> Vec<u8> {
+pub(crate) fn artifact(name: &str) -> Vec<u8> {
     let path = format!("{}/../noir/artifacts/{name}.json", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(path).expect("an artifact")
 }
 
 /// Keys that are made up: a test that proves nothing needs no others.
-pub(super) struct MadeUp;
+pub(crate) struct MadeUp;
 
 impl FunctionKeys for MadeUp {
     fn keys(&self, functions: &[Function]) -> Result<Vec<VerifyingKey>, ContractError> {
@@ -48,12 +48,12 @@ impl FunctionKeys for MadeUp {
     }
 }
 
-pub(super) fn rng(seed: u64) -> ChaCha20Rng {
+pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
 /// Registers a contract that was made with these words and keys.
-pub(super) fn deploy(
+pub(crate) fn deploy(
     store: &Store,
     name: &str,
     init: &[Fr],
@@ -73,26 +73,26 @@ pub(super) fn deploy(
 }
 
 /// Two accounts with their contracts, and a token that the first one may mint.
-pub(super) struct Town {
+pub(crate) struct Town {
     _folder: tempfile::TempDir,
-    pub(super) store: Store,
-    pub(super) keys: [MasterKeys; 2],
+    pub(crate) store: Store,
+    pub(crate) keys: [MasterKeys; 2],
     /// Addresses of the accounts' contracts.
-    pub(super) accounts: [Fr; 2],
-    pub(super) token: Fr,
-    pub(super) environment: Environment,
-    pub(super) paths: BTreeMap<u64, Vec<Fr>>,
+    pub(crate) accounts: [Fr; 2],
+    pub(crate) token: Fr,
+    pub(crate) environment: Environment,
+    pub(crate) paths: BTreeMap<u64, Vec<Fr>>,
 }
 
 /// The value of the note that an account may have.
-pub(super) const HELD: u64 = 100;
+pub(crate) const HELD: u64 = 100;
 
 impl Town {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_keys(&MadeUp)
     }
 
-    pub(super) fn with_keys(function_keys: &dyn FunctionKeys) -> Self {
+    pub(crate) fn with_keys(function_keys: &dyn FunctionKeys) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("wallet.pxe");
         let store = Store::create(&path, "p", COST).expect("a store");
@@ -110,17 +110,17 @@ impl Town {
         Self { _folder: folder, store, keys, accounts, token, environment, paths }
     }
 
-    pub(super) fn account(&self, holder: usize) -> Account {
+    pub(crate) fn account(&self, holder: usize) -> Account {
         self.keys[holder].account()
     }
 
     /// The scope of both accounts.
-    pub(super) fn scope(&self) -> Scope {
+    pub(crate) fn scope(&self) -> Scope {
         Scope::of(self.keys.iter().map(MasterKeys::account))
     }
 
     /// Gives an account a note of the token that is worth [`HELD`]. Returns its nullifier.
-    pub(super) fn hold(&mut self, holder: usize) -> Fr {
+    pub(crate) fn hold(&mut self, holder: usize) -> Fr {
         let (owner, randomness) = (self.accounts[holder], value(88, 0));
         let (first_nullifier, index, leaf_index) = (value(88, 1), 3, 5);
         let hash = Note { owner, value: HELD, randomness }.hash();
@@ -152,7 +152,7 @@ impl Town {
     }
 
     /// A call of the token by named arguments.
-    pub(super) fn token_call(&self, function: &str, named: Value) -> ContractCall {
+    pub(crate) fn token_call(&self, function: &str, named: Value) -> ContractCall {
         let scope = Scope::default();
         let view = self.store.view(&scope).expect("a view");
         let deployed = Book::default().deployed(&view, &self.token).expect("the token");
@@ -167,13 +167,13 @@ impl Town {
     }
 
     /// The request of an account that makes these calls and pays.
-    pub(super) fn request(&self, caller: usize, calls: &[ContractCall]) -> CallRequest {
+    pub(crate) fn request(&self, caller: usize, calls: &[ContractCall]) -> CallRequest {
         let random = [value(89, 0), value(89, 1)];
         CallRequest::of_account(&self.environment, self.accounts[caller], calls, true, random)
             .expect("at most four calls")
     }
 
-    pub(super) fn execute(
+    pub(crate) fn execute(
         &self,
         scope: &Scope,
         request: &CallRequest,
@@ -183,7 +183,7 @@ impl Town {
     }
 
     /// The transaction of an account that makes one call of the token.
-    pub(super) fn transaction(
+    pub(crate) fn transaction(
         &self,
         caller: usize,
         call: ContractCall,
@@ -194,11 +194,11 @@ impl Town {
 }
 
 /// A field element as an argument in JSON.
-pub(super) fn json(word: &Fr) -> Value {
+pub(crate) fn json(word: &Fr) -> Value {
     Value::String(field::to_hex(word))
 }
 
 /// A secret that nobody has.
-pub(super) fn nonce(seed: u64) -> crate::keys::ViewingSecret {
+pub(crate) fn nonce(seed: u64) -> crate::keys::ViewingSecret {
     crate::keys::ViewingSecret::rand(&mut rng(seed))
 }
