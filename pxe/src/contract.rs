@@ -30,6 +30,12 @@ pub(crate) async fn manage(config: &Config, command: ContractCommand) -> Outcome
         ContractCommand::Register(register) => add(config, &store, &register).await,
         ContractCommand::List => list(&store),
         ContractCommand::Show { address } => show(&store, &address),
+        ContractCommand::Contact { address, partial, label } => {
+            let (account, _) = account(config, &store)?;
+            let added = contracts::add_contact(&store, account, (&address, &partial), &label)?;
+            println!("{}", to_hex(&added));
+            Ok(())
+        }
         ContractCommand::Remove { address } => Ok(contracts::remove(&store, &address)?),
     }
 }
@@ -167,6 +173,7 @@ fn show(store: &Store, address: &Fr) -> Outcome {
     println!("init {}", to_hex(&instance.init_hash));
     println!("deployer {}", to_hex(&instance.deployer));
     println!("keys {}", to_hex(&instance.keys_hash));
+    println!("partial {}", to_hex(&contracts::partial(instance)));
     for function in class.functions() {
         let parameters = function.abi.parameters.get(1..).unwrap_or_default();
         let names: Vec<&str> = parameters.iter().map(|one| one.name.as_str()).collect();

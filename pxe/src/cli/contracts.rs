@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::from_hex;
+use rollmill_pxe::keys::Address;
 use rollmill_service::values;
 use serde_json::{Map, Value};
 
@@ -22,6 +23,20 @@ pub(crate) enum ContractCommand {
         /// Address of the contract, 0x and 64 hex digits
         #[arg(value_name = "ADDRESS", value_parser = word)]
         address: Fr,
+    },
+    /// Let the account make notes for an address, and print it as arguments name it
+    ///
+    /// The owner of a new note is told by a log, which is encrypted to a key that the address alone does not show.
+    Contact {
+        /// The other account, rollmill1…
+        #[arg(value_name = "ADDRESS")]
+        address: Address,
+        /// What the address has of its contract, as `contract show` prints it there
+        #[arg(long, value_name = "HEX", default_value = "0x0", value_parser = word)]
+        partial: Fr,
+        /// Label of the contact
+        #[arg(long, value_name = "TEXT", default_value = "contact")]
+        label: String,
     },
     /// Forget a contract
     ///

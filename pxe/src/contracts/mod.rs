@@ -10,6 +10,7 @@
 
 mod book;
 mod class;
+mod contacts;
 mod discover;
 mod error;
 mod executor;
@@ -26,6 +27,7 @@ pub use book::{
     Book, Deployed, FunctionKeys, address, class_of, init_hash, instance, partial, register, remove,
 };
 pub use class::{Class, artifact_hash};
+pub use contacts::add_contact;
 pub use discover::{FoundNote, decode_deferred};
 pub use error::ContractError;
 pub use executor::{Executed, ExecutedTransaction, Limits, UsedNote, UsedTag, execute};

@@ -290,7 +290,8 @@ shapes! {
         contract: Field,
         /// Name of its private function.
         function: String,
-        /// Arguments by name; none if absent. A field element is a number, or a string with `0x` and hexadecimal digits.
+        /// Arguments by name; none if absent. A field element is a number, or a string with `0x` and hexadecimal
+        /// digits.
         args: Option<Arguments>,
         /// Address of the account's contract; the only one if absent.
         from: Option<Field>,

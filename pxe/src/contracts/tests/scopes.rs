@@ -1,14 +1,16 @@
 //! What a contract may ask of a wallet. The oracles are asked as a contract of another author would: with any words.
 
 use rollmill_acir::private::{Answer, WordOracles};
-use rollmill_protocol::Fr;
 use rollmill_protocol::note::npk;
+use rollmill_protocol::{Fr, Log};
 use rollmill_protocol_testing::value;
 use rollmill_pxe_store::Scope;
 
 use super::town::Town;
 use crate::contracts::executor::{Called, asking};
 use crate::contracts::*;
+use crate::keys::Keys;
+use crate::logs;
 
 /// Asks an oracle as the token that account 0 calls. Returns the answer, or the code of the error.
 fn ask(
@@ -119,6 +121,16 @@ fn a_log_is_in_the_name_of_the_caller_and_for_whom_the_wallet_knows() {
     assert_eq!(seal(value(70, 3), own, own), Err(REFUSED));
     assert_eq!(seal(token, town.accounts[1], own), Err(REFUSED));
     assert_eq!(seal(token, own, value(70, 4)), Err("PXE-057"));
+    // An address that the user added is known, and the note's owner reads the log.
+    let stranger = Keys::from_seed(&[8; 32]);
+    let partial = value(70, 5);
+    let keys = stranger.address();
+    let added = add_contact(&town.store, town.account(0), (&keys, &partial), "stranger");
+    let address = added.expect("added");
+    let Ok(Answer::Words(words)) = seal(token, own, address) else { panic!("no log") };
+    let log: Log = words[1..].try_into().expect("five words");
+    let note = logs::decrypt(&stranger, &log).expect("readable");
+    assert_eq!((note.value, note.randomness), (5, random));
 }
 
 #[test]
