@@ -367,3 +367,43 @@ fn choose(notes: &mut Vec<Choice>, wanted: u64, count: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+
+    fn note(value: u64, leaf_index: u64) -> Choice {
+        let word = Fr::from(leaf_index);
+        let account = Account(Fr::zero());
+        let used = UsedNote { account, nullifier: word, leaf: word, leaf_index };
+        Choice { value, randomness: word, first_nullifier: word, index: word, used }
+    }
+
+    /// Goal: what so many notes can pay is paid, with as few as possible. Method: random notes against the sum of the
+    /// largest ones.
+    #[test]
+    fn the_chosen_notes_are_enough_whenever_so_many_can_be() {
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        for _ in 0..1000 {
+            let values: Vec<u64> = (0..rng.gen_range(0..6)).map(|_| rng.gen_range(0..20)).collect();
+            let (wanted, count) = (rng.gen_range(0..40), rng.gen_range(0..4));
+            let mut notes: Vec<Choice> =
+                (0..).zip(&values).map(|(leaf, value)| note(*value, leaf)).collect();
+            choose(&mut notes, wanted, count);
+            let mut sorted = values.clone();
+            sorted.sort_unstable_by(|a, b| b.cmp(a));
+            let most: u64 = sorted.iter().take(count).sum();
+            let chosen: u64 = notes.iter().map(|note| note.value).sum();
+            assert!(notes.len() <= count, "{values:?}");
+            assert_eq!(chosen >= wanted, most >= wanted, "{values:?}, {count} for {wanted}");
+            if count > 0 && sorted.first().is_some_and(|largest| *largest >= wanted) {
+                assert_eq!(notes.len(), 1, "{values:?}, {count} for {wanted}");
+            }
+        }
+    }
+}
