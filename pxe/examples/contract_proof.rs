@@ -19,7 +19,7 @@ use rollmill_circuits::store::MemoryStore;
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
-use rollmill_protocol::private::{PrivateCircuit, vk_tree_with_kernel};
+use rollmill_protocol::private::PrivateCircuit;
 use rollmill_protocol::{ClientInputs, Fr};
 use rollmill_protocol_testing::{gas, start, value};
 use rollmill_pxe::contracts::prover::ContractProver;
@@ -71,10 +71,9 @@ fn main() -> Outcome<()> {
     let srs = Srs::development(LOG_N);
     at("SRS made");
     let tau_g2 = srs.tau_g2;
-    let tree = |kernel| vk_tree_with_kernel(&[], kernel);
     let keys = Arc::new(MemoryStore::default());
-    let prover = ContractProver::new(CpuDevice::default(), srs, keys, tree)?;
-    at("keys of the kernel made");
+    // The tree has the kernel's leaves only: no network is asked.
+    let prover = ContractProver::new(CpuDevice::default(), srs, keys, Vec::new());
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("wallet.pxe");
     let store = Store::create(&path, "p", Cost { log_n: 1, r: 1, p: 1 })?;
@@ -93,16 +92,18 @@ fn main() -> Outcome<()> {
     let executed = execute((&store, &scope), &request, &environment, limits, [3; 32], &|| true)?;
     let simulated = executed.join(&Default::default())?;
     at("simulated");
+    let vk_root = prover.vk_root()?;
+    at("keys of the kernel made");
     let mut told = |made: &rollmill_pxe::contracts::prover::Progress| {
         at(&format!("{} of {}: {}", made.done, made.total, made.what));
     };
     let proven = prover.prove(&simulated, &mut OsRng, &mut told, &|| true)?;
     let tx = proven.clone().into_tx();
     // As a node would verify it, out of the transaction alone.
-    let inputs = ClientInputs::of(&tx, prover.vk_root());
+    let inputs = ClientInputs::of(&tx, vk_root);
     assert_eq!(inputs, proven.inputs, "the transaction is the one that was proven");
     let (kind, pair_at) = (TranscriptKind::Poseidon2, PrivateCircuit::Tail.pair_at());
-    verify(kind, prover.tail_key()?, &tau_g2, &inputs.to_fields(), &proven.proof, pair_at)?;
+    verify(kind, &prover.tail_key()?, &tau_g2, &inputs.to_fields(), &proven.proof, pair_at)?;
     at("verified");
     println!("{} bytes of proof, {} logs", tx.client_proof.len(), tx.body.logs.len());
     Ok(())

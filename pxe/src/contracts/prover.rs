@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ark_ff::UniformRand;
+use parking_lot::Mutex;
 use rand::{CryptoRng, RngCore};
 use rollmill_acir::artifact::Function;
 use rollmill_acir::private;
@@ -27,7 +28,7 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
 use rollmill_protocol::private::{KernelInputs, PrivateCircuit, vk_tree_with_kernel};
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{BlockBody, Circuit, ClientInputs, Fr, Log, ProofKind, Tx, TxEffects};
 
 use super::book::FunctionKeys;
@@ -114,9 +115,12 @@ pub struct ContractProver {
     device: CpuDevice,
     srs: Srs,
     store: Arc<dyn Store>,
+    /// The network's leaves of the key tree.
+    leaves: Vec<VkLeaf>,
     /// Bases of each size that was used.
     resident: Resident<Fr, CpuDevice>,
-    kernel: Kernel,
+    /// Made for the first proof: keys of functions need none of it.
+    kernel: Mutex<Option<Arc<Kernel>>>,
 }
 
 fn failed(what: &str, why: impl Into<String>) -> ContractError {
@@ -124,11 +128,7 @@ fn failed(what: &str, why: impl Into<String>) -> ContractError {
 }
 
 impl ContractProver {
-    /// Opens the keys in `cache` (see [`cache_dir`]), and makes those of the kernel that are missing. A development
-    /// SRS is accepted only on a development chain.
-    ///
-    /// # Cost
-    /// About 20 s the first time on two cores (estimate): three circuits of 2^17 rows are laid out and committed to.
+    /// Opens the keys in `cache` (see [`cache_dir`]). A development SRS is accepted only on a development chain.
     ///
     /// # Errors
     /// [`ContractError::Prove`]
@@ -137,51 +137,59 @@ impl ContractProver {
         let of = |error: RegistryError| failed("the keys", Bare(&error).to_string());
         let set = load_key_set(store.as_ref()).map_err(of)?;
         let srs = open_srs(store.as_ref(), chain_id).map_err(of)?;
-        let leaves: Vec<_> = Circuit::ALL.iter().map(|circuit| set.leaf(*circuit)).collect();
         if srs.tau_g2 != *set.tau_g2() {
-            return Err(failed(
-                "the keys",
-                "they are of another SRS than the one in their directory",
-            ));
+            let why = "they are of another SRS than the one in their directory";
+            return Err(failed("the keys", why));
         }
-        Self::new(CpuDevice::default(), srs, store, |kernel| vk_tree_with_kernel(&leaves, kernel))
+        let leaves = Circuit::ALL.iter().map(|circuit| set.leaf(*circuit)).collect();
+        Ok(Self::new(CpuDevice::default(), srs, store, leaves))
     }
 
-    /// A prover with this SRS. `tree` has the kernel's leaves in their places of the network's key tree.
+    /// A prover with this SRS, which has at least 2^17 powers and some more. `leaves` are the network's in the key
+    /// tree, without those of the kernel.
+    pub fn new(device: CpuDevice, srs: Srs, store: Arc<dyn Store>, leaves: Vec<VkLeaf>) -> Self {
+        Self { device, srs, store, leaves, resident: Resident::new(1), kernel: Mutex::default() }
+    }
+
+    /// The keys of the kernel's circuits. They are made for the first caller, or taken from the directory after a check.
     ///
-    /// # Errors
-    /// [`ContractError::Prove`]
-    pub fn new(
-        device: CpuDevice,
-        srs: Srs,
-        store: Arc<dyn Store>,
-        tree: impl FnOnce([Fr; PrivateCircuit::ALL.len()]) -> Vec<Vec<Fr>>,
-    ) -> Result<Self, ContractError> {
+    /// # Cost
+    /// About 20 s the first time on two cores (estimate): three circuits of 2^17 rows are laid out and committed to.
+    fn kernel(&self) -> Result<Arc<Kernel>, ContractError> {
+        let mut kept = self.kernel.lock();
+        if let Some(kernel) = kept.as_ref() {
+            return Ok(Arc::clone(kernel));
+        }
         let mut layouts = Vec::with_capacity(PrivateCircuit::ALL.len());
         for circuit in PrivateCircuit::ALL {
             let layout = kernel_layout(circuit);
             layouts.push(layout.map_err(|error| failed(circuit.name(), error.to_string()))?);
         }
-        let keys = made(&device, &srs, store.as_ref(), &layouts)?;
+        let keys = made(&self.device, &self.srs, self.store.as_ref(), &layouts)?;
         let mut leaves = [Fr::from(0u64); PrivateCircuit::ALL.len()];
         for ((leaf, circuit), key) in leaves.iter_mut().zip(PrivateCircuit::ALL).zip(&keys) {
             *leaf = circuit.leaf(key.digest(), key.shape.log_n.into(), PROTOCOL_VERSION);
         }
-        let kernel = Kernel { keys, levels: tree(leaves) };
-        Ok(Self { device, srs, store, resident: Resident::new(1), kernel })
+        let levels = vk_tree_with_kernel(&self.leaves, leaves);
+        let kernel = Arc::new(Kernel { keys, levels });
+        *kept = Some(Arc::clone(&kernel));
+        Ok(kernel)
     }
 
     /// The root of the key tree that the proofs name.
-    pub fn vk_root(&self) -> Fr {
-        self.kernel.root()
+    ///
+    /// # Errors
+    /// [`ContractError::Prove`]
+    pub fn vk_root(&self) -> Result<Fr, ContractError> {
+        Ok(self.kernel()?.root())
     }
 
     /// The verifying key of the last circuit.
     ///
     /// # Errors
-    /// Never for an open prover.
-    pub fn tail_key(&self) -> Result<&VerifyingKey, ContractError> {
-        self.kernel.key(PrivateCircuit::Tail)
+    /// [`ContractError::Prove`]
+    pub fn tail_key(&self) -> Result<VerifyingKey, ContractError> {
+        self.kernel()?.key(PrivateCircuit::Tail).cloned()
     }
 
     /// Proves a transaction. After each proof `progress` is told. `goes_on` is asked between the rounds of each proof.
@@ -201,7 +209,8 @@ impl ContractProver {
             done += 1;
             progress(&Progress { what, done, total });
         };
-        let vk_root = self.vk_root();
+        let kernel = self.kernel()?;
+        let vk_root = kernel.root();
         let mut before: Option<ProvenState> = None;
         for (executed, state) in simulated.calls.iter().zip(&simulated.states) {
             let (name, call) = self.prove_call(executed, rng, goes_on)?;
@@ -212,11 +221,11 @@ impl ContractProver {
             };
             let rows = builder.finish(Some(LOG_N));
             let rows = rows.map_err(|error| failed(circuit.name(), error.to_string()))?;
-            let vk = self.kernel.key(circuit)?;
+            let vk = kernel.key(circuit)?;
             let proof = self.proof((circuit.name(), vk), &rows, circuit.pair_at(), rng, goes_on)?;
             let inputs = KernelInputs::from_fields(&rows.1.public)
                 .map_err(|error| failed(circuit.name(), Bare(&error).to_string()))?;
-            let (state, vk, path) = (state.clone(), vk.clone(), self.kernel.path(circuit));
+            let (state, vk, path) = (state.clone(), vk.clone(), kernel.path(circuit));
             before = Some(ProvenState { circuit, inputs, state, proof, vk, path });
             told(circuit.name().to_owned());
         }
@@ -227,7 +236,7 @@ impl ContractProver {
         let hiding = hiding_pair(tau, std::array::from_fn(|_| Fr::rand(rng)));
         let rows = build_tail(vk_root, &last, &simulated.witness, &hiding).finish(Some(LOG_N));
         let rows = rows.map_err(|error| failed(circuit.name(), error.to_string()))?;
-        let vk = self.tail_key()?;
+        let vk = kernel.key(circuit)?;
         let proof = self.proof((circuit.name(), vk), &rows, circuit.pair_at(), rng, goes_on)?;
         let inputs = ClientInputs::from_fields(&rows.1.public)
             .map_err(|error| failed(circuit.name(), Bare(&error).to_string()))?;
