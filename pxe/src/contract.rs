@@ -53,6 +53,8 @@ pub(crate) async fn simulate(config: &Config, call: &Call) -> Outcome {
 pub(crate) async fn call(config: &Config, call: &Call) -> Outcome {
     let (store, node) = (open(config)?, NodeClient::new(&config.node_url)?);
     let deadline = Deadline::of(call);
+    // What a command left that was killed.
+    contracts::abandon_planned(&store, &sync::own_scope(&store)?)?;
     let (scope, simulated) = execute(config, (&store, &node), call, &deadline).await?;
     let chain_id = simulated.request().chain_id;
     let prover = ContractProver::open(config.keys_dir.as_deref(), chain_id)?;

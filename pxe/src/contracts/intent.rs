@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rollmill_protocol::Fr;
-use rollmill_pxe_store::{Account, Plan, Scope, Store, StoreError};
+use rollmill_pxe_store::{Account, Plan, Scope, Stage, Store, StoreError};
 
 use super::error::ContractError;
 use super::transaction::SimulatedTransaction;
@@ -76,4 +76,26 @@ pub fn abandon(store: &Store, scope: &Scope, intent: &Intent) -> Result<(), Cont
     Ok(store.step(scope, |step| {
         parts.iter().try_for_each(|(account, number)| step.abandon(account, *number))
     })?)
+}
+
+/// Gives up what a process left that was killed before its proof was made: such transactions cannot have left the
+/// machine. For the process that has the store, before it plans anything. Returns how many there were.
+///
+/// # Errors
+/// Those of the store.
+pub fn abandon_planned(store: &Store, scope: &Scope) -> Result<usize, ContractError> {
+    let mut left = Vec::new();
+    {
+        let view = store.view(scope)?;
+        for account in scope.accounts() {
+            let transactions = view.transactions(account)?.into_iter();
+            let planned = transactions.filter(|one| one.row.stage == Stage::Planned);
+            left.extend(planned.map(|one| (*account, one.number)));
+        }
+    }
+    // The last one first, so that its tags are the ones that are given back first.
+    for (account, number) in left.iter().rev() {
+        store.step(scope, |step| step.abandon(account, *number))?;
+    }
+    Ok(left.len())
 }

@@ -204,6 +204,11 @@ fn what_a_transaction_takes_is_taken_once() {
     assert_eq!(stale.code(), "PXS-012");
     let again = town.transaction(0, call).expect("the note is free");
     let intent = plan(&town.store, &scope, &again).expect("planned");
+    // A process that is killed here leaves it planned; the next one gives it up.
+    assert_eq!(abandon_planned(&town.store, &scope).expect("given up"), 1);
+    assert!(abandon(&town.store, &scope, &intent).is_err(), "it is given up already");
+    let intent = plan(&town.store, &scope, &again).expect("planned");
     ready(&town.store, &scope, &intent, (&value(1, 2), &[1, 2, 3])).expect("ready");
+    assert_eq!(abandon_planned(&town.store, &scope).expect("none"), 0);
     assert!(abandon(&town.store, &scope, &intent).is_err(), "it may have left");
 }
