@@ -9,10 +9,9 @@ use rollmill_node_client::NodeClient;
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 use rollmill_pxe::contracts::prover::{ContractProver, Progress};
-use rollmill_pxe::contracts::{
-    self, Book, Deployed, Limits, NamedCall, SimulatedTransaction, sync,
-};
+use rollmill_pxe::contracts::{self, Book, Deployed, Limits, SimulatedTransaction, sync};
 use rollmill_pxe::error::PxeError;
+use rollmill_pxe::keys::ViewingSecret;
 use rollmill_pxe_store::{Account, Contract, MasterKeys, Scope, Store};
 use rollmill_service::{Failure, Outcome};
 
@@ -34,6 +33,19 @@ pub(crate) async fn manage(config: &Config, command: ContractCommand) -> Outcome
             let (account, _) = account(config, &store)?;
             let added = contracts::add_contact(&store, account, (&address, &partial), &label)?;
             println!("{}", to_hex(&added));
+            Ok(())
+        }
+        ContractCommand::Allow { call, caller } => {
+            let (account, keys) = account(config, &store)?;
+            let genesis = NodeClient::new(&config.node_url)?.genesis().await?;
+            let deployment = (genesis.chain_id, genesis.version());
+            let named = call.named();
+            let allowed =
+                contracts::named_authorization(&store, &keys, &named, caller, deployment)?;
+            let scope = Scope::of([account]);
+            let message =
+                contracts::allow(&store, &scope, &allowed, &ViewingSecret::rand(&mut OsRng))?;
+            println!("{}", to_hex(&message));
             Ok(())
         }
         ContractCommand::Remove { address } => Ok(contracts::remove(&store, &address)?),
@@ -195,12 +207,7 @@ async fn execute(
     let scope = Scope::of([account]);
     sync::follow(store, node).await?;
     let environment = sync::environment(store, node).await?;
-    let named = NamedCall {
-        contract: call.contract,
-        function: call.function.clone(),
-        args: call.args.0.clone(),
-        from: call.from,
-    };
+    let named = call.named.named();
     let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
     let request = contracts::named_request(store, &keys, &named, &environment, random)?;
     let mut seed = [0u8; 32];

@@ -37,6 +37,22 @@ async fn an_account_registers_its_contract_and_signs_nothing_that_was_not_allowe
     fails(&["simulate", address, "authorize", "--args", "5"], 2, "object of JSON");
     fails(&["contract", "register", "--address", "0x5", "--own", ACCOUNT], 1, "PXE-050");
     fails(&["contract", "register", "/proc/x/y"], 1, "PXE-008");
+    // The message of an authorization is another one than what the account is asked for here.
+    let allowed = case.run(&[
+        "contract",
+        "allow",
+        address,
+        "authorize",
+        "--args",
+        message,
+        "--caller",
+        "0x7",
+    ]);
+    assert!(allowed.starts_with("0x") && allowed.trim().len() == 66, "{allowed}");
+    fails(&["simulate", address, "authorize", "--args", message], 1, "PXE-059");
+    let of_it = format!("{{\"message\":\"{}\"}}", allowed.trim());
+    let done = case.run(&["simulate", address, "authorize", "--args", &of_it]);
+    assert!(done.contains("authorize returns [0x"), "{done}");
     let contact = case.run(&["contract", "contact", &case.bob]);
     assert!(contact.starts_with("0x") && contact.trim().len() == 66, "{contact}");
     case.run(&["contract", "remove", address]);

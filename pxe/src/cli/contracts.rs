@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::from_hex;
+use rollmill_pxe::contracts::NamedCall;
 use rollmill_pxe::keys::Address;
 use rollmill_service::values;
 use serde_json::{Map, Value};
@@ -37,6 +38,16 @@ pub(crate) enum ContractCommand {
         /// Label of the contact
         #[arg(long, value_name = "TEXT", default_value = "contact")]
         label: String,
+    },
+    /// Let another account make one call in the name of the account, such as a transfer of its notes
+    ///
+    /// The signature is kept until a call of an account of this store asks for it.
+    Allow {
+        #[command(flatten)]
+        call: NamedFunction,
+        /// Address of the account's contract that may make the call
+        #[arg(long, value_name = "ADDRESS", value_parser = word)]
+        caller: Fr,
     },
     /// Forget a contract
     ///
@@ -82,9 +93,9 @@ pub(crate) struct Words(pub(crate) Vec<Fr>);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Named(pub(crate) Map<String, Value>);
 
-/// The arguments of `simulate` and `call`.
+/// A call by name.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Call {
+pub(crate) struct NamedFunction {
     /// Address of the contract, 0x and 64 hex digits
     #[arg(value_name = "ADDRESS", value_parser = word)]
     pub(crate) contract: Fr,
@@ -95,9 +106,27 @@ pub(crate) struct Call {
     /// digits
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = named)]
     pub(crate) args: Named,
-    /// Address of the account's contract, which makes the call and pays [default: the only one of the account]
+    /// Address of the account's own contract [default: the only one of the account]
     #[arg(long, value_name = "ADDRESS", value_parser = word)]
     pub(crate) from: Option<Fr>,
+}
+
+impl NamedFunction {
+    pub(crate) fn named(&self) -> NamedCall {
+        NamedCall {
+            contract: self.contract,
+            function: self.function.clone(),
+            args: self.args.0.clone(),
+            from: self.from,
+        }
+    }
+}
+
+/// The arguments of `simulate` and `call`. The account's contract makes the call and pays.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Call {
+    #[command(flatten)]
+    pub(crate) named: NamedFunction,
     /// Maximum time that the call and its proof take
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     #[arg(value_parser = values::whole(1..=86_400_u64))]

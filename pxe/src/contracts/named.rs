@@ -1,13 +1,13 @@
 //! Calls as people write them: a function by its name, and arguments by theirs.
 
-use rollmill_acir::private::{arguments, selector};
+use rollmill_acir::private::{args_hash, arguments, selector};
 use rollmill_protocol::Fr;
 use rollmill_pxe_store::{MasterKeys, Scope, Store};
 use serde_json::{Map, Value};
 
 use super::book::{self, Book};
 use super::error::ContractError;
-use super::request::{CallRequest, ContractCall, Environment};
+use super::request::{Authorization, CallRequest, ContractCall, Environment};
 
 /// A call of a contract by an account.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,13 +60,36 @@ pub fn named_request(
     environment: &Environment,
     random: [Fr; 2],
 ) -> Result<CallRequest, ContractError> {
+    let made = called(store, call)?;
+    let from = own_contract(store, keys, call.from.as_ref())?;
+    CallRequest::of_account(environment, from, &[made], true, random)
+}
+
+/// The call of a contract, with arguments as its function takes them.
+fn called(store: &Store, call: &NamedCall) -> Result<ContractCall, ContractError> {
     let scope = Scope::default();
     let deployed = Book::default().deployed(&store.view(&scope)?, &call.contract)?;
     let function = deployed.class.named(&call.function)?;
     let args = arguments(function, &call.args)?;
     // A class has no function without one.
     let selector = selector(&function.name).unwrap_or_default();
-    let made = ContractCall { contract: call.contract, selector, args, is_static: false };
-    let from = own_contract(store, keys, call.from.as_ref())?;
-    CallRequest::of_account(environment, from, &[made], true, random)
+    Ok(ContractCall { contract: call.contract, selector, args, is_static: false })
+}
+
+/// What the account with these keys allows when it lets `caller` make a call in its name, in the deployment with this
+/// chain id and version.
+///
+/// # Errors
+/// As [`named_request`].
+pub fn named_authorization(
+    store: &Store,
+    keys: &MasterKeys,
+    call: &NamedCall,
+    caller: Fr,
+    (chain_id, version): (u64, u64),
+) -> Result<Authorization, ContractError> {
+    let made = called(store, call)?;
+    let account = own_contract(store, keys, call.from.as_ref())?;
+    let (contract, selector, args_hash) = (made.contract, made.selector, args_hash(&made.args));
+    Ok(Authorization { account, contract, selector, caller, args_hash, chain_id, version })
 }
