@@ -102,6 +102,58 @@ export interface Quote {
   expirySlot: number;
 }
 
+/** A registered contract. */
+export interface Contract {
+  address: string;
+  /** The name that its artifact gives it. */
+  name: string;
+  classId: string;
+  /** The account of the store whose keys its address has. */
+  account: string | null;
+  /** Names of its private functions. */
+  functions: string[];
+}
+
+/** Field elements are 0x and 64 digits. */
+export interface ContractRegistration {
+  /** The text of the compiled contract's file, as it is. */
+  artifact: string;
+  /** The address that the contract must have. */
+  address?: string;
+  salt?: string;
+  deployer?: string;
+  /** Words that the contract was made with. */
+  init?: string[];
+  keysHash?: string;
+  /** The account of the store whose contract it is; then `init` and `keysHash` must be absent. */
+  account?: string;
+}
+
+/** An argument of a function: a field element is a bigint, a number or a text with 0x. */
+export type Argument = bigint | number | boolean | string | Argument[] | { [name: string]: Argument };
+
+export interface ContractCall {
+  /** Address of the contract. */
+  contract: string;
+  /** Name of its private function. */
+  function: string;
+  args?: { [name: string]: Argument };
+  /** Address of the account's contract; the only one if absent. */
+  from?: string;
+}
+
+/** What a call would do. Entries that hide how many there are count too. */
+export interface SimulatedCall {
+  /** The words that the called function returned. */
+  returns: string[];
+  calls: number;
+  nullifiers: number;
+  noteHashes: number;
+  logs: number;
+  messages: number;
+  feePayer: string;
+}
+
 export type Stage = "included" | "proven" | "finalized";
 
 export interface TransactionStatus {
@@ -121,6 +173,12 @@ export class Pxe {
   constructor(options: PxeOptions);
   status(options?: CallOptions): Promise<ServiceStatus>;
   accounts(options?: CallOptions): Promise<Account[]>;
+  contracts(options?: CallOptions): Promise<Contract[]>;
+  /** Makes the keys of the contract's functions, which takes seconds for each. */
+  registerContract(
+    contract: ContractRegistration,
+    options?: CallOptions,
+  ): Promise<{ address: string; notes: number }>;
   /** An account by its address. Nothing is asked yet. */
   account(address: string): Account;
   /** A transaction by its hash. Nothing is asked yet. */
@@ -146,6 +204,8 @@ export class Account {
   sent(options?: CallOptions): Promise<SentTransaction[]>;
   /** What a transfer would cost. Nothing is sent. */
   simulateTransfer(transfer: Payment, options?: CallOptions): Promise<Quote>;
+  /** What a call of a contract would do. Nothing is proven or sent. */
+  simulateCall(call: ContractCall, options?: CallOptions): Promise<SimulatedCall>;
   transfer(transfer: Payment, options?: CallOptions): Promise<SentTransaction>;
   /** Recipient and amount are public. */
   withdraw(withdrawal: Payment, options?: CallOptions): Promise<SentTransaction>;

@@ -86,6 +86,31 @@ export class Pxe {
     });
   }
 
+  /** The registered contracts. */
+  async contracts(options) {
+    const contracts = list(await this.call("pxe_contracts", {}, options), "contracts");
+    return contracts.map((found) => record(found, "contract")).map((found) => ({
+      address: word(found.address, "address"),
+      name: text(found.name, "name"),
+      classId: word(found.class_id, "class_id"),
+      account: found.account ?? null,
+      functions: list(found.functions, "functions").map((name) => text(name, "functions")),
+    }));
+  }
+
+  /**
+   * Registers a contract. `artifact` is the text of the compiled contract's file, as it is: its bytes are a part of the
+   * address. `account` makes it the contract of an account of the store.
+   */
+  async registerContract({ artifact, address, salt, deployer, init, keysHash, account } = {}, options) {
+    if (typeof artifact !== "string") {
+      throw new ArgumentError("artifact: the text of a compiled contract expected");
+    }
+    const params = { artifact, address, salt, deployer, init, keys_hash: keysHash, account };
+    const found = record(await this.call("pxe_registerContract", params, options), "registered");
+    return { address: word(found.address, "address"), notes: whole(found.notes, "notes") };
+  }
+
   /** An account by its address. Nothing is asked yet. */
   account(address) {
     return new Account(this, address);
@@ -266,6 +291,24 @@ export class Account {
       change: read(quote.change, "change"),
       publicBalance: read(quote.public_balance, "public_balance"),
       expirySlot: whole(quote.expiry_slot, "expiry_slot"),
+    };
+  }
+
+  /** What a call of a contract would do. Nothing is proven or sent. */
+  async simulateCall({ contract, function: name, args, from } = {}, options) {
+    if (typeof contract !== "string" || typeof name !== "string") {
+      throw new ArgumentError("contract and function: an address and a name expected");
+    }
+    const params = { contract, function: name, args: args && arguments_(args), from };
+    const found = record(await this.#call("pxe_simulateCall", params, options), "simulated");
+    return {
+      returns: list(found.returns, "returns").map((returned) => word(returned, "returns")),
+      calls: whole(found.calls, "calls"),
+      nullifiers: whole(found.nullifiers, "nullifiers"),
+      noteHashes: whole(found.note_hashes, "note_hashes"),
+      logs: whole(found.logs, "logs"),
+      messages: whole(found.messages, "messages"),
+      feePayer: word(found.fee_payer, "fee_payer"),
     };
   }
 
@@ -468,6 +511,30 @@ function read(value, name) {
     throw new InvalidResponseError(`${name}: an amount expected`);
   }
   return BigInt(value);
+}
+
+/** Arguments on the wire. JSON has no bigint, and a number above 2^53 would be another one. */
+function arguments_(value) {
+  if (typeof value === "bigint") {
+    return value.toString();
+  }
+  if (typeof value === "number" && !Number.isSafeInteger(value)) {
+    throw new ArgumentError("args: a bigint expected in place of a number that is not whole or too large");
+  }
+  if (Array.isArray(value)) {
+    return value.map(arguments_);
+  }
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, arguments_(one)]));
+  }
+  return value;
+}
+
+function word(value, name) {
+  if (typeof value !== "string" || !HASH.test(value)) {
+    throw new InvalidResponseError(`${name}: 0x and 64 hexadecimal digits expected`);
+  }
+  return value;
 }
 
 function whole(value, name) {

@@ -1,5 +1,7 @@
 //! Settings and subcommands of the wallet.
 
+pub(crate) mod contracts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -81,6 +83,17 @@ pub(crate) enum Commands {
     /// Manage the database file of --store: accounts, seed phrases, password
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Manage the contracts of --store
+    #[command(subcommand)]
+    Contract(contracts::ContractCommand),
+    /// Execute a call of a contract without a proof, and print what it would do
+    ///
+    /// The account of --account makes the call by its own contract, see `rollmill-pxe contract register --own`.
+    Simulate(contracts::Call),
+    /// Execute a call of a contract, and make the proof of its transaction
+    ///
+    /// Nothing is sent: the wallet sends no transactions of contracts yet.
+    Call(contracts::Call),
     /// Print the address of the account
     Address {
         /// Print the field element that the contract FeePortal takes for it instead
@@ -341,6 +354,9 @@ impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("keygen", &["keystore", "password"]),
         ("store", &["store", "keystore", "password", "state"]),
+        ("contract", &["node_url", "store", "account", "password", "keys_dir"]),
+        ("simulate", &["node_url", "store", "account", "password"]),
+        ("call", &["node_url", "store", "account", "password", "keys_dir"]),
         ("address", &["keystore", "store", "account", "password"]),
         ("sync", READS),
         ("balance", READS),

@@ -6,6 +6,8 @@ use rollmill_errors::{Coded, Disposition};
 use rollmill_node_client::ClientError;
 use rollmill_pxe_store::StoreError;
 
+use crate::contracts::ContractError;
+
 /// Errors of the wallet, each with a stable code.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -198,6 +200,9 @@ pub enum PxeError {
     /// Do: Use a longer one, such as the output of `openssl rand -hex 32`, or leave `--serve-token` unset.
     #[error("{code}: the access token has {length} characters, at least {least} are needed; the setting is --serve-token", code = self.code())]
     TokenShort { length: usize, least: usize },
+    /// A contract could not be registered, or a call not be made. The source's message has the code.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
     /// The store failed. The source's message has the code.
     #[error("{0}; the setting is --store")]
     Store(#[from] StoreError),
@@ -244,6 +249,7 @@ rollmill_errors::coded! {
         Self::KeyDropped { .. } => "PXE-065",
         Self::Unconfirmed { .. } => "PXE-066",
         Self::TokenShort { .. } => "PXE-067" usage,
+        Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),
     }

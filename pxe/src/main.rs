@@ -6,6 +6,7 @@
 
 mod accounts;
 mod cli;
+mod contract;
 mod home;
 mod prompt;
 mod serving;
@@ -55,6 +56,9 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         Some(Commands::Keygen) => return keygen(&config),
         Some(Commands::Serve) => return serving::run(&process).await,
         Some(Commands::Store(command)) => return accounts::run(&config, command),
+        Some(Commands::Contract(command)) => return contract::manage(&config, command).await,
+        Some(Commands::Simulate(call)) => return contract::simulate(&config, &call).await,
+        Some(Commands::Call(call)) => return contract::call(&config, &call).await,
         Some(Commands::Status { hash, wait }) => {
             return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;
         }

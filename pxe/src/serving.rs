@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
+use rollmill_pxe::contracts::prover::ContractProver;
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::serve::{OpenProver, Service};
+use rollmill_pxe::serve::{OpenFunctionKeys, OpenProver, Service, SharedKeys};
 use rollmill_pxe::wallet::ClientProver;
 use rollmill_pxe_store::{Store, Zeroizing};
 use rollmill_service::{
@@ -69,7 +70,13 @@ fn service(
             Arc::new(LocalProver::open(keys_dir.as_deref(), chain_id)?);
         Ok(prover)
     });
-    Service::new(store, node, token, open, shutdown)
+    let keys_dir = config.keys_dir.clone();
+    let open_keys: OpenFunctionKeys = Box::new(move |chain_id| {
+        let prover = ContractProver::open(keys_dir.as_deref(), chain_id)?;
+        let keys: Arc<SharedKeys> = Arc::new(prover);
+        Ok(keys)
+    });
+    Service::new(store, node, token, open, shutdown).with_function_keys(open_keys)
 }
 
 /// The access token: that of the settings, or a new one and the file that it was written to.

@@ -30,6 +30,7 @@ use sent::Sent;
 
 pub use deposits::Hindrance;
 pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SECONDS};
+pub(crate) use order::gas_after;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
 pub use sent::SentTransaction;
 

@@ -126,7 +126,7 @@ impl Case {
         self.folder.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-pxe"));
         match &self.in_store {
             None => command.arg("--keystore").arg(self.path("alice.json")),
@@ -143,7 +143,7 @@ impl Case {
         self.command(&["transfer", "--to", &self.bob, "--amount", &AMOUNT.to_string()])
     }
 
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()

@@ -475,3 +475,66 @@ test("arguments that no call can use are rejected before anything is sent", asyn
   assert.throws(() => pxe.account(""), ArgumentError);
   assert.throws(() => pxe.transaction("0x1"), ArgumentError);
 });
+
+test("contracts are registered, listed and called", async () => {
+  const answers = {
+    pxe_registerContract: { address: HASH, notes: 1 },
+    pxe_contracts: [
+      { address: HASH, name: "Token", class_id: HASH, account: null, functions: ["mint"] },
+    ],
+    pxe_simulateCall: {
+      returns: [HASH],
+      calls: 2,
+      nullifiers: 2,
+      note_hashes: 4,
+      logs: 3,
+      messages: 0,
+      fee_payer: HASH,
+    },
+  };
+  await using(
+    (method) => ({ result: answers[method] }),
+    async (pxe, { requests }) => {
+      const made = await pxe.registerContract({ artifact: "{}", salt: HASH, keysHash: HASH });
+      assert.deepEqual(made, { address: HASH, notes: 1 });
+      assert.deepEqual(requests[0].params, { artifact: "{}", salt: HASH, keys_hash: HASH });
+      const [contract] = await pxe.contracts();
+      assert.deepEqual([contract.name, contract.classId, contract.account], ["Token", HASH, null]);
+      assert.deepEqual(contract.functions, ["mint"]);
+      const args = { to: HASH, amount: 2n ** 63n, deep: [{ on: true, n: 5 }] };
+      const done = await pxe.account(ALICE).simulateCall({ contract: HASH, function: "mint", args });
+      assert.deepEqual([done.returns, done.calls, done.noteHashes], [[HASH], 2, 4]);
+      assert.equal(done.feePayer, HASH);
+      const { params } = requests[2];
+      assert.deepEqual(params.args, { to: HASH, amount: `${2n ** 63n}`, deep: [{ on: true, n: 5 }] });
+      assert.deepEqual([params.account, params.function], [ALICE, "mint"]);
+      const calls = [{}, { contract: HASH }, { contract: HASH, function: "f", args: { n: 2 ** 60 } }];
+      for (const wrong of calls) {
+        assert.ok((await failure(pxe.account(ALICE).simulateCall(wrong))) instanceof ArgumentError);
+      }
+      assert.ok((await failure(pxe.registerContract({}))) instanceof ArgumentError);
+      assert.equal(requests.length, 3);
+    },
+  );
+});
+
+test("an answer about contracts that is none is an error", async () => {
+  const wrong = {
+    pxe_registerContract: { address: "0x1", notes: 0 },
+    pxe_contracts: [{ address: HASH, name: 5, class_id: HASH, functions: [] }],
+    pxe_simulateCall: { returns: "none" },
+  };
+  await using(
+    (method) => ({ result: wrong[method] }),
+    async (pxe) => {
+      const calls = [
+        () => pxe.registerContract({ artifact: "{}" }),
+        () => pxe.contracts(),
+        () => pxe.account(ALICE).simulateCall({ contract: HASH, function: "f" }),
+      ];
+      for (const call of calls) {
+        assert.ok((await failure(call())) instanceof InvalidResponseError);
+      }
+    },
+  );
+});

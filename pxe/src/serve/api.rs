@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::Service;
 use super::error::CallError;
 use super::wire::{
-    AccountInfo, Balance, Claim, Member, NoteInfo, Nothing, OfAccount, OfTransaction, Quote, Sent,
-    SentInfo, Shape, Status, Synced, Transfer, TxInfo, Waited, Waiting, Withdraw,
+    AccountInfo, Balance, Claim, ContractInfo, Member, NoteInfo, Nothing, OfAccount, OfTransaction,
+    Quote, RegisterContract, Registered, Sent, SentInfo, Shape, SimulateCall, SimulatedCall,
+    Status, Synced, Transfer, TxInfo, Waited, Waiting, Withdraw,
 };
 
 /// A method as the table declares it.
@@ -117,4 +118,13 @@ methods! {
 
     /// Wait until a transaction has reached a stage, was dropped, or the time is over.
     "pxe_wait": wait(Waiting) -> Waited;
+
+    /// Register a contract by its artifact. The keys of its functions are made, which takes seconds for each.
+    "pxe_registerContract": register_contract(RegisterContract) -> Registered;
+
+    /// The registered contracts.
+    "pxe_contracts": contracts(Nothing) -> Vec<ContractInfo>;
+
+    /// Execute a call of a contract by the kernel's rules. Nothing is proven or sent.
+    "pxe_simulateCall": simulate_call(SimulateCall) -> SimulatedCall;
 }

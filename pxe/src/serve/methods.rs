@@ -270,7 +270,7 @@ pub(super) fn reason(error: &PxeError) -> Reason {
     Reason { code: error.code().to_owned(), message: error.to_string() }
 }
 
-fn wrong(method: &'static str, reason: &str) -> CallError {
+pub(super) fn wrong(method: &'static str, reason: &str) -> CallError {
     CallError::Parameters { method, reason: reason.to_owned() }
 }
 

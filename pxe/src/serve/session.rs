@@ -24,7 +24,7 @@ pub(super) struct Session<'s> {
     pub(super) service: &'s Service,
     pub(super) wallet: Wallet,
     pub(super) runtime: Handle,
-    account: Account,
+    pub(super) account: Account,
     /// Transactions of which the response informs the client.
     told: Vec<Fr>,
 }

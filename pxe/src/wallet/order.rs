@@ -140,15 +140,7 @@ impl Terms {
         now: u64,
         expiry_epochs: u64,
     ) -> Result<Self, PxeError> {
-        let price = config.prices_after(tip);
-        let gas = GasSettings {
-            max_fee_per_l2_gas: allowed(price.l2),
-            max_fee_per_da_gas: allowed(price.da),
-            l2_gas_limit: L2_GAS_PER_TX,
-            da_gas_limit: DA_GAS_PER_TX,
-            l2_teardown_gas_limit: 0,
-            da_teardown_gas_limit: 0,
-        };
+        let (price, gas) = (config.prices_after(tip), gas_after(config, tip));
         let fee = |price| gas::fee(price, Gas::PER_TX);
         let (Some(current), Some(max)) = (fee(price), fee(gas.max_price())) else {
             return Err(PxeError::Node("its prices are higher than any block's".to_owned()));
@@ -160,6 +152,20 @@ impl Terms {
         let end = epoch.saturating_add(1).saturating_mul(config.slots_per_epoch);
         let expiry_slot = end.saturating_sub(1).min(SLOT_MAX);
         Ok(Self { gas, fee: Fee { now: current, max }, expiry_slot })
+    }
+}
+
+/// The gas settings of a transaction after the block of `tip`. They depend on nothing but the prices, so that no
+/// transaction differs from another by them.
+pub(crate) fn gas_after(config: &Config, tip: &Header) -> GasSettings {
+    let price = config.prices_after(tip);
+    GasSettings {
+        max_fee_per_l2_gas: allowed(price.l2),
+        max_fee_per_da_gas: allowed(price.da),
+        l2_gas_limit: L2_GAS_PER_TX,
+        da_gas_limit: DA_GAS_PER_TX,
+        l2_teardown_gas_limit: 0,
+        da_teardown_gas_limit: 0,
     }
 }
 
