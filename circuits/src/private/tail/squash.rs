@@ -94,7 +94,7 @@ fn logs(
     gone_notes: &[Var],
     hints: &Hints,
 ) -> Vec<Var> {
-    let mut gone = Vec::with_capacity(state.logs.len());
+    let mut gone_logs = Vec::with_capacity(state.logs.len());
     for (k, log) in state.logs.iter().enumerate() {
         let of_none = b.is_zero(log.item.note_counter);
         let names = not(b, of_none);
@@ -108,9 +108,9 @@ fn logs(
         if !gone("circuits.private.about.counter") {
             assert_equal_if(b, names, counter, log.item.note_counter);
         }
-        gone.push(picked(b, &bits, gone_notes.iter().copied()));
+        gone_logs.push(picked(b, &bits, gone_notes.iter().copied()));
     }
-    gone
+    gone_logs
 }
 
 /// What is present and not gone. Only present entries are gone: a named note hash is not zero, and neither is the log
