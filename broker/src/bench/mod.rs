@@ -114,7 +114,7 @@ struct Report {
     twice: Option<u64>,
     /// Absent without a database.
     database: Option<Statistics>,
-    /// CPU and memory of the brokers that this run started.
+    /// CPU and memory of the brokers that this run started and did not kill.
     brokers: Vec<server::Usage>,
 }
 
@@ -196,8 +196,9 @@ async fn measure(
     drop(hostile);
 
     let usage = servers.map(Servers::usage).unwrap_or_default();
-    let brokers = usage.into_iter().zip(usage_before).map(|(end, start)| end.since(start));
-    let brokers: Vec<_> = brokers.collect();
+    // One that was killed has no figures any more.
+    let both = usage.into_iter().zip(usage_before).filter(|(end, _)| end.memory_bytes > 0);
+    let brokers: Vec<_> = both.map(|(end, start)| end.since(start)).collect();
     let views = load.views().await?;
     let done = views.iter().filter(|view| view.state == JobState::Done).count();
     let twice = stats::completed_twice(&mut database, load.epoch()).await?;

@@ -30,6 +30,8 @@ pub use discover::{Binaries, discover};
 const NOBODY: u32 = 65534;
 /// Role and database of the private instance.
 const NAME: &str = "rollmill";
+/// Least and most bytes that the server shares between its processes.
+const BUFFERS: (u64, u64) = (64 << 20, 512 << 20);
 /// How long a predecessor that is still shutting down may hold the data directory, and how long
 /// a start, with crash recovery, may take.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -451,6 +453,17 @@ fn forget_predecessor(root: &Path, socket_dir: &Path) {
     let _ = fs::write(&note, socket_dir.display().to_string());
 }
 
+/// Memory of the machine in bytes, where the kernel says it.
+fn memory_bytes() -> Option<u64> {
+    nix::sys::sysinfo::sysinfo().ok().map(|info| info.ram_total())
+}
+
+/// Bytes that the server shares between its processes: a thirty-second of the memory, since agents may use the rest, within
+/// [`BUFFERS`]. The tables of 100,000 jobs are 200 MB, and a job is read and written several times.
+fn buffers(memory: Option<u64>) -> u64 {
+    memory.map_or(BUFFERS.0, |bytes| (bytes / 32).clamp(BUFFERS.0, BUFFERS.1))
+}
+
 fn server(
     binaries: &Binaries,
     data: &Path,
@@ -465,7 +478,6 @@ fn server(
         "listen_addresses=",
         "unix_socket_permissions=0700",
         "max_connections=100",
-        "shared_buffers=64MB",
         // An idle transaction keeps dead rows of the claim index from being vacuumed.
         "idle_in_transaction_session_timeout=60s",
         "log_timezone=UTC",
@@ -484,6 +496,8 @@ fn server(
     for setting in settings {
         command.arg("-c").arg(setting);
     }
+    let buffers = if options.throwaway { BUFFERS.0 } else { buffers(memory_bytes()) };
+    command.arg("-c").arg(format!("shared_buffers={}MB", buffers >> 20));
     command.current_dir("/").stdout(Stdio::null()).stderr(log);
     command
 }
@@ -562,4 +576,18 @@ fn cause_line(text: &str) -> Option<String> {
     let severe = |line: &&str| ["FATAL", "PANIC", "error:"].iter().any(|word| line.contains(word));
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines().find(severe).or_else(|| lines().next_back()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_shares_a_part_of_the_memory_and_neither_little_nor_much() {
+        for (memory, megabytes) in
+            [(None, 64), (Some(1 << 30), 64), (Some(8 << 30), 256), (Some(128 << 30), 512)]
+        {
+            assert_eq!(buffers(memory), megabytes << 20, "{memory:?}");
+        }
+    }
 }
