@@ -169,8 +169,8 @@ fn without_deadline(facts: &Facts<'_>) -> Sentence {
     })
 }
 
-/// Nothing is to be done, or what came since the last count is not known yet. The sentence never says less than the lists
-/// below it show.
+/// Nothing needs attention. Jobs and agents that are newer than the last count appear in the page's lists only, so the
+/// larger number of jobs is named, and the agents of the list.
 fn idle(facts: &Facts<'_>) -> (Severity, String) {
     let left = facts.queue.iter().map(|entry| entry.count).sum::<u64>().max(facts.unfinished);
     let work = match left {

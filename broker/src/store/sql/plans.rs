@@ -286,8 +286,18 @@ async fn fill(pool: &PgPool, rows: i64) {
     .unwrap();
 }
 
+async fn execute(pool: &PgPool, text: &'static str) {
+    sqlx::raw_sql(text).execute(pool).await.unwrap();
+}
+
 async fn analyze(pool: &PgPool) {
-    sqlx::raw_sql("ANALYZE").execute(pool).await.unwrap();
+    execute(pool, "ANALYZE").await;
+}
+
+/// Ends an epoch, so that a sweep reads something of it.
+async fn end_epoch(pool: &PgPool, number: i64) {
+    let text = "UPDATE epoch SET state = 'gone', outcome = 'final', closed_at = now(), gone_at = now() WHERE number = $1";
+    sqlx::query(text).bind(number).execute(pool).await.unwrap();
 }
 
 /// Values as constants: EXECUTE takes no query as a value.
@@ -327,15 +337,9 @@ fn rows_of(plan: &Value) -> f64 {
 async fn pages(connection: &mut PgConnection, file: &str, values: &[&str]) -> u64 {
     let mut tx = connection.begin().await.unwrap();
     prepare(&mut tx, &shape(file), "planned").await;
-    let pages = pages_of(&mut tx, file, "planned", values).await;
+    let plan = run(&mut tx, file, "planned", values).await;
     tx.rollback().await.unwrap();
     sqlx::raw_sql("DEALLOCATE planned").execute(connection).await.unwrap();
-    pages
-}
-
-/// Pages that a prepared statement touches with these values.
-async fn pages_of(connection: &mut PgConnection, file: &str, name: &str, values: &[&str]) -> u64 {
-    let plan = run(connection, file, name, values).await;
     let of = |name: &str| plan[name].as_u64().unwrap();
     of("Shared Hit Blocks") + of("Shared Read Blocks")
 }
@@ -403,10 +407,8 @@ async fn a_plan_that_compares_rows_with_an_array_is_noticed() {
 #[tokio::test]
 async fn every_statement_uses_its_index_on_empty_small_and_large_tables() {
     let store = TestSchema::new().await.store().await;
-    sqlx::raw_sql("SELECT artifact_body_partition(n) FROM generate_series(1, 3) AS n")
-        .execute(store.pool())
-        .await
-        .unwrap();
+    execute(store.pool(), "SELECT artifact_body_partition(n) FROM generate_series(1, 3) AS n")
+        .await;
     let mut found = findings(store.pool(), "new").await;
     analyze(store.pool()).await;
     found.extend(findings(store.pool(), "empty").await);
@@ -422,12 +424,7 @@ async fn every_statement_uses_its_index_on_empty_small_and_large_tables() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 
     // A sweep reads nothing of an epoch that is open.
-    sqlx::raw_sql(
-        "UPDATE epoch SET state = 'gone', outcome = 'final', closed_at = now(), gone_at = now() WHERE number = 7",
-    )
-    .execute(store.pool())
-    .await
-    .unwrap();
+    end_epoch(store.pool(), 7).await;
     let mut connection = store.pool().acquire().await.unwrap();
     let mut found = Vec::new();
     for (file, values, most) in RUNS {
@@ -460,19 +457,13 @@ async fn plans_of_when_the_tables_were_empty_find_rows_by_their_indexes() {
         explain_prepared(&mut connection, &shape, &name(file), "", &nulls(&shape)).await;
     }
     fill(store.pool(), 20_000).await;
-    sqlx::raw_sql(
+    execute(
+        store.pool(),
         "INSERT INTO artifact_body (tenant, digest, epoch, body)
          SELECT 'default', sha256(n::text::bytea), 1, n::text::bytea FROM generate_series(1, 10000) AS n",
     )
-    .execute(store.pool())
-    .await
-    .unwrap();
-    sqlx::raw_sql(
-        "UPDATE epoch SET state = 'gone', outcome = 'final', closed_at = now(), gone_at = now() WHERE number = 0",
-    )
-    .execute(store.pool())
-    .await
-    .unwrap();
+    .await;
+    end_epoch(store.pool(), 0).await;
     let jit: String = sqlx::query_scalar("SHOW jit").fetch_one(&mut *connection).await.unwrap();
     assert_eq!(jit, "off");
     let mut found = Vec::new();
@@ -498,7 +489,7 @@ async fn a_held_snapshot_costs_a_peek_the_dead_rows_and_no_more() {
     const DEAD: i64 = 5_000;
     let schema = TestSchema::new().await;
     let store = schema.store().await;
-    sqlx::raw_sql("SELECT artifact_body_partition(1)").execute(store.pool()).await.unwrap();
+    execute(store.pool(), "SELECT artifact_body_partition(1)").await;
     fill(store.pool(), 1_000).await;
     analyze(store.pool()).await;
     let mut holder = PgConnection::connect_with(&schema.connect_options()).await.unwrap();
@@ -517,13 +508,12 @@ async fn a_held_snapshot_costs_a_peek_the_dead_rows_and_no_more() {
     .execute(store.pool())
     .await
     .unwrap();
-    sqlx::raw_sql(
+    execute(
+        store.pool(),
         "UPDATE job SET state = 'done', result = sha256('r'), finished_at = now() WHERE rank = 60",
     )
-    .execute(store.pool())
-    .await
-    .unwrap();
-    sqlx::raw_sql("VACUUM job").execute(store.pool()).await.unwrap();
+    .await;
+    execute(store.pool(), "VACUUM job").await;
     assert_eq!(findings(store.pool(), "held snapshot").await, [] as [String; 0]);
     let mut connection = store.pool().acquire().await.unwrap();
     let (file, values, most) = RUNS[0];

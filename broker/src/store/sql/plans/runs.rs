@@ -1,7 +1,7 @@
 //! Values for the statements that serve jobs.
 
-/// Statements with their values, and the most pages that one run may touch with [`LARGE`](super::LARGE) rows: a few for each row that it
-/// is about, and never the table.
+/// Statements with their values, and the most pages that one run may touch with [`LARGE`](super::LARGE) rows: a few for
+/// each row that it is about, and never the table.
 pub(super) const RUNS: &[(&str, &[&str], u64)] = &[
     ("peek.sql", &["'default'", "'{v1}'", "'{prove-1}'", "'{0}'", "20"], 200),
     (
