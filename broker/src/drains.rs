@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use rollmill_broker_client::AgentId;
 use tokio::sync::watch;
 
@@ -18,32 +19,48 @@ use crate::store::{Store, Tenant};
 #[derive(Debug)]
 pub(crate) struct Drains {
     agents: watch::Sender<HashSet<(Tenant, AgentId)>>,
+    /// Those that were added since the last reading began, which may not know them.
+    since: Mutex<HashSet<(Tenant, AgentId)>>,
     /// How many of them were live when they were read last.
     live: AtomicUsize,
 }
 
 impl Default for Drains {
     fn default() -> Self {
-        Self { agents: watch::Sender::new(HashSet::new()), live: AtomicUsize::new(0) }
+        Self {
+            agents: watch::Sender::new(HashSet::new()),
+            since: Mutex::default(),
+            live: AtomicUsize::new(0),
+        }
     }
 }
 
 impl Drains {
     /// Reads those of every tenant.
     pub(crate) async fn read(&self, store: &Store) -> Result<(), BrokerError> {
+        self.begin();
         let found = store.draining().await?;
         let live = found.iter().filter(|(_, _, is_live)| *is_live).count();
         self.live.store(live, Ordering::Relaxed);
-        let found: HashSet<(Tenant, AgentId)> =
-            found.into_iter().map(|(tenant, agent, _)| (tenant, agent)).collect();
+        self.finish(found.into_iter().map(|(tenant, agent, _)| (tenant, agent)).collect());
+        Ok(())
+    }
+
+    /// A reading begins. Whoever was added before is in its rows: the row comes first.
+    fn begin(&self) {
+        self.since.lock().clear();
+    }
+
+    /// A reading is over, with these rows. What was added meanwhile stays.
+    fn finish(&self, mut found: HashSet<(Tenant, AgentId)>) {
         self.agents.send_if_modified(|agents| {
+            found.extend(self.since.lock().iter().cloned());
             let is_news = *agents != found;
             if is_news {
                 *agents = found;
             }
             is_news
         });
-        Ok(())
     }
 
     /// How many that are live were asked to leave, of every tenant.
@@ -54,6 +71,7 @@ impl Drains {
     /// An agent was asked to leave here.
     pub(crate) fn add(&self, tenant: &Tenant, agent: &AgentId) {
         let key = (tenant.clone(), agent.clone());
+        self.since.lock().insert(key.clone());
         self.agents.send_if_modified(|agents| agents.insert(key));
     }
 
@@ -125,5 +143,19 @@ mod tests {
         assert_eq!(drains.of(&tenant), HashSet::from([a.clone(), b.clone()]));
         drains.remove(&tenant, &a);
         assert!(!drains.has(&tenant, &a) && drains.has(&tenant, &b));
+    }
+
+    /// Fault: an agent is asked to leave while the rows are read, which do not have it yet.
+    #[test]
+    fn a_reading_that_is_older_than_a_request_does_not_hide_it() {
+        let (drains, tenant) = (Drains::default(), Tenant::default());
+        let [a, b]: [AgentId; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+        drains.begin();
+        drains.add(&tenant, &a);
+        drains.finish(HashSet::from([(tenant.clone(), b.clone())]));
+        assert!(drains.has(&tenant, &a) && drains.has(&tenant, &b));
+        drains.begin();
+        drains.finish(HashSet::new());
+        assert!(!drains.has(&tenant, &a) && !drains.has(&tenant, &b));
     }
 }
