@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model plans replay schedules soak upgrade rules live operate page gpu-rehearsal aztec lint deny gen gen-all book
+.PHONY: help setup build package bench demo test mutants mutants-contracts chaos model plans replay schedules soak upgrade rules live operate page wallet gpu-rehearsal aztec lint deny gen gen-all book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -101,6 +101,9 @@ operate: build ## Execute the commands of docs/operate.md on three folders of th
 
 page: build ## Open the broker's web page in headless Chromium (Debian's chromium) and take screenshots; writes target/page
 	@python3 deploy/page.py --broker $(TARGET)/debug/rollmill-broker --out $(TARGET)/page $(ARGS)
+
+wallet: build ## Pay with the JavaScript client of the wallet service on a network of this machine, with a repeated request; some minutes
+	@python3 deploy/wallet.py --programs $(TARGET)/debug $(ARGS)
 
 aztec: build ## Run Aztec's own facades and agents, versions 4 and 5, against the broker (4 minutes); installs 700 MB of npm packages first
 	cd broker/aztec-test/v4 && npm ci --ignore-scripts --omit=optional --no-audit --no-fund

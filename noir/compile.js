@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// Compiles the contracts of examples/ and keeps what Rust needs of them in artifacts/, so that tests need neither node
-// nor a compiler.
+// Compiles the contracts of examples/ and the programs of programs/, and keeps what Rust needs of them in artifacts/,
+// so that tests need neither node nor a compiler.
 //
-//   node compile.js           compile and write artifacts/*.json
+//   node compile.js           compile and write artifacts/*.json and artifacts/programs/*.json
 //   node compile.js --check   compile and fail if an artifact is not what the sources give
 //
 // The output is a function of the sources and the pinned compiler. artifacts/sources.json has the digest of each
@@ -13,9 +13,10 @@ const fs = require("fs");
 const path = require("path");
 
 const EXAMPLES = path.join(__dirname, "examples");
+const PROGRAMS = path.join(__dirname, "programs");
 const ARTIFACTS = path.join(__dirname, "artifacts");
 // Folders whose files the artifacts depend on.
-const SOURCES = ["lib", "examples"];
+const SOURCES = ["lib", "examples", "programs"];
 
 async function main(argv) {
   const check = argv.includes("--check");
@@ -27,11 +28,16 @@ async function main(argv) {
   for (const name of fs.readdirSync(EXAMPLES).sort()) {
     wanted.push([`${name}.json`, await artifact(compiler, name)]);
   }
+  for (const entry of fs.readdirSync(PROGRAMS, { withFileTypes: true })) {
+    const { name } = entry;
+    const is_program = entry.isDirectory() && fs.existsSync(path.join(PROGRAMS, name, "Nargo.toml"));
+    if (is_program) wanted.push([`programs/${name}.json`, await program(compiler, name)]);
+  }
   const stale = [];
   for (const [target, text] of wanted) {
     const file = path.join(ARTIFACTS, target);
     if (!check) {
-      fs.mkdirSync(ARTIFACTS, { recursive: true });
+      fs.mkdirSync(path.dirname(file), { recursive: true });
       fs.writeFileSync(file, text);
     } else if (!fs.existsSync(file) || fs.readFileSync(file, "utf8") !== text) {
       stale.push(target);
@@ -68,18 +74,32 @@ function installed() {
   }
 }
 
-async function artifact(compiler, name) {
+// What the compiler makes of a folder.
+async function compiled(compiler, folder, kind) {
   const log = [];
   const write = (line) => log.push(line);
-  let compiled;
   try {
-    const sources = compiler.createFileManager(path.join(EXAMPLES, name));
-    compiled = (await compiler.compile_contract(sources, undefined, write, write)).contract;
+    const sources = compiler.createFileManager(folder);
+    return (await compiler[`compile_${kind}`](sources, undefined, write, write))[kind];
   } catch (error) {
     const places = (error.diagnostics ?? []).map((diagnostic) => `${diagnostic.file}: ${diagnostic.message}`);
-    fail(`${name} does not compile:\n${[...places, String(error.message ?? error)].join("\n")}`);
+    return fail(`${folder} does not compile:\n${[...places, String(error.message ?? error)].join("\n")}`);
   }
-  const functions = compiled.functions
+}
+
+async function program(compiler, name) {
+  const { noir_version, abi, bytecode, debug_symbols, file_map } = await compiled(
+    compiler,
+    path.join(PROGRAMS, name),
+    "program",
+  );
+  const kept = { noir_version, abi: ordered(abi), bytecode, debug_symbols, file_map: files(name, { file_map }) };
+  return `${JSON.stringify(kept, null, 1)}\n`;
+}
+
+async function artifact(compiler, name) {
+  const contract = await compiled(compiler, path.join(EXAMPLES, name), "contract");
+  const functions = contract.functions
     .map(({ name, custom_attributes, abi, bytecode, debug_symbols }) => ({
       name,
       custom_attributes,
@@ -88,7 +108,8 @@ async function artifact(compiler, name) {
       debug_symbols,
     }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const kept = { noir_version: compiled.noir_version, name: compiled.name, functions, file_map: files(name, compiled) };
+  const { noir_version } = contract;
+  const kept = { noir_version, name: contract.name, functions, file_map: files(name, contract) };
   return `${JSON.stringify(kept, null, 1)}\n`;
 }
 

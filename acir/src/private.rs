@@ -4,9 +4,12 @@
 //! that of the kernel, and nothing else. What the words say is checked by the kernel (`rollmill_protocol::private`), so
 //! any function with this return type may belong to a contract.
 
+use std::collections::BTreeMap;
+
 use acir::FieldElement;
+use acir::brillig::{ForeignCallParam, ForeignCallResult};
 use acir::circuit::opcodes::{BlockType, Opcode};
-use acir::native_types::WitnessMap;
+use acir::native_types::{Witness, WitnessMap};
 use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_circuits::circuit::Dimensions;
@@ -14,9 +17,12 @@ use rollmill_circuits::private::{FUNCTION_CELL_BITS, FUNCTION_SIZES};
 use rollmill_plonk::layout::{Layout, LayoutError, Witness as Rows};
 use rollmill_protocol::domain;
 use rollmill_protocol::private::PrivateCall;
+use serde_json::{Map, Value};
 
 use crate::artifact::{ArtifactError, Function};
 use crate::lower::{LowerError, Options, Statement, lower};
+use crate::solve::{OracleError, Oracles, SolveError, solve_while};
+use crate::values::ValueError;
 
 /// Base-2 logarithm of the largest number of rows.
 const LOG_N_MAX: u32 = FUNCTION_SIZES[FUNCTION_SIZES.len() - 1].log_n;
@@ -33,6 +39,10 @@ pub const OPTIONS: Options = Options {
 pub const ARGS_DOMAIN: u64 = 0x6172_6773;
 /// The domain of [`returns_hash`]: `rets` in ASCII.
 pub const RETURNS_DOMAIN: u64 = 0x7265_7473;
+
+/// Words that every function is given before its arguments: contract, selector, sender, whether the call is static,
+/// hash of the anchor's header, chain id, version, hash of the gas settings, and the counter before the call.
+pub const GIVEN: usize = 9;
 
 /// Why a program is no private function.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +67,14 @@ pub enum PrivateError {
     /// Do: Compute the witness with the same artifact.
     #[error("{code}: the witness lacks words of the call that the function returns", code = self.code())]
     Words,
+    /// The arguments have another number of words than the function takes.
+    ///
+    /// Do: Pass the arguments that the function declares.
+    #[error("{code}: {name} takes {expected} words as arguments, got {got}", code = self.code())]
+    Arguments { name: String, expected: usize, got: usize },
+    /// There is no witness.
+    #[error(transparent)]
+    Solve(#[from] SolveError),
 }
 
 rollmill_errors::coded! {
@@ -66,7 +84,135 @@ rollmill_errors::coded! {
         Self::Layout(error) => (error),
         Self::Size { .. } => "ACR-044" usage,
         Self::Words => "ACR-045",
+        Self::Arguments { .. } => "ACR-046" usage,
+        Self::Solve(error) => (error),
     }
+}
+
+/// What a private function asks of the wallet that executes it, in words.
+pub trait WordOracles {
+    /// The answer of the oracle `name`. Each input is the words of one parameter, of any number.
+    ///
+    /// # Errors
+    /// [`OracleError`]
+    fn answer(&mut self, name: &str, inputs: &[Vec<Fr>]) -> Result<Answer, OracleError>;
+}
+
+/// What an oracle returns, as its declaration says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Nothing,
+    Word(Fr),
+    /// An array, or an array of arrays, in the order of its words.
+    Words(Vec<Fr>),
+}
+
+/// [`WordOracles`] as the solver asks them. What `println` writes is dropped.
+struct InWords<'a>(&'a mut dyn WordOracles);
+
+impl Oracles for InWords<'_> {
+    fn call(
+        &mut self,
+        name: &str,
+        inputs: &[ForeignCallParam<FieldElement>],
+    ) -> Result<ForeignCallResult<FieldElement>, OracleError> {
+        if name == "print" {
+            return Ok(ForeignCallResult { values: Vec::new() });
+        }
+        let words = |input: &ForeignCallParam<FieldElement>| -> Vec<Fr> {
+            input.fields().into_iter().map(|word| word.into_repr()).collect()
+        };
+        let words: Vec<Vec<Fr>> = inputs.iter().map(words).collect();
+        Ok(match self.0.answer(name, &words)? {
+            Answer::Nothing => ForeignCallResult { values: Vec::new() },
+            Answer::Word(word) => FieldElement::from_repr(word).into(),
+            Answer::Words(words) => {
+                let words: Vec<FieldElement> =
+                    words.into_iter().map(FieldElement::from_repr).collect();
+                words.into()
+            }
+        })
+    }
+}
+
+/// A function that was executed: all its values, and the call that it returned.
+#[derive(Clone)]
+pub struct Execution {
+    witness: WitnessMap<FieldElement>,
+    call: PrivateCall<Fr>,
+}
+
+/// Without the witness, which has secrets.
+impl std::fmt::Debug for Execution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Execution").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl Execution {
+    /// What the function says.
+    pub fn call(&self) -> &PrivateCall<Fr> {
+        &self.call
+    }
+
+    /// The rows of the function that was executed, see [`finish`].
+    ///
+    /// # Errors
+    /// As [`finish`].
+    pub fn finish(&self, function: &Function) -> Result<(Layout, Rows), PrivateError> {
+        finish(function, &self.witness)
+    }
+}
+
+/// Executes a function with the words that it is given and those of its arguments. `goes_on` is asked as
+/// [`solve_while`] asks it.
+///
+/// # Errors
+/// [`PrivateError::Arguments`], [`PrivateError::Solve`], and those of [`call`].
+pub fn execute(
+    function: &Function,
+    given: &[Fr; GIVEN],
+    args: &[Fr],
+    oracles: &mut dyn WordOracles,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Execution, PrivateError> {
+    let circuit = function.circuit()?;
+    let parameters = circuit.private_parameters.len();
+    let are_first =
+        circuit.private_parameters.iter().zip(0u32..).all(|(witness, i)| witness.0 == i);
+    if !are_first || parameters != GIVEN + args.len() {
+        let (name, expected) = (function.name.clone(), parameters.saturating_sub(GIVEN));
+        return Err(PrivateError::Arguments { name, expected, got: args.len() });
+    }
+    let words = given.iter().chain(args).map(|word| FieldElement::from_repr(*word));
+    let inputs: BTreeMap<Witness, FieldElement> = (0u32..).map(Witness).zip(words).collect();
+    let witness = solve_while(function, WitnessMap::from(inputs), &mut InWords(oracles), goes_on)?;
+    let call = call(function, &witness)?;
+    Ok(Execution { witness, call })
+}
+
+/// The words of a function's arguments out of named values, in the order of their declaration. The first parameter of
+/// a function is what it is given, and no argument.
+///
+/// # Errors
+/// [`ValueError`] for a value that is missing, unknown or of another type.
+pub fn arguments(function: &Function, named: &Map<String, Value>) -> Result<Vec<Fr>, ValueError> {
+    let parameters = function.abi.parameters.get(1..).unwrap_or_default();
+    let is_known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
+    if let Some(path) = named.keys().find(|name| !is_known(name)) {
+        let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+        return Err(ValueError::Unknown { path: path.clone(), known: known.join(", ") });
+    }
+    let mut words = Vec::new();
+    for parameter in parameters {
+        let value = named.get(&parameter.name).ok_or_else(|| ValueError::Missing {
+            path: parameter.name.clone(),
+            expected: "an argument of the function".to_owned(),
+        })?;
+        let encoded = parameter.of.encode(&parameter.name, value)?;
+        words.extend(encoded.into_iter().map(|word| word.into_repr()));
+    }
+    Ok(words)
 }
 
 /// Hash of the arguments of a call: `hash(ARGS_DOMAIN, words)`.

@@ -7,9 +7,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use acir::FieldElement;
+use acir::SerializationFormat;
 use acir::brillig::{ForeignCallParam, ForeignCallResult};
 use acir::circuit::OpcodeLocation;
-use acir::native_types::WitnessMap;
+use acir::native_types::{WitnessMap, WitnessStack};
 use acvm::pwg::{
     ACVM, ACVMStatus, BrilligSolverStatus, OpcodeResolutionError, ResolvedAssertionPayload,
     StepResult,
@@ -101,6 +102,11 @@ pub enum SolveError {
     /// Do: Nothing. Execute the program again if the witness is needed after all.
     #[error("{code}: stopped before the witness was computed, since nobody wants it any more", code = self.code())]
     Stopped,
+    /// The witness cannot be written as a file of Noir's tools.
+    ///
+    /// Do: Report it with the program.
+    #[error("{code}: the witness cannot be written as a file: {reason}; report it with the program", code = self.code())]
+    Unwritten { reason: String },
     /// The artifact cannot be executed.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -116,6 +122,7 @@ rollmill_errors::coded! {
         Self::Panicked(_) => "ACR-024",
         Self::Steps(_) => "ACR-025",
         Self::Stopped => "ACR-026",
+        Self::Unwritten { .. } => "ACR-027",
         Self::Artifact(error) => (error),
         Self::Oracle(error) => (error),
     }
@@ -179,6 +186,19 @@ pub fn solve_while(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<WitnessMap<FieldElement>, SolveError> {
     solve_within(function, inputs, oracles, STEPS_MAX, goes_on)
+}
+
+/// A witness as a file that other tools of Noir read: a stack of one map of values, in compact MessagePack and gzip.
+///
+/// # Errors
+/// [`SolveError::Unwritten`]
+///
+/// # Source
+/// `WitnessStack` in <https://docs.rs/acir/1.0.0>.
+pub fn witness_file(witness: WitnessMap<FieldElement>) -> Result<Vec<u8>, SolveError> {
+    WitnessStack::from(witness)
+        .serialize_with_format(SerializationFormat::MsgpackCompact)
+        .map_err(|error| SolveError::Unwritten { reason: error.to_string() })
 }
 
 /// [`solve_while`] with a limit of steps.

@@ -6,7 +6,8 @@ use acir::circuit::{Circuit, Opcode};
 use acir::native_types::{Witness, WitnessMap};
 use rollmill_acir::artifact::Function;
 use rollmill_acir::lower::{LowerError, Options, Statement, lower};
-use rollmill_acir::private::{self, PrivateError};
+use rollmill_acir::private::{self, Answer, PrivateError, WordOracles};
+use rollmill_acir::solve::OracleError;
 use rollmill_algebra::{CpuDevice, Fr, domain, poseidon2};
 use rollmill_circuits::private::{CELL_BITS, FUNCTION_CELL_BITS, LOG_N, ProvenCall, build_init};
 use rollmill_plonk::check::check;
@@ -15,6 +16,7 @@ use rollmill_protocol::private::{ContractFunction, PrivateCall, TxRequest, init}
 use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol_testing::cases::cases;
 use rollmill_protocol_testing::private::{Contract, Run, Script, Step};
+use serde_json::{Value, json};
 
 use crate::support::{F, circuit, expression, function, inputs};
 
@@ -122,6 +124,63 @@ fn a_witness_without_a_word_has_no_call() {
     assert_eq!((error.clone(), error.code()), (PrivateError::Words, "ACR-045"));
 }
 
+/// Asks nothing.
+struct Silent;
+
+impl WordOracles for Silent {
+    fn answer(&mut self, name: &str, _: &[Vec<Fr>]) -> Result<Answer, OracleError> {
+        Err(OracleError::Unknown { name: name.to_owned() })
+    }
+}
+
+/// Goal: a function runs with the words of the protocol, and with no others. Method: one that returns its parameters.
+#[test]
+fn a_function_is_executed_in_words_and_takes_as_many_as_it_declares() {
+    let function = function(returns(WORDS));
+    let words: Vec<Fr> = (0..u64::from(WORDS)).map(Fr::from).collect();
+    let (given, args) = words.split_first_chunk::<{ private::GIVEN }>().unwrap();
+    let execute = |args: &[Fr]| private::execute(&function, given, args, &mut Silent, &|| true);
+    let executed = execute(args).unwrap();
+    assert_eq!(executed.call(), &PrivateCall::from_slice(&words).unwrap());
+    let (layout, rows) = executed.finish(&function).unwrap();
+    check(&layout, &rows).unwrap();
+    assert_eq!(rows.public, [executed.call().digest()]);
+    for wrong in [&args[1..], &words[..], &[]] {
+        let error = execute(wrong).unwrap_err();
+        let expected = WORDS as usize - private::GIVEN;
+        let (name, got) = ("main".to_owned(), wrong.len());
+        assert_eq!(error, PrivateError::Arguments { name, expected, got });
+        assert_eq!(error.code(), "ACR-046");
+    }
+    let stopped = private::execute(&function, given, args, &mut Silent, &|| false).unwrap_err();
+    assert_eq!(stopped.code(), "ACR-026");
+}
+
+/// Goal: arguments have the words that the function hashes, whatever their types. Method: the account's payload.
+#[test]
+fn arguments_are_words_in_the_order_of_their_declaration() {
+    let artifact = crate::wallet::artifact("schnorr_account");
+    let entrypoint = artifact.function("entrypoint").unwrap();
+    let call = |i: u64| {
+        json!({
+            "contract_address": 4 * i,
+            "selector": 4 * i + 1,
+            "args_hash": 4 * i + 2,
+            "is_static": 4 * i + 3,
+        })
+    };
+    let calls: Vec<Value> = (0..4).map(call).collect();
+    let payload = json!({ "calls": calls, "pays": true, "nonce": 17 });
+    let named = |value: Value| value.as_object().cloned().unwrap();
+    let words = private::arguments(entrypoint, &named(json!({ "payload": payload }))).unwrap();
+    let expected: Vec<Fr> = (0..16u64).chain([1, 17]).map(Fr::from).collect();
+    assert_eq!(words, expected);
+    let missing = private::arguments(entrypoint, &named(json!({}))).unwrap_err();
+    assert_eq!(missing.code(), "ACR-060");
+    let both = named(json!({ "payload": payload, "inputs": 5 }));
+    assert_eq!(private::arguments(entrypoint, &both).unwrap_err().code(), "ACR-061");
+}
+
 /// Products of a row each, so that the largest size is met from both sides.
 #[test]
 fn a_function_above_the_largest_size_is_rejected() {
@@ -169,7 +228,8 @@ pub(crate) fn accepted(
     let proof = ready.prove().unwrap();
     let vk = ready.key.vk.clone();
     assert_eq!(vk.digest(), of_contract.vk_digest, "the key of another function");
-    let proven = ProvenCall { call, function: of_contract.clone(), proof, vk };
+    let (digest, function) = (call.digest(), of_contract.clone());
+    let proven = ProvenCall { call, digest, function, proof, vk };
     let vk_root = Fr::from(77u64);
     let kernel = build_init(vk_root, request, &proven);
     let (layout, rows) = kernel.finish(Some(LOG_N)).unwrap();

@@ -244,7 +244,7 @@ struct Prover<D: Device> {
 
 impl<D: Device + 'static> Worker for Prover<D> {
     fn circuits(&self) -> Vec<(String, String)> {
-        let jobs = Circuit::ALL.into_iter().filter(|c| *c != Circuit::Client);
+        let jobs = Circuit::ALL.into_iter().filter(|circuit| circuit.is_job());
         jobs.map(|circuit| (circuit.name().to_owned(), self.version.clone())).collect()
     }
 

@@ -117,7 +117,7 @@ impl Results {
             return Some(false);
         };
         for (circuit, place) in Circuit::ALL.into_iter().zip(0..) {
-            if circuit != Circuit::Client {
+            if circuit.is_job() {
                 self.set(place, seconds);
             }
         }

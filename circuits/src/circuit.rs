@@ -7,7 +7,7 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::Circuit;
 use rollmill_protocol::circuit::Verifier;
 
-use crate::client;
+use crate::{client, private};
 
 /// Bits of a limb cell of every circuit that verifies proofs: non-native arithmetic needs this width.
 pub const RANGE_CELL_BITS: u32 = 16;
@@ -35,7 +35,7 @@ pub struct Size {
     pub cell_bits: u32,
     /// The budget for `log_n`, which `cargo xtask circuits` checks. Raise it only on purpose.
     pub log_n_max: u32,
-    /// Order in which an idle agent loads keys, lowest first; `None` if no epoch has jobs for the circuit.
+    /// Order in which an idle agent loads keys, lowest first; `None` if wallets prove the circuit.
     pub warmed: Option<u8>,
 }
 
@@ -58,6 +58,7 @@ const fn row(log_n: u32, cell_bits: u32, log_n_max: u32, warmed: Option<u8>) -> 
 pub const fn size(circuit: Circuit) -> Size {
     const N: u32 = RANGE_LOG_N;
     const BITS: u32 = RANGE_CELL_BITS;
+    const KERNEL: Size = row(private::LOG_N, private::CELL_BITS, 17, None);
     match circuit {
         Circuit::Client => row(client::LOG_N, client::CELL_BITS, 15, None),
         Circuit::TxBase => row(N, BITS, 17, Some(0)),
@@ -68,6 +69,7 @@ pub const fn size(circuit: Circuit) -> Size {
         Circuit::BlockMerge => row(N, BITS, 18, Some(4)),
         Circuit::EpochRoot1 => row(N, BITS, 18, Some(7)),
         Circuit::EpochRoot2 => row(N, BITS, 18, Some(5)),
+        Circuit::PrivateInit | Circuit::PrivateInner | Circuit::PrivateTail => KERNEL,
     }
 }
 

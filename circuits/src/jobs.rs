@@ -38,7 +38,7 @@ use crate::registry::{Keys, Loaded, RegistryError};
 pub use crate::block_root::BlockInput;
 pub use block_merge::{BlockMergeInput, block_merge_input};
 pub use block_root::{BlockRootInput, block_root_input};
-pub use client::{NoJob, prove_client, prove_unconstrained};
+pub use client::{NoJob, prove_blinded, prove_client, prove_unconstrained};
 pub use epoch_root::{EpochRootInput, epoch_root_input};
 pub use input::{Input, RangeData, dummy, input};
 pub use tx_base::{TxBaseInput, tx_base_input};

@@ -1,4 +1,7 @@
 //! The verification keys of all circuits and the tree over them. A node, a verifier and L1 pin its root.
+//!
+//! The root covers the circuits that wallets prove too, so whoever makes the set makes their verification keys as well.
+//! An agent never loads a proving key of theirs.
 
 use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};
 use rollmill_algebra::{Fr, G2Affine};
@@ -15,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::circuit::{cell_bits, log_n, transcript};
 use crate::gadgets::charge::OpenedLeaf;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const KEY_BYTES_MAX: usize = 4096;
 
 /// Why a file is no set of keys.

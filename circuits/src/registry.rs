@@ -200,8 +200,8 @@ fn require_root_of(set: &KeySet, expected: &[(&str, &str)]) -> Result<bool, Regi
 /// was in the store.
 ///
 /// # Cost
-/// Lays out every circuit and commits to 19 columns each: about a minute on two cores, or about 10 s when all keys
-/// are in the store, to check them and the SRS.
+/// Lays out every circuit, those of wallets too since the root covers them, and commits to 19 columns each. When all
+/// keys are in the store, it lays the circuits out and checks the keys and the SRS.
 pub fn make_keys<D: Device>(
     device: &D,
     srs: &Srs,

@@ -1,4 +1,4 @@
-//! What a prover may choose in each of the nine circuits, and that every limb has its range.
+//! What a prover may choose in each circuit, those of the private kernel too, and that every limb has its range.
 //!
 //! `freedom.txt` pins, for at least one real witness of each circuit, how many unknowns and independent
 //! equations there are and how many unknowns are left to choose in each section ([`REASONS`] says why). A
@@ -13,12 +13,15 @@ use rollmill_algebra::Fr;
 use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::client::{self, InputNote};
 use rollmill_circuits::jobs;
+use rollmill_circuits::private::tail::hints::counters;
 use rollmill_plonk::analysis::{coverage, freedom};
 use rollmill_plonk::builder::Builder;
 use rollmill_protocol::Circuit;
+use rollmill_protocol::private::KernelState;
 
 use crate::common::golden::{self, file};
 use crate::common::{genesis_chain, transfer, value};
+use crate::private_whole::laid_out;
 
 /// Why unknowns of a section may be chosen.
 const REASONS: &[(&str, &str)] = &[
@@ -35,7 +38,10 @@ const REASONS: &[(&str, &str)] = &[
         "value, randomness, origin, index and path of a note, bound by the note tree's root",
     ),
     ("outputs", "owner, value and randomness of new notes, bound by balance and hash"),
-    ("effects", "tags, logs and gas fields, bound by the transaction's hash"),
+    (
+        "effects",
+        "tags, logs, gas fields and what a wallet adds, bound by the transaction's hash as far as it is shown",
+    ),
     ("transaction", "the transaction's fields and the anchor's path, bound by hashes and roots"),
     ("note hashes", "the path of the append, bound by the tree's root"),
     (
@@ -70,6 +76,20 @@ const REASONS: &[(&str, &str)] = &[
     ("messages appended", "the path of the append, bound by the tree's root"),
     ("chain", "the commitment, the link before, and opened leaves of charges"),
     ("epoch", "slots an epoch has, quotients and remainders, bound as integers"),
+    // The private kernel.
+    ("digest of the call", "words of a call, bound by the digest that its proof states"),
+    ("digest of the state", "words of the state, bound by the digest that its proof states"),
+    ("call against its request", "words of the request, bound by its hash"),
+    ("call", "parts of recipients; an inverse for each absent entry"),
+    ("accumulation", "an inverse for each absent entry"),
+    ("digest of the new state", "an inverse for each absent entry"),
+    ("anchor and gas", "fields of the anchor's header and gas settings, bound by their hashes"),
+    ("counters", "counters as read, bound by their table; an inverse for each absent entry"),
+    ("reads", "paths and leaves, of those that are read bound by the trees' roots"),
+    ("keys", "nsk of each key request, of those that are present bound by npk"),
+    ("fee payer", "an inverse for a boundary that is not set"),
+    ("notes that disappear", "an inverse for each absent entry"),
+    ("random pair", "the pair that hides the others, bound by its own validity alone"),
 ];
 
 fn job(circuit: Circuit, input: &[u8]) -> Builder {
@@ -111,11 +131,27 @@ struct Case {
     places: String,
 }
 
+/// Entries of tables that are no limbs, but words whose range another circuit has checked: the tail compares the
+/// counters by a table of them, and init and inner have required that each lies in its call.
+fn checked_elsewhere(circuit: Circuit) -> usize {
+    match circuit {
+        Circuit::PrivateTail => counters(&KernelState::<Fr>::empty()).len(),
+        _ => 0,
+    }
+}
+
 fn count(name: &'static str, circuit: Circuit, b: Builder) -> Case {
     let sections = b.section_rows();
     let (layout, witness) = b.finish(Some(log_n(circuit))).unwrap();
     let covered = coverage::of(&layout);
-    assert_eq!(covered.gaps, [], "{name}: integers that are not in their range");
+    let is_entry = |gap: &coverage::Gap| match gap {
+        coverage::Gap::Limb { row, column: 0 } => layout.fixed_row(row - 1).write,
+        _ => false,
+    };
+    let (entries, gaps): (Vec<_>, Vec<_>) = covered.gaps.into_iter().partition(is_entry);
+    assert_eq!(gaps, [], "{name}: integers that are not in their range");
+    let in_tables = checked_elsewhere(circuit);
+    assert_eq!(entries.len(), in_tables, "{name}: entries of tables that are not in their range");
     let verifies_nothing = matches!(circuit, Circuit::Client | Circuit::BlockRoot0);
     assert_eq!(covered.limbs == 0, verifies_nothing, "{name}: limbs");
     let found = freedom::of(&layout, &witness).unwrap();
@@ -300,4 +336,23 @@ fn epoch_root_2() {
             epoch_root(Circuit::EpochRoot2, &other),
         ),
     ]);
+}
+
+fn of_kernel(circuit: Circuit) {
+    compare(&[count(circuit.name(), circuit, laid_out(circuit))]);
+}
+
+#[test]
+fn private_init() {
+    of_kernel(Circuit::PrivateInit);
+}
+
+#[test]
+fn private_inner() {
+    of_kernel(Circuit::PrivateInner);
+}
+
+#[test]
+fn private_tail() {
+    of_kernel(Circuit::PrivateTail);
 }

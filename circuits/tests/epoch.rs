@@ -20,7 +20,7 @@ use rollmill_plonk::check::check;
 use rollmill_plonk::key::layout_digest;
 use rollmill_plonk::proof::Proof;
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::{Circuit, ClientInputs, EpochRoot, Pair};
+use rollmill_protocol::{Circuit, ClientInputs, EpochRoot};
 use sha2::{Digest, Sha256};
 
 use crate::common::golden;
@@ -56,7 +56,9 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
         for child in input.children() {
             assert!(made.contains(child), "a child of {} is not a result of the epoch", job.kind);
         }
-        if let Input::TxBase(TxBaseInput { witness, anchor_header_hash, proof }) = &input {
+        if let Input::TxBase(TxBaseInput { witness, anchor_header_hash, proof_kind, pair, proof }) =
+            &input
+        {
             let public = ClientInputs {
                 chain_id: crate::common::CHAIN_ID,
                 version: crate::common::version(),
@@ -64,9 +66,9 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
                 protocol_version: PROTOCOL_VERSION,
                 anchor_header_hash: *anchor_header_hash,
                 tx_hash: witness.body.effects.tx_hash(),
-                pair: Pair::trivial(),
+                pair: *pair,
             };
-            set.verify(Circuit::Client, &public.to_fields(), proof).unwrap();
+            set.verify(proof_kind.circuit(), &public.to_fields(), proof).unwrap();
         }
         made.push(jobs::verify(&set, &job.kind, &job.input, &job.output).unwrap());
     }

@@ -12,10 +12,11 @@ use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::shape::{Shape, fixed};
 use rollmill_plonk::srs::Srs;
+use rollmill_plonk::verifier::PAIR_INPUTS;
 use rollmill_protocol::join::JoinError;
 use rollmill_protocol::state::{BalanceChange, Settlement};
 use rollmill_protocol::tree::WitnessError;
-use rollmill_protocol::{BlockRange, Circuit, Constants, Pair, Tx, TxTransition};
+use rollmill_protocol::{BlockRange, Circuit, Constants, Pair, ProofKind, Tx, TxTransition};
 use sha2::{Digest, Sha256};
 
 use crate::common::{BlockCase, chain, config, prover};
@@ -90,8 +91,16 @@ fn bytes(outputs: &[Output]) -> Vec<Vec<u8>> {
     outputs.iter().map(Output::to_bytes).collect()
 }
 
+/// The transaction with a proof of the private kernel, which states a pair.
+fn of_the_kernel(tx: &Tx) -> Tx {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let [l, r] = std::array::from_fn(|_| point(&mut rng));
+    let pair = Pair { l, s_l: Fr::rand(&mut rng), r, s_r: Fr::rand(&mut rng) };
+    Tx { proof_kind: ProofKind::PrivateTail, pair, ..tx.clone() }
+}
+
 /// One input of every kind, honest but for the proofs; of transactions one that is paid from notes, one that claims
-/// for a new account, and one that withdraws.
+/// for a new account, one that withdraws, and one of private calls.
 fn inputs(set: &KeySet) -> Vec<(Circuit, Vec<u8>)> {
     let cases = chain(&[2, 1, 0, 1]);
     let txs = bytes(&tx_outputs(set, &cases[0]));
@@ -113,10 +122,12 @@ fn inputs(set: &KeySet) -> Vec<(Circuit, Vec<u8>)> {
         let (tx, transition) = &cases[block].txs[i];
         (Circuit::TxBase, base_input(set, &cases[block], tx, transition))
     };
+    let (tx, transition) = &cases[0].txs[0];
     vec![
         base(0, 1),
         base(1, 0),
         base(3, 0),
+        (Circuit::TxBase, base_input(set, &cases[0], &of_the_kernel(tx), transition)),
         (Circuit::TxMerge, jobs::tx_merge_input(&txs[0], &txs[1]).unwrap()),
         (Circuit::BlockRoot0, block_input(set, &cases[2], &[])),
         (Circuit::BlockRoot1, block_input(set, &cases[1], &bytes(&tx_outputs(set, &cases[1])))),
@@ -158,8 +169,10 @@ fn an_input_for_another_circuit_is_rejected() {
     }
     let rejected = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
     assert_eq!(rejected.to_string(), "CIR-001: there is no circuit `nonsense`");
-    let bytes = [2, 0];
-    assert!(matches!(Input::from_bytes(Circuit::Client, &bytes), Err(JobError::Kind { .. })));
+    for circuit in Circuit::ALL.into_iter().filter(|circuit| !circuit.is_job()) {
+        let read = Input::from_bytes(circuit, &[3, circuit as u8]);
+        assert!(matches!(read, Err(JobError::Kind { .. })), "{circuit} is no job");
+    }
 }
 
 #[test]
@@ -243,6 +256,36 @@ fn tampered_transactions_are_rejected_by_name() {
     let mut withheld = tx.clone();
     withheld.body.logs[0][0] += Fr::from(1u64);
     assert!(matches!(decode(&withheld, good), JobError::Decode(_)));
+}
+
+/// Goal: the kind that an input names decides under whose key its client proof is verified, and no other number is a
+/// kind. A proof of the built-in client states the trivial pair.
+#[test]
+fn the_kind_of_a_client_proof_names_the_circuit_that_verifies_it() {
+    let set = keys();
+    let case = two_txs();
+    let (tx, transition) = &case.txs[0];
+    let kernel = of_the_kernel(tx);
+    for (tx, expected) in [(tx, Circuit::Client), (&kernel, Circuit::PrivateTail)] {
+        let input = base_input(&set, &case, tx, transition);
+        let rejected = jobs::lay_out(&set, "tx_base", &input).unwrap_err();
+        let JobError::ChildProof { index: 0, circuit, .. } = rejected else {
+            panic!("{expected}: {rejected}")
+        };
+        assert_eq!(circuit, expected);
+    }
+    let bytes = base_input(&set, &case, &kernel, transition);
+    let at = bytes.len() - PROOF_LEN - PAIR_INPUTS * 32 - 1;
+    assert_eq!(bytes[at], ProofKind::PrivateTail.id());
+    for kind in 0..=255 {
+        let mut changed = bytes.clone();
+        changed[at] = kind;
+        let read = Input::from_bytes(Circuit::TxBase, &changed);
+        match kind {
+            1 => assert!(read.is_ok()),
+            _ => assert!(matches!(read, Err(JobError::Decode(_))), "kind {kind}"),
+        }
+    }
 }
 
 /// A claim through another path, and a second one of the same deposit.

@@ -19,6 +19,10 @@ fn every_witness_of_a_circuit_has_the_layout_of_the_recorded_keys() {
         let of_dummy = layout(circuit).unwrap();
         let digest = layout_digest(&of_dummy.shape, &of_dummy.fixed_columns());
         assert_eq!(digest, keys.key(circuit).layout_digest, "{circuit}: not what its key is for");
+        // `private_whole.rs` compares the rows of the kernel's circuits.
+        if golden::circuits().all(|known| known != circuit) {
+            continue;
+        }
         let (of_real, _) = golden::whole(&keys, circuit).finish(Some(log_n(circuit))).unwrap();
         assert_eq!(of_dummy.rows_used, of_real.rows_used, "{circuit}");
         for row in 0..of_dummy.rows_used {
@@ -57,7 +61,7 @@ fn every_circuit_has_the_least_number_of_rows_that_it_fits_in() {
 }
 
 /// What the in-circuit verifier has as a constant for all children of a parent, and what it chooses among: more than
-/// one size is worth rows only where blocks without transactions are accepted.
+/// one size is worth rows only where blocks without transactions are accepted, or transactions of the built-in client.
 #[test]
 fn circuits_that_one_parent_accepts_differ_in_role_and_size_alone() {
     for parent in Circuit::ALL {
@@ -71,7 +75,8 @@ fn circuits_that_one_parent_accepts_differ_in_role_and_size_alone() {
         }
         sizes.sort_unstable();
         sizes.dedup();
-        let expected = if parent.accepts().contains(&Circuit::BlockRoot0) { 2 } else { 1 };
+        let is_small = |child: &Circuit| matches!(child, Circuit::BlockRoot0 | Circuit::Client);
+        let expected = if parent.accepts().iter().any(is_small) { 2 } else { 1 };
         assert_eq!(sizes.len(), expected, "{parent}: {sizes:?}");
     }
 }
@@ -91,7 +96,7 @@ fn keys_are_loaded_for_every_circuit_that_an_epoch_plans() {
     for circuit in Circuit::ALL {
         let planned = plans.iter().any(|plan| plan.count(circuit) > 0);
         assert_eq!(order.contains(&circuit), planned, "{circuit}");
-        assert_eq!(planned, circuit.family() != Family::Client, "{circuit}");
+        assert_eq!(planned, circuit.is_job(), "{circuit}");
     }
     let ranks: Vec<_> = order.iter().map(|circuit| size(*circuit).warmed).collect();
     assert!(ranks.windows(2).all(|pair| pair[0] < pair[1]), "{ranks:?}");

@@ -1,7 +1,7 @@
 //! Changed witness cells of every circuit, whole: its own part and the verifier of its children.
 //!
 //! The circuits' own parts are tried cell by cell in `client.rs`, `tx.rs` and `blocks.rs`, the verifier's
-//! gadgets in `curve.rs`. Here it is the nine circuits as they are proven, over the golden epoch, and a
+//! gadgets in `curve.rs`. Here it is the network's nine circuits as they are proven, over the golden epoch, and a
 //! sample of their cells: `ROLLMILL_MUTATION_STEP` makes it finer, `ROLLMILL_SEED` takes another.
 
 use std::collections::HashMap;
@@ -11,7 +11,6 @@ use rollmill_circuits::circuit::log_n;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::layout::FixedRow;
-use rollmill_protocol::Circuit;
 
 use crate::common::golden;
 use crate::common::mutate::{Free, Mutator};
@@ -30,7 +29,7 @@ fn changed_cells_of_every_whole_circuit_are_rejected() {
     let step = number("ROLLMILL_MUTATION_STEP", 31);
     let start = number("ROLLMILL_SEED", 5) % step;
     println!("seed {start}");
-    for circuit in Circuit::ALL {
+    for circuit in golden::circuits() {
         let (layout, witness) = golden::whole(&set, circuit).finish(Some(log_n(circuit))).unwrap();
         assert_eq!(check(&layout, &witness), Ok(()), "{circuit}");
         let mut mutator = Mutator::new(layout, witness);

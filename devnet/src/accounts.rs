@@ -11,7 +11,7 @@ use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{EthAddress, Tx};
 use rollmill_pxe::error::PxeError;
-use rollmill_pxe::keys::Keys;
+use rollmill_pxe::keys::{Address, Keys};
 use rollmill_pxe::wallet::{Order, Wallet};
 
 use crate::keys::CircuitKeys;
@@ -39,15 +39,16 @@ pub fn account_keys(seed: u64, n: usize) -> Vec<Keys> {
     (0..n).map(|_| Keys::generate(&mut rng)).collect()
 }
 
-/// What each account has at genesis: notes and a public balance.
-pub fn facts(accounts: &[Keys]) -> Vec<Account> {
+/// What each account has at genesis: notes and a public balance. `others` are accounts whose keys are elsewhere.
+pub fn facts(accounts: &[Keys], others: &[Address]) -> Vec<Account> {
     let amount = |units| Amount(Azt::from_units(units));
-    let account = |keys: &Keys| Account {
-        address: L2Account(keys.address()),
+    let account = |address| Account {
+        address: L2Account(address),
         notes_azt: vec![amount(NOTE_VALUE); NOTES],
         public_azt: Some(amount(FEE_BALANCE)),
     };
-    accounts.iter().map(account).collect()
+    let addresses = accounts.iter().map(Keys::address).chain(others.iter().copied());
+    addresses.map(account).collect()
 }
 
 impl Accounts {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rollmill_deployment::{
     Account, Amount, Blocks, Bond, Committee, EthAccount, Event, Existing, Facts, Funds,
-    Governance, Roots, Schedule, Token, client_key,
+    Governance, Roots, Schedule, Token, client_keys,
 };
 use rollmill_l1::abi;
 use rollmill_l1::alloy::primitives::{Address, B256, Bytes, U256, keccak256};
@@ -294,7 +294,7 @@ impl Deployer {
         let (folder, members) = (self.data.join(of.name), of.members.clone());
         let facts = of.facts(self.sender.account());
         let roots = Roots::of(keys.set(), None, ANVIL_CHAIN_ID)?;
-        let key = client_key(keys.set()).to_bytes();
+        let key = client_keys(keys.set()).to_bytes();
         let mut silent = |_: Event<'_>| {};
         let deployed =
             rollmill_deployment::deploy(&self.sender, &facts, &roots, &key, &folder, &mut silent);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rollmill_pxe::keys::Address;
 use rollmill_service::values;
 
 use crate::bridge;
@@ -62,6 +63,12 @@ pub struct Options {
     #[arg(long, value_name = "SEED", default_value_t = 1, allow_negative_numbers = true)]
     #[arg(value_parser = values::whole(0..=u64::MAX), help_heading = "Network")]
     pub seed: u64,
+
+    /// Another account of L2, rollmill1…, with notes and a public balance at genesis; repeatable [default: none]
+    ///
+    /// With --keep-running its owner can use the network afterwards, for example with `rollmill-pxe serve`.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub fund: Vec<Address>,
 
     /// Time after an epoch's end in which its proof keeps the bond [default: as long as the epochs allow]
     ///

@@ -109,7 +109,7 @@ pub async fn bring_up(
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let mut account_keys = accounts::account_keys(options.seed, senders.max(least));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let owners = accounts::facts(&account_keys);
+    let owners = accounts::facts(&account_keys, &options.fund);
     let data = network.dir.path().join("data");
     let time = now.as_secs();
     let deployment = deploy_contracts(l1_address, &data, &keys, time, owners, options).await?;

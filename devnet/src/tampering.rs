@@ -13,7 +13,7 @@ use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::{SenderConfig, TxRequest, TxSender};
 use rollmill_plonk::proof::Proof;
-use rollmill_protocol::{EpochRoot, Tx};
+use rollmill_protocol::{EpochRoot, ProofKind, Tx};
 
 use crate::deployment::{PROVER_KEY, signer};
 use crate::scenario::{POLL, Running};
@@ -91,6 +91,8 @@ impl Run<'_> {
         if self.kind.includes(Tamper::ClientKey) {
             let client_proof = self.running.keys.proof_under_another_key(tx)?;
             self.offer("client proof under another key", &Tx { client_proof, ..tx.clone() }).await;
+            let other = Tx { proof_kind: ProofKind::PrivateTail, ..tx.clone() };
+            self.offer("client proof under another kind", &other).await;
             if let Some(other) = honest.get(1) {
                 let client_proof = other.client_proof.clone();
                 let other = Tx { client_proof, ..tx.clone() };

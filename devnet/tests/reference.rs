@@ -201,6 +201,8 @@ const VALUE_NAMES: &[&str] = &[
     "HOST,...",
     "HOST:PORT",
     "IP:PORT",
+    "JSON",
+    "KEY",
     "KIND",
     "LIST",
     "N,...",

@@ -11,7 +11,7 @@ use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Fr, Genesis};
 use rollmill_service::{Coded, Finding, Preflight};
 
-use crate::ClientKey;
+use crate::ClientKeys;
 use crate::config::NodeConfig;
 use crate::setup::{SetupError, agreed};
 
@@ -36,10 +36,10 @@ pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
             })
         })
         .check("client_key", move || {
-            std::future::ready(match read_key(&key.client_key) {
+            std::future::ready(match read_keys(&key.client_key) {
                 Ok(_) => Finding::Ok(key.client_key.display().to_string()),
                 Err(error) => Finding::wrong(&error).todo(
-                    "Export the key with `rollmill-prover-node keys FILE` and give it as --node-client-key",
+                    "Export the keys with `rollmill-prover-node keys FILE` and give the file as --node-client-key",
                 ),
             })
         })
@@ -93,8 +93,9 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
     let info = contract.info().await.map_err(|error| of_l1(&error))?;
     require_early_start(config, &contract).await.map_err(|error| Finding::wrong(&error))?;
     // Separate checks report files that cannot be read.
-    if let (Ok(genesis), Ok(key)) = (read_genesis(&config.genesis), read_key(&config.client_key)) {
-        agreed(config, &genesis, &key, &info).map_err(|error| {
+    if let (Ok(genesis), Ok(keys)) = (read_genesis(&config.genesis), read_keys(&config.client_key))
+    {
+        agreed(config, &genesis, &keys, &info).map_err(|error| {
             Finding::wrong(error.as_ref()).todo(
                 "Give --node-rollup, --node-genesis, --node-client-key and --node-chain-id of one \
                  deployment",
@@ -226,7 +227,7 @@ pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, SetupError> {
     found.map_err(contents(path, "node.genesis"))
 }
 
-pub(crate) fn read_key(path: &Path) -> Result<ClientKey, SetupError> {
-    let found = ClientKey::from_bytes(&read(path, "node.client_key")?);
+pub(crate) fn read_keys(path: &Path) -> Result<ClientKeys, SetupError> {
+    let found = ClientKeys::from_bytes(&read(path, "node.client_key")?);
     found.map_err(contents(path, "node.client_key"))
 }

@@ -36,7 +36,7 @@ pub struct NodeConfig {
     #[arg(id = "node.genesis", long, value_name = "FILE", default_value = "genesis.json")]
     pub genesis: PathBuf,
 
-    /// Key of the client circuit, as `rollmill-prover-node keys` exports it
+    /// Keys that verify client proofs, as `rollmill-prover-node keys` exports them
     #[arg(id = "node.client_key", long, value_name = "FILE", default_value = "client.key")]
     pub client_key: PathBuf,
 

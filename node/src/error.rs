@@ -209,11 +209,6 @@ pub enum PoolError {
     /// Do: Use the keys of the deployment (`--keys-dir` of the wallet) and prove again.
     #[error("{code}: the client proof does not verify: {reason}", code = self.code())]
     Proof { reason: String },
-    /// The client proof is of a kind that this release does not verify.
-    ///
-    /// Do: Create the transaction with a wallet of the same release.
-    #[error("{code}: a client proof of kind {kind} is not supported", code = self.code())]
-    ProofKind { kind: u8 },
     /// A transaction in the pool publishes the same nullifier, or claims the same deposit.
     ///
     /// Do: Wait for it, or raise both gas prices by at least a tenth to replace it.
@@ -256,7 +251,6 @@ rollmill_errors::coded! {
         Self::Malformed(_) => "NODE-020",
         Self::Rejected(_) => "NODE-021",
         Self::Proof { .. } => "NODE-022",
-        Self::ProofKind { .. } => "NODE-029",
         Self::Conflict { .. } => "NODE-023",
         Self::Full { .. } => "NODE-024",
         Self::PayerOvercommitted { .. } => "NODE-025",

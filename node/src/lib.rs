@@ -27,7 +27,7 @@ mod account;
 mod archiver;
 mod blobs;
 pub mod checks;
-mod client_key;
+mod client_keys;
 pub mod config;
 mod deadline;
 mod error;
@@ -50,7 +50,7 @@ mod watch;
 pub use account::watch_account;
 pub use archiver::follow;
 pub use blobs::{BeaconIds, BlobConfig, BlobsError, NodeBlobs};
-pub use client_key::{ClientKey, ClientKeyError};
+pub use client_keys::{ClientKeyError, ClientKeys, PlacedKey};
 pub use deadline::{Deadline, Pruner, read_deadline};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
 pub use l1_events::{

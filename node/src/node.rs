@@ -9,7 +9,6 @@ use rollmill_node_client::wire;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::{MemoryStore, Overlay};
-use rollmill_protocol::tx::ProofKind;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{
     ClientInputs, Commitment, Config, Fr, Genesis, Header, Tx, TxGlobals, WorldState,
@@ -307,7 +306,6 @@ impl Node {
         if self.pool.lock().contains(&tx_hash) {
             return Ok(Considered::Known(tx_hash));
         }
-        require_supported(&tx)?;
         if let Some(reason) = self.rejected_proofs.lock().reason(bytes) {
             return Err(PoolError::Proof { reason });
         }
@@ -339,14 +337,13 @@ impl Node {
         ClientInputs::of(tx, self.settings.genesis.vk_root)
     }
 
-    /// Verifies the proof of a transaction, whatever state it is in.
+    /// Verifies the proof of a transaction under the key of its kind, whatever state the transaction is in.
     ///
     /// # Errors
-    /// [`PoolError::Proof`] and [`PoolError::ProofKind`].
+    /// [`PoolError::Proof`]
     pub fn verify_proof(&self, tx: &Tx) -> Result<(), PoolError> {
-        require_supported(tx)?;
         self.verifier
-            .verify(&self.client_inputs(tx), &tx.client_proof)
+            .verify(tx.proof_kind, &self.client_inputs(tx), &tx.client_proof)
             .map_err(|rejected| PoolError::Proof { reason: rejected.reason })
     }
 
@@ -359,9 +356,11 @@ impl Node {
     pub(crate) fn admit(&self, candidate: Candidate) -> Result<Fr, PoolError> {
         let (tx_hash, tx) = (candidate.tx_hash, &candidate.tx);
         // Without the pool's lock: it takes long, and others may be admitted meanwhile.
-        if let Err(rejected) = self.verifier.verify(&self.client_inputs(tx), &tx.client_proof) {
-            self.rejected_proofs.lock().insert(&tx.to_bytes(), rejected.reason.clone());
-            return Err(PoolError::Proof { reason: rejected.reason });
+        if let Err(error) = self.verify_proof(tx) {
+            if let PoolError::Proof { reason } = &error {
+                self.rejected_proofs.lock().insert(&tx.to_bytes(), reason.clone());
+            }
+            return Err(error);
         }
         // So that no update comes between this read of the chain and the pool's.
         let _in_order = self.applying.lock();
@@ -525,14 +524,6 @@ fn build_genesis(
         tables.put_l1(&L1Record { position, tips, low: 0, has_rejected, time, finalized: None })?;
     }
     Ok(Deployment { header: built.header, archive_root })
-}
-
-/// Rejects the kinds of client proofs that this release has no key for.
-fn require_supported(tx: &Tx) -> Result<(), PoolError> {
-    match tx.proof_kind {
-        ProofKind::BuiltIn => Ok(()),
-        kind @ ProofKind::PrivateTail => Err(PoolError::ProofKind { kind: kind.id() }),
-    }
 }
 
 /// The lowest prices of a block.

@@ -10,7 +10,7 @@ const REJECTED_MAX: usize = 8192;
 const REASON_MAX: usize = 200;
 
 /// Reasons by the digest of a transaction's bytes; the oldest are evicted first. Whether a proof is
-/// valid depends on those bytes and the client key alone, so that a rejection never expires.
+/// valid depends on those bytes and the client keys alone, so that a rejection never expires.
 #[derive(Debug, Default)]
 pub(crate) struct RejectedProofs {
     reasons: HashMap<B256, String>,

@@ -13,12 +13,12 @@ use rollmill_protocol::{EthAddress, Fr, Genesis, field};
 use rollmill_service::{Conditions, Failure, HttpServer, Process, Shutdown, listen};
 
 use crate::blobs::NodeBlobs;
-use crate::checks::{read_genesis, read_key, require_early_start};
+use crate::checks::{read_genesis, read_keys, require_early_start};
 use crate::config::NodeConfig;
 use crate::health;
 use crate::l1_events::L1Position;
 use crate::rpc::Rpc;
-use crate::{ClientKey, Node, NodeSettings, RollupEvents, fetch_missing, follow};
+use crate::{ClientKeys, Node, NodeSettings, RollupEvents, fetch_missing, follow};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
@@ -83,7 +83,7 @@ pub enum SetupError {
     /// Do: Set it as a flag, in the settings file or in the environment.
     #[error("{code}: setting {key} is not set; give it as {}, in the settings file or in the environment", flag(.key), code = self.code())]
     Unset { key: &'static str },
-    /// The genesis, client key or settings of this node differ from the contract.
+    /// The genesis, client keys or settings of this node differ from the contract.
     ///
     /// Do: Use the files of the deployment, or correct `--node-rollup` and `--node-chain-id`.
     #[error("{code}: {what}: this node has {ours}, the contract at {rollup} has {theirs}", code = self.code())]
@@ -132,12 +132,12 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     blobs.show(&process.status_page);
     let address = config.rollup()?;
     let genesis = read_genesis(&config.genesis)?;
-    let key = read_key(&config.client_key)?;
+    let keys = read_keys(&config.client_key)?;
 
     let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await?;
     let contract = l1.rollup(address.0.into()).await?;
     let info = contract.info().await?;
-    agreed(config, &genesis, &key, &info)?;
+    agreed(config, &genesis, &keys, &info)?;
     require_early_start(config, &contract).await?;
 
     let start = l1
@@ -151,7 +151,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         pool: config.pool(),
         state_blocks: config.state_blocks,
     };
-    let node = tokio::task::spawn_blocking(move || Node::open(settings, Arc::new(key))).await??;
+    let node = tokio::task::spawn_blocking(move || Node::open(settings, Arc::new(keys))).await??;
     let (ours, theirs) = (node.genesis_archive_root(), info.genesis_archive_root);
     if ours != theirs {
         let (what, rollup) = ("genesis archive root", address.to_string());
@@ -198,7 +198,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
 pub(crate) fn agreed(
     config: &NodeConfig,
     genesis: &Genesis,
-    key: &ClientKey,
+    keys: &ClientKeys,
     contract: &DeploymentInfo,
 ) -> Result<(), Failure> {
     let address = config.rollup()?;
@@ -214,5 +214,5 @@ pub(crate) fn agreed(
     same("key root", &genesis.vk_root, &contract.vk_root)?;
     // It covers the four above and nothing else, so a difference means another formula: another protocol.
     check("rollup version", genesis.version().to_string(), contract.version.to_string())?;
-    Ok(key.require(&contract.vk_root, config.chain_id)?)
+    Ok(keys.require(&contract.vk_root, config.chain_id)?)
 }

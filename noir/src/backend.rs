@@ -2,7 +2,7 @@
 
 use rollmill_acir::artifact::{Function, Visibility};
 use rollmill_acir::lower::{Options, lower};
-use rollmill_acir::solve::{NoOracles, solve_while};
+use rollmill_acir::solve::{NoOracles, solve_while, witness_file};
 use rollmill_acir::values::{check_return, decode_return, encode};
 use rollmill_algebra::G2Affine;
 use rollmill_algebra::device::Device;
@@ -154,6 +154,22 @@ impl<D: Device> Backend<'_, D> {
         let mut made = maker::make(self.device, srs, self.store, &layouts, &heard)?;
         Ok(made.pop().expect("there is one key for each layout"))
     }
+}
+
+/// The witness of a function as a file that other provers of Noir programs read. `goes_on` is asked between the opcodes
+/// of the program.
+///
+/// # Errors
+/// Those of the inputs and of the program.
+pub fn witness(
+    function: &Function,
+    inputs: &Map<String, Value>,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Vec<u8>, NoirError> {
+    let encoded = encode(function, inputs)?;
+    let witness = solve_while(function, encoded, &mut NoOracles, goes_on)?;
+    check_return(function, inputs, &witness)?;
+    Ok(witness_file(witness)?)
 }
 
 /// Checks that a key was made for this layout and this SRS. The commitments themselves are not compared: with false

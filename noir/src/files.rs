@@ -263,8 +263,16 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, NoirError> {
 /// # Errors
 /// [`NoirError::Write`]
 pub fn write(path: &Path, text: &str) -> Result<(), NoirError> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// As [`write`], for a file that is no text.
+///
+/// # Errors
+/// [`NoirError::Write`]
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), NoirError> {
     require_replaceable(path)
-        .and_then(|()| rollmill_files::write(path, &[text.as_bytes()]))
+        .and_then(|()| rollmill_files::write(path, &[bytes]))
         .map_err(|error| unwritable(path, &error))
 }
 

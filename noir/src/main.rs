@@ -16,6 +16,7 @@ use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_noir::backend::{self, Backend, Order};
 use rollmill_noir::files::{
     KeyFile, ProofFile, create_directory, require_other, require_writable, unwritable, write,
+    write_bytes,
 };
 use rollmill_noir::{NoirError, inputs, program, solidity};
 use rollmill_plonk::transcript::TranscriptKind;
@@ -70,6 +71,23 @@ enum Commands {
         transcript: Hash,
         /// File to write proof and public inputs to
         #[arg(long, value_name = "FILE", default_value = "noir-proof.json")]
+        output: PathBuf,
+    },
+    /// Execute a program and write its witness, as other provers of Noir programs read it
+    ///
+    /// The file has every private value.
+    Witness {
+        /// Artifact that `nargo compile` wrote to the directory `target`
+        #[arg(value_name = "ARTIFACT")]
+        artifact: PathBuf,
+        /// Function to execute; of a contract, one of its private functions
+        #[arg(long, value_name = "FUNCTION", default_value = "main")]
+        function: String,
+        /// Values of the parameters: TOML, or JSON if the name ends with .json
+        #[arg(long, value_name = "FILE", default_value = "Prover.toml")]
+        inputs: PathBuf,
+        /// File to write the witness to
+        #[arg(long, value_name = "FILE", default_value = "witness.gz")]
         output: PathBuf,
     },
     /// Verify a proof with the key of its program
@@ -214,6 +232,14 @@ fn work(
                 Accelerator::Wgpu(device) => work_on(&*device, config, command, goes_on),
                 Accelerator::Icicle(device) => work_on(&*device, config, command, goes_on),
             }
+        }
+        Commands::Witness { artifact, function, inputs, output } => {
+            require_other(output, [artifact.as_path(), inputs.as_path()])?;
+            let function = program::load(artifact, function)?;
+            let inputs = inputs::load(inputs)?;
+            require_writable(output)?;
+            write_bytes(output, &backend::witness(&function, &inputs, goes_on)?)?;
+            Ok(String::new())
         }
         Commands::Verify { key, proof } => {
             let key = KeyFile::load(key)?;

@@ -2,5 +2,6 @@
 
 mod commands;
 mod contracts;
+mod programs;
 mod proofs;
 mod support;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use acir::FieldElement;
+use acir::native_types::WitnessStack;
 use serde_json::Value;
 
 use crate::support::artifact;
@@ -62,6 +64,13 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     std::fs::write(dir.join("in.json"), r#"{"pair": {"a": 3, "b": 5}, "sum": 8}"#).unwrap();
     printed(dir, &small("prove", &["--inputs", "in.json", "--output", "second.json"]));
     printed(dir, &["verify", "--proof", "second.json"]);
+    // The witness as other provers read it.
+    printed(dir, &["witness", "pair.json"]);
+    let bytes = std::fs::read(dir.join("witness.gz")).unwrap();
+    let mut stack = WitnessStack::<FieldElement>::deserialize(&bytes).unwrap();
+    let values: Vec<FieldElement> =
+        stack.pop().unwrap().witness.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, [3u64, 5, 8, 15].map(FieldElement::from));
     // Nothing is left of files that were written aside.
     let is_part = |name: &str| name.ends_with(".part");
     let names = std::fs::read_dir(dir).unwrap();

@@ -1,6 +1,7 @@
 //! The circuits: what each states, which proofs it verifies, and what verifies its proofs.
 
 use crate::layout::Encode;
+use crate::private::KernelInputs;
 use crate::public_inputs::{BlockRange, ClientInputs, EpochRoot, TxRange};
 
 /// The verifier of a circuit's proofs.
@@ -39,7 +40,7 @@ macro_rules! circuits {
             $($(#[doc = $family_doc])+ $family,)+
         }
 
-        /// A circuit, which is also a type of job and a place in the verification-key tree.
+        /// A circuit, which is also a place in the verification-key tree and, unless wallets prove it, a type of job.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Circuit {
             $($($(#[doc = $doc])+ $circuit,)+)+
@@ -79,7 +80,8 @@ macro_rules! circuits {
                 }
             }
 
-            /// Number of proofs a proof of this circuit verifies.
+            /// Number of proofs a proof of this circuit verifies whose keys are in the key tree. Init and inner verify
+            /// a function's proof besides, whose key is in the class of its contract.
             pub const fn child_count(self) -> usize {
                 match self {
                     $($(Self::$circuit => $count,)+)+
@@ -103,13 +105,13 @@ macro_rules! circuits {
     };
 }
 
-// Roles 9 to 14 are reserved for the private kernel's circuits (private_init, private_inner, private_tail,
-// private_reset, private_solo) and root_wrap. Their leaves are 0, and so are 15 to 31, which are free.
+// Roles 12 to 14 are reserved for more circuits of the private kernel (private_reset, private_solo) and for root_wrap.
+// Their leaves are 0, and so are 15 to 31, which are free.
 //
 // A block of one run takes a TxBase only, and an epoch of one run a block only: two or more are proven by
 // the variant for two, so that the rows charged do not depend on a choice.
 circuits! {
-    /// What a sender knows of one transaction.
+    /// What a sender knows of one transaction, without calls.
     Client: states ClientInputs, verified by Circuit {
         /// A transfer of the built-in client.
         Client = "client", verifies 0 of [];
@@ -117,7 +119,7 @@ circuits! {
     /// One transaction takes effect.
     TxBase: states TxRange, verified by Circuit {
         /// One transaction.
-        TxBase = "tx_base", verifies 1 of [Client];
+        TxBase = "tx_base", verifies 1 of [Client PrivateTail];
     }
     /// Two adjacent runs of transactions become one.
     TxMerge: states TxRange, verified by Circuit {
@@ -145,6 +147,18 @@ circuits! {
         /// An epoch of two runs.
         EpochRoot2 = "epoch_root_2", verifies 2 of [BlockRoot0 BlockRoot1 BlockRoot2 BlockMerge];
     }
+    /// A private call changes what its transaction has done so far.
+    Kernel: states KernelInputs, verified by Circuit {
+        /// The first call of a transaction.
+        PrivateInit = "private_init", verifies 0 of [];
+        /// A nested call.
+        PrivateInner = "private_inner", verifies 1 of [PrivateInit PrivateInner];
+    }
+    /// All private calls of a transaction together state what a client proof states.
+    Tail: states ClientInputs, verified by Circuit {
+        /// The end of a transaction of private calls.
+        PrivateTail = "private_tail", verifies 1 of [PrivateInit PrivateInner];
+    }
 }
 
 impl Circuit {
@@ -161,8 +175,13 @@ impl Circuit {
     }
 
     /// Index in the key tree, and the role in its leaf.
-    pub fn role(self) -> u64 {
+    pub const fn role(self) -> u64 {
         self as u64
+    }
+
+    /// False for circuits that wallets prove, on the user's machine: agents have no jobs for them.
+    pub const fn is_job(self) -> bool {
+        !matches!(self, Self::Client | Self::PrivateInit | Self::PrivateInner | Self::PrivateTail)
     }
 }
 

@@ -5,6 +5,7 @@ use rollmill_algebra::pair::Pair;
 use rollmill_algebra::{Fr, poseidon2};
 
 use crate::block::BlockBody;
+use crate::circuit::Circuit;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::config::SLOT_MAX;
 use crate::domain;
@@ -341,7 +342,18 @@ pub enum ProofKind {
 }
 
 impl ProofKind {
-    /// Its number in a transaction's bytes.
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::BuiltIn, Self::PrivateTail];
+
+    /// The circuit under whose key a proof of this kind is verified. There is no other.
+    pub const fn circuit(self) -> Circuit {
+        match self {
+            Self::BuiltIn => Circuit::Client,
+            Self::PrivateTail => Circuit::PrivateTail,
+        }
+    }
+
+    /// Its number in every encoding.
     pub const fn id(self) -> u8 {
         match self {
             Self::BuiltIn => 0,
@@ -349,16 +361,32 @@ impl ProofKind {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match from.u8()? {
-            0 => Ok(Self::BuiltIn),
-            1 => Ok(Self::PrivateTail),
-            got => Err(DecodeError::OutOfRange {
-                what: "proof kind",
-                max: Self::PrivateTail.id().to_string(),
-                got: got.to_string(),
-            }),
+    /// Encodes the kind of a proof, and the pair that the proof states.
+    pub fn write(self, pair: &Pair, out: &mut Writer) {
+        out.u8(self.id());
+        out.frs(&pair.to_fields());
+    }
+
+    /// Decodes what [`Self::write`] wrote.
+    ///
+    /// # Errors
+    /// When no kind has the number, when the pair is malformed, or when a proof of this kind cannot state it.
+    pub fn read(from: &mut Reader<'_>) -> Result<(Self, Pair), DecodeError> {
+        let id = from.u8()?;
+        let known = Self::ALL.into_iter().find(|kind| kind.id() == id);
+        let kind = known.ok_or_else(|| DecodeError::OutOfRange {
+            what: "proof kind",
+            max: Self::PrivateTail.id().to_string(),
+            got: id.to_string(),
+        })?;
+        let pair = crate::public_inputs::read_pair(from)?;
+        if kind == Self::BuiltIn && pair != Pair::trivial() {
+            return Err(DecodeError::Shape {
+                what: "pair",
+                reason: "the built-in client has the trivial pair".to_owned(),
+            });
         }
+        Ok((kind, pair))
     }
 }
 
@@ -413,8 +441,7 @@ impl Tx {
         out.u64(self.version);
         out.fr(&self.anchor_header_hash);
         self.body.write(&mut out);
-        out.u8(self.proof_kind.id());
-        out.frs(&self.pair.to_fields());
+        self.proof_kind.write(&self.pair, &mut out);
         out.counted(&self.client_proof);
         out.finish()
     }
@@ -427,14 +454,7 @@ impl Tx {
         let version = from.u64()?;
         let anchor_header_hash = from.fr()?;
         let body = BlockBody::read(&mut from)?;
-        let proof_kind = ProofKind::read(&mut from)?;
-        let pair = crate::public_inputs::read_pair(&mut from)?;
-        if proof_kind == ProofKind::BuiltIn && pair != Pair::trivial() {
-            return Err(DecodeError::Shape {
-                what: "pair",
-                reason: "the built-in client has the trivial pair".to_owned(),
-            });
-        }
+        let (proof_kind, pair) = ProofKind::read(&mut from)?;
         let client_proof = from.counted(CLIENT_PROOF_BYTES_MAX)?.to_vec();
         from.finish()?;
         Ok(Self { chain_id, version, anchor_header_hash, body, proof_kind, pair, client_proof })

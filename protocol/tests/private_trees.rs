@@ -191,10 +191,15 @@ fn kernel(run: &Run) -> Result<TxEffects, KernelError> {
     tail(&state, &run.witness)
 }
 
+/// Whether an event could be reverted.
+fn is_late(run: &Run, event: &Event) -> bool {
+    let boundary = run.events.iter().find(|e| matches!(e.what, Happened::RevertibleFrom));
+    boundary.is_some_and(|from| event.counter >= from.counter)
+}
+
 /// The effects as whoever watches the transaction would write them down, from what happened in order.
 fn watched(run: &Run) -> Result<TxEffects, &'static str> {
-    let boundary = run.events.iter().find(|e| matches!(e.what, Happened::RevertibleFrom));
-    let late = |event: &Event| boundary.is_some_and(|from| event.counter >= from.counter);
+    let late = |event: &Event| is_late(run, event);
     let mut gone = vec![false; run.events.len()];
     for (i, event) in run.events.iter().enumerate() {
         let Happened::Nullifier(_, note) = event.what else { continue };
@@ -242,8 +247,9 @@ fn written(run: &Run, left: &[&Event]) -> Result<TxEffects, &'static str> {
             Happened::RevertibleFrom => {}
         }
     }
-    if nullifiers.is_empty() {
-        nullifiers.push(run.request.hash());
+    let mut nullified = left.iter().filter(|e| matches!(e.what, Happened::Nullifier(..)));
+    if nullified.next().is_none_or(|first| is_late(run, first)) {
+        nullifiers.insert(0, run.request.hash());
     }
     if notes.len().max(nullifiers.len()).max(logs.len()) > SLOTS {
         return Err("too_many_left");

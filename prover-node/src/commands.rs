@@ -14,7 +14,7 @@ use crate::ranges::{Command as Order, Row};
 /// The subcommands of a prover node.
 #[derive(Debug, Subcommand)]
 pub enum Commands {
-    /// Export the key of the client circuit, for nodes and wallets
+    /// Export the keys that verify client proofs, for nodes and wallets
     Keys {
         /// File to write
         #[arg(value_name = "FILE")]

@@ -10,9 +10,9 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_l1::L1Error;
-use rollmill_node::{ClientKey, Node, Pruner, setup, watch_account};
+use rollmill_node::{ClientKeys, Node, PlacedKey, Pruner, setup, watch_account};
 use rollmill_node_client::{ClientError, NodeClient};
-use rollmill_protocol::{Circuit, EthAddress};
+use rollmill_protocol::EthAddress;
 use rollmill_prover_node::claims::Claims;
 use rollmill_prover_node::commands::{self, Commands};
 use rollmill_prover_node::config::Config;
@@ -50,11 +50,11 @@ fn main() -> ExitCode {
         .run_checked(preflight::checks, run)
 }
 
-/// The client key cannot be written.
+/// The client keys cannot be written.
 ///
 /// Do: Check the path, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
-#[error("{code}: cannot write the client key to {path} ({cause}); check the path and its permissions", code = self.code(), cause = rollmill_errors::InWords(.source))]
+#[error("{code}: cannot write the client keys to {path} ({cause}); check the path and its permissions", code = self.code(), cause = rollmill_errors::InWords(.source))]
 struct KeyFileError {
     path: PathBuf,
     source: std::io::Error,
@@ -72,7 +72,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         None => serve(process).await,
         Some(Commands::Ranges(command)) => commands::run_ranges(&ranges_folder(&config), &command),
         Some(Commands::Keys { out }) => {
-            std::fs::write(&out, client_key(&keys(&config)?).to_bytes())
+            std::fs::write(&out, client_keys(&keys(&config)?).to_bytes())
                 .map_err(|source| KeyFileError { path: out.clone(), source })?;
             Ok(())
         }
@@ -225,8 +225,9 @@ fn keys(config: &Config) -> Result<KeySet, Failure> {
     Ok(load_key_set(&store)?)
 }
 
-fn client_key(keys: &KeySet) -> ClientKey {
-    let opened = keys.opened(Circuit::Client);
-    let key = keys.key(Circuit::Client);
-    ClientKey::new(*keys.tau_g2(), key.vk.clone(), key.rows_used, opened.path)
+fn client_keys(keys: &KeySet) -> ClientKeys {
+    ClientKeys::new(*keys.tau_g2(), |circuit| {
+        let (key, path) = (keys.key(circuit), keys.opened(circuit).path);
+        PlacedKey { vk: key.vk.clone(), charged_rows: key.rows_used, path }
+    })
 }

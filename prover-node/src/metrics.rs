@@ -14,7 +14,7 @@ const SECONDS: [f64; 14] =
 
 /// The circuits whose proofs agents generate.
 fn circuits() -> impl Iterator<Item = &'static str> {
-    Circuit::ALL.iter().filter(|circuit| **circuit != Circuit::Client).map(|circuit| circuit.name())
+    Circuit::ALL.iter().filter(|circuit| circuit.is_job()).map(|circuit| circuit.name())
 }
 
 rollmill_service::metrics! {

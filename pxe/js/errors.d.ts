@@ -4,9 +4,11 @@ export class PxeError extends Error {
   readonly code: string;
   /**
    * Whether a transaction, of this call or with PXE-018 of an earlier one, may have been sent although there is no
-   * result: do not send it again unseen.
+   * result: send it again with `idempotencyKey` only, or look at `account.sent()` first if there is none.
    */
   readonly mayHaveBeenSent: boolean;
+  /** The idempotency key of the request, with which it can be repeated; null if it had none. */
+  readonly idempotencyKey: string | null;
 }
 /** An argument that no call can use. Nothing was sent. */
 export class ArgumentError extends PxeError {}

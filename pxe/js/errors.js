@@ -13,9 +13,11 @@ export class PxeError extends Error {
     this.code = code;
     /**
      * Whether a transaction, of this call or with PXE-018 of an earlier one, may have been sent although there is no
-     * result: do not send it again unseen.
+     * result: send it again with `idempotencyKey` only, or look at `account.sent()` first if there is none.
      */
     this.mayHaveBeenSent = mayHaveBeenSent;
+    /** The idempotency key of the request, with which it can be repeated; null if it had none. */
+    this.idempotencyKey = null;
   }
 }
 

@@ -17,7 +17,7 @@ export interface PxeOptions {
   token: string;
   /** Longest time of a call, in milliseconds; 6.5 minutes if absent. */
   timeoutMs?: number;
-  /** Pause before a wait that ended early is repeated, in milliseconds; 1000 if absent. */
+  /** Pause before a wait that ended early, or a payment without a result, is repeated, in ms; 1000 if absent. */
   retryMs?: number;
   /** Replaces the global fetch. */
   fetch?: typeof fetch;
@@ -79,6 +79,11 @@ export interface Payment {
   spendPending?: boolean;
   /** Whole epochs after the current one in which a block may include the transaction. */
   expiryEpochs?: number;
+  /**
+   * Lets the payment be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`. A random
+   * one if absent. With null there is none, and a call without a result is not sent again. A simulation ignores it.
+   */
+  idempotencyKey?: string | null;
 }
 
 export interface ClaimOptions {
@@ -95,6 +100,58 @@ export interface Quote {
   change: bigint;
   publicBalance: bigint;
   expirySlot: number;
+}
+
+/** A registered contract. */
+export interface Contract {
+  address: string;
+  /** The name that its artifact gives it. */
+  name: string;
+  classId: string;
+  /** The account of the store whose keys its address has. */
+  account: string | null;
+  /** Names of its private functions. */
+  functions: string[];
+}
+
+/** Field elements are 0x and 64 digits. */
+export interface ContractRegistration {
+  /** The text of the compiled contract's file, as it is. */
+  artifact: string;
+  /** The address that the contract must have. */
+  address?: string;
+  salt?: string;
+  deployer?: string;
+  /** Words that the contract was made with. */
+  init?: string[];
+  keysHash?: string;
+  /** The account of the store whose contract it is; then `init` and `keysHash` must be absent. */
+  account?: string;
+}
+
+/** An argument of a function: a field element is a bigint, a number or a text with 0x. */
+export type Argument = bigint | number | boolean | string | Argument[] | { [name: string]: Argument };
+
+export interface ContractCall {
+  /** Address of the contract. */
+  contract: string;
+  /** Name of its private function. */
+  function: string;
+  args?: { [name: string]: Argument };
+  /** Address of the account's contract; the only one if absent. */
+  from?: string;
+}
+
+/** What a call would do. Entries that hide how many there are count too. */
+export interface SimulatedCall {
+  /** The words that the called function returned. */
+  returns: string[];
+  calls: number;
+  nullifiers: number;
+  noteHashes: number;
+  logs: number;
+  messages: number;
+  feePayer: string;
 }
 
 export type Stage = "included" | "proven" | "finalized";
@@ -116,12 +173,20 @@ export class Pxe {
   constructor(options: PxeOptions);
   status(options?: CallOptions): Promise<ServiceStatus>;
   accounts(options?: CallOptions): Promise<Account[]>;
+  contracts(options?: CallOptions): Promise<Contract[]>;
+  /** Makes the keys of the contract's functions, which takes seconds for each. */
+  registerContract(
+    contract: ContractRegistration,
+    options?: CallOptions,
+  ): Promise<{ address: string; notes: number }>;
   /** An account by its address. Nothing is asked yet. */
   account(address: string): Account;
   /** A transaction by its hash. Nothing is asked yet. */
   transaction(hash: string): SentTransaction;
   /** Calls a method with named parameters, and returns its result as it is. */
   call(method: string, params?: object, options?: CallOptions): Promise<unknown>;
+  /** As `call`, for parameters with an `idempotency_key`: sends them up to four times until there is a result. */
+  callRepeatedly(method: string, params: { idempotency_key: string }, options?: CallOptions): Promise<unknown>;
 }
 
 /** An account of the service's store; `Pxe` makes it. */
@@ -139,6 +204,8 @@ export class Account {
   sent(options?: CallOptions): Promise<SentTransaction[]>;
   /** What a transfer would cost. Nothing is sent. */
   simulateTransfer(transfer: Payment, options?: CallOptions): Promise<Quote>;
+  /** What a call of a contract would do. Nothing is proven or sent. */
+  simulateCall(call: ContractCall, options?: CallOptions): Promise<SimulatedCall>;
   transfer(transfer: Payment, options?: CallOptions): Promise<SentTransaction>;
   /** Recipient and amount are public. */
   withdraw(withdrawal: Payment, options?: CallOptions): Promise<SentTransaction>;
@@ -155,6 +222,10 @@ export class SentTransaction {
   readonly doubt: Reason | null;
   /** The block that contains it, as of the last answer. */
   readonly block: number | null;
+  /** Whether an earlier request with the same idempotency key made it; nothing was sent then. */
+  readonly repeated: boolean;
+  /** The idempotency key of the payment; null if it had none. */
+  readonly idempotencyKey: string | null;
   status(options?: CallOptions): Promise<TransactionStatus>;
   /**
    * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise. Fails with DroppedError

@@ -5,6 +5,7 @@ import {
   ArgumentError,
   DroppedError,
   InvalidResponseError,
+  PxeError,
   ServiceError,
   TimeoutError,
   UnreachableError,
@@ -28,9 +29,16 @@ const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw"]);
  * which the next request would pay again.
  */
 const UNCERTAIN = new Set(["PXE-018", "PXE-045", "PXE-046"]);
+/** Errors of the service after which a request with an idempotency key is sent again. */
+const REPEATED = new Set(["PXE-044", "PXE-045", "PXE-046"]);
+/** The transaction of an idempotency key was dropped. */
+const KEY_DROPPED = "PXE-065";
+/** How often a request with an idempotency key is sent at most. */
+const ATTEMPTS_MAX = 4;
 /** How the fetch of Node.js names its own deadlines, which may be shorter than those of a call. */
 const LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
 const HASH = /^0x[0-9a-f]{64}$/;
+const KEY = /^[A-Za-z0-9._:-]{8,64}$/;
 const AMOUNT_MAX = 2n ** 64n - 1n;
 
 /** A connection to a wallet service. */
@@ -78,6 +86,31 @@ export class Pxe {
     });
   }
 
+  /** The registered contracts. */
+  async contracts(options) {
+    const contracts = list(await this.call("pxe_contracts", {}, options), "contracts");
+    return contracts.map((found) => record(found, "contract")).map((found) => ({
+      address: word(found.address, "address"),
+      name: text(found.name, "name"),
+      classId: word(found.class_id, "class_id"),
+      account: found.account ?? null,
+      functions: list(found.functions, "functions").map((name) => text(name, "functions")),
+    }));
+  }
+
+  /**
+   * Registers a contract. `artifact` is the text of the compiled contract's file, as it is: its bytes are a part of the
+   * address. `account` makes it the contract of an account of the store.
+   */
+  async registerContract({ artifact, address, salt, deployer, init, keysHash, account } = {}, options) {
+    if (typeof artifact !== "string") {
+      throw new ArgumentError("artifact: the text of a compiled contract expected");
+    }
+    const params = { artifact, address, salt, deployer, init, keys_hash: keysHash, account };
+    const found = record(await this.call("pxe_registerContract", params, options), "registered");
+    return { address: word(found.address, "address"), notes: whole(found.notes, "notes") };
+  }
+
   /** An account by its address. Nothing is asked yet. */
   account(address) {
     return new Account(this, address);
@@ -112,6 +145,34 @@ export class Pxe {
       throw new InvalidResponseError(message, { mayHaveBeenSent: isSending });
     }
     return answer.result;
+  }
+
+  /**
+   * As `call`, for parameters with an `idempotency_key`: what has no result is sent again with the same key, so that it
+   * never pays twice. `timeoutMs` bounds all attempts together.
+   */
+  async callRepeatedly(method, params, { signal, timeoutMs = this.#timeoutMs } = {}) {
+    const end = Date.now() + milliseconds("timeoutMs", timeoutMs);
+    let mayHaveBeenSent = false;
+    for (let attempt = 1; ; attempt++) {
+      const leftMs = attempt === 1 ? timeoutMs : Math.max(end - Date.now(), 0);
+      try {
+        return await this.call(method, params, { signal, timeoutMs: leftMs });
+      } catch (error) {
+        if (!(error instanceof PxeError)) {
+          throw error;
+        }
+        mayHaveBeenSent ||= error.mayHaveBeenSent;
+        const isOver = attempt === ATTEMPTS_MAX || Date.now() >= end;
+        if (isOver || !isRepeatable(error)) {
+          // An earlier attempt counts too, unless its transaction was dropped.
+          error.mayHaveBeenSent = mayHaveBeenSent && error.code !== KEY_DROPPED;
+          error.idempotencyKey = params.idempotency_key;
+          throw error;
+        }
+      }
+      await this.pause(Math.max(end - Date.now(), 0), signal);
+    }
   }
 
   /** A pause between two waits of a service that stops early. */
@@ -233,14 +294,32 @@ export class Account {
     };
   }
 
+  /** What a call of a contract would do. Nothing is proven or sent. */
+  async simulateCall({ contract, function: name, args, from } = {}, options) {
+    if (typeof contract !== "string" || typeof name !== "string") {
+      throw new ArgumentError("contract and function: an address and a name expected");
+    }
+    const params = { contract, function: name, args: args && arguments_(args), from };
+    const found = record(await this.#call("pxe_simulateCall", params, options), "simulated");
+    return {
+      returns: list(found.returns, "returns").map((returned) => word(returned, "returns")),
+      calls: whole(found.calls, "calls"),
+      nullifiers: whole(found.nullifiers, "nullifiers"),
+      noteHashes: whole(found.note_hashes, "note_hashes"),
+      logs: whole(found.logs, "logs"),
+      messages: whole(found.messages, "messages"),
+      feePayer: word(found.fee_payer, "fee_payer"),
+    };
+  }
+
   /** Sends a private transfer. */
   transfer(transfer, options) {
-    return this.#send("pxe_transfer", () => payment(transfer), options);
+    return this.#pay("pxe_transfer", transfer, options);
   }
 
   /** Withdraws to an account on L1. Recipient and amount are public. */
   withdraw(withdrawal, options) {
-    return this.#send("pxe_withdraw", () => payment(withdrawal), options);
+    return this.#pay("pxe_withdraw", withdrawal, options);
   }
 
   /** Claims a deposit on L1: the oldest one, unless `deposit` names one. */
@@ -251,6 +330,17 @@ export class Account {
       expiry_epochs: epochs(expiryEpochs),
     });
     return this.#send("pxe_claim", params, options);
+  }
+
+  /** Sends a payment with its idempotency key, or with a new one; without any if the key is null. */
+  async #pay(method, given, options) {
+    const params = { account: this.address, ...payment(given) };
+    const key = given.idempotencyKey === undefined ? await newKey() : checkedKey(given.idempotencyKey);
+    if (key === null) {
+      return transaction(this.#pxe, await this.#pxe.call(method, params, options), true);
+    }
+    const found = await this.#pxe.callRepeatedly(method, { ...params, idempotency_key: key }, options);
+    return transaction(this.#pxe, found, true, key);
   }
 
   async #send(method, params, options) {
@@ -266,7 +356,7 @@ export class Account {
 export class SentTransaction {
   #pxe;
 
-  constructor(pxe, hash, { receipt = null, doubt = null, block = null } = {}) {
+  constructor(pxe, hash, { receipt = null, doubt = null, block = null, repeated = false, key = null } = {}) {
     if (typeof hash !== "string" || !HASH.test(hash)) {
       throw new ArgumentError("hash: 0x and 64 hexadecimal digits expected");
     }
@@ -275,6 +365,8 @@ export class SentTransaction {
     this.receipt = receipt;
     this.doubt = doubt;
     this.block = block;
+    this.repeated = repeated;
+    this.idempotencyKey = key;
   }
 
   /** Its status as the node reports it now. */
@@ -339,12 +431,37 @@ function checkedUrl(given) {
 }
 
 /** A transaction out of a result. */
-function transaction(pxe, found, mayHaveBeenSent) {
-  const { hash, receipt = null, doubt = null, block = null } = found ?? {};
+function transaction(pxe, found, mayHaveBeenSent, key = null) {
+  const { hash, receipt = null, doubt = null, block = null, repeated = false } = found ?? {};
   if (typeof hash !== "string" || !HASH.test(hash)) {
-    throw new InvalidResponseError("hash: 0x and 64 hexadecimal digits expected", { mayHaveBeenSent });
+    const error = new InvalidResponseError("hash: 0x and 64 hexadecimal digits expected", { mayHaveBeenSent });
+    error.idempotencyKey = key;
+    throw error;
   }
-  return new SentTransaction(pxe, hash, { receipt, doubt, block });
+  return new SentTransaction(pxe, hash, { receipt, doubt, block, repeated: repeated === true, key });
+}
+
+/** Whether a request with an idempotency key may have a result if it is sent again. */
+function isRepeatable(error) {
+  if (error instanceof ServiceError) {
+    return REPEATED.has(error.code);
+  }
+  return error instanceof UnreachableError || error instanceof TimeoutError;
+}
+
+/** A random idempotency key. */
+async function newKey() {
+  // Node.js 18 has no global crypto.
+  const source = globalThis.crypto ?? (await import("node:crypto")).webcrypto;
+  const bytes = source.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function checkedKey(key) {
+  if (key !== null && (typeof key !== "string" || !KEY.test(key))) {
+    throw new ArgumentError("idempotencyKey: 8 to 64 ASCII letters, digits, '-', '_', '.' or ':' expected, or null");
+  }
+  return key;
 }
 
 function milliseconds(name, value) {
@@ -394,6 +511,30 @@ function read(value, name) {
     throw new InvalidResponseError(`${name}: an amount expected`);
   }
   return BigInt(value);
+}
+
+/** Arguments on the wire. JSON has no bigint, and a number above 2^53 would be another one. */
+function arguments_(value) {
+  if (typeof value === "bigint") {
+    return value.toString();
+  }
+  if (typeof value === "number" && !Number.isSafeInteger(value)) {
+    throw new ArgumentError("args: a bigint expected in place of a number that is not whole or too large");
+  }
+  if (Array.isArray(value)) {
+    return value.map(arguments_);
+  }
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, arguments_(one)]));
+  }
+  return value;
+}
+
+function word(value, name) {
+  if (typeof value !== "string" || !HASH.test(value)) {
+    throw new InvalidResponseError(`${name}: 0x and 64 hexadecimal digits expected`);
+  }
+  return value;
 }
 
 function whole(value, name) {

@@ -1,5 +1,7 @@
 //! Settings and subcommands of the wallet.
 
+pub(crate) mod contracts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,7 +10,7 @@ use rollmill_node_client::wire::DepositInfo;
 use rollmill_protocol::field::from_hex;
 use rollmill_protocol::{EthAddress, Fr};
 use rollmill_pxe::keys::Address;
-use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, Order, Purpose};
+use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, IdempotencyKey, Order, Purpose};
 use rollmill_service::{Secret, Settings, values};
 
 /// Settings of the wallet.
@@ -60,6 +62,8 @@ pub(crate) struct ServeConfig {
     pub(crate) listen: String,
 
     /// Access token that clients must send [default: a new one at each start, in serve.token_file]
+    ///
+    /// It has 32 characters or more, such as the output of `openssl rand -hex 32`.
     #[arg(id = "serve.token", long, value_name = "file:PATH|env:NAME")]
     pub(crate) token: Option<Secret>,
 
@@ -79,6 +83,17 @@ pub(crate) enum Commands {
     /// Manage the database file of --store: accounts, seed phrases, password
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Manage the contracts of --store
+    #[command(subcommand)]
+    Contract(contracts::ContractCommand),
+    /// Execute a call of a contract without a proof, and print what it would do
+    ///
+    /// The account of --account makes the call by its own contract, see `rollmill-pxe contract register --own`.
+    Simulate(contracts::Call),
+    /// Execute a call of a contract, and make the proof of its transaction
+    ///
+    /// Nothing is sent: the wallet sends no transactions of contracts yet.
+    Call(contracts::Call),
     /// Print the address of the account
     Address {
         /// Print the field element that the contract FeePortal takes for it instead
@@ -188,6 +203,8 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) fee: FeeArguments,
     #[command(flatten)]
+    pub(crate) repeat: Repeat,
+    #[command(flatten)]
     pub(crate) sending: Sending,
 }
 
@@ -226,7 +243,20 @@ pub(crate) struct Withdraw {
     #[command(flatten)]
     pub(crate) fee: FeeArguments,
     #[command(flatten)]
+    pub(crate) repeat: Repeat,
+    #[command(flatten)]
     pub(crate) sending: Sending,
+}
+
+/// The arguments of each command that may be repeated.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Repeat {
+    /// Key with which this command can be repeated without paying twice [default: none]
+    ///
+    /// 8 to 64 ASCII letters, digits, '-', '_', '.' or ':'. A repeated command prints the hash of the first one's
+    /// transaction, and sends nothing. The wallet knows a key as long as it keeps the transaction, and 7 days longer.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -324,6 +354,9 @@ impl rollmill_service::Commands for Commands {
     const USES: &'static [(&'static str, &'static [&'static str])] = &[
         ("keygen", &["keystore", "password"]),
         ("store", &["store", "keystore", "password", "state"]),
+        ("contract", &["node_url", "store", "account", "password", "keys_dir"]),
+        ("simulate", &["node_url", "store", "account", "password"]),
+        ("call", &["node_url", "store", "account", "password", "keys_dir"]),
         ("address", &["keystore", "store", "account", "password"]),
         ("sync", READS),
         ("balance", READS),

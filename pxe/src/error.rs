@@ -6,6 +6,8 @@ use rollmill_errors::{Coded, Disposition};
 use rollmill_node_client::ClientError;
 use rollmill_pxe_store::StoreError;
 
+use crate::contracts::ContractError;
+
 /// Errors of the wallet, each with a stable code.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -178,6 +180,29 @@ pub enum PxeError {
     /// Do: Correct `--serve-token-file`, or the permissions of its folder.
     #[error("{code}: cannot write the access token to {path} ({cause}); the setting is --serve-token-file", code = self.code(), cause = rollmill_errors::InWords(.source))]
     TokenFile { path: String, source: std::io::Error },
+    /// The idempotency key was used for another order. Nothing was sent now.
+    ///
+    /// Do: Use another key for another order. To repeat the earlier order, repeat every part of it.
+    #[error("{code}: the idempotency key belongs to another order, whose transaction is {hash}; nothing was sent. Use another key", code = self.code())]
+    KeyReused { hash: String },
+    /// The transaction of the idempotency key was rejected or dropped, or has expired. Nothing was sent now.
+    ///
+    /// Do: Read the reason. The notes are spendable again; use another key if you still want the payment.
+    #[error("{code}: transaction {hash} of this idempotency key was dropped: {reason}; nothing was sent now. Use another key if you still want the payment", code = self.code())]
+    KeyDropped { hash: String, reason: String },
+    /// The node has not confirmed that it has the transaction of the idempotency key.
+    ///
+    /// Do: Do not send it again: the wallet does. Ask for its status later, or repeat the order with the same key.
+    #[error("{code}: the node has not confirmed that it has transaction {hash}; the wallet sends it again with each sync", code = self.code())]
+    Unconfirmed { hash: String },
+    /// The access token of the settings is too short to be safe from guessing.
+    ///
+    /// Do: Use a longer one, such as the output of `openssl rand -hex 32`, or leave `--serve-token` unset.
+    #[error("{code}: the access token has {length} characters, at least {least} are needed; the setting is --serve-token", code = self.code())]
+    TokenShort { length: usize, least: usize },
+    /// A contract could not be registered, or a call not be made. The source's message has the code.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
     /// The store failed. The source's message has the code.
     #[error("{0}; the setting is --store")]
     Store(#[from] StoreError),
@@ -220,6 +245,11 @@ rollmill_errors::coded! {
         Self::AccountChoice { .. } => "PXE-034" usage,
         Self::NoStore => "PXE-035" usage,
         Self::TokenFile { .. } => "PXE-047",
+        Self::KeyReused { .. } => "PXE-064",
+        Self::KeyDropped { .. } => "PXE-065",
+        Self::Unconfirmed { .. } => "PXE-066",
+        Self::TokenShort { .. } => "PXE-067" usage,
+        Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),
     }

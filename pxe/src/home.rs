@@ -70,7 +70,7 @@ pub(crate) fn new_password(config: &Config, question: &str) -> Result<Zeroizing<
 }
 
 /// The account that is asked for, or the only one.
-fn choose(store: &Store, wanted: Option<&Address>) -> Result<Account, PxeError> {
+pub(crate) fn choose(store: &Store, wanted: Option<&Address>) -> Result<Account, PxeError> {
     let accounts = store.accounts()?;
     let mut accounts = accounts.into_iter().map(|info| info.account);
     let choice = |why| PxeError::AccountChoice { why };

@@ -3,6 +3,7 @@
 //! All secrets stay in the wallet: it sends only transactions, whose client proofs are zero-knowledge
 //! and whose logs are encrypted.
 
+pub mod contracts;
 pub mod error;
 pub mod keys;
 pub mod keystore;

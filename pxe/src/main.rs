@@ -1,10 +1,12 @@
 //! The wallet's command line.
 //!
 //! Exit codes of `transfer`, `claim` and `withdraw`: 0 the node has the transaction; 1 nothing was sent; 3
-//! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command.
+//! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command, or with
+//! the same idempotency key.
 
 mod accounts;
 mod cli;
+mod contract;
 mod home;
 mod prompt;
 mod serving;
@@ -22,7 +24,9 @@ use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::wallet::{Delivery, FeePayer, Order, Purpose, Quote, Wallet};
+use rollmill_pxe::wallet::{
+    Delivery, Earlier, FeePayer, IdempotencyKey, Order, Purpose, Quote, Wallet,
+};
 use rollmill_pxe::withdrawal::Withdrawal;
 use rollmill_service::{Exit, Failure, Outcome, Process, Service};
 
@@ -52,6 +56,9 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         Some(Commands::Keygen) => return keygen(&config),
         Some(Commands::Serve) => return serving::run(&process).await,
         Some(Commands::Store(command)) => return accounts::run(&config, command),
+        Some(Commands::Contract(command)) => return contract::manage(&config, command).await,
+        Some(Commands::Simulate(call)) => return contract::simulate(&config, &call).await,
+        Some(Commands::Call(call)) => return contract::call(&config, &call).await,
         Some(Commands::Status { hash, wait }) => {
             return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;
         }
@@ -81,7 +88,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         tracing::warn!(tx = to_hex(hash), "transaction of an interrupted command sent");
     }
     match payment {
-        Some(_) if !interrupted.is_empty() => {
+        Some(paying) if !interrupted.is_empty() && key_of(&paying).is_none() => {
             // A user who repeats an interrupted command would pay twice. Only a command that pays clears
             // this state: the user may not have read the output of another command.
             let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
@@ -94,8 +101,9 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         }
         Some(paying) => {
             home.save(&wallet)?;
+            let key = key_of(&paying).cloned();
             let (order, sending) = order(paying, &node, &wallet).await?;
-            send((&order, &sending), &config, &node, &home, &mut wallet).await
+            send((&order, &sending, key.as_ref()), &config, &node, &home, &mut wallet).await
         }
         None => {
             home.save(&wallet)?;
@@ -145,6 +153,15 @@ async fn show(kind: Option<Shown>, node: &NodeClient, wallet: &Wallet) -> Outcom
         None => println!("synced"),
     }
     Ok(())
+}
+
+/// The idempotency key of a command that sends a transaction.
+fn key_of(paying: &Commands) -> Option<&IdempotencyKey> {
+    match paying {
+        Commands::Transfer(transfer) => transfer.repeat.idempotency_key.as_ref(),
+        Commands::Withdraw(withdraw) => withdraw.repeat.idempotency_key.as_ref(),
+        _ => None,
+    }
 }
 
 /// The order that a command line asks for.
@@ -201,13 +218,18 @@ fn announce(order: &Order, quote: &Quote) {
 }
 
 async fn send(
-    (order, sending): (&Order, &Sending),
+    (order, sending, key): (&Order, &Sending, Option<&IdempotencyKey>),
     config: &Config,
     node: &NodeClient,
     home: &Home,
     wallet: &mut Wallet,
 ) -> Outcome {
     wallet.set_spend_pending(sending.spend_pending);
+    if let Some(key) = key
+        && let Some(earlier) = wallet.recall(key, order)?
+    {
+        return repeat(&earlier, sending, node).await;
+    }
     announce(order, &wallet.quote(node, order).await?);
     if sending.dry_run {
         println!("nothing sent");
@@ -224,7 +246,7 @@ async fn send(
     let chain_id = node.genesis().await?.chain_id;
     let prover = LocalProver::open(config.keys_dir.as_deref(), chain_id)?;
     let mut keep = |wallet: &Wallet| home.save(wallet);
-    let sent = wallet.deliver(node, &prover, order, &mut OsRng, &mut keep).await;
+    let sent = wallet.deliver(node, &prover, order, key, &mut OsRng, &mut keep).await;
     let (tx, doubt) = match sent {
         Err(error) => {
             // Nothing was sent. That the state could not be saved does no harm: the next command
@@ -236,15 +258,12 @@ async fn send(
         }
         Ok(Delivery::Accepted(tx)) => (tx, None),
         Ok(Delivery::Unknown(tx, error)) => (tx, Some(error)),
+        Ok(Delivery::Earlier(earlier)) => return repeat(&earlier, sending, node).await,
     };
     // From here on the transaction was sent, or may have been: no error may be reported as "not sent".
     let hash = tx.hash();
-    let unknown = |failure: Failure| Exit { code: SENT_UNKNOWN, failure };
-    let mut out = std::io::stdout();
-    if let Err(source) = writeln!(out, "{}", to_hex(&hash)).and_then(|()| out.flush()) {
-        // The user was not informed, so the next transfer reports it.
-        return Err(unknown(PxeError::Unprinted { hash: to_hex(&hash), source }.into()).into());
-    }
+    // If this fails the user was not informed, so the next transfer reports it.
+    print_hash(&hash)?;
     rollmill_service::failpoint!("pxe.before_report");
     wallet.report(&hash);
     if let Err(error) = home.save(wallet) {
@@ -253,6 +272,36 @@ async fn send(
     rollmill_service::failpoint!("pxe.after_report");
     if let Some(error) = doubt {
         return Err(unknown(format!("{error}; the transaction may have been sent").into()).into());
+    }
+    match sending.wait.wait {
+        Some(_) => follow(node, &hash, sending.wait).await.map_err(|f| unknown(f).into()),
+        None => Ok(()),
+    }
+}
+
+/// The transaction was sent, or may have been, but not everything went well after that.
+fn unknown(failure: Failure) -> Exit {
+    Exit { code: SENT_UNKNOWN, failure }
+}
+
+/// Prints the hash of a transaction that was sent.
+fn print_hash(hash: &Fr) -> Outcome {
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", to_hex(hash))
+        .and_then(|()| out.flush())
+        .map_err(|source| unknown(PxeError::Unprinted { hash: to_hex(hash), source }.into()).into())
+}
+
+/// Reports the transaction of an earlier command with the same idempotency key, as that command did.
+async fn repeat(earlier: &Earlier, sending: &Sending, node: &NodeClient) -> Outcome {
+    eprintln!(
+        "an earlier command with this idempotency key made the transaction; nothing is sent now"
+    );
+    let hash = earlier.tx_hash;
+    print_hash(&hash)?;
+    if !earlier.accepted {
+        let failure = PxeError::Unconfirmed { hash: to_hex(&hash) }.into();
+        return Err(unknown(failure).into());
     }
     match sending.wait.wait {
         Some(_) => follow(node, &hash, sending.wait).await.map_err(|f| unknown(f).into()),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
+use rollmill_pxe::contracts::prover::ContractProver;
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::serve::{OpenProver, Service};
+use rollmill_pxe::serve::{OpenFunctionKeys, OpenProver, Service, SharedKeys};
 use rollmill_pxe::wallet::ClientProver;
 use rollmill_pxe_store::{Store, Zeroizing};
 use rollmill_service::{
@@ -22,6 +23,8 @@ use crate::home;
 
 /// Bytes of an access token that is made here.
 const TOKEN_BYTES: usize = 32;
+/// Fewest characters of an access token of the settings: 128 bits as hexadecimal digits.
+const TOKEN_LENGTH_MIN: usize = 32;
 /// Maximum open connections; few programs of one machine use a wallet.
 const CONNECTIONS: usize = 256;
 
@@ -67,12 +70,22 @@ fn service(
             Arc::new(LocalProver::open(keys_dir.as_deref(), chain_id)?);
         Ok(prover)
     });
-    Service::new(store, node, token, open, shutdown)
+    let keys_dir = config.keys_dir.clone();
+    let open_keys: OpenFunctionKeys = Box::new(move |chain_id| {
+        let prover = ContractProver::open(keys_dir.as_deref(), chain_id)?;
+        let keys: Arc<SharedKeys> = Arc::new(prover);
+        Ok(keys)
+    });
+    Service::new(store, node, token, open, shutdown).with_function_keys(open_keys)
 }
 
 /// The access token: that of the settings, or a new one and the file that it was written to.
 fn token(config: &Config, store: &Path) -> Result<(Secret, Option<PathBuf>), PxeError> {
     if let Some(token) = &config.serve.token {
+        let length = token.reveal().trim().chars().count();
+        if length < TOKEN_LENGTH_MIN {
+            return Err(PxeError::TokenShort { length, least: TOKEN_LENGTH_MIN });
+        }
         return Ok((token.clone(), None));
     }
     let path = config.serve.token_file.clone().unwrap_or_else(|| {

@@ -5,6 +5,7 @@
 //! other with the viewing key. A note counts only if it opens the leaf that the transaction published.
 
 mod deposits;
+mod keyed;
 mod order;
 mod scan;
 mod sent;
@@ -24,9 +25,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::PxeError;
 use crate::keys::{Address, Keys};
+use keyed::KeyRecords;
 use sent::Sent;
 
 pub use deposits::Hindrance;
+pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SECONDS};
+pub(crate) use order::gas_after;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
 pub use sent::SentTransaction;
 
@@ -36,6 +40,8 @@ const TAG_WINDOW: u64 = 16;
 const BLOCKS: u64 = 16;
 /// Recent blocks whose hashes are kept to notice a reorg.
 const RECENT: usize = 64;
+/// Version of the form of [`State`]. Form 1 added the idempotency keys; form 0 had no number.
+const STATE_FORM: u64 = 1;
 
 /// A note of this account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +77,7 @@ pub struct Balances {
     pub unverified: u64,
 }
 
-/// The outcome of sending. In both cases the transaction was sent, or may have been: do not create it
+/// The outcome of sending. In each case the transaction was sent, or may have been: do not create it
 /// again.
 #[derive(Debug)]
 pub enum Delivery {
@@ -79,6 +85,8 @@ pub enum Delivery {
     Accepted(Tx),
     /// The response was missing or unclear.
     Unknown(Tx, PxeError),
+    /// An earlier order with the same idempotency key made the transaction. Nothing was made now.
+    Earlier(Earlier),
 }
 
 /// A sender or recipient whose tags are known.
@@ -96,6 +104,9 @@ struct Contact {
 pub struct State {
     /// Version of the protocol whose chain it describes.
     version: u64,
+    /// [`STATE_FORM`] when it was written. A release that does not know a form does not read it, and loses nothing.
+    #[serde(default)]
+    form: u64,
     /// Hash of the genesis header: which network this is. Empty before the first sync.
     network: String,
     /// Number of the next block to read.
@@ -111,12 +122,16 @@ pub struct State {
     claimed: BTreeMap<u64, u64>,
     /// Transactions whose blocks are not proven, in the order in which they were sent.
     sent: Vec<Sent>,
+    /// Idempotency keys, each with the transaction of its order.
+    #[serde(default)]
+    keyed: KeyRecords,
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
             version: PROTOCOL_VERSION,
+            form: STATE_FORM,
             network: String::new(),
             next_block: 0,
             slot: 0,
@@ -125,20 +140,23 @@ impl Default for State {
             contacts: BTreeMap::new(),
             claimed: BTreeMap::new(),
             sent: Vec::new(),
+            keyed: KeyRecords::default(),
         }
     }
 }
 
 impl State {
-    /// Reads what [`Self::to_bytes`] writes.
+    /// Reads what [`Self::to_bytes`] writes, now or in an earlier release: a state of form 0 has no keys.
     ///
     /// # Errors
-    /// [`PxeError::State`] also for the state of another version of the protocol, whose chain is another.
+    /// [`PxeError::State`] also for the state of another version of the protocol, whose chain is another, and for
+    /// one of a form that this release does not know.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PxeError> {
         let state: Option<Self> = serde_json::from_slice(bytes).ok();
-        state
-            .filter(|state| state.version == PROTOCOL_VERSION)
-            .ok_or_else(|| PxeError::state("it is of another version"))
+        let state = state
+            .filter(|state| state.version == PROTOCOL_VERSION && state.form <= STATE_FORM)
+            .ok_or_else(|| PxeError::state("it is of another version"))?;
+        Ok(Self { form: STATE_FORM, ..state })
     }
 
     /// The bytes to store, which are to be sealed.
@@ -311,14 +329,15 @@ impl Wallet {
 
     /// Discards everything that was read from the chain. The counters of sent tags stay: they cannot be
     /// read from the chain, and a tag used twice would link two logs. Sent transactions stay too: they
-    /// may be included again.
+    /// may be included again. So do the keys of orders, which a client may repeat.
     fn forget_chain(&mut self) {
         let contacts = std::mem::take(&mut self.state.contacts).into_iter();
         let sent = contacts.filter(|(_, contact)| contact.sent > 0);
         let contacts = sent.map(|(key, c)| (key, Contact { sent: c.sent, seen: 0 })).collect();
         self.unplace_sent();
         let sent = std::mem::take(&mut self.state.sent);
-        self.state = State { contacts, sent, ..State::default() };
+        let keyed = std::mem::take(&mut self.state.keyed);
+        self.state = State { contacts, sent, keyed, ..State::default() };
     }
 
     async fn start(&mut self, node: &NodeClient, versions: &Versions) -> Result<(), PxeError> {

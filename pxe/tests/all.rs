@@ -1,5 +1,6 @@
 //! The wallet's program, and the page about its service.
 
+mod contracts;
 mod ledger;
 mod page;
 mod serve;

@@ -71,6 +71,9 @@ fn the_names_of_the_methods_are_those_of_every_release() {
             "pxe_withdraw",
             "pxe_transaction",
             "pxe_wait",
+            "pxe_registerContract",
+            "pxe_contracts",
+            "pxe_simulateCall",
         ]
     );
 }

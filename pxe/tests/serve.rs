@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -126,11 +127,18 @@ async fn a_service_has_a_new_token_at_each_start_and_its_store_for_itself() {
     assert!(!service.log.contains(&first), "{}", service.log);
 
     let chosen = format!("file:{}", case.path("chosen").display());
-    std::fs::write(case.path("chosen"), "chosen by the user").unwrap();
+    let words = "chosen by the user, 32 characters";
+    std::fs::write(case.path("chosen"), &words[..31]).unwrap();
+    let short = command(&case).args(["--serve-token", &chosen]).output().unwrap();
+    assert_eq!(short.status.code(), Some(2), "{short:?}");
+    assert!(text(&short).contains("PXE-067") && text(&short).contains("31"), "{short:?}");
+    assert!(!text(&short).contains(&words[..31]), "{short:?}");
+    let words = &words[..32];
+    std::fs::write(case.path("chosen"), format!("{words}\n")).unwrap();
     let mut with_token = command(&case);
     with_token.args(["--serve-token", &chosen]);
     let service = Service::start(with_token);
-    let status = service.call("chosen by the user", "pxe_status", &json!({}));
+    let status = service.call(words, "pxe_status", &json!({}));
     assert_eq!(status["result"]["accounts"], 2);
     assert_eq!(token(&case), first, "no token was made");
     drop(service);
@@ -200,6 +208,48 @@ async fn a_service_that_ends_in_the_middle_of_a_transfer_leaves_its_intent() {
     let sent = service.call(&token, "pxe_transfer", &payment);
     assert_eq!(sent["result"]["receipt"], "accepted", "{sent}");
     assert_eq!(case.node.pool().received.len(), 2);
+}
+
+/// Fault: SIGKILL of the service at each step of a transfer with an idempotency key. The same request to the next
+/// service returns the one transaction, and a request with another key is not held up by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_killed_at_any_step_of_a_transfer_with_a_key_pays_it_once() {
+    // Where it is killed, and whether the intent is on the disk then. The first commit is that of the sync, the second
+    // that of the intent, the third that of the report.
+    for (step, is_made) in [
+        ("pxe.before_proof", false),
+        ("pxe.before_intent", false),
+        ("pxe.before_commit@2", false),
+        ("pxe.after_intent", true),
+        ("pxe.after_send", true),
+        ("pxe.before_report", true),
+        ("pxe.before_commit@3", true),
+    ] {
+        let case = Case::in_store().await;
+        let alice = case.in_store.clone().unwrap();
+        let payment = |key: &str| {
+            let amount = AMOUNT.to_string();
+            json!({ "account": alice, "to": case.bob, "amount": amount, "idempotency_key": key })
+        };
+        let mut killed = command(&case);
+        killed.env(failpoints::VARIABLE, step);
+        let mut service = Service::start(killed);
+        let stream = service.send(&token(&case), "pxe_transfer", &payment("of-the-first"));
+        assert_eq!(service.child.wait().unwrap().signal(), Some(9), "{step}");
+        drop(stream);
+
+        let service = Service::start(command(&case));
+        let token = token(&case);
+        let other = service.call(&token, "pxe_transfer", &payment("of-the-second"));
+        assert_eq!(other["result"]["repeated"], false, "{step}: {other}");
+        let first = service.call(&token, "pxe_transfer", &payment("of-the-first"));
+        assert_eq!(first["result"]["repeated"], is_made, "{step}: {first}");
+        assert_eq!(first["result"]["receipt"], "accepted", "{step}: {first}");
+        let again = service.call(&token, "pxe_transfer", &payment("of-the-first"));
+        assert_eq!(again["result"]["hash"], first["result"]["hash"], "{step}");
+        assert_eq!(again["result"]["repeated"], true, "{step}: {again}");
+        assert_eq!(crate::transfer::taken_of(&case), 2, "{step}");
+    }
 }
 
 /// Goal: with real proofs a service does what the command does.

@@ -1,6 +1,7 @@
 //! The wallet's program, killed at each step of a transfer and run twice concurrently: nothing is paid
 //! twice and nothing is lost. Real proofs; a fake node that follows the rules of a pool.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -125,7 +126,7 @@ impl Case {
         self.folder.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-pxe"));
         match &self.in_store {
             None => command.arg("--keystore").arg(self.path("alice.json")),
@@ -142,7 +143,7 @@ impl Case {
         self.command(&["transfer", "--to", &self.bob, "--amount", &AMOUNT.to_string()])
     }
 
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -202,6 +203,40 @@ async fn a_transfer_out_of_a_store_killed_at_any_step_and_repeated_pays_once() {
     for (step, exit, sent) in STEPS {
         let step = step.replace("before_rename", "before_commit");
         kill_and_repeat(&Case::in_store().await, &step, exit, sent);
+    }
+}
+
+/// Fault: SIGKILL at each step of a transfer with an idempotency key. The same command again says which transaction it
+/// made, without the detour of PXE-018, however often it is repeated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_with_a_key_killed_at_any_step_and_repeated_names_its_one_transaction() {
+    for (step, _, _) in STEPS {
+        let case = Case::in_store().await;
+        let step = step.replace("before_rename", "before_commit");
+        let keyed = |amount: u64| {
+            let amount = amount.to_string();
+            let arguments = ["transfer", "--to", &case.bob, "--amount", &amount];
+            let mut command = case.command(&arguments);
+            command.args(["--idempotency-key", "a-key-of-the-tests"]);
+            command
+        };
+        let killed = keyed(AMOUNT).env(failpoints::VARIABLE, &step).output().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{step}: {killed:?}");
+        for _ in 0..2 {
+            let again = keyed(AMOUNT).output().unwrap();
+            assert_eq!(again.status.code(), Some(0), "{step}: {again:?}");
+            let printed = String::from_utf8(again.stdout).unwrap();
+            let received: BTreeSet<String> = case.node.pool().received.iter().map(to_hex).collect();
+            assert_eq!(received, BTreeSet::from([printed.trim().to_owned()]), "{step}");
+        }
+        let other = keyed(AMOUNT + 1).output().unwrap();
+        assert_eq!(other.status.code(), Some(1), "{step}: {other:?}");
+        assert!(text(&other).contains("PXE-064"), "{step}: {other:?}");
+        assert_eq!(taken(&case.node, &case.keys), 1, "{step}");
+        build(&case.node);
+        let balance = case.run(&["balance"]);
+        let expected = format!("balance {}\n", TOTAL - (AMOUNT + FEE));
+        assert!(balance.starts_with(&expected), "{step}: {balance}");
     }
 }
 

@@ -16,7 +16,9 @@ use rollmill_protocol::gas::{self, FeePerGas, Gas, MAX_TXS_PER_BLOCK};
 use rollmill_protocol::genesis::{Genesis, GenesisBalance};
 use rollmill_protocol::note::fee_balance_slot;
 use rollmill_protocol::tree::{IndexedTree, indexed};
-use rollmill_protocol::{ClientInputs, Commitment, Config, EthAddress, Fr, Tx, blob, field};
+use rollmill_protocol::{
+    ClientInputs, Commitment, Config, EthAddress, Fr, ProofKind, Tx, blob, field,
+};
 use rollmill_protocol_testing as chain;
 use rollmill_sequencer::build::{Choice, Outcome, build};
 
@@ -24,7 +26,7 @@ use rollmill_sequencer::build::{Choice, Outcome, build};
 struct AnyProof;
 
 impl ClientProofVerifier for AnyProof {
-    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(&self, _: ProofKind, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
         Ok(())
     }
 }

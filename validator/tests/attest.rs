@@ -18,7 +18,7 @@ use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv};
 use rollmill_protocol::header::HeaderLayout;
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::{ClientInputs, Commitment, EthAddress, Fr, Header, Tx};
+use rollmill_protocol::{ClientInputs, Commitment, EthAddress, Fr, Header, ProofKind, Tx};
 use rollmill_protocol_testing as chain;
 use rollmill_service::prometheus::Registry;
 use rollmill_service::{
@@ -40,7 +40,7 @@ pub(crate) const EVIDENCE: &str = "evidence";
 struct FirstByteIsSeven(parking_lot::Mutex<std::sync::mpsc::Receiver<()>>);
 
 impl ClientProofVerifier for FirstByteIsSeven {
-    fn verify(&self, _: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(&self, _: ProofKind, _: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
         match proof.first() {
             Some(7) => Ok(()),
             Some(9) => {

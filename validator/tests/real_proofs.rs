@@ -20,7 +20,7 @@ use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{
-    Circuit, ClientInputs, Commitment, EthAddress, Fr, Genesis, Pair, ProofKind, Tx,
+    Circuit, ClientInputs, Commitment, EthAddress, Fr, Genesis, ProofKind, Tx,
 };
 use rollmill_service::prometheus::Registry;
 use rollmill_validator::{AttestError, Duties, Metrics, Settings, Validator};
@@ -42,16 +42,15 @@ fn genesis() -> Genesis {
 fn txs() -> [Tx; 2] {
     ["00-tx_base.input", "01-tx_base.input"].map(|name| {
         let input = Input::from_bytes(Circuit::TxBase, &golden(name)).unwrap();
-        let Input::TxBase(TxBaseInput { witness, anchor_header_hash, proof }) = input else {
-            unreachable!("{name} is of a transaction")
-        };
+        let Input::TxBase(input) = input else { unreachable!("{name} is of a transaction") };
+        let TxBaseInput { witness, anchor_header_hash, proof_kind, pair, proof } = input;
         Tx {
             chain_id: genesis().chain_id,
             version: genesis().version(),
             anchor_header_hash,
             body: witness.body.clone(),
-            proof_kind: ProofKind::BuiltIn,
-            pair: Pair::trivial(),
+            proof_kind,
+            pair,
             client_proof: proof,
         }
     })
@@ -63,9 +62,14 @@ fn txs() -> [Tx; 2] {
 struct GoldenKeys(KeySet);
 
 impl ClientProofVerifier for GoldenKeys {
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(
+        &self,
+        kind: ProofKind,
+        inputs: &ClientInputs,
+        proof: &[u8],
+    ) -> Result<(), ProofRejected> {
         let inputs = ClientInputs { vk_root: self.0.root(), ..*inputs };
-        let verified = self.0.verify(Circuit::Client, &inputs.to_fields(), proof);
+        let verified = self.0.verify(kind.circuit(), &inputs.to_fields(), proof);
         verified.map(drop).map_err(|error| ProofRejected { reason: error.to_string() })
     }
 }

@@ -31,8 +31,9 @@ const NOT_CODES: &[&str] = &["AES", "BIP", "EIP", "ERC", "ISO", "RFC", "SHA", "U
 /// Codes of errors that no longer exist. They are never used for another error.
 const RETIRED: &[&str] = &[
     "AGT-040", "AGT-041", "AGT-042", "AGT-043", "AGT-044", "AGT-045", "AGT-046", "AGT-047",
-    "AGT-048", "AGT-049", "BRC-012", "BRC-013", "BRK-016", "CIR-006", "NDC-003", "NODE-061",
-    "PRN-001", "PRN-003", "PRN-021", "PXE-010", "PXE-015", "PXE-016", "PXE-017", "SEQ-004",
+    "AGT-048", "AGT-049", "BRC-012", "BRC-013", "BRK-016", "CIR-006", "NDC-003", "NODE-029",
+    "NODE-061", "PRN-001", "PRN-003", "PRN-021", "PXE-010", "PXE-015", "PXE-016", "PXE-017",
+    "SEQ-004",
 ];
 
 /// What the doc comment of an error says.

@@ -201,6 +201,14 @@ const ROWS: &[Row] = &[
         compared_by: "the same test (its tables)",
     },
     Row {
+        files: &["docs/book/noir.md"],
+        writer: Writer::Apart(
+            "benches/noir.py --table benches/results/noir-NAME.json",
+            "from a measurement; its table alone",
+        ),
+        compared_by: "nothing: a measurement is not repeatable",
+    },
+    Row {
         files: &["noir/artifacts/"],
         writer: Writer::Npm("noir", "build"),
         compared_by: "`node compile.js --check`, part of `make test`; `acir/tests/contracts.rs` by digests of the sources",

@@ -140,11 +140,24 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
         ],
     ),
     (
+        "circuits.private",
+        &[
+            only(program(CIRCUITS, LIB), &["private::"]),
+            program(CIRCUITS, "private"),
+            program(CIRCUITS, "private_whole"),
+            only(ANALYSIS, &["private_"]),
+        ],
+    ),
+    (
         "circuits.tx_",
         &[
             skip(program(CIRCUITS, LIB), ROW_COUNTS),
             program(CIRCUITS, "tx"),
             program(CIRCUITS, "twins"),
+            only(
+                program(CIRCUITS, "kinds"),
+                &["keys_that_make_no_client_proofs", "a_tail_from_elsewhere"],
+            ),
             only(ANALYSIS, &["tx_"]),
         ],
     ),
@@ -488,7 +501,6 @@ mod tests {
         (CIRCUITS, "jobs", "encodings, which no mutant leaves out"),
         (CIRCUITS, "layout", "digests of stored keys"),
         (CIRCUITS, "mutation", "stored witnesses, and samples of cells"),
-        (CIRCUITS, "private", "rules of the private kernel, which no switch takes out yet"),
         (CIRCUITS, "store", "files, which no mutant leaves out"),
     ];
 

@@ -1,4 +1,4 @@
-//! The client circuit, which wallets prove. No job is of its family.
+//! The circuits that wallets prove: the built-in client and those of the private kernel. No job is of their families.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Device;
@@ -20,6 +20,7 @@ use super::{JobError, Output};
 use crate::circuit::{log_n, transcript};
 use crate::client::{self, AccountKeys, ClientWitness, InputNote, Payer};
 use crate::keyset::KeySet;
+use crate::private;
 use crate::registry::{Keys, RegistryError};
 
 /// The input of a job that cannot exist.
@@ -55,40 +56,62 @@ impl Job for NoJob {
         match *self {}
     }
 
-    fn dummy(_: Circuit) -> Builder {
-        let note = Note { owner: zero(), value: 0, randomness: zero() };
-        let viewing = ViewingKey { x: zero(), y: zero() };
-        let witness = ClientWitness {
-            sender: AccountKeys { nsk: zero(), viewing },
-            anchor: zeros!(Header),
-            inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
-            outputs: [note; 2],
-            tags: [zero(); SLOTS],
-            log_hashes: [zero(); SLOTS],
-            payer: Payer::Notes { owner: zero(), randomness: zero() },
-            gas: GasSettings::default(),
-            notes_in: 0,
-            notes_out: 0,
-            claim_index: 0,
-            claim_amount: 0,
-            withdraw_recipient: EthAddress::default(),
-            withdraw_amount: 0,
-            expiry_slot: 0,
-            vk_root: zero(),
-        };
-        client::build(&witness)
+    fn dummy(circuit: Circuit) -> Builder {
+        private::dummy(circuit).unwrap_or_else(transfer)
     }
 }
 
+/// The built-in client over placeholders.
+fn transfer() -> Builder {
+    let note = Note { owner: zero(), value: 0, randomness: zero() };
+    let viewing = ViewingKey { x: zero(), y: zero() };
+    let witness = ClientWitness {
+        sender: AccountKeys { nsk: zero(), viewing },
+        anchor: zeros!(Header),
+        inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
+        outputs: [note; 2],
+        tags: [zero(); SLOTS],
+        log_hashes: [zero(); SLOTS],
+        payer: Payer::Notes { owner: zero(), randomness: zero() },
+        gas: GasSettings::default(),
+        notes_in: 0,
+        notes_out: 0,
+        claim_index: 0,
+        claim_amount: 0,
+        withdraw_recipient: EthAddress::default(),
+        withdraw_amount: 0,
+        expiry_slot: 0,
+        vk_root: zero(),
+    };
+    client::build(&witness)
+}
+
 /// Proves a transfer, blinded by `seed`, which must be secret and fresh. Returns the proof.
+///
+/// # Errors
+/// As [`prove_blinded`].
 pub fn prove_client<D: Device>(
     keys: &Keys<D>,
     witness: &ClientWitness,
     seed: [u8; 32],
 ) -> Result<Vec<u8>, JobError> {
-    let circuit = Circuit::Client;
+    Ok(prove_blinded(keys, Circuit::Client, client::build(witness), seed)?.proof)
+}
+
+/// Proves `circuit`, which `b` lays out with its witness (see [`crate::private`]), as a wallet does: blinded by `seed`,
+/// which must be secret and fresh.
+///
+/// # Errors
+/// [`JobError::Unsatisfied`] when the witness is not valid, or when what the proof owes for those below does not hold;
+/// those of the registry and the prover.
+pub fn prove_blinded<D: Device>(
+    keys: &Keys<D>,
+    circuit: Circuit,
+    b: Builder,
+    seed: [u8; 32],
+) -> Result<Output, JobError> {
     let loaded = keys.proving_key(circuit)?;
-    let (layout, laid) = client::build(witness).finish(Some(log_n(circuit)))?;
+    let (layout, laid) = b.finish(Some(log_n(circuit)))?;
     let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
     let proof = keys.prove(key, bases, kind, &laid, Blinding::On { seed })?.to_bytes();
     if let Err(rejected) = keys.set().verify(circuit, &laid.public, &proof) {
@@ -98,7 +121,7 @@ pub fn prove_client<D: Device>(
         };
         return Err(JobError::Unsatisfied { reason });
     }
-    Ok(proof)
+    Ok(Output { circuit, public: laid.public, proof })
 }
 
 /// A valid proof with these public inputs and no witness, under a key of its own. Tests use it to show that verifiers

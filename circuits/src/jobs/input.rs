@@ -21,7 +21,7 @@ use super::{JobError, Output};
 use super::{block_merge, block_root, client, epoch_root, tx_base, tx_merge};
 use crate::keyset::KeySet;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The jobs of one family of circuits. Each family has a file in this directory.
 pub(super) trait Job {
@@ -135,6 +135,10 @@ families! {
     BlockMerge => block_merge::BlockMergeInput;
     /// A range of blocks lies inside one epoch.
     EpochRoot => epoch_root::EpochRootInput;
+    /// None: wallets prove these circuits.
+    Kernel => client::NoJob;
+    /// None: wallets prove this circuit.
+    Tail => client::NoJob;
 }
 
 impl Input {

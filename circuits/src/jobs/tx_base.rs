@@ -21,8 +21,8 @@ use rollmill_protocol::tree::{
 };
 use rollmill_protocol::tx::{LOG_WORDS, REFUND_SLOT, SLOTS};
 use rollmill_protocol::{
-    Block, ChargedRows, Circuit, ClientInputs, Commitment, Constants, EthAddress, Pair, Tx,
-    TxEffects, TxRange, TxState, TxTransition, field,
+    Block, ChargedRows, Circuit, ClientInputs, Commitment, Constants, EthAddress, Pair, ProofKind,
+    Tx, TxEffects, TxRange, TxState, TxTransition, field,
 };
 
 use super::input::{Input, Job, RangeData, read_constants, write_path, zero, zeros};
@@ -38,6 +38,10 @@ const SLOTS_LOG: usize = SLOTS.trailing_zeros() as usize;
 pub struct TxBaseInput {
     pub witness: Box<TxBaseWitness>,
     pub anchor_header_hash: Fr,
+    /// What made the client proof, and so the key that it is verified under.
+    pub proof_kind: ProofKind,
+    /// What is still owed for the proofs below the client proof.
+    pub pair: Pair,
     /// The client proof of the transaction, of [`PROOF_BYTES`] bytes.
     pub proof: Vec<u8>,
 }
@@ -63,7 +67,7 @@ impl TxBaseInput {
         // A proof of another length cannot be valid; the job then reports it instead of shifting bytes.
         proof.resize(PROOF_BYTES, 0);
         let (witness, anchor_header_hash) = (Box::new(witness), tx.anchor_header_hash);
-        Self { witness, anchor_header_hash, proof }
+        Self { witness, anchor_header_hash, proof_kind: tx.proof_kind, pair: tx.pair, proof }
     }
 }
 
@@ -130,6 +134,7 @@ impl Job for TxBaseInput {
             write_change(out, change);
         }
         out.fr(&effects.txs_chain_start);
+        self.proof_kind.write(&self.pair, out);
         out.raw(&self.proof);
     }
 
@@ -157,7 +162,9 @@ impl Job for TxBaseInput {
         let transition = read_effects(from, &body.effects, price)?;
         let transition = TxTransition { anchor, effects: transition };
         let witness = Box::new(TxBaseWitness { constants, slot, price, z, body, transition });
-        Ok(Self { witness, anchor_header_hash, proof: from.raw(PROOF_BYTES)?.to_vec() })
+        let (proof_kind, pair) = ProofKind::read(from)?;
+        let proof = from.raw(PROOF_BYTES)?.to_vec();
+        Ok(Self { witness, anchor_header_hash, proof_kind, pair, proof })
     }
 
     fn expected(&self, _: &ChargedRows, pair: Pair) -> Result<(Constants, Vec<Fr>), JobError> {
@@ -183,10 +190,10 @@ impl Job for TxBaseInput {
             protocol_version: constants.protocol_version,
             anchor_header_hash: self.anchor_header_hash,
             tx_hash: self.witness.transition.effects.tx_hash,
-            // That of the built-in client, the only one that there is a key for.
-            pair: Pair::trivial(),
+            pair: self.pair,
         };
-        let child = child(set, 0, Circuit::Client, &inputs.to_fields(), &self.proof)?;
+        let circuit = self.proof_kind.circuit();
+        let child = child(set, 0, circuit, &inputs.to_fields(), &self.proof)?;
         Ok(tx_base::build(&self.witness, &child))
     }
 

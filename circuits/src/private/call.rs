@@ -10,6 +10,7 @@ use crate::gadgets::effects::assert_all_zero;
 use crate::gadgets::uint::{
     SLOT_BITS, assert_below, assert_either_zero, assert_equal_if, not, range_bits,
 };
+use crate::weaken::gone;
 
 /// The lists of a call, whose shape is constrained.
 #[derive(Debug, Clone)]
@@ -65,19 +66,30 @@ pub(super) fn constrain(b: &mut Builder, call: &PrivateCall<Var>) -> CallLists {
         (&lists.messages, COUNTER_OF_THREE),
     ] {
         for (entry, present) in list.entries.iter().zip(&list.present) {
-            assert_below_if(b, *present, call.start, entry[counter]);
-            assert_below_if(b, *present, entry[counter], call.end);
+            if !gone("circuits.private.counter.low") {
+                assert_below_if(b, *present, call.start, entry[counter]);
+            }
+            if !gone("circuits.private.counter.high") {
+                assert_below_if(b, *present, entry[counter], call.end);
+            }
         }
     }
     for log in &lists.logs.entries {
-        b.range(log[LOG_NOTE], COUNTER_BITS);
+        if !gone("circuits.private.call.note_counter") {
+            b.range(log[LOG_NOTE], COUNTER_BITS);
+        }
     }
     for message in &lists.messages.entries {
-        range_bits(b, message[0], ADDRESS_BITS);
+        if !gone("circuits.private.call.recipient") {
+            range_bits(b, message[0], ADDRESS_BITS);
+        }
     }
-    let public: Vec<Var> = words(call.public_calls).concat();
-    assert_all_zero(b, &public);
-    assert_all_zero(b, &call.teardown.to_vec());
+    if !gone("circuits.private.call.public_calls") {
+        assert_all_zero(b, &words(call.public_calls).concat());
+    }
+    if !gone("circuits.private.call.teardown") {
+        assert_all_zero(b, &call.teardown.to_vec());
+    }
     nested(b, call, &lists.calls);
     no_effects_if_static(b, call, &lists);
     lists
@@ -85,16 +97,32 @@ pub(super) fn constrain(b: &mut Builder, call: &PrivateCall<Var>) -> CallLists {
 
 /// Words that stand alone. Counters have their range before they are compared.
 fn single_words(b: &mut Builder, call: &PrivateCall<Var>) {
-    b.assert_bool(call.is_static);
-    b.assert_bool(call.is_fee_payer);
-    b.range(call.start, COUNTER_BITS);
-    b.range(call.end, COUNTER_BITS);
-    range_bits(b, call.expiry_slot, SLOT_BITS);
-    assert_below(b, call.start, call.end, COUNTER_BITS);
+    if !gone("circuits.private.call.is_static") {
+        b.assert_bool(call.is_static);
+    }
+    if !gone("circuits.private.call.is_fee_payer") {
+        b.assert_bool(call.is_fee_payer);
+    }
+    if !gone("circuits.private.call.start") {
+        b.range(call.start, COUNTER_BITS);
+    }
+    if !gone("circuits.private.call.end") {
+        b.range(call.end, COUNTER_BITS);
+    }
+    if !gone("circuits.private.call.expiry_slot") {
+        range_bits(b, call.expiry_slot, SLOT_BITS);
+    }
+    if !gone("circuits.private.call.order") {
+        assert_below(b, call.start, call.end, COUNTER_BITS);
+    }
     let unset = b.is_zero(call.min_revertible);
     let sets = not(b, unset);
-    assert_below_if(b, sets, call.start, call.min_revertible);
-    assert_below_if(b, sets, call.min_revertible, call.end);
+    if !gone("circuits.private.revertible.low") {
+        assert_below_if(b, sets, call.start, call.min_revertible);
+    }
+    if !gone("circuits.private.revertible.high") {
+        assert_below_if(b, sets, call.min_revertible, call.end);
+    }
 }
 
 /// Nested calls come from this contract, one after the other inside this call.
@@ -102,11 +130,21 @@ fn nested(b: &mut Builder, call: &PrivateCall<Var>, calls: &List) {
     let mut before = call.start;
     for (entry, present) in calls.entries.iter().zip(&calls.present) {
         let (start, end) = (entry[NESTED_START], entry[NESTED_END]);
-        assert_equal_if(b, *present, entry[NESTED_SENDER], call.contract);
-        b.assert_bool(entry[NESTED_STATIC]);
-        assert_below_if(b, *present, before, start);
-        assert_below_if(b, *present, start, end);
-        assert_below_if(b, *present, end, call.end);
+        if !gone("circuits.private.nested.sender") {
+            assert_equal_if(b, *present, entry[NESTED_SENDER], call.contract);
+        }
+        if !gone("circuits.private.nested.is_static") {
+            b.assert_bool(entry[NESTED_STATIC]);
+        }
+        if !gone("circuits.private.nested.after") {
+            assert_below_if(b, *present, before, start);
+        }
+        if !gone("circuits.private.nested.order") {
+            assert_below_if(b, *present, start, end);
+        }
+        if !gone("circuits.private.nested.inside") {
+            assert_below_if(b, *present, end, call.end);
+        }
         before = b.select(*present, end, before);
     }
 }
@@ -116,13 +154,21 @@ fn nested(b: &mut Builder, call: &PrivateCall<Var>, calls: &List) {
 fn no_effects_if_static(b: &mut Builder, call: &PrivateCall<Var>, lists: &CallLists) {
     let effects = [&lists.note_hashes, &lists.nullifiers, &lists.logs, &lists.messages];
     for list in effects {
-        assert_either_zero(b, call.is_static, list.present[0]);
+        if !gone("circuits.private.static.effects") {
+            assert_either_zero(b, call.is_static, list.present[0]);
+        }
     }
-    assert_either_zero(b, call.is_static, call.is_fee_payer);
-    assert_either_zero(b, call.is_static, call.min_revertible);
+    if !gone("circuits.private.static.payer") {
+        assert_either_zero(b, call.is_static, call.is_fee_payer);
+    }
+    if !gone("circuits.private.static.revertible") {
+        assert_either_zero(b, call.is_static, call.min_revertible);
+    }
     let one = b.constant(Fr::from(1u64));
     for (entry, present) in lists.calls.entries.iter().zip(&lists.calls.present) {
         let must = b.mul(call.is_static, *present);
-        assert_equal_if(b, must, entry[NESTED_STATIC], one);
+        if !gone("circuits.private.static.calls") {
+            assert_equal_if(b, must, entry[NESTED_STATIC], one);
+        }
     }
 }

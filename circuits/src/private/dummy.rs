@@ -5,42 +5,33 @@ use rollmill_algebra::pair::Pair;
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::VerifyingKey;
-use rollmill_plonk::layout::{Layout, LayoutError};
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::shape::{Shape, fixed};
 use rollmill_protocol::gas::GasSettings;
 use rollmill_protocol::private::{
-    ContractFunction, FUNCTION_HEIGHT, KernelInputs, KernelState, Padding, PrivateCall,
-    PrivateCircuit, SIZES, TailWitness, TxRequest,
+    ContractFunction, FUNCTION_HEIGHT, KernelInputs, KernelState, Padding, PrivateCall, SIZES,
+    TailWitness, TxRequest,
 };
 use rollmill_protocol::tx::SLOTS;
-use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
-use rollmill_protocol::{EthAddress, Header, StateRefs, TxState};
+use rollmill_protocol::{Circuit, EthAddress, Header, StateRefs, TxState};
 
 use super::{
-    FUNCTION_SIZES, KERNEL_SIZE, LOG_N, ProvenCall, ProvenState, build_init, build_inner,
-    build_tail,
+    FUNCTION_SIZES, KERNEL_SIZE, ProvenCall, ProvenState, build_init, build_inner, build_tail,
 };
 use crate::circuit::Dimensions;
+use crate::gadgets::charge::OpenedLeaf;
 
-/// The layout of a circuit of the kernel, for its key.
-///
-/// # Errors
-/// When it does not fit its size.
-pub fn layout(circuit: PrivateCircuit) -> Result<Layout, LayoutError> {
-    dummy(circuit).layout(Some(LOG_N))
-}
-
-/// A circuit of the kernel over placeholders.
-fn dummy(circuit: PrivateCircuit) -> Builder {
+/// A circuit of the kernel over placeholders, to lay it out; `None` for another circuit.
+pub(crate) fn dummy(circuit: Circuit) -> Option<Builder> {
     let root = zero();
-    match circuit {
-        PrivateCircuit::Init => build_init(root, &request(), &call()),
-        PrivateCircuit::Inner => build_inner(root, &state(), &call()),
-        PrivateCircuit::Tail => {
+    Some(match circuit {
+        Circuit::PrivateInit => build_init(root, &request(), &call()),
+        Circuit::PrivateInner => build_inner(root, &state(), &call()),
+        Circuit::PrivateTail => {
             build_tail(root, &state(), &tail_witness(), &Pair::trivial().to_fields())
         }
-    }
+        _ => return None,
+    })
 }
 
 fn zero() -> Fr {
@@ -83,19 +74,19 @@ fn call() -> ProvenCall {
         keys_hash: zero(),
     };
     let [size, ..] = FUNCTION_SIZES;
-    ProvenCall { call: PrivateCall::empty(), function, proof: proof(), vk: key(size, 1) }
+    let call = PrivateCall::empty();
+    ProvenCall { call, digest: zero(), function, proof: proof(), vk: key(size, 1) }
 }
 
 fn state() -> ProvenState {
     let inputs =
         KernelInputs { state: zero(), vk_root: zero(), protocol_version: 0, pair: Pair::trivial() };
     ProvenState {
-        circuit: PrivateCircuit::Init,
         inputs,
         state: KernelState::empty(),
         proof: proof(),
         vk: key(KERNEL_SIZE, KernelInputs::FIELDS),
-        path: [zero(); VK_TREE_HEIGHT],
+        opened: OpenedLeaf::dummy(Circuit::PrivateInit),
     }
 }
 

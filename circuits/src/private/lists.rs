@@ -9,6 +9,7 @@ use rollmill_protocol::layout::Cells;
 
 use crate::gadgets::shape::assert_absent_last;
 use crate::gadgets::uint::{assert_either_zero, not};
+use crate::weaken::gone;
 
 /// Entries as words, and a bit for each: 1 where it is present.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ impl List {
         let absent = assert_absent_last(b, &keys);
         for (entry, absent) in entries.iter().zip(&absent) {
             for (i, word) in entry.iter().enumerate() {
-                if i != key {
+                if i != key && !gone("circuits.private.list.absent") {
                     assert_either_zero(b, *absent, *word);
                 }
             }
@@ -97,7 +98,9 @@ pub(super) fn append(b: &mut Builder, list: &List, new: &List) -> Vec<Vec<Var>> 
     let used = list.present.iter().chain(&new.present).map(|bit| (-one, *bit));
     let free = b.linear(&used.collect::<Vec<_>>(), Fr::from(n as u64));
     // At most 16 + 8 entries: a negative number is close to r and has more bits.
-    b.range(free, 6);
+    if !gone("circuits.private.list.room") {
+        b.range(free, 6);
+    }
     let length = lengths(b, &list.present);
     let mut out = Vec::with_capacity(n);
     for (i, entry) in list.entries.iter().enumerate() {
@@ -118,7 +121,9 @@ pub(super) fn append(b: &mut Builder, list: &List, new: &List) -> Vec<Vec<Var>> 
 /// Takes the last present entry, which must be there. Returns it and the rest.
 pub(super) fn pop(b: &mut Builder, list: &List) -> (Vec<Var>, List) {
     let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
-    b.assert_constant(list.present[0], one);
+    if !gone("circuits.private.list.pop") {
+        b.assert_constant(list.present[0], one);
+    }
     // top[k] is 1 at the last present entry.
     let next = |k: usize| list.present.get(k + 1).copied().unwrap_or(Builder::ZERO);
     let width = list.entries[0].len();
@@ -145,7 +150,9 @@ pub(super) fn assert_below_if(b: &mut Builder, gate: Var, low: Var, high: Var) {
     let one = Fr::from(1u64);
     let gap = b.linear(&[(one, high), (-one, low)], -one);
     let gap = b.mul(gate, gap);
-    b.range(gap, rollmill_protocol::private::COUNTER_BITS);
+    if !gone("circuits.private.below") {
+        b.range(gap, rollmill_protocol::private::COUNTER_BITS);
+    }
 }
 
 /// The sum of the products of each bit with its word: the word that a choice of one of them picks.
@@ -159,9 +166,24 @@ pub(super) fn picked(b: &mut Builder, bits: &[Var], words: impl IntoIterator<Ite
 
 /// Bits of which one is 1 if `gate` is 1, and none if it is 0. `chosen` is what the prover picks.
 pub(super) fn one_of(b: &mut Builder, n: usize, chosen: Option<usize>, gate: Var) -> Vec<Var> {
-    let bits: Vec<Var> = (0..n).map(|i| b.bit(chosen == Some(i))).collect();
+    let bits: Vec<Fr> = (0..n).map(|i| Fr::from(u64::from(chosen == Some(i)))).collect();
+    one_of_given(b, &bits, gate)
+}
+
+/// [`one_of`] with bits that the prover chooses.
+fn one_of_given(b: &mut Builder, bits: &[Fr], gate: Var) -> Vec<Var> {
+    let mut one_bit = |bit: &Fr| {
+        let bit = b.witness(*bit);
+        if !gone("circuits.private.one_of.bit") {
+            b.assert_bool(bit);
+        }
+        bit
+    };
+    let bits: Vec<Var> = bits.iter().map(&mut one_bit).collect();
     let terms: Vec<(Fr, Var)> = bits.iter().map(|bit| (Fr::from(1u64), *bit)).collect();
-    b.linear_into(&terms, Fr::from(0u64), gate);
+    if !gone("circuits.private.one_of.sum") {
+        b.linear_into(&terms, Fr::from(0u64), gate);
+    }
     bits
 }
 
@@ -240,16 +262,24 @@ mod tests {
         assert!(!accepted([[1, 2], [0, 0], [3, 4]]) && !accepted([[1, 2], [0, 3], [0, 0]]));
     }
 
-    /// Attack: a choice of two, of half of each, or of none.
+    /// Attacks: a choice of none, of one where there is none, of two, and numbers that only add up to one.
     #[test]
     fn one_of_is_one_where_its_gate_is_and_none_where_it_is_not() {
-        let accepted = |chosen: Option<usize>, gate: u64| {
+        let accepted = |bits: [i64; 3], gate: u64| {
+            let mut b = Builder::new(0, 10);
+            let gate = b.witness(Fr::from(gate));
+            one_of_given(&mut b, &bits.map(Fr::from), gate);
+            holds(b)
+        };
+        assert!(accepted([0, 1, 0], 1) && accepted([0, 0, 0], 0));
+        assert!(!accepted([0, 0, 0], 1) && !accepted([0, 1, 0], 0) && !accepted([0, 1, 1], 1));
+        assert!(!accepted([2, -1, 0], 1) && !accepted([1, -1, 0], 0));
+        let chosen = |chosen: Option<usize>, gate: u64| {
             let mut b = Builder::new(0, 10);
             let gate = b.witness(Fr::from(gate));
             one_of(&mut b, 3, chosen, gate);
             holds(b)
         };
-        assert!(accepted(Some(1), 1) && accepted(None, 0));
-        assert!(!accepted(None, 1) && !accepted(Some(1), 0) && !accepted(Some(1), 2));
+        assert!(chosen(Some(2), 1) && chosen(None, 0) && !chosen(Some(3), 1));
     }
 }

@@ -1,10 +1,10 @@
 //! The circuits of the private kernel: init, inner and tail.
 //!
-//! Their rules are those of `rollmill_protocol::private`, which makes their witnesses. Nothing in the network
-//! verifies them yet. Proofs of functions and of the kernel are made with blinding, and the tail adds a random pair to
+//! Their rules are those of `rollmill_protocol::private`, which makes their witnesses. Wallets prove them, and TxBase
+//! verifies the tail. Proofs of functions and of the kernel are made with blinding, and the tail adds a random pair to
 //! the one that it publishes, so that the pair says nothing of the proofs below.
 //!
-//! A kernel requires `vk_root` and `protocol_version` of its child to be its own, and TxBase will require those of the
+//! A kernel requires `vk_root` and `protocol_version` of its child to be its own, and TxBase requires those of the
 //! tail to be the network's. So every step was verified under the network's keys.
 
 mod call;
@@ -19,18 +19,21 @@ use rollmill_algebra::pair::PAIR_INPUTS;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::Proof;
+use rollmill_protocol::Circuit;
 use rollmill_protocol::circuit::Verifier;
 use rollmill_protocol::private::{
-    ContractFunction, KernelInputs, KernelInputsLayout, KernelState, PrivateCall, PrivateCircuit,
-    TailWitness, TxRequest,
+    ContractFunction, KernelInputs, KernelInputsLayout, KernelState, PrivateCall, TailWitness,
+    TxRequest,
 };
 use rollmill_protocol::version::PROTOCOL_VERSION;
 
-pub use self::dummy::layout;
+pub(crate) use self::dummy::dummy;
 pub use self::function::FunctionKey;
 use crate::circuit::{Dimensions, RANGE_CELL_BITS, RANGE_LOG_N};
+use crate::gadgets::charge::OpenedLeaf;
 use crate::gadgets::effects::{inputs_of, publish};
-use crate::gadgets::fold::{ChildSpec, Children, ProofWitness, TreeKey, VkPath};
+use crate::gadgets::fold::{ChildSpec, Children, ProofWitness, TreeKey};
+use crate::weaken::gone;
 
 /// Base-2 logarithm of the number of rows of each circuit of the kernel.
 pub const LOG_N: u32 = RANGE_LOG_N;
@@ -49,12 +52,14 @@ const fn function_size(log_n: u32) -> Dimensions {
 }
 
 /// Roles of the circuits whose proofs inner and tail accept.
-const ROLES: [u32; 2] = [PrivateCircuit::Init.role(), PrivateCircuit::Inner.role()];
+const ROLES: [u32; 2] = [Circuit::PrivateInit as u32, Circuit::PrivateInner as u32];
 
 /// A call with the proof of its function.
 #[derive(Debug, Clone)]
 pub struct ProvenCall {
     pub call: PrivateCall<Fr>,
+    /// What the proof states: the call's digest, or the circuit rejects it.
+    pub digest: Fr,
     pub function: ContractFunction,
     pub proof: Proof,
     pub vk: VerifyingKey,
@@ -63,12 +68,12 @@ pub struct ProvenCall {
 /// A proof of init or inner with its key and the key's place in the tree.
 #[derive(Debug, Clone)]
 pub struct ProvenState {
-    pub circuit: PrivateCircuit,
     pub inputs: KernelInputs,
     pub state: KernelState<Fr>,
     pub proof: Proof,
     pub vk: VerifyingKey,
-    pub path: VkPath,
+    /// The leaf of the circuit that made the proof.
+    pub opened: OpenedLeaf,
 }
 
 /// What the network names: the root of its key tree, and the version of its rules.
@@ -91,10 +96,12 @@ fn verify_call(b: &mut Builder, children: &mut Children, w: &ProvenCall) -> Priv
     let digest = call::digest(b, &call);
     let key =
         FunctionKey { selector: call.selector, contract: call.contract, witness: &w.function };
-    let public = [w.call.digest()];
+    let public = [w.digest];
     let proof = ProofWitness { proof: &w.proof, public: &public, vk: &w.vk };
     let (public, ()) = children.verify(b, key, proof);
-    b.assert_equal(public[0], digest);
+    if !gone("circuits.private.child.call") {
+        b.assert_equal(public[0], digest);
+    }
     call
 }
 
@@ -109,22 +116,29 @@ fn verify_state(
         roles: &ROLES,
         n_public: KernelInputs::FIELDS,
         sizes: &[KERNEL_SIZE],
-        pair_at: PrivateCircuit::Inner.pair_at(),
+        pair_at: Some(Circuit::PrivateInner.pair_at()),
         transcript: Verifier::Circuit.transcript(),
     };
     let NetworkVars { vk_root, protocol_version } = network;
-    let (role, charged_rows) = (w.circuit.role(), 0);
-    let key = TreeKey { spec, role, charged_rows, path: &w.path, vk_root, protocol_version };
+    let OpenedLeaf { leaf, path } = &w.opened;
+    let (role, charged_rows) = (leaf.circuit as u32, leaf.charged_rows);
+    let key = TreeKey { spec, role, charged_rows, path, vk_root, protocol_version };
     let public = w.inputs.to_fields();
     let proof = ProofWitness { proof: &w.proof, public: &public, vk: &w.vk };
     let (public, _) = children.verify(b, key, proof);
     let inputs: KernelInputsLayout<Var> = inputs_of(&public);
-    b.assert_equal(inputs.vk_root, vk_root);
-    b.assert_equal(inputs.protocol_version, protocol_version);
+    if !gone("circuits.private.child.vk_root") {
+        b.assert_equal(inputs.vk_root, vk_root);
+    }
+    if !gone("circuits.private.child.protocol_version") {
+        b.assert_equal(inputs.protocol_version, protocol_version);
+    }
     b.section("digest of the state");
     let state = w.state.clone().map(|word| b.witness(word));
     let digest = step::digest(b, &state);
-    b.assert_equal(inputs.state, digest);
+    if !gone("circuits.private.child.state") {
+        b.assert_equal(inputs.state, digest);
+    }
     state
 }
 
@@ -144,7 +158,7 @@ fn publish_state(
 
 /// `private_init` over the first call.
 pub fn build_init(vk_root: Fr, request: &TxRequest, first: &ProvenCall) -> Builder {
-    let mut b = Builder::new(PrivateCircuit::Init.n_public(), CELL_BITS);
+    let mut b = Builder::new(Circuit::PrivateInit.n_public(), CELL_BITS);
     let network = NetworkVars::new(&mut b, vk_root);
     let mut children = Children::default();
     let call = verify_call(&mut b, &mut children, first);
@@ -155,7 +169,7 @@ pub fn build_init(vk_root: Fr, request: &TxRequest, first: &ProvenCall) -> Build
 
 /// `private_inner` over a proof of the kernel and a nested call.
 pub fn build_inner(vk_root: Fr, before: &ProvenState, nested: &ProvenCall) -> Builder {
-    let mut b = Builder::new(PrivateCircuit::Inner.n_public(), CELL_BITS);
+    let mut b = Builder::new(Circuit::PrivateInner.n_public(), CELL_BITS);
     let network = NetworkVars::new(&mut b, vk_root);
     let mut children = Children::default();
     let state = verify_state(&mut b, &mut children, network, before);
@@ -172,7 +186,7 @@ pub fn build_tail(
     w: &TailWitness,
     hiding: &[Fr; PAIR_INPUTS],
 ) -> Builder {
-    let mut b = Builder::new(PrivateCircuit::Tail.n_public(), CELL_BITS);
+    let mut b = Builder::new(Circuit::PrivateTail.n_public(), CELL_BITS);
     let network = NetworkVars::new(&mut b, vk_root);
     let mut children = Children::default();
     let state = verify_state(&mut b, &mut children, network, last);

@@ -9,6 +9,7 @@ use rollmill_protocol::tx::NO_EXPIRY;
 use super::call;
 use super::lists::{List, append, entries, pop, words};
 use crate::gadgets::uint::{SLOT_BITS, assert_either_zero, is_negative};
+use crate::weaken::gone;
 
 /// `hash(KERNEL_STATE, fields)`.
 pub(super) fn digest(b: &mut Builder, state: &KernelState<Var>) -> Var {
@@ -66,21 +67,23 @@ fn take(
     call: &PrivateCall<Var>,
 ) -> KernelState<Var> {
     b.section("call against its request");
-    for (got, expected) in [
-        (call.anchor_header_hash, state.anchor_header_hash),
-        (call.chain_id, state.chain_id),
-        (call.version, state.version),
-        (call.gas_hash, state.gas_hash),
-        (call.contract, requested.contract),
-        (call.selector, requested.selector),
-        (call.sender, requested.sender),
-        (call.is_static, requested.is_static),
-        (call.args_hash, requested.args_hash),
-        (call.returns_hash, requested.returns_hash),
-        (call.start, requested.start),
-        (call.end, requested.end),
+    for (name, got, expected) in [
+        ("circuits.private.request.anchor", call.anchor_header_hash, state.anchor_header_hash),
+        ("circuits.private.request.chain_id", call.chain_id, state.chain_id),
+        ("circuits.private.request.version", call.version, state.version),
+        ("circuits.private.request.gas", call.gas_hash, state.gas_hash),
+        ("circuits.private.request.contract", call.contract, requested.contract),
+        ("circuits.private.request.selector", call.selector, requested.selector),
+        ("circuits.private.request.sender", call.sender, requested.sender),
+        ("circuits.private.request.is_static", call.is_static, requested.is_static),
+        ("circuits.private.request.args_hash", call.args_hash, requested.args_hash),
+        ("circuits.private.request.returns_hash", call.returns_hash, requested.returns_hash),
+        ("circuits.private.request.start", call.start, requested.start),
+        ("circuits.private.request.end", call.end, requested.end),
     ] {
-        b.assert_equal(got, expected);
+        if !gone(name) {
+            b.assert_equal(got, expected);
+        }
     }
     b.section("call");
     let lists = call::constrain(b, call);
@@ -114,8 +117,12 @@ fn accumulate(
     let messages = add(words(state.messages), &lists.messages, OWNED);
     let stack = append(b, waiting, &lists.calls);
     // At most one of the two is set.
-    assert_either_zero(b, call.min_revertible, state.min_revertible);
-    assert_either_zero(b, call.is_fee_payer, state.fee_payer);
+    if !gone("circuits.private.revertible.once") {
+        assert_either_zero(b, call.min_revertible, state.min_revertible);
+    }
+    if !gone("circuits.private.payer.once") {
+        assert_either_zero(b, call.is_fee_payer, state.fee_payer);
+    }
     let later = b.linear(&[(one, call.expiry_slot), (-one, state.expiry_slot)], Fr::from(0u64));
     let is_sooner = is_negative(b, later, SLOT_BITS);
     KernelState {

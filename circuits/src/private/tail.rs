@@ -21,7 +21,8 @@ use rollmill_protocol::tx::TxEffectsLayout;
 use self::hints::{Hints, counters};
 use super::lists::{assert_below_if, words};
 use crate::gadgets::effects::{header, header_hash, tx_hash};
-use crate::gadgets::uint::{assert_equal_if, is_negative, not};
+use crate::gadgets::uint::{assert_either_zero, assert_equal_if, is_negative, not};
+use crate::weaken::gone;
 
 /// What the tail states, but for the network's words and the pair.
 #[derive(Debug, Clone)]
@@ -83,15 +84,23 @@ pub fn constrain_given(
     b.section("anchor and gas");
     let zero = Fr::from(0u64);
     // Waiting calls come first in the stack, so the first place says whether there is one.
-    b.assert_constant(state.stack[0].contract, zero);
+    if !gone("circuits.private.tail.stack") {
+        b.assert_constant(state.stack[0].contract, zero);
+    }
     let anchor: HeaderLayout<Var> = header(b, &w.anchor);
     let anchor_header_hash = header_hash(b, &anchor);
-    b.assert_equal(anchor_header_hash, state.anchor_header_hash);
-    b.assert_equal(anchor.chain_id, state.chain_id);
-    b.assert_equal(anchor.version, state.version);
     let gas = w.gas.layout().map(|word| b.witness(word));
     let gas_hash = b.hash(domain::GAS_SETTINGS, &gas.to_vec());
-    b.assert_equal(gas_hash, state.gas_hash);
+    for (name, got, expected) in [
+        ("circuits.private.tail.anchor", anchor_header_hash, state.anchor_header_hash),
+        ("circuits.private.tail.chain_id", anchor.chain_id, state.chain_id),
+        ("circuits.private.tail.version", anchor.version, state.version),
+        ("circuits.private.tail.gas", gas_hash, state.gas_hash),
+    ] {
+        if !gone(name) {
+            b.assert_equal(got, expected);
+        }
+    }
 
     b.section("counters");
     assert_distinct(b, &counters(state), &hints.order);
@@ -101,14 +110,18 @@ pub fn constrain_given(
     b.section("keys");
     keys(b, state, &w.nsks);
     b.section("fee payer");
-    b.inverse(state.fee_payer);
+    if !gone("circuits.private.payer.present") {
+        b.inverse(state.fee_payer);
+    }
     let boundary = Boundary::new(b, state.min_revertible);
     let is_late = boundary.is_after(b, state.fee_payer_start);
-    b.assert_constant(is_late, zero);
+    if !gone("circuits.private.payer.early") {
+        b.assert_constant(is_late, zero);
+    }
     b.section("notes that disappear");
     let kept = squash::constrain(b, state, &boundary, hints);
     b.section("effects");
-    let effects = effects::constrain(b, state, kept, gas, &w.padding, hints);
+    let effects = effects::constrain(b, state, &boundary, kept, gas, &w.padding, hints);
     let tx_hash = tx_hash(b, &effects);
     let (chain_id, version) = (anchor.chain_id, anchor.version);
     Statement { chain_id, version, anchor_header_hash, effects, tx_hash }
@@ -136,9 +149,13 @@ fn assert_distinct(b: &mut Builder, counters: &[Var], order: &[usize]) {
         b.note_read(row, table, address);
         let is_absent = b.is_zero(value);
         let present = not(b, is_absent);
-        assert_below_if(b, present, before, value);
+        if !gone("circuits.private.counters.grow") {
+            assert_below_if(b, present, before, value);
+        }
         // A zero follows only zeros.
-        crate::gadgets::uint::assert_either_zero(b, is_absent, before);
+        if !gone("circuits.private.counters.zeros") {
+            assert_either_zero(b, is_absent, before);
+        }
         absent.push((one, is_absent));
         before = value;
     }
@@ -146,7 +163,9 @@ fn assert_distinct(b: &mut Builder, counters: &[Var], order: &[usize]) {
         let is_absent = b.is_zero(*counter);
         absent.push((-one, is_absent));
     }
-    b.linear_into(&absent, Fr::from(0u64), Builder::ZERO);
+    if !gone("circuits.private.counters.all") {
+        b.linear_into(&absent, Fr::from(0u64), Builder::ZERO);
+    }
 }
 
 /// Key requests: each key is the account's own for the contract.
@@ -158,9 +177,15 @@ fn keys(b: &mut Builder, state: &KernelState<Var>, nsks: &[Fr]) {
         let nsk = b.witness(nsks.get(i).copied().unwrap_or_default());
         let npk = b.hash(domain::NPK, &[nsk]);
         let app_key = b.hash(domain::APP_KEY, &[nsk, request.contract]);
-        assert_equal_if(b, present, request.item.kind, kind);
-        assert_equal_if(b, present, request.item.npk, npk);
-        assert_equal_if(b, present, request.item.app_key, app_key);
+        for (name, got, expected) in [
+            ("circuits.private.keys.kind", request.item.kind, kind),
+            ("circuits.private.keys.npk", request.item.npk, npk),
+            ("circuits.private.keys.app_key", request.item.app_key, app_key),
+        ] {
+            if !gone(name) {
+                assert_equal_if(b, present, got, expected);
+            }
+        }
     }
 }
 

@@ -19,6 +19,12 @@ pub fn file(name: &str) -> Vec<u8> {
     std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("golden/{name}: {error}"))
 }
 
+/// The circuits that have a witness here: all but those of the private kernel, whose witnesses are in
+/// `private_whole.rs`.
+pub fn circuits() -> impl Iterator<Item = Circuit> {
+    Circuit::ALL.into_iter().filter(|circuit| circuit.role() < Circuit::PrivateInit.role())
+}
+
 /// The keys of the epoch.
 pub fn keys() -> KeySet {
     KeySet::from_bytes(&file("keys.set")).expect("the golden keys")
@@ -49,7 +55,7 @@ pub fn epoch_root(set: &KeySet, circuit: Circuit, ranges: &[&str]) -> Builder {
     jobs::lay_out(set, circuit.name(), &input).unwrap()
 }
 
-/// The circuit over a valid witness, of the golden epoch if it has one.
+/// A circuit of [`circuits`] over a valid witness, of the golden epoch if it has one.
 pub fn whole(set: &KeySet, circuit: Circuit) -> Builder {
     if let Some(name) = job_of(circuit) {
         return jobs::lay_out(set, circuit.name(), &file(&format!("{name}.input"))).unwrap();

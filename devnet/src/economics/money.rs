@@ -160,6 +160,9 @@ pub(crate) fn charged_rows() -> ChargedRows {
         Circuit::BlockMerge => 114_600,
         Circuit::EpochRoot1 => 60_000,
         Circuit::EpochRoot2 => 115_100,
+        Circuit::PrivateInit => 62_000,
+        Circuit::PrivateInner => 118_000,
+        Circuit::PrivateTail => 90_000,
     })
 }
 

@@ -7,7 +7,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_deployment::{
-    DeployError, Event, Facts, Journal, Plan, Roots, Simulated, client_key, simulate,
+    DeployError, Event, Facts, Journal, Plan, Roots, Simulated, client_keys, simulate,
 };
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{L1Error, parse_key};
@@ -42,11 +42,11 @@ pub(crate) async fn run(context: &mut Context, deploy: &Deploy) -> Outcome {
     let chain_id = context.config.chain_id;
     context.confirm(&format!("deploy {} on chain {chain_id} by {account}", facts.name))?;
     let mut stop = std::pin::pin!(stopped(context));
-    let key = client_key(&set).to_bytes();
+    let keys = client_keys(&set).to_bytes();
     let sender = context.sender().await?;
     let mut report = |event: Event<'_>| eprintln!("{}", line(event));
     let deploying =
-        rollmill_deployment::deploy(sender, &facts, &roots, &key, &deploy.out, &mut report);
+        rollmill_deployment::deploy(sender, &facts, &roots, &keys, &deploy.out, &mut report);
     let deployed = tokio::select! {
         deployed = deploying => deployed.map_err(|error| unknown_if_sent(error, &deploy.out))?,
         () = &mut stop => {

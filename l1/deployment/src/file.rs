@@ -13,7 +13,7 @@ use crate::{DeployError, Facts, Plan};
 pub const DEPLOYMENT_FILE: &str = "deployment.toml";
 /// Name of the genesis file beside it.
 pub const GENESIS_FILE: &str = "genesis.json";
-/// Name of the client circuit's key beside it.
+/// Name of the file of client keys beside it.
 const CLIENT_KEY_FILE: &str = "client.key";
 
 const HEAD: &str = "\
@@ -114,7 +114,7 @@ impl DeploymentFile {
             .map_err(|error| DeployError::fact(path.display().to_string(), error.message()))
     }
 
-    /// Writes the genesis and the client key into `folder`, and last this file. Returns its path.
+    /// Writes the genesis and the client keys into `folder`, and last this file. Returns its path.
     pub(crate) fn write(
         &self,
         folder: &Path,

@@ -25,5 +25,5 @@ pub use facts::{
 pub use file::{Contracts, DEPLOYMENT_FILE, DeploymentFile, GENESIS_FILE};
 pub use journal::{JOURNAL_FILE, Journal};
 pub use plan::{Addresses, Plan, Step};
-pub use roots::{Root, Roots, client_key};
+pub use roots::{Root, Roots, client_keys};
 pub use run::{Deployed, Event, Simulated, deploy, require_chain, simulate};

@@ -1,4 +1,4 @@
-//! What a deployment needs of the keys: the root of their tree, both verifier contracts, and the client key.
+//! What a deployment needs of the keys: the root of their tree, both verifier contracts, and the client keys.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use rollmill_circuits::circuit::contracts;
 use rollmill_circuits::keyset::KeySet;
 use rollmill_l1::alloy::primitives::Bytes;
 use rollmill_l1::creation_code;
-use rollmill_node::ClientKey;
+use rollmill_node::{ClientKeys, PlacedKey};
 use rollmill_plonk::solidity;
 use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use rollmill_protocol::{Circuit, Fr};
@@ -55,7 +55,7 @@ impl Roots {
     /// [`DeployError::ClientKey`] for keys of a development SRS on another chain than a development chain;
     /// [`DeployError::Verifier`] for verifiers of other keys; [`DeployError::File`].
     pub fn of(set: &KeySet, folder: Option<&Path>, chain_id: u64) -> Result<Self, DeployError> {
-        client_key(set).require(&set.root(), chain_id)?;
+        client_keys(set).require(&set.root(), chain_id)?;
         let [one, more] = BUILT_IN;
         Ok(Self { vk_root: set.root(), roots: [root(set, one, folder)?, root(set, more, folder)?] })
     }
@@ -89,9 +89,11 @@ fn root(
     Ok(Root { name: name.to_owned(), code: creation_code(&compiled)?, charged_rows, path })
 }
 
-/// The client circuit's key with its place in the key tree, as nodes read it from a file.
-pub fn client_key(set: &KeySet) -> ClientKey {
-    let opened = set.opened(Circuit::Client);
-    let vk = set.key(Circuit::Client).vk.clone();
-    ClientKey::new(*set.tau_g2(), vk, opened.leaf.charged_rows, opened.path)
+/// The keys of the circuits that make client proofs with their places in the key tree, as nodes read them from a file.
+pub fn client_keys(set: &KeySet) -> ClientKeys {
+    ClientKeys::new(*set.tau_g2(), |circuit| {
+        let opened = set.opened(circuit);
+        let (vk, charged_rows) = (set.key(circuit).vk.clone(), opened.leaf.charged_rows);
+        PlacedKey { vk, charged_rows, path: opened.path }
+    })
 }

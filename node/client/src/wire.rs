@@ -82,7 +82,7 @@ pub struct RpcError {
 /// part of the next block, has no valid proof, is not covered by its payer's balance, is too large, or has a proof of
 /// another kind. A test of
 /// the node compares them with its error type.
-const TX_REJECTED: [u16; 6] = [20, 21, 22, 25, 26, 29];
+const TX_REJECTED: [u16; 5] = [20, 21, 22, 25, 26];
 
 impl RpcError {
     /// Whether the node rejects the transaction that it was sent, as it is. A pool that is full, or that holds

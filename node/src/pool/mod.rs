@@ -32,7 +32,7 @@ use std::sync::Arc;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::{IndexedTree, StateRead, Tree, append, indexed};
-use rollmill_protocol::{ClientInputs, Fr, Tx};
+use rollmill_protocol::{ClientInputs, Fr, ProofKind, Tx};
 
 use crate::error::{NodeError, PoolError};
 use crate::store::{Snapshot, StateAt, Store};
@@ -45,10 +45,16 @@ pub(crate) use figures::{Dropped, Parked, PoolCounts};
 pub(crate) use offer::Candidate;
 pub(crate) use rank::balance;
 
-/// Verifies client proofs. The one in use is the client circuit's; tests bring their own.
+/// Verifies client proofs. The one in use is [`crate::ClientKeys`]; tests bring their own.
 pub trait ClientProofVerifier: Debug + Send + Sync + 'static {
-    /// Returns why the proof is invalid, if it is. Must not panic for any bytes.
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected>;
+    /// Returns why no circuit of this kind made the proof, if none did, or why what the proof owes does not hold.
+    /// Must not panic for any bytes.
+    fn verify(
+        &self,
+        kind: ProofKind,
+        inputs: &ClientInputs,
+        proof: &[u8],
+    ) -> Result<(), ProofRejected>;
 }
 
 /// Why a proof is rejected.

@@ -197,7 +197,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::mpsc;
 
-    use rollmill_protocol::ClientInputs;
+    use rollmill_protocol::{ClientInputs, ProofKind};
 
     use super::*;
     use crate::tests::{TestNode, settings, support};
@@ -212,7 +212,12 @@ mod tests {
     }
 
     impl ClientProofVerifier for Watched {
-        fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+        fn verify(
+            &self,
+            _: ProofKind,
+            inputs: &ClientInputs,
+            proof: &[u8],
+        ) -> Result<(), ProofRejected> {
             self.seen.send(inputs.tx_hash).unwrap();
             let _ = self.go_on.lock().recv();
             let reason = "it does not begin with 7".to_owned();

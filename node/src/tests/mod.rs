@@ -5,6 +5,7 @@ pub(crate) use rollmill_protocol_testing as support;
 mod blobs;
 mod disk;
 mod follow;
+mod kinds;
 mod messages;
 mod missing;
 mod payment;
@@ -23,7 +24,7 @@ use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::message::{Inbox, deposit_leaf};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{
-    BlockBody, ClientInputs, Commitment, Config, Fr, Genesis, Header, Tx, blob,
+    BlockBody, ClientInputs, Commitment, Config, Fr, Genesis, Header, ProofKind, Tx, blob,
 };
 
 use crate::store::Snapshot;
@@ -32,15 +33,20 @@ use crate::{
     Node, NodeError, NodeSettings, PoolLimits, ProofRejected, ProposedBlock,
 };
 
-/// Accepts proofs whose first byte is 7, as those of the support module.
+/// Accepts proofs of the built-in client whose first byte is 7, as those of the support module, and proofs of the
+/// private kernel whose first byte is 8.
 #[derive(Debug)]
 pub(super) struct FirstByteIsSeven;
 
 impl ClientProofVerifier for FirstByteIsSeven {
-    fn verify(&self, _: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(&self, kind: ProofKind, _: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+        let wanted = match kind {
+            ProofKind::BuiltIn => 7,
+            ProofKind::PrivateTail => 8,
+        };
         match proof.first() {
-            Some(7) => Ok(()),
-            _ => Err(ProofRejected { reason: "first byte is not 7".to_owned() }),
+            Some(first) if *first == wanted => Ok(()),
+            _ => Err(ProofRejected { reason: format!("first byte is not {wanted}") }),
         }
     }
 }

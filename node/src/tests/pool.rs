@@ -1,7 +1,7 @@
 //! The pool: what it accepts, orders, parks, keeps, restores and drops. What else than a balance pays: `payment.rs`.
 
 use rollmill_node_client::wire::TxStatus;
-use rollmill_protocol::{Fr, Genesis, ProofKind, Tx, TxRejection};
+use rollmill_protocol::{Fr, Genesis, Pair, ProofKind, Tx, TxRejection};
 
 use super::support::{self, FEE, tx, value};
 use super::{L1_SECONDS, MemoryL1, Proposer, TestNode, sync};
@@ -92,7 +92,7 @@ fn transactions_that_break_a_rule_are_rejected_with_its_code() {
     let test = TestNode::new();
     let good = || tx(0, genesis_hash());
     type Case = (&'static str, &'static str, fn(&mut Tx));
-    let changes: [Case; 12] = [
+    let changes: [Case; 13] = [
         ("NODE-021", "PRO-021", |tx| tx.chain_id = 1),
         ("NODE-021", "PRO-022", |tx| tx.version = 7),
         ("NODE-021", "PRO-023", |tx| tx.anchor_header_hash = Fr::from(5u64)),
@@ -110,8 +110,9 @@ fn transactions_that_break_a_rule_are_rejected_with_its_code() {
         // An address that has nothing.
         ("NODE-021", "PRO-037", |tx| tx.body.effects.fee_payer = Fr::from(5u64)),
         ("NODE-020", "PRO-110", |tx| tx.body.effects.fee_payer = Fr::from(0u64)),
-        ("NODE-029", "", |tx| tx.proof_kind = ProofKind::PrivateTail),
+        ("NODE-022", "", |tx| tx.proof_kind = ProofKind::PrivateTail),
         ("NODE-022", "", |tx| tx.client_proof[0] = 8),
+        ("NODE-020", "PRO-007", |tx| tx.pair = Pair { s_l: Fr::from(2u64), ..tx.pair }),
     ];
     for (code, cause, change) in changes {
         let mut tx = good();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rollmill_node_client::wire::{BATCH_MAX, BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::note::fee_balance_slot;
-use rollmill_protocol::{ClientInputs, Fr, Genesis, Header, Tx, TxRejection};
+use rollmill_protocol::{ClientInputs, Fr, Genesis, Header, ProofKind, Tx, TxRejection};
 use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, serve_within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -397,11 +397,16 @@ struct Gated {
 }
 
 impl ClientProofVerifier for Gated {
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(
+        &self,
+        kind: ProofKind,
+        inputs: &ClientInputs,
+        proof: &[u8],
+    ) -> Result<(), ProofRejected> {
         self.seen.send(()).unwrap();
         // An error is an open gate.
         let _ = self.gate.lock().recv();
-        super::FirstByteIsSeven.verify(inputs, proof)
+        super::FirstByteIsSeven.verify(kind, inputs, proof)
     }
 }
 
@@ -523,7 +528,6 @@ fn a_client_knows_which_errors_of_the_pool_reject_the_transaction_itself() {
         PoolError::Malformed(malformed),
         PoolError::Rejected(TxRejection::GasLimit),
         PoolError::Proof { reason: "wrong".to_owned() },
-        PoolError::ProofKind { kind: 1 },
         PoolError::Conflict { nullifier, other: nullifier },
         PoolError::Full { max: 1, offer: 1 },
         PoolError::PayerOvercommitted { balance: 0, needed: 1 },
@@ -536,7 +540,6 @@ fn a_client_knows_which_errors_of_the_pool_reject_the_transaction_itself() {
             PoolError::Malformed(_)
             | PoolError::Rejected(_)
             | PoolError::Proof { .. }
-            | PoolError::ProofKind { .. }
             | PoolError::PayerOvercommitted { .. }
             | PoolError::TooLarge { .. } => true,
             PoolError::Conflict { .. }

@@ -3,11 +3,11 @@
 use rollmill_l1::DeploymentInfo;
 use rollmill_l1::abi::{Contracts, Schedule};
 use rollmill_l1::alloy::primitives::Address;
-use rollmill_protocol::{EthAddress, Fr, Genesis};
+use rollmill_protocol::{EthAddress, Fr, Genesis, ProofKind};
 
 use super::support;
-use crate::ClientKey;
-use crate::client_key::tests::key;
+use crate::ClientKeys;
+use crate::client_keys::tests::keys;
 use crate::config::NodeConfig;
 use crate::setup::agreed;
 
@@ -15,25 +15,26 @@ use crate::setup::agreed;
 struct Parts {
     config: NodeConfig,
     genesis: Genesis,
-    key: ClientKey,
+    keys: ClientKeys,
     contract: DeploymentInfo,
 }
 
 impl Parts {
     fn new() -> Self {
-        let key = key();
-        let genesis = Genesis { vk_root: key.root(), ..support::genesis() };
+        let keys = keys();
+        let vk_root = keys.root(ProofKind::BuiltIn);
+        let genesis = Genesis { vk_root, ..support::genesis() };
         let config = NodeConfig {
             rollup: Some(genesis.rollup),
             chain_id: genesis.chain_id,
             ..NodeConfig::default()
         };
-        Self { contract: contract(&genesis), config, genesis, key }
+        Self { contract: contract(&genesis), config, genesis, keys }
     }
 
     /// The code and the text of the rejection.
     fn rejected(&self) -> String {
-        let agreed = agreed(&self.config, &self.genesis, &self.key, &self.contract);
+        let agreed = agreed(&self.config, &self.genesis, &self.keys, &self.contract);
         agreed.expect_err("rejected").to_string()
     }
 }
@@ -70,7 +71,7 @@ fn contract(genesis: &Genesis) -> DeploymentInfo {
 #[test]
 fn files_and_contract_of_one_deployment_agree() {
     let parts = Parts::new();
-    agreed(&parts.config, &parts.genesis, &parts.key, &parts.contract).unwrap();
+    agreed(&parts.config, &parts.genesis, &parts.keys, &parts.contract).unwrap();
 }
 
 /// What differs is named with both values. The contract's own hashes are of its genesis, so that each case differs in
@@ -98,9 +99,9 @@ fn each_difference_between_files_and_contract_is_rejected_by_name() {
     assert!(parts.rejected().starts_with("NODE-064: setting node.rollup "), "{}", parts.rejected());
 }
 
-/// Genesis and contract agree about a key root that is not the client key's.
+/// Genesis and contract agree about a key root that is not that of the client keys.
 #[test]
-fn a_client_key_of_another_deployment_is_rejected() {
+fn client_keys_of_another_deployment_are_rejected() {
     let mut parts = Parts::new();
     parts.genesis.vk_root += Fr::from(1u64);
     parts.contract = contract(&parts.genesis);

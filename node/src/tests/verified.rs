@@ -84,11 +84,12 @@ struct Counting(std::sync::atomic::AtomicUsize);
 impl crate::ClientProofVerifier for Counting {
     fn verify(
         &self,
+        kind: rollmill_protocol::ProofKind,
         inputs: &rollmill_protocol::ClientInputs,
         proof: &[u8],
     ) -> Result<(), crate::ProofRejected> {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        super::FirstByteIsSeven.verify(inputs, proof)
+        super::FirstByteIsSeven.verify(kind, inputs, proof)
     }
 }
 

@@ -165,7 +165,7 @@ pub struct TxRequest {
 
 impl TxRequest {
     /// `hash(TX_REQUEST, [origin, selector, args_hash, chain_id, version, gas_hash, salt])`. It is the first
-    /// nullifier of a transaction that has no other.
+    /// nullifier of a transaction that has no other which cannot be reverted.
     pub fn hash(&self) -> Fr {
         let words = [
             self.origin,

@@ -17,16 +17,15 @@
 //!   calls lie inside.
 
 mod call;
-mod circuit;
 mod contract;
 mod entries;
 mod error;
+mod inputs;
 mod state;
 mod step;
 mod tail;
 
 pub use call::{CallEntry, PrivateCall, PublicCallEntry, TeardownEntry, TxRequest, gas_hash};
-pub use circuit::{KernelInputs, KernelInputsLayout, PrivateCircuit, vk_tree_with_kernel};
 pub use contract::{
     ContractFunction, FUNCTION_HEIGHT, FunctionTree, address_partial, class_id, function_leaf,
 };
@@ -35,6 +34,7 @@ pub use entries::{
     OwnedNote, OwnedNullifier, OwnedRead, ReadEntry,
 };
 pub use error::KernelError;
+pub use inputs::{KernelInputs, KernelInputsLayout};
 pub use state::KernelState;
 pub use step::{init, inner};
 pub use tail::{

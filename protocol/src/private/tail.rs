@@ -297,6 +297,8 @@ fn slots(entries: &[Fr]) -> [Fr; SLOTS] {
     std::array::from_fn(|i| entries.get(i).copied().unwrap_or_else(Fr::zero))
 }
 
+/// The effects of what is left. The first nullifier makes every note hash unique, so it must stay whatever is reverted:
+/// where no nullifier of the transaction does, it is the request's hash.
 fn effects(
     state: &KernelState<Fr>,
     w: &TailWitness,
@@ -305,11 +307,11 @@ fn effects(
     let (zero, nobody) = (Fr::zero(), Fr::from(PADDING_CONTRACT));
     let (padding, size) = (&w.padding, w.padding.size);
     require(SIZES.contains(&size), KernelError::Size { got: size })?;
-    let mut nullifiers: Vec<Fr> =
-        left.nullifiers.iter().map(|n| silo_nullifier(&n.contract, &n.item.value)).collect();
-    if nullifiers.is_empty() {
-        nullifiers.push(state.request_hash);
-    }
+    let first = left.nullifiers.first();
+    let stays = first.is_some_and(|first| !state.is_revertible(&first.item.counter));
+    let mut nullifiers: Vec<Fr> = if stays { Vec::new() } else { vec![state.request_hash] };
+    let siloed = left.nullifiers.iter().map(|n| silo_nullifier(&n.contract, &n.item.value));
+    nullifiers.extend(siloed);
     let pad = |i: usize| silo_nullifier(&nobody, &padding.nullifiers[i]);
     let nullifiers = slots(&padded("nullifiers", size, &nullifiers, pad)?);
     let notes: Vec<Fr> =

@@ -305,7 +305,10 @@ def tail(state, w):
     notes, nullifiers, logs = squash(state)
     size, padding = w["padding"]["size"], w["padding"]
     require(size in SIZES, "size")
-    nulls = [silo_nullifier(c, v) for c, v, _, _ in nullifiers] or [state["request_hash"]]
+    nulls = [silo_nullifier(c, v) for c, v, _, _ in nullifiers]
+    # The first one makes notes unique that cannot be reverted, so it must be such a one itself.
+    if not nullifiers or nullifiers[0][-1] >= (state["min_revertible"] or COUNTERS):
+        nulls = [state["request_hash"]] + nulls
     require(len(nulls) <= size, "too_many_left")
     nulls += [silo_nullifier(NOBODY, padding["nullifiers"][i]) for i in range(len(nulls), size)]
     hashes = [silo_note(c, v) for c, v, _ in notes]

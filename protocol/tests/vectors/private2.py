@@ -185,6 +185,15 @@ def good():
     yield "equal_notes_on_both_sides", flat(("note", 5), ("log", 1, 5), ("revertible",), ("note", 5), ("nullify", 6, 5))
     sponsor = (SPONSOR, 31, ("pay",))
     yield "sponsored", Run((ACCOUNT, 11, ("call", sponsor), ("revertible",), ("nullify", 1)))
+    # Notes from before the boundary are made unique by a nullifier that cannot be reverted.
+    yield "first_nullifier_is_revertible", flat(("note", 5), ("revertible",), ("nullify", 6), ("note", 7))
+    gone = flat(("note", 5), ("nullify", 6, 5), ("note", 8), ("revertible",), ("nullify", 7))
+    yield "first_nullifier_disappears_and_the_next_is_revertible", gone
+    run = flat(("nullify", 6), ("note", 5))
+    yield "first_nullifier_at_the_boundary", changed(run, 0, min_revertible=run.calls[0]["nullifiers"][0][-1])
+    run = flat(("revertible",), *(("nullify", 11 + i) for i in range(7)))
+    run.tail["padding"]["size"] = 8
+    yield "request_and_seven_nullifiers", run
     yield "pending_nullifier", flat(("nullify", 6), ("read_nullifier", 6))
     below = (TOKEN, 22, ("read", OLD_NOTE))
     run = Run((ACCOUNT, 11, ("pay",), ("static", (TOKEN, 21, ("call", below)))))
@@ -224,6 +233,10 @@ def bad_first():
     yield "counter_outside", changed(base, 0, nullifiers=[(1, 0, 0)]), "counter_at_the_start"
     yield "counter_outside", changed(base, 0, messages=[(1, 1, 90)]), "message_after_the_end"
     yield "wrong_args", changed(base, request={"args_hash": 6}), "another_request"
+    # The call and its function are real, but not those of the request.
+    yield "wrong_contract", changed(base, request={"origin": TOKEN.address}), "request_of_another_contract"
+    yield "wrong_selector", changed(base, request={"selector": 12}), "request_of_another_function"
+    yield "counter_order", changed(flat(), 0, end=0), "call_that_ends_at_its_start"
     yield "absent_words", changed(base, 0, keys=[(0, 1, 0)]), "key_without_owner"
     run = copy.deepcopy(base)
     run.functions[0]["index"] = 1 << FUNCTION_HEIGHT
@@ -249,6 +262,14 @@ def bad_nested():
         "wrong_counters": {"end": base.calls[token]["end"] - 1},
     }.items():  # fmt: skip
         yield name, changed(base, token, **words), f"nested_{name}"
+    nested = base.calls[0]["calls"][0]
+    yield "wrong_contract", changed(base, 0, calls=[(SPONSOR.address, *nested[1:])]), "caller_calls_another_contract"
+    yield "wrong_selector", changed(base, 0, calls=[(nested[0], 22, *nested[2:])]), "caller_calls_another_function"
+    run = Run((ACCOUNT, 11, ("pay",), ("static", (TOKEN, 21, ("note", 1)))))
+    yield "wrong_static", changed(run, 1, is_static=0), "call_with_effects_that_its_caller_calls_static"
+    run = Run((ACCOUNT, 11, ("pay",), ("call", (TOKEN, 21))))
+    yield "wrong_static", changed(run, 1, is_static=1), "call_that_only_its_own_proof_calls_static"
+    yield "revertible_outside", changed(run, 1, min_revertible=1), "revertible_from_before_the_call"
     # A caller that names the token as the sender of its call, and the callee saw that sender.
     run, (nested, *rest) = copy.deepcopy(base), base.calls[0]["calls"]
     run.calls[0]["calls"] = [(*nested[:2], TOKEN.address, *nested[3:]), *rest]
@@ -292,6 +313,9 @@ def bad_tail():
     run = copy.deepcopy(base)
     run.calls.pop()
     yield "stack_not_empty", run, "call_without_proof"
+    run = Run((ACCOUNT, 11, ("pay",), ("call", (SPONSOR, 31))))
+    run.calls.pop()
+    yield "stack_not_empty", run, "call_without_effects_and_without_proof"
     yield "wrong_anchor", changed(base, tail={"anchor": [*HEADER[:-1], 1]}), "another_header"
     yield "wrong_gas", changed(base, tail={"gas": [9, *GAS[1:]]}), "other_gas"
     run = changed(flat(), request={"version": 98})
@@ -330,6 +354,9 @@ def bad_tail():
     yield "key_kind", changed(run, 0, keys=[(npk_, key, 2)]), "key_of_another_kind"
     yield "key_unknown", changed(run, tail={"nsks": [NSK + 1]}), "another_master_key"
     yield "key_unknown", changed(run, tail={"nsks": []}), "no_master_key"
+    # The key that the call used is that of another account than it names.
+    run_of_other = changed(run, 0, keys=[(npk_, app_key(NSK + 1, ACCOUNT.address), 1)])
+    yield "key_unknown", changed(run_of_other, tail={"nsks": [NSK + 1]}), "key_of_another_account"
     yield "app_key_wrong", changed(run, 0, keys=[(npk_, app_key(NSK, TOKEN.address), 1)]), "key_of_another_contract"
     yield "app_key_wrong", changed(run, 0, keys=[(npk_, NSK, 1)]), "master_key_as_application_key"
     yield "no_fee_payer", flat(("nullify", 1), pay=False), "nobody_pays"
@@ -355,6 +382,9 @@ def bad_tail():
     run = Run((ACCOUNT, 11, ("pay",), ("nullify", 1), *over))
     run.tail["padding"]["size"] = 8
     yield "too_many_left", run, "nine_nullifiers"
+    run = flat(("revertible",), *(("nullify", 11 + i) for i in range(8)))
+    run.tail["padding"]["size"] = 8
+    yield "too_many_left", run, "request_and_eight_nullifiers"
     padding = deep().tail["padding"]
     yield "padding_log", changed(flat(), tail={"padding": padding | {"log_hashes": [1, 2, 3, 0, 5, 6, 7, 8]}}), "padding_without_log"
 
@@ -428,6 +458,12 @@ def check_meaning(cases):
         assert f[name]["nullifiers.1"] == silo_nullifier(NOBODY, pads["nullifiers"][1])
         assert f[name]["tags.0"] == silo_tag(NOBODY, pads["tags"][0])
     assert f["sponsored"]["fee_payer"] == SPONSOR.address
+    first = request_hash(request)
+    for name, value in (("sponsored", 1), ("first_nullifier_is_revertible", 6), ("request_and_seven_nullifiers", 11),
+                        ("first_nullifier_disappears_and_the_next_is_revertible", 7), ("first_nullifier_at_the_boundary", 6)):  # fmt: skip
+        assert [f[name][f"nullifiers.{i}"] for i in range(2)] == [first, silo_nullifier(ACCOUNT.address, value)]
+    assert f["request_and_seven_nullifiers"]["nullifiers.7"] == silo_nullifier(ACCOUNT.address, 17)
+    assert f["first_nullifier_is_revertible"]["note_hashes.0"] == unique(first, 0, silo_note(ACCOUNT.address, 5))
     for i in range(8):
         assert f["every_list_is_full"][f"nullifiers.{i}"] == silo_nullifier(TOKEN.address, 1_100 + i)
         assert f["every_list_is_full"][f"tags.{i}"] == silo_tag(TOKEN.address, 1_000 + i)

@@ -144,9 +144,10 @@ test("a transfer, a withdrawal and a claim pass their options on and return a tr
     async (pxe, { requests }) => {
       const alice = pxe.account(ALICE);
       const options = { feePayer: "self", spendPending: true, expiryEpochs: 3 };
-      const sent = await alice.transfer({ ...PAYMENT, ...options });
+      const sent = await alice.transfer({ ...PAYMENT, ...options, idempotencyKey: "rent-2026-11" });
       assert.deepEqual([sent.hash, sent.receipt, sent.doubt], [HASH, "accepted", null]);
-      await alice.withdraw({ to: `0x${"d1".repeat(20)}`, amount: 5n });
+      assert.deepEqual([sent.repeated, sent.idempotencyKey], [false, "rent-2026-11"]);
+      await alice.withdraw({ to: `0x${"d1".repeat(20)}`, amount: 5n, idempotencyKey: null });
       const claimed = await alice.claim();
       assert.deepEqual([claimed.receipt, claimed.doubt], ["unknown", doubt]);
       await alice.claim({ deposit: { index: 448, amount: 5000n }, keep: true, expiryEpochs: 1 });
@@ -155,7 +156,15 @@ test("a transfer, a withdrawal and a claim pass their options on and return a tr
         [
           [
             "pxe_transfer",
-            { account: ALICE, to: PAYMENT.to, amount: "120", fee_payer: "self", spend_pending: true, expiry_epochs: 3 },
+            {
+              account: ALICE,
+              to: PAYMENT.to,
+              amount: "120",
+              fee_payer: "self",
+              spend_pending: true,
+              expiry_epochs: 3,
+              idempotency_key: "rent-2026-11",
+            },
           ],
           ["pxe_withdraw", { account: ALICE, to: `0x${"d1".repeat(20)}`, amount: "5" }],
           ["pxe_claim", { account: ALICE }],
@@ -296,16 +305,87 @@ test("a deadline of fetch itself is a timeout after which the transaction may ha
     const fetch = async () => {
       throw new TypeError("fetch failed", { cause: Object.assign(new Error("late"), { code }) });
     };
-    const error = await failure(new Pxe({ token: TOKEN, fetch }).account(ALICE).transfer(PAYMENT));
+    const pxe = new Pxe({ token: TOKEN, fetch, retryMs: 1 });
+    const error = await failure(pxe.account(ALICE).transfer(PAYMENT));
     assert.ok(error instanceof TimeoutError, inspect(error));
     assert.deepEqual([error.code, error.mayHaveBeenSent], ["timeout", true]);
   }
 });
 
+test("each payment has a key of its own, which all of its attempts share", async () => {
+  const sent = { hash: HASH, receipt: "accepted", doubt: null };
+  const answers = [
+    "break",
+    rejected("PXE-045"),
+    { status: 503, ...rejected("PXE-044", -32005) },
+    { result: { ...sent, repeated: true } },
+    { result: { ...sent, repeated: false } },
+  ];
+  await using(
+    (method, params, count) => answers[count - 1],
+    async (pxe, { requests }) => {
+      const alice = pxe.account(ALICE);
+      const first = await alice.transfer(PAYMENT);
+      const second = await alice.transfer(PAYMENT);
+      const keys = requests.map(({ params }) => params.idempotency_key);
+      assert.deepEqual([first.repeated, second.repeated], [true, false]);
+      assert.deepEqual([first.idempotencyKey, second.idempotencyKey], [keys[0], keys[4]]);
+      assert.deepEqual(keys, [keys[0], keys[0], keys[0], keys[0], keys[4]]);
+      assert.match(keys[0], /^[0-9a-f]{32}$/);
+      assert.notEqual(keys[0], keys[4]);
+    },
+  );
+});
+
+test("a payment without a result ends after four attempts, and only what may change is repeated", async () => {
+  for (const [answer, code, attempts, mayHaveBeenSent] of [
+    [() => "break", "unreachable", 4, true],
+    [() => rejected("PXE-046", -32603), "PXE-046", 4, true],
+    [() => ({ status: 503, ...rejected("PXE-044", -32005) }), "PXE-044", 4, false],
+    [() => rejected("PXE-004"), "PXE-004", 1, false],
+    [() => rejected("PXE-064"), "PXE-064", 1, false],
+    [() => ({ status: 200, body: "<html>" }), "invalid_response", 1, true],
+    // The first attempt may have been sent, whatever becomes of the second.
+    [(method, params, count) => (count === 1 ? "break" : rejected("PXE-036", -32001)), "PXE-036", 2, true],
+    // The service says that the transaction of the first attempt was dropped.
+    [(method, params, count) => (count === 1 ? "break" : rejected("PXE-065")), "PXE-065", 2, false],
+  ]) {
+    await using(answer, async (pxe, { requests }) => {
+      const payment = { ...PAYMENT, idempotencyKey: "rent-2026-11" };
+      const error = await failure(pxe.account(ALICE).transfer(payment));
+      assert.deepEqual([error.code, requests.length, error.mayHaveBeenSent], [code, attempts, mayHaveBeenSent]);
+      assert.equal(error.idempotencyKey, "rent-2026-11");
+    });
+  }
+});
+
+test("a payment without a key is sent once", async () => {
+  await using(
+    () => "break",
+    async (pxe, { requests }) => {
+      const payment = { ...PAYMENT, idempotencyKey: null };
+      const error = await failure(pxe.account(ALICE).transfer(payment));
+      assert.deepEqual([error.code, error.mayHaveBeenSent, error.idempotencyKey], ["unreachable", true, null]);
+      assert.deepEqual(requests.map(({ params }) => params), [{ account: ALICE, to: PAYMENT.to, amount: "120" }]);
+    },
+  );
+});
+
+test("a simulation sends no key", async () => {
+  const quote = { fee: "1", fee_max: "4", change: "5", public_balance: "0", expiry_slot: 71 };
+  await using(
+    () => ({ result: quote }),
+    async (pxe, { requests }) => {
+      await pxe.account(ALICE).simulateTransfer({ ...PAYMENT, idempotencyKey: "rent-2026-11" });
+      assert.equal(requests[0].params.idempotency_key, undefined);
+    },
+  );
+});
+
 test("where nothing listens nothing was sent", async () => {
   const { url, close } = await serve(() => "hang");
   await close();
-  const error = await failure(new Pxe({ url, token: TOKEN }).account(ALICE).transfer(PAYMENT));
+  const error = await failure(new Pxe({ url, token: TOKEN, retryMs: 1 }).account(ALICE).transfer(PAYMENT));
   assert.deepEqual([error.code, error.mayHaveBeenSent], ["unreachable", false]);
   assert.ok(error.message.includes(url));
 });
@@ -376,6 +456,10 @@ test("arguments that no call can use are rejected before anything is sent", asyn
     () => alice.transfer({ ...PAYMENT, amount: 2n ** 64n }),
     () => alice.transfer({ amount: 1n }),
     () => alice.transfer(),
+    () => alice.transfer({ ...PAYMENT, idempotencyKey: "short" }),
+    () => alice.transfer({ ...PAYMENT, idempotencyKey: "k".repeat(65) }),
+    () => alice.transfer({ ...PAYMENT, idempotencyKey: "no spaces please" }),
+    () => alice.withdraw({ ...PAYMENT, idempotencyKey: 12345678 }),
     () => alice.transfer({ ...PAYMENT, expiryEpochs: NaN }),
     () => alice.transfer({ ...PAYMENT, expiryEpochs: 8n }),
     () => alice.claim({ deposit: { index: 1, amount: 5 } }),
@@ -390,4 +474,67 @@ test("arguments that no call can use are rejected before anything is sent", asyn
   }
   assert.throws(() => pxe.account(""), ArgumentError);
   assert.throws(() => pxe.transaction("0x1"), ArgumentError);
+});
+
+test("contracts are registered, listed and called", async () => {
+  const answers = {
+    pxe_registerContract: { address: HASH, notes: 1 },
+    pxe_contracts: [
+      { address: HASH, name: "Token", class_id: HASH, account: null, functions: ["mint"] },
+    ],
+    pxe_simulateCall: {
+      returns: [HASH],
+      calls: 2,
+      nullifiers: 2,
+      note_hashes: 4,
+      logs: 3,
+      messages: 0,
+      fee_payer: HASH,
+    },
+  };
+  await using(
+    (method) => ({ result: answers[method] }),
+    async (pxe, { requests }) => {
+      const made = await pxe.registerContract({ artifact: "{}", salt: HASH, keysHash: HASH });
+      assert.deepEqual(made, { address: HASH, notes: 1 });
+      assert.deepEqual(requests[0].params, { artifact: "{}", salt: HASH, keys_hash: HASH });
+      const [contract] = await pxe.contracts();
+      assert.deepEqual([contract.name, contract.classId, contract.account], ["Token", HASH, null]);
+      assert.deepEqual(contract.functions, ["mint"]);
+      const args = { to: HASH, amount: 2n ** 63n, deep: [{ on: true, n: 5 }] };
+      const done = await pxe.account(ALICE).simulateCall({ contract: HASH, function: "mint", args });
+      assert.deepEqual([done.returns, done.calls, done.noteHashes], [[HASH], 2, 4]);
+      assert.equal(done.feePayer, HASH);
+      const { params } = requests[2];
+      assert.deepEqual(params.args, { to: HASH, amount: `${2n ** 63n}`, deep: [{ on: true, n: 5 }] });
+      assert.deepEqual([params.account, params.function], [ALICE, "mint"]);
+      const calls = [{}, { contract: HASH }, { contract: HASH, function: "f", args: { n: 2 ** 60 } }];
+      for (const wrong of calls) {
+        assert.ok((await failure(pxe.account(ALICE).simulateCall(wrong))) instanceof ArgumentError);
+      }
+      assert.ok((await failure(pxe.registerContract({}))) instanceof ArgumentError);
+      assert.equal(requests.length, 3);
+    },
+  );
+});
+
+test("an answer about contracts that is none is an error", async () => {
+  const wrong = {
+    pxe_registerContract: { address: "0x1", notes: 0 },
+    pxe_contracts: [{ address: HASH, name: 5, class_id: HASH, functions: [] }],
+    pxe_simulateCall: { returns: "none" },
+  };
+  await using(
+    (method) => ({ result: wrong[method] }),
+    async (pxe) => {
+      const calls = [
+        () => pxe.registerContract({ artifact: "{}" }),
+        () => pxe.contracts(),
+        () => pxe.account(ALICE).simulateCall({ contract: HASH, function: "f" }),
+      ];
+      for (const call of calls) {
+        assert.ok((await failure(call())) instanceof InvalidResponseError);
+      }
+    },
+  );
 });

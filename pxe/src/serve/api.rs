@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::Service;
 use super::error::CallError;
 use super::wire::{
-    AccountInfo, Balance, Claim, Member, NoteInfo, Nothing, OfAccount, OfTransaction, Quote, Sent,
-    SentInfo, Shape, Status, Synced, Transfer, TxInfo, Waited, Waiting, Withdraw,
+    AccountInfo, Balance, Claim, ContractInfo, Member, NoteInfo, Nothing, OfAccount, OfTransaction,
+    Quote, RegisterContract, Registered, Sent, SentInfo, Shape, SimulateCall, SimulatedCall,
+    Status, Synced, Transfer, TxInfo, Waited, Waiting, Withdraw,
 };
 
 /// A method as the table declares it.
@@ -102,7 +103,8 @@ methods! {
     /// What a transfer would cost. Nothing is proven or sent.
     "pxe_simulateTransfer": simulate_transfer(Transfer) -> Quote;
 
-    /// Send a private transfer. An error says that nothing was sent, unless it is PXE-018, PXE-045 or PXE-046.
+    /// Send a private transfer. An error says that nothing was sent, unless it is PXE-018, PXE-045 or PXE-046. With a
+    /// key, the same request again returns the transaction of the first one.
     "pxe_transfer": transfer(Transfer) -> Sent;
 
     /// Claim a deposit on L1 and move its amount into a note. Errors are those of `pxe_transfer`.
@@ -116,4 +118,13 @@ methods! {
 
     /// Wait until a transaction has reached a stage, was dropped, or the time is over.
     "pxe_wait": wait(Waiting) -> Waited;
+
+    /// Register a contract by its artifact. The keys of its functions are made, which takes seconds for each.
+    "pxe_registerContract": register_contract(RegisterContract) -> Registered;
+
+    /// The registered contracts.
+    "pxe_contracts": contracts(Nothing) -> Vec<ContractInfo>;
+
+    /// Execute a call of a contract by the kernel's rules. Nothing is proven or sent.
+    "pxe_simulateCall": simulate_call(SimulateCall) -> SimulatedCall;
 }

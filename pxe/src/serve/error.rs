@@ -64,6 +64,11 @@ pub enum CallError {
     /// would send something gets PXE-018 first.
     #[error("{code}: the request takes longer than {seconds} s and is still being worked on; read pxe_sent before sending again", code = self.code())]
     Late { seconds: u64 },
+    /// The node did not report the status of the transaction within the time of the wait.
+    ///
+    /// Do: Wait again, with more seconds. If that fails too, check the node.
+    #[error("{code}: the node did not report the transaction within the wait of {seconds} s; wait again, with more seconds", code = self.code())]
+    Unreported { seconds: u64 },
     /// Internal error: the work on the request panicked.
     ///
     /// Do: A bug in Rollmill: report it with the log of the service. Read `pxe_sent` before sending again.
@@ -87,6 +92,7 @@ rollmill_errors::coded! {
         Self::Busy => "PXE-044",
         Self::Late { .. } => "PXE-045",
         Self::Died => "PXE-046",
+        Self::Unreported { .. } => "PXE-068",
         Self::Pxe(error) => (error),
     }
 }
@@ -102,7 +108,7 @@ impl CallError {
             Self::Parameters { .. } => -32602,
             Self::Died => -32603,
             Self::Busy => BUSY,
-            Self::NoAccount | Self::Late { .. } | Self::Pxe(_) => -32000,
+            Self::NoAccount | Self::Late { .. } | Self::Unreported { .. } | Self::Pxe(_) => -32000,
         }
     }
 

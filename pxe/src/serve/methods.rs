@@ -12,13 +12,15 @@ use super::error::CallError;
 use super::session::Session;
 use super::wire::{
     AccountInfo, Address, Amount, Balance, Certainty, Claim, NoteInfo, NoteState, Nothing,
-    OfAccount, OfTransaction, Quote, Reason, Sent, SentInfo, Status, Synced, Tips, Transfer,
+    OfAccount, OfTransaction, Quote, Reason, Sent, SentInfo, Stage, Status, Synced, Tips, Transfer,
     TxInfo, TxState, Waited, Waiting, Withdraw,
 };
 use super::{Service, WAIT_SECONDS_MAX};
 use crate::error::PxeError;
 use crate::stored;
-use crate::wallet::{EXPIRY_EPOCHS, FeePayer, Order, OwnedNote, Purpose, Wallet, node_error};
+use crate::wallet::{
+    EXPIRY_EPOCHS, FeePayer, IdempotencyKey, Order, OwnedNote, Purpose, Wallet, node_error,
+};
 
 /// Pause between two questions to the node about a transaction.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -146,7 +148,7 @@ impl Service {
     pub(super) async fn transfer(self: &Arc<Self>, transfer: Transfer) -> Result<Sent, CallError> {
         let order = transfer_order("pxe_transfer", &transfer)?;
         let spend_pending = transfer.spend_pending.unwrap_or(false);
-        self.send(&transfer.account, order, spend_pending).await
+        self.send(&transfer.account, order, spend_pending, transfer.idempotency_key).await
     }
 
     pub(super) async fn withdraw(self: &Arc<Self>, withdraw: Withdraw) -> Result<Sent, CallError> {
@@ -161,7 +163,7 @@ impl Service {
             expiry_epochs: expiry_epochs(METHOD, withdraw.expiry_epochs)?,
         };
         let spend_pending = withdraw.spend_pending.unwrap_or(false);
-        self.send(&withdraw.account, order, spend_pending).await
+        self.send(&withdraw.account, order, spend_pending, withdraw.idempotency_key).await
     }
 
     pub(super) async fn claim(self: &Arc<Self>, claim: Claim) -> Result<Sent, CallError> {
@@ -177,7 +179,7 @@ impl Service {
                 }
             };
             let purpose = Purpose::Claim { deposit, keep };
-            session.send(&Order { purpose, fee_payer: FeePayer::Account, expiry_epochs })
+            session.send(&Order { purpose, fee_payer: FeePayer::Account, expiry_epochs }, None)
         };
         self.work(&claim.account.0, work).await
     }
@@ -187,11 +189,18 @@ impl Service {
         account: &Address,
         order: Order,
         spend_pending: bool,
+        key: Option<IdempotencyKey>,
     ) -> Result<Sent, CallError> {
         let work = move |session: &mut Session<'_>| -> Result<Sent, CallError> {
-            session.begin()?;
             session.wallet.set_spend_pending(spend_pending);
-            session.send(&order)
+            let repeated = match &key {
+                Some(key) => session.begin_keyed(key, &order)?,
+                None => session.begin().map(|()| None)?,
+            };
+            match repeated {
+                Some(sent) => Ok(sent),
+                None => session.send(&order, key.as_ref()),
+            }
         };
         self.work(&account.0, work).await
     }
@@ -225,19 +234,35 @@ impl Service {
             return Err(wrong("pxe_wait", "seconds: at most 60 expected; ask again after them"));
         }
         let _wait = self.waits.try_acquire().map_err(|_| CallError::Busy)?;
-        let end = Instant::now() + Duration::from_secs(of.seconds);
+        let start = Instant::now();
+        let end = start + Duration::from_secs(of.seconds);
+        let mut known: Option<TxInfo> = None;
         loop {
-            let TxInfo { state, block, reason } =
-                self.transaction(OfTransaction { hash: of.hash }).await?;
-            let reached = state.stage().is_some_and(|stage| stage >= of.stage);
+            // Each question has what is left of the wait, and the first one some time in any case.
+            let until = if known.is_some() { end } else { end.max(start + self.limits.report) };
+            let asked = self.transaction(OfTransaction { hash: of.hash });
+            let Ok(answer) = tokio::time::timeout_at(until, asked).await else {
+                let late = CallError::Unreported { seconds: of.seconds };
+                return known.map(|info| waited(info, of.stage)).ok_or(late);
+            };
+            let info = answer?;
+            let result = waited(info.clone(), of.stage);
+            known = Some(info);
             let left = end.saturating_duration_since(Instant::now());
-            let is_over = reached || state == TxState::Dropped || left.is_zero();
+            let is_over = result.reached || result.state == TxState::Dropped || left.is_zero();
             // A service that stops answers with what it knows.
             if is_over || self.shutdown.within(PAUSE.min(left)).await {
-                return Ok(Waited { reached, state, block, reason });
+                return Ok(result);
             }
         }
     }
+}
+
+/// The status of a transaction as the result of a wait for a stage.
+fn waited(info: TxInfo, stage: Stage) -> Waited {
+    let TxInfo { state, block, reason } = info;
+    let reached = state.stage().is_some_and(|has| has >= stage);
+    Waited { reached, state, block, reason }
 }
 
 /// An error inside a result.
@@ -245,7 +270,7 @@ pub(super) fn reason(error: &PxeError) -> Reason {
     Reason { code: error.code().to_owned(), message: error.to_string() }
 }
 
-fn wrong(method: &'static str, reason: &str) -> CallError {
+pub(super) fn wrong(method: &'static str, reason: &str) -> CallError {
     CallError::Parameters { method, reason: reason.to_owned() }
 }
 

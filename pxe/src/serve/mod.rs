@@ -5,9 +5,11 @@
 //!   choose the same notes.
 //! - **Work outlives its request.** A client that goes away, or waits too long, does not stop a transaction half-way.
 //!   What it did not learn counts as unreported, so that the next request that would send something gets PXE-018 first.
+//!   A client that chose an idempotency key asks again with it instead.
 //! - **Nothing is kept in memory only.** The intent of a transaction is on the disk before anything is sent.
 
 pub mod api;
+mod contracts;
 mod error;
 mod http;
 mod methods;
@@ -26,16 +28,23 @@ use tokio::sync::{Mutex as Queue, Semaphore};
 
 pub use error::{CallError, UNAUTHORIZED};
 
+use crate::contracts::FunctionKeys;
 use crate::error::PxeError;
 use crate::wallet::{ClientProver, Wallet};
 
-/// Most bytes of a request's body that the service reads.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a request's body that the service reads: an artifact of a contract fits.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 /// Longest wait of `pxe_wait`, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
 /// Opens the prover of a chain, by its id. A development SRS is accepted only on a development chain.
 pub type OpenProver = Box<dyn Fn(u64) -> Result<Arc<dyn ClientProver>, PxeError> + Send + Sync>;
+
+/// Opens what makes the keys of functions for a chain, by its id.
+pub type OpenFunctionKeys = Box<dyn Fn(u64) -> Result<Arc<SharedKeys>, PxeError> + Send + Sync>;
+
+/// Makes the keys of functions for several requests.
+pub type SharedKeys = dyn FunctionKeys + Send + Sync;
 
 /// Bounds of the work on requests.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +59,9 @@ pub struct ServiceLimits {
     pub turn: Duration,
     /// How long a client waits for the work on its request.
     pub answer: Duration,
+    /// How long the node has at least to report a transaction for the first time in a `pxe_wait`, so that a wait of
+    /// no time has a result too.
+    pub report: Duration,
 }
 
 impl Default for ServiceLimits {
@@ -61,6 +73,7 @@ impl Default for ServiceLimits {
             turn: Duration::from_secs(60),
             // The first sync of an old chain takes longest.
             answer: Duration::from_secs(300),
+            report: Duration::from_secs(5),
         }
     }
 }
@@ -77,6 +90,9 @@ pub struct Service {
     open_prover: OpenProver,
     /// The prover of the last transaction, with the id of its chain.
     prover: Mutex<Option<(u64, Arc<dyn ClientProver>)>>,
+    open_function_keys: Option<OpenFunctionKeys>,
+    /// Held while blocks are read for contracts, which are read for all accounts at once.
+    following: Mutex<()>,
     accounts: Mutex<BTreeMap<Account, Kept>>,
     calls: Semaphore,
     waits: Semaphore,
@@ -106,12 +122,20 @@ impl Service {
             token,
             open_prover,
             prover: Mutex::new(None),
+            open_function_keys: None,
+            following: Mutex::default(),
             accounts: Mutex::default(),
             calls: Semaphore::new(limits.calls),
             waits: Semaphore::new(limits.waits),
             limits,
             shutdown,
         }
+    }
+
+    /// With what makes the keys of functions. Without it no contract can be registered.
+    #[must_use]
+    pub fn with_function_keys(self, open: OpenFunctionKeys) -> Self {
+        Self { open_function_keys: Some(open), ..self }
     }
 
     /// With other bounds of the work on requests.

@@ -17,14 +17,14 @@ use super::wire::{Receipt, Sent};
 use crate::error::PxeError;
 use crate::keys::Address;
 use crate::stored;
-use crate::wallet::{Delivery, Order, Wallet, node_error};
+use crate::wallet::{Delivery, Earlier, IdempotencyKey, Order, Wallet, node_error};
 
 /// An account whose turn it is.
 pub(super) struct Session<'s> {
     pub(super) service: &'s Service,
     pub(super) wallet: Wallet,
     pub(super) runtime: Handle,
-    account: Account,
+    pub(super) account: Account,
     /// Transactions of which the response informs the client.
     told: Vec<Fr>,
 }
@@ -136,20 +136,43 @@ impl Session<'_> {
         Err(PxeError::Interrupted { hashes: hashes.join(", ") }.into())
     }
 
+    /// As [`Self::begin`] for an order with a key: returns the transaction that an earlier request with the key made.
+    /// Transactions of other requests are no concern of a client that repeats its own with their keys.
+    ///
+    /// # Errors
+    /// Those of [`Wallet::recall`]. Those of [`Self::sync`] only if the key is new: what an earlier request made is on
+    /// the disk, whether the node answers or not.
+    pub(super) fn begin_keyed(
+        &mut self,
+        key: &IdempotencyKey,
+        order: &Order,
+    ) -> Result<Option<Sent>, CallError> {
+        let synced = self.sync();
+        match self.wallet.recall(key, order)? {
+            Some(earlier) => Ok(Some(repeated(&earlier))),
+            None => synced.map(|()| None),
+        }
+    }
+
     /// Builds, proves and sends the transaction of an order.
     ///
     /// # Errors
     /// Only when nothing was sent, or the node rejected it finally.
-    pub(super) fn send(&mut self, order: &Order) -> Result<Sent, CallError> {
+    pub(super) fn send(
+        &mut self,
+        order: &Order,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Sent, CallError> {
         let genesis = self.runtime.block_on(self.service.node.genesis()).map_err(node_error)?;
         let prover = self.service.prover(genesis.chain_id)?;
         let (service, account) = (self.service, self.account);
         let mut keep = |wallet: &Wallet| stored::save(&service.store, account, wallet);
         let (node, wallet, mut rng) = (&service.node, &mut self.wallet, OsRng);
-        let delivery = wallet.deliver(node, &*prover, order, &mut rng, &mut keep);
+        let delivery = wallet.deliver(node, &*prover, order, key, &mut rng, &mut keep);
         let (tx, doubt) = match self.runtime.block_on(delivery) {
             Ok(Delivery::Accepted(tx)) => (tx, None),
             Ok(Delivery::Unknown(tx, error)) => (tx, Some(error)),
+            Ok(Delivery::Earlier(earlier)) => return Ok(repeated(&earlier)),
             Err(error) => {
                 // Nothing was sent. That the state could not be saved does no harm: the next sync queries the node.
                 if let Err(error) = self.save() {
@@ -162,7 +185,8 @@ impl Session<'_> {
         tracing::info!(tx = to_hex(&hash), "transaction sent");
         self.told.push(hash);
         let receipt = if doubt.is_none() { Receipt::Accepted } else { Receipt::Unknown };
-        Ok(Sent { hash: Field(hash), receipt, doubt: doubt.as_ref().map(reason) })
+        let doubt = doubt.as_ref().map(reason);
+        Ok(Sent { hash: Field(hash), receipt, doubt, repeated: false })
     }
 
     /// Records that a client was informed of the transactions.
@@ -176,6 +200,18 @@ impl Session<'_> {
             tracing::warn!(%error, "wallet state not saved; the next request that sends something gets PXE-018");
         }
     }
+}
+
+/// The result of a request that repeats an earlier one with its key.
+fn repeated(earlier: &Earlier) -> Sent {
+    let (receipt, doubt) = match earlier.accepted {
+        true => (Receipt::Accepted, None),
+        false => {
+            let doubt = PxeError::Unconfirmed { hash: to_hex(&earlier.tx_hash) };
+            (Receipt::Unknown, Some(reason(&doubt)))
+        }
+    };
+    Sent { hash: Field(earlier.tx_hash), receipt, doubt, repeated: true }
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Every method of the service, over HTTP, against a chain in memory; and what the service must not take.
 
+mod contracts;
+mod keyed;
+
 use std::sync::mpsc;
 
 use ark_ff::Zero;
@@ -80,6 +83,7 @@ impl Case {
         let token = Secret::generated(TOKEN);
         let open: OpenProver = Box::new(move |_| Ok(Arc::clone(&prover)));
         let service = Service::new(store, node, token, open, shutdown.clone()).within(limits);
+        let service = service.with_function_keys(contracts::made_up());
         let service = Arc::new(service);
         let listener = listen("127.0.0.1:0", "--serve-listen").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::CallError;
 use crate::keys;
-use crate::wallet;
+use crate::wallet::{self, IdempotencyKey};
 
 /// An amount in units: a string of decimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,9 @@ impl<'de> Deserialize<'de> for Address {
         })
     }
 }
+
+/// Arguments of a function by name.
+pub type Arguments = Map<String, Value>;
 
 /// Who pays the fee of a transaction: `notes`, which names nobody, or `self`, the public balance of the account, which
 /// the transaction names.
@@ -230,6 +233,8 @@ shapes! {
         spend_pending: Option<bool>,
         /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
         expiry_epochs: Option<u64>,
+        /// Lets the request be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`.
+        idempotency_key: Option<IdempotencyKey>,
     }
 
     /// A withdrawal to an account on L1. Recipient and amount are public.
@@ -246,6 +251,8 @@ shapes! {
         spend_pending: Option<bool>,
         /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
         expiry_epochs: Option<u64>,
+        /// Lets the request be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`.
+        idempotency_key: Option<IdempotencyKey>,
     }
 
     /// A claim of a deposit on L1. The public balance pays the fee; the deposit covers what it lacks.
@@ -258,6 +265,40 @@ shapes! {
         keep: Option<bool>,
         /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
         expiry_epochs: Option<u64>,
+    }
+
+    /// A contract to register.
+    RegisterContract {
+        /// The file of the compiled contract, as it is: its bytes are a part of the address.
+        artifact: String,
+        /// The address that the contract must have; any if absent.
+        address: Option<Field>,
+        /// Word that makes it different from others of its class; 0 if absent.
+        salt: Option<Field>,
+        /// Address of whoever deployed it; 0 if absent.
+        deployer: Option<Field>,
+        /// Words that it was made with; none if absent.
+        init: Option<Vec<Field>>,
+        /// Hash of the keys of its address; 0 if absent.
+        keys_hash: Option<Field>,
+        /// The account whose contract it is: with its keys, and made with the key by which it signs. Then `init` and
+        /// `keys_hash` must be absent.
+        account: Option<Address>,
+    }
+
+    /// A call of a contract by an account.
+    SimulateCall {
+        /// The account that makes the call and pays.
+        account: Address,
+        /// Address of the contract that is called.
+        contract: Field,
+        /// Name of its private function.
+        function: String,
+        /// Arguments by name; none if absent. A field element is a number, or a string with `0x` and hexadecimal
+        /// digits.
+        args: Option<Arguments>,
+        /// Address of the account's contract; the only one if absent.
+        from: Option<Field>,
     }
 
     /// A transaction.
@@ -390,6 +431,46 @@ shapes! {
         expiry_slot: u64,
     }
 
+    /// A registered contract.
+    ContractInfo {
+        /// Its address.
+        address: Field,
+        /// The name that its artifact gives it.
+        name: String,
+        /// Its class.
+        class_id: Field,
+        /// The account of the store whose keys its address has.
+        account: Option<Address>,
+        /// Names of its private functions.
+        functions: Vec<String>,
+    }
+
+    /// The address of a contract that was registered.
+    Registered {
+        /// Its address.
+        address: Field,
+        /// Notes of the store's accounts that were received before and can be read now.
+        notes: u64,
+    }
+
+    /// What a call would do.
+    SimulatedCall {
+        /// The words that the called function returned.
+        returns: Vec<Field>,
+        /// Functions that were executed, the account's own counted.
+        calls: u64,
+        /// Nullifiers of the transaction, with those that hide how many there are.
+        nullifiers: u64,
+        /// Note hashes, with such ones too.
+        note_hashes: u64,
+        /// Logs, with such ones too.
+        logs: u64,
+        /// Messages to L1.
+        messages: u64,
+        /// Address of the contract that pays the fee.
+        fee_payer: Field,
+    }
+
     /// A transaction that was handed to the node.
     Sent {
         /// Its hash.
@@ -398,6 +479,8 @@ shapes! {
         receipt: Receipt,
         /// Why the receipt is `unknown`.
         doubt: Option<Reason>,
+        /// Whether an earlier request with the same idempotency key made it; nothing was sent now.
+        repeated: bool,
     }
 
     /// The status of a transaction.

@@ -69,6 +69,23 @@ impl Order {
         Self { purpose, fee_payer, expiry_epochs: EXPIRY_EPOCHS }
     }
 
+    /// The order as one text, which differs between any two orders. `spend_pending` is what the wallet was set to.
+    pub(super) fn text(&self, spend_pending: bool) -> String {
+        let purpose = match self.purpose {
+            Purpose::Transfer { to, amount } => format!("transfer {amount} to {to}"),
+            Purpose::Withdraw { to, amount } => format!("withdraw {amount} to {to}"),
+            Purpose::Claim { deposit, keep } => {
+                format!("claim {} of {} keep {keep}", deposit.index, deposit.amount)
+            }
+        };
+        let payer = match self.fee_payer {
+            FeePayer::Notes => "notes",
+            FeePayer::Account => "account",
+        };
+        let epochs = self.expiry_epochs;
+        format!("{purpose}, fee by {payer}, within {epochs} epochs, pending {spend_pending}")
+    }
+
     /// The order with another payer. The account pays for a claim in any case: only a transaction that
     /// names the account can claim its deposit.
     pub const fn paid_by(self, fee_payer: FeePayer) -> Self {
@@ -123,15 +140,7 @@ impl Terms {
         now: u64,
         expiry_epochs: u64,
     ) -> Result<Self, PxeError> {
-        let price = config.prices_after(tip);
-        let gas = GasSettings {
-            max_fee_per_l2_gas: allowed(price.l2),
-            max_fee_per_da_gas: allowed(price.da),
-            l2_gas_limit: L2_GAS_PER_TX,
-            da_gas_limit: DA_GAS_PER_TX,
-            l2_teardown_gas_limit: 0,
-            da_teardown_gas_limit: 0,
-        };
+        let (price, gas) = (config.prices_after(tip), gas_after(config, tip));
         let fee = |price| gas::fee(price, Gas::PER_TX);
         let (Some(current), Some(max)) = (fee(price), fee(gas.max_price())) else {
             return Err(PxeError::Node("its prices are higher than any block's".to_owned()));
@@ -143,6 +152,20 @@ impl Terms {
         let end = epoch.saturating_add(1).saturating_mul(config.slots_per_epoch);
         let expiry_slot = end.saturating_sub(1).min(SLOT_MAX);
         Ok(Self { gas, fee: Fee { now: current, max }, expiry_slot })
+    }
+}
+
+/// The gas settings of a transaction after the block of `tip`. They depend on nothing but the prices, so that no
+/// transaction differs from another by them.
+pub(crate) fn gas_after(config: &Config, tip: &Header) -> GasSettings {
+    let price = config.prices_after(tip);
+    GasSettings {
+        max_fee_per_l2_gas: allowed(price.l2),
+        max_fee_per_da_gas: allowed(price.da),
+        l2_gas_limit: L2_GAS_PER_TX,
+        da_gas_limit: DA_GAS_PER_TX,
+        l2_teardown_gas_limit: 0,
+        da_teardown_gas_limit: 0,
     }
 }
 
@@ -158,6 +181,34 @@ fn allowed(price: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Keys;
+
+    /// Goal: a key that is repeated with any other order is noticed.
+    #[test]
+    fn the_texts_of_two_orders_differ_in_every_part() {
+        let [alice, bob] = [1, 2].map(|name| Keys::from_seed(&[name; 32]).address());
+        let (first, second) = (EthAddress([1; 20]), EthAddress([2; 20]));
+        let deposit = |index, amount| DepositInfo { index, amount };
+        let claim = Order::claim(deposit(1, 11));
+        let kept = Purpose::Claim { deposit: deposit(1, 11), keep: true };
+        let orders = [
+            Order::transfer(alice, 11),
+            Order::transfer(bob, 11),
+            Order::transfer(alice, 1),
+            Order::transfer(alice, 11).paid_by(FeePayer::Account),
+            Order { expiry_epochs: 1, ..Order::transfer(alice, 11) },
+            Order::withdraw(first, 11),
+            Order::withdraw(second, 11),
+            Order::withdraw(first, 1),
+            claim,
+            Order::claim(deposit(11, 1)),
+            Order::claim(deposit(1, 1)),
+            Order { purpose: kept, ..claim },
+        ];
+        let texts = orders.iter().flat_map(|order| [order.text(false), order.text(true)]);
+        let texts: std::collections::BTreeSet<String> = texts.collect();
+        assert_eq!(texts.len(), 2 * orders.len(), "{texts:?}");
+    }
 
     #[test]
     fn an_allowed_price_has_two_bits_and_covers_the_margin() {

@@ -20,7 +20,7 @@ use rollmill_protocol::field::{serde_fr, to_hex};
 use rollmill_protocol::{Fr, Tx, TxEffects};
 use serde::{Deserialize, Serialize};
 
-use super::{Wallet, node_error};
+use super::{IdempotencyKey, Order, Wallet, node_error};
 use crate::error::PxeError;
 
 /// A transaction that was sent.
@@ -33,7 +33,8 @@ pub(super) struct Sent {
     /// Block that contains it, as far as the chain was read.
     included_in: Option<u64>,
     /// Whether the user was informed of it. False from before it is sent until then, so that a later
-    /// command reports the transaction of an interrupted command before it pays again.
+    /// command reports the transaction of an interrupted command before it pays again. True from the start if the
+    /// order has an idempotency key: its client asks again with the key, and nobody else is concerned.
     reported: bool,
 }
 
@@ -68,7 +69,9 @@ fn taken(effects: &TxEffects) -> u64 {
 
 /// A node's report on a transaction that is in no block that was read.
 enum Word {
-    /// It may still be included.
+    /// The node has it.
+    Known,
+    /// Whether the node has it is not known; it may still be included.
     Wait,
     /// The node does not have it, and why.
     Gone(String),
@@ -76,31 +79,42 @@ enum Word {
 
 impl Wallet {
     /// Locks the notes that a transaction spends, before it is sent: if the response is lost, they stay
-    /// locked.
-    pub(super) fn hold(&mut self, tx: &Tx) {
+    /// locked. `key` is the idempotency key of its order, if it has one.
+    pub(super) fn hold(&mut self, tx: &Tx, key: Option<&IdempotencyKey>, order: &Order) {
+        self.bind(key, order, tx.hash());
         self.state.sent.push(Sent {
             tx_hash: tx.hash(),
             tx: HexBytes(tx.to_bytes()),
             included_in: None,
-            reported: false,
+            reported: key.is_some(),
         });
         self.mark();
     }
 
     /// Records a transaction of a block.
     pub(super) fn note_published(&mut self, block: u64, tx_hash: Fr, nullifiers: &BTreeSet<Fr>) {
+        let mut replaced = Vec::new();
         self.state.sent.retain_mut(|sent| {
             if sent.tx_hash == tx_hash {
                 sent.included_in = Some(block);
                 return true;
             }
             // Another transaction spent its notes: it can no longer be included.
-            sent.included_in.is_some() || !sent.nullifiers().iter().any(|n| nullifiers.contains(n))
+            let is_spent = sent.nullifiers().iter().any(|n| nullifiers.contains(n));
+            let stays = sent.included_in.is_some() || !is_spent;
+            if !stays {
+                replaced.push(sent.tx_hash);
+            }
+            stays
         });
+        let reason = "another transaction spent its notes";
+        replaced.iter().for_each(|hash| self.state.keyed.drop_tx(hash, reason));
+        self.state.keyed.accept(&tx_hash);
     }
 
     /// Transactions of commands that were interrupted before they reported them; [`Wallet::sync`] sends
-    /// those that were not sent. After a sync, those that can no longer be included are not among them.
+    /// those that were not sent. After a sync, those that can no longer be included are not among them. Nor are
+    /// those with an idempotency key, which [`Wallet::recall`] returns to whoever has the key.
     pub fn unreported(&self) -> Vec<Fr> {
         self.state.sent.iter().filter(|sent| !sent.reported).map(|sent| sent.tx_hash).collect()
     }
@@ -140,11 +154,15 @@ impl Wallet {
                 Some(reason) => Word::Gone(reason),
                 None => ask(node, &sent).await?,
             };
-            if let Word::Gone(reason) = word {
-                self.give_back(&sent.tx_hash, &reason);
+            match word {
+                Word::Known => self.state.keyed.accept(&sent.tx_hash),
+                Word::Wait => {}
+                Word::Gone(reason) => self.give_back(&sent.tx_hash, &reason),
             }
         }
         self.mark();
+        let kept: BTreeSet<Fr> = self.state.sent.iter().map(|sent| sent.tx_hash).collect();
+        self.state.keyed.age((self.clock)(), &kept);
         Ok(())
     }
 
@@ -175,6 +193,7 @@ impl Wallet {
 
     /// Forgets a transaction and releases its notes.
     pub(super) fn give_back(&mut self, tx_hash: &Fr, reason: &str) {
+        self.state.keyed.drop_tx(tx_hash, reason);
         let tx = to_hex(tx_hash);
         tracing::warn!(tx, reason, "transaction dropped; its notes are spendable again");
         let (gone, kept) = std::mem::take(&mut self.state.sent)
@@ -201,7 +220,7 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
     match node.transaction_status(&sent.tx_hash).await.map_err(node_error)? {
         // Included in a block after the chain was read.
         TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. } => {
-            Ok(Word::Wait)
+            Ok(Word::Known)
         }
         TxStatus::Dropped { reason } => Ok(Word::Gone(reason)),
         TxStatus::Unknown => {
@@ -209,7 +228,7 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
                 return Ok(Word::Gone("what was kept of it cannot be read".to_owned()));
             };
             match node.send_transaction(&tx).await {
-                Ok(_) => Ok(Word::Wait),
+                Ok(_) => Ok(Word::Known),
                 Err(error) if error.rejects_transaction() => Ok(Word::Gone(error.to_string())),
                 Err(_) => Ok(Word::Wait),
             }

@@ -14,7 +14,7 @@ use rollmill_protocol::{
 };
 
 use super::order::{FeePayer, Order, Purpose, Quote, Terms};
-use super::{ClientProver, Delivery, OwnedNote, Wallet, node_error};
+use super::{ClientProver, Delivery, IdempotencyKey, OwnedNote, Wallet, node_error};
 use crate::error::PxeError;
 use crate::keys::{Address, point_to_bytes};
 use crate::logs::{self, LogNote};
@@ -73,10 +73,14 @@ impl Wallet {
         order: &Order,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Tx, PxeError> {
-        match self.deliver(node, prover, order, rng, &mut |_| Ok(())).await? {
+        match self.deliver(node, prover, order, None, rng, &mut |_| Ok(())).await? {
             Delivery::Accepted(tx) => {
                 self.report(&tx.hash());
                 Ok(tx)
+            }
+            // Without a key there is no earlier order.
+            Delivery::Earlier(earlier) => {
+                Err(PxeError::Unconfirmed { hash: to_hex(&earlier.tx_hash) })
             }
             Delivery::Unknown(tx, error) => {
                 self.report(&tx.hash());
@@ -89,30 +93,41 @@ impl Wallet {
     /// at any step leaves a record of what may have been sent. The caller informs the user, calls
     /// [`Self::report`] and stores the state again.
     ///
+    /// An order with a key that an earlier order had makes no transaction: the result is that of the earlier one.
+    /// What `keep` stores has the key, so this holds after a crash at any step too.
+    ///
     /// # Errors
-    /// Only when nothing was sent, or the node rejected it finally: then the order may be repeated.
-    /// Every later outcome is a [`Delivery`].
+    /// Only when nothing was sent, or the node rejected it finally: then the order may be repeated, after a
+    /// rejection with another key. Every later outcome is a [`Delivery`]. Those of [`Self::recall`] come first.
     pub async fn deliver(
         &mut self,
         node: &NodeClient,
         prover: &dyn ClientProver,
         order: &Order,
+        key: Option<&IdempotencyKey>,
         rng: &mut (impl RngCore + CryptoRng),
         keep: &mut (dyn FnMut(&Self) -> Result<(), PxeError> + Send),
     ) -> Result<Delivery, PxeError> {
+        if let Some(earlier) = self.repeated(key, order)? {
+            return Ok(earlier);
+        }
         rollmill_service::failpoint!("pxe.before_proof");
         let tx = self.prepare(node, prover, order, rng).await?;
-        self.hold(&tx);
+        self.hold(&tx, key, order);
         rollmill_service::failpoint!("pxe.before_intent");
         if let Err(error) = keep(self) {
             self.give_back(&tx.hash(), "it was not sent");
+            self.unbind(&tx.hash());
             return Err(error);
         }
         rollmill_service::failpoint!("pxe.after_intent");
         let sent = node.send_transaction(&tx).await;
         rollmill_service::failpoint!("pxe.after_send");
         match sent {
-            Ok(_) => Ok(Delivery::Accepted(tx)),
+            Ok(_) => {
+                self.state.keyed.accept(&tx.hash());
+                Ok(Delivery::Accepted(tx))
+            }
             Err(error) if error.rejects_transaction() => {
                 self.give_back(&tx.hash(), &error.to_string());
                 Err(node_error(error))

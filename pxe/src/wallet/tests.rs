@@ -2,6 +2,8 @@
 
 mod deliver;
 mod deposits;
+mod keyed;
+mod keyed_random;
 #[path = "../../tests/ledger/mod.rs"]
 pub(crate) mod ledger;
 mod plan;

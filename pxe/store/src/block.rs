@@ -16,7 +16,7 @@ pub(crate) const TIP: &str = "tip";
 /// Number of the last block that cannot be undone.
 pub(crate) const FINALIZED: &str = "finalized";
 /// Number of the first block that was read.
-const FIRST: &str = "first";
+pub(crate) const FIRST: &str = "first";
 /// Rows of seen tags of one pair beyond which those of finalized blocks are merged.
 const SEEN_ROWS: usize = 8;
 

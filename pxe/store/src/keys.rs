@@ -82,9 +82,7 @@ impl MasterKeys {
 
     /// The account that they belong to, which has no contract.
     pub fn account(&self) -> Account {
-        let (x, y) = self.public(KeyKind::IncomingViewing).xy().unwrap_or_default();
-        let keys = note::keys_hash(&note::npk(&self.nullifier), &ViewingKey { x, y });
-        Account(note::address(&keys, &Fr::from(0u64)))
+        Account(note::address(&self.keys_hash(), &Fr::from(0u64)))
     }
 
     /// The master nullifier key.
@@ -105,9 +103,25 @@ impl MasterKeys {
             KeyKind::OutgoingViewing => b"rollmill outgoing viewing key v1:",
             KeyKind::Tagging => b"rollmill tagging key v1:",
         };
+        Some(self.derived(label))
+    }
+
+    /// The key with which the account's contract signs. No contract is given anything of it.
+    pub fn signing(&self) -> Zeroizing<ViewingSecret> {
+        self.derived(b"rollmill signing key v1:")
+    }
+
+    /// A scalar that follows from the nullifier key.
+    fn derived(&self, label: &[u8]) -> Zeroizing<ViewingSecret> {
         let nullifier = Zeroizing::new(field::to_bytes(&self.nullifier));
         let bytes = wide(nullifier.as_slice(), label, &[]);
-        Some(Zeroizing::new(ViewingSecret::from_le_bytes_mod_order(bytes.as_slice())))
+        Zeroizing::new(ViewingSecret::from_le_bytes_mod_order(bytes.as_slice()))
+    }
+
+    /// Hash of the public keys, which every address of the account is a hash of.
+    pub fn keys_hash(&self) -> Fr {
+        let (x, y) = self.public(KeyKind::IncomingViewing).xy().unwrap_or_default();
+        note::keys_hash(&note::npk(&self.nullifier), &ViewingKey { x, y })
     }
 
     /// The public part of a key that is a scalar; the identity for the nullifier key, whose public part is a hash.

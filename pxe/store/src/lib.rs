@@ -33,6 +33,8 @@ pub use scope::Scope;
 pub use seal::Cost;
 pub use step::{Plan, Planned, Step};
 pub use store::{Header, Store};
-pub use tables::{Account, Contact, Contract, Event, Note, Payload, Stage, TransactionRow};
+pub use tables::{
+    Account, ClassKeys, Contact, Contract, Event, FunctionKey, Note, Payload, Stage, TransactionRow,
+};
 pub use view::{Placed, StoredNote, Transaction, View};
 pub use zeroize::Zeroizing;

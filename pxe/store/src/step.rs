@@ -10,8 +10,9 @@ use crate::error::StoreError;
 use crate::file::Writer;
 use crate::scope::Scope;
 use crate::tables::{
-    Account, Capsules, Classes, Contact, Contacts, Contract, Contracts, Decisions, Holds, Included,
-    Nullified, SentTags, Stage, States, TransactionRow, Transactions, Witnesses,
+    Account, Capsules, ClassKeys, Classes, Contact, Contacts, Contract, Contracts, Decisions,
+    Followed, Holds, Included, Keys, Nullified, SentTags, Stage, States, TransactionRow,
+    Transactions, Witnesses,
 };
 
 /// Number of the next transaction.
@@ -98,6 +99,43 @@ impl<'w, 't> Step<'w, 't> {
             Some(_) => Err(StoreError::Conflict { what: "the artifact of a class" }),
             None => self.set::<Classes>(class_id, &artifact.to_vec()).map(|()| true),
         }
+    }
+
+    /// Keeps the keys of a class, which its id is a hash of.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for other keys of the class, [`StoreError::TooLarge`].
+    pub fn add_class_keys(&mut self, class_id: &Fr, keys: &ClassKeys) -> Result<bool, StoreError> {
+        match self.writer.rows.get::<Keys>(class_id)? {
+            Some(known) if known == *keys => Ok(false),
+            Some(_) => Err(StoreError::Conflict { what: "the keys of a class" }),
+            None => self.set::<Keys>(class_id, keys).map(|()| true),
+        }
+    }
+
+    /// Forgets a contract, and its class if no other contract is of it; returns whether it was registered. Its notes
+    /// stay: they are what blocks say.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn remove_contract(&mut self, address: &Fr) -> Result<bool, StoreError> {
+        let Some(contract) = self.writer.rows.get::<Contracts>(address)? else { return Ok(false) };
+        self.unset::<Contracts>(address)?;
+        let left = self.writer.rows.all::<Contracts>()?;
+        if left.iter().all(|(_, other)| other.class_id != contract.class_id) {
+            self.unset::<Classes>(&contract.class_id)?;
+            self.unset::<Keys>(&contract.class_id)?;
+        }
+        Ok(true)
+    }
+
+    /// Records that the messages of an account were read up to `tip`, and are from now on with each block.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub fn follow(&mut self, account: &Account, tip: u64) -> Result<(), StoreError> {
+        self.scope.check(account)?;
+        self.set::<Followed>(account, &tip)
     }
 
     /// Registers a contract, or moves it to another class: its other fields never change.

@@ -13,13 +13,26 @@ use crate::file::{File, Rows, Writer};
 use crate::scope::Scope;
 use crate::seal::Cost;
 use crate::step::Step;
+use crate::tables::{Classes, Contracts};
 use crate::view::View;
 
 /// What brings tables of one version to the next.
 pub(crate) type Migration = fn(&mut Writer<'_>) -> Result<(), StoreError>;
 
 /// Migrations in order: the first one brings version 1 to version 2. Never change one that was released.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[forget_classes_without_keys];
+
+/// To version 2, in which a class has the keys of its functions. A class of version 1 has none, so nothing of it can be
+/// called: it goes, with its contracts, which are registered anew. No program wrote such rows.
+fn forget_classes_without_keys(writer: &mut Writer<'_>) -> Result<(), StoreError> {
+    for (address, _) in writer.rows.all::<Contracts>()? {
+        writer.remove::<Contracts>(&address)?;
+    }
+    for (class_id, _) in writer.rows.all::<Classes>()? {
+        writer.remove::<Classes>(&class_id)?;
+    }
+    Ok(())
+}
 
 /// Bytes of the database's pages that are kept in memory. They are ciphertexts.
 const CACHE_BYTES: usize = 16 << 20;

@@ -91,6 +91,10 @@ tables! {
     Holds = 11, "a held note", 32, (Account, Fr) => u64;
     /// The state of `rollmill-pxe`, in its own form, until it lies in the tables.
     States = 13, "a wallet's state", 0, Account => Vec<u8>;
+    /// Class id → what the id is a hash of, beside the artifact.
+    Keys = 14, "the keys of a class", 0, Fr => ClassKeys;
+    /// Account whose messages of all contracts were read up to the tip → the tip when that began.
+    Followed = 15, "a followed account", 0, Account => u64;
     /// Block → the rows that follow from it.
     Undo = 12, "the rows of a block", 0, u64 => Vec<RowAddress>;
 }
@@ -174,6 +178,27 @@ record! {
         pub npk: Fr,
         /// Its compressed viewing key.
         pub viewing: [u8; 32],
+    }
+}
+
+record! {
+    /// What the id of a class is a hash of, beside the artifact: whoever has both can check it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ClassKeys {
+        pub artifact_hash: Fr,
+        pub bytecode_commitment: Fr,
+        /// Its private functions, in the order of the artifact.
+        pub functions: Vec<FunctionKey>,
+    }
+}
+
+record! {
+    /// The key of a private function.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FunctionKey {
+        pub selector: Fr,
+        /// The verifying key's own bytes.
+        pub vk: Vec<u8>,
     }
 }
 

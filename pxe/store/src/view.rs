@@ -3,14 +3,14 @@
 use rollmill_protocol::Fr;
 use zeroize::Zeroizing;
 
-use crate::block::{FINALIZED, TIP};
+use crate::block::{FINALIZED, FIRST, TIP};
 use crate::error::StoreError;
 use crate::scope::Scope;
 use crate::store::{Header, Snapshot};
 use crate::tables::{
-    Account, Blocks, Capsules, Claims, Classes, Contact, Contacts, Contract, Contracts, Deferred,
-    Event, Events, Holds, Included, Meta, Note, Notes, Nullified, Payload, SeenTags, SentTags,
-    States, TransactionRow, Transactions, Witnesses,
+    Account, Blocks, Capsules, Claims, ClassKeys, Classes, Contact, Contacts, Contract, Contracts,
+    Deferred, Event, Events, Followed, Holds, Included, Keys, Meta, Note, Notes, Nullified,
+    Payload, SeenTags, SentTags, States, TransactionRow, Transactions, Witnesses,
 };
 
 /// A snapshot of the store. What belongs to an account is shown only if the scope has the account.
@@ -266,6 +266,40 @@ impl<'s> View<'s> {
     /// When the file cannot be read.
     pub fn class(&self, class_id: &Fr) -> Result<Option<Vec<u8>>, StoreError> {
         self.rows.get::<Classes>(class_id)
+    }
+
+    /// The keys of a class. Classes belong to no account.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn class_keys(&self, class_id: &Fr) -> Result<Option<ClassKeys>, StoreError> {
+        self.rows.get::<Keys>(class_id)
+    }
+
+    /// Whether the messages of an account were read up to the tip.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub fn is_followed(&self, account: &Account) -> Result<bool, StoreError> {
+        self.scope.check(account)?;
+        Ok(self.rows.get::<Followed>(account)?.is_some())
+    }
+
+    /// A contact by its address.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub fn contact(&self, account: &Account, address: &Fr) -> Result<Option<Contact>, StoreError> {
+        self.scope.check(account)?;
+        self.rows.get::<Contacts>(&(*account, *address))
+    }
+
+    /// Number of the first block that was read.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn first_block(&self) -> Result<Option<u64>, StoreError> {
+        self.rows.get::<Meta>(&FIRST.to_owned())
     }
 
     /// A registered contract. Contracts belong to no account.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use rollmill_pxe_store::{
-    Account, BlockStep, Contact, Event, KeyKind, Plan, Scope, Stage, Step, Store, StoreError, View,
+    Account, BlockStep, ClassKeys, Contact, Event, FunctionKey, KeyKind, Plan, Scope, Stage, Step,
+    Store, StoreError, View,
 };
 
-use crate::support::{account, fr, header, in_memory, note, nullifier, shown};
+use crate::support::{account, contract, fr, header, in_memory, note, nullifier, shown};
 
 type Read = (&'static str, fn(&View<'_>, &Account) -> Result<(), StoreError>);
 type Change = (&'static str, fn(&mut Step<'_, '_>, &Account) -> Result<(), StoreError>);
@@ -24,6 +25,8 @@ const READS: &[Read] = &[
     ("included", |view, who| view.included(who, &fr(1)).map(|_| ())),
     ("transactions", |view, who| view.transactions(who).map(|_| ())),
     ("contacts", |view, who| view.contacts(who).map(|_| ())),
+    ("contact", |view, who| view.contact(who, &fr(1)).map(|_| ())),
+    ("is_followed", |view, who| view.is_followed(who).map(|_| ())),
     ("witness", |view, who| view.witness(who, &fr(1)).map(|_| ())),
     ("wallet_state", |view, who| view.wallet_state(who).map(|_| ())),
     ("capsule", |view, who| view.capsule(who, &fr(1), &fr(1)).map(|_| ())),
@@ -33,6 +36,7 @@ const READS: &[Read] = &[
 
 /// Every way to change what belongs to an account.
 const CHANGES: &[Change] = &[
+    ("follow", |step, who| step.follow(who, 1)),
     ("set_contact", |step, who| {
         let contact = Contact { label: String::new(), npk: fr(1), viewing: [0; 32] };
         step.set_contact(who, &fr(1), &contact)
@@ -416,4 +420,55 @@ fn a_row_that_is_too_large_is_rejected() {
         store.view(&scope).expect("view").class(&fr(1)).expect("read").map(|a| a.len()),
         Some(1 << 20)
     );
+}
+
+/// Goal: a class is kept with what its id is a hash of, for as long as a contract is of it.
+#[test]
+fn a_class_has_its_keys_and_goes_with_its_last_contract() {
+    let (_memory, store) = in_memory();
+    let scope = Scope::default();
+    let function = FunctionKey { selector: fr(5), vk: vec![1, 2, 3] };
+    let keys = ClassKeys {
+        artifact_hash: fr(6),
+        bytecode_commitment: fr(0),
+        functions: vec![function.clone(), function],
+    };
+    let add = |keys: &ClassKeys| {
+        store.step(&scope, |step| {
+            step.add_class(&fr(9), b"artifact")?;
+            step.add_class_keys(&fr(9), keys)
+        })
+    };
+    assert!(add(&keys).expect("added"));
+    assert!(!add(&keys).expect("the same"));
+    let mut other = keys.clone();
+    other.functions.pop();
+    assert!(matches!(add(&other), Err(StoreError::Conflict { .. })));
+    for salt in [1, 2] {
+        let added = store.step(&scope, |step| step.set_contract(&fr(salt), &contract(9, salt)));
+        added.expect("registered");
+    }
+    let kept = || store.view(&scope).expect("view").class_keys(&fr(9)).expect("read");
+    let removed = |address: u64| {
+        store.step(&scope, |step| step.remove_contract(&fr(address))).expect("removed")
+    };
+    assert!(removed(1) && !removed(1));
+    assert_eq!(kept(), Some(keys));
+    assert!(removed(2));
+    assert_eq!(kept(), None);
+    assert_eq!(store.view(&scope).expect("view").class(&fr(9)).expect("read"), None);
+}
+
+#[test]
+fn an_account_is_followed_from_the_step_that_says_so() {
+    let (_memory, store) = in_memory();
+    let scope = Scope::of([account(1)]);
+    let is_followed = || store.view(&scope).expect("view").is_followed(&account(1)).expect("read");
+    assert!(!is_followed());
+    store.step(&scope, |step| step.follow(&account(1), 7)).expect("followed");
+    assert!(is_followed());
+    store.read_block(&scope, &header(3), |_| Ok(())).expect("read");
+    assert_eq!(store.view(&scope).expect("view").first_block().expect("read"), Some(3));
+    store.rewind(2).expect("undone");
+    assert!(is_followed(), "no rewind takes it back");
 }

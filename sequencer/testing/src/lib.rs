@@ -119,7 +119,7 @@ impl Deployment {
         self.network.propose(slot).await;
     }
 
-    /// Starts a program with its own node in this deployment. The client circuit's key is expected in
+    /// Starts a program with its own node in this deployment. The client keys are expected in
     /// the folder as `client.key`.
     pub fn run(&self, program: &str, flags: &[&str]) -> Program {
         self.run_with(program, flags, &[])

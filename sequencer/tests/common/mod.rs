@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_node::{
-    ClientKey, ClientProofVerifier, Node, NodeSettings, PoolLimits, ProofRejected, position,
+    ClientKeys, ClientProofVerifier, Node, NodeSettings, PlacedKey, PoolLimits, ProofRejected,
+    position,
 };
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
 use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::VkLeaf;
-use rollmill_protocol::{Circuit, ClientInputs, Fr, field};
+use rollmill_protocol::{Circuit, ClientInputs, Fr, ProofKind, field};
 use rollmill_sequencer_testing::Deployment;
 
 /// What is tested here comes after a transaction was admitted.
@@ -22,7 +23,7 @@ use rollmill_sequencer_testing::Deployment;
 pub(crate) struct AnyProof;
 
 impl ClientProofVerifier for AnyProof {
-    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
+    fn verify(&self, _: ProofKind, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
         Ok(())
     }
 }
@@ -45,7 +46,7 @@ pub(crate) fn node_in(deployment: &Deployment, data_dir: PathBuf) -> Arc<Node> {
     Node::open(settings, Arc::new(AnyProof)).unwrap()
 }
 
-/// A deployment of this committee whose folder has the client circuit's key, with which no test proves.
+/// A deployment of this committee whose folder has the client keys, with which no test proves.
 pub(crate) async fn with_client_key(members: Vec<Address>) -> Deployment {
     let tau_g2 = development_tau_g2();
     let n_public = Circuit::Client.n_public();
@@ -59,16 +60,20 @@ pub(crate) async fn with_client_key(members: Vec<Address>) -> Deployment {
         }
     }
     let vk = VerifyingKey::from_bytes(&bytes).unwrap();
-    let leaf = VkLeaf {
-        circuit: Circuit::Client,
+    let leaf = |circuit: Circuit| VkLeaf {
+        circuit,
         vk_digest: vk.digest(),
         log_n: 17,
         n_public_inputs: n_public as u64,
         charged_rows: 1,
         protocol_version: PROTOCOL_VERSION,
     };
-    let deployment = Deployment::with_committee(&[leaf], members).await;
-    let key = ClientKey::new(tau_g2, vk, 1, deployment.vk_path(Circuit::Client));
-    std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
+    let leaves = ProofKind::ALL.map(|kind| leaf(kind.circuit()));
+    let deployment = Deployment::with_committee(&leaves, members).await;
+    let keys = ClientKeys::new(tau_g2, |circuit| {
+        let path = deployment.vk_path(circuit);
+        PlacedKey { vk: vk.clone(), charged_rows: 1, path }
+    });
+    std::fs::write(deployment.path("client.key"), keys.to_bytes()).unwrap();
     deployment
 }

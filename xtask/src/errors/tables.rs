@@ -88,6 +88,7 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ),
     ("prover-node/src/ranges/store.rs", 1, "the reason in `StoreError::File`"),
     ("pxe/src/cli.rs", 3, PARSER),
+    ("pxe/src/cli/contracts.rs", 3, PARSER),
     ("pxe/src/keys.rs", 2, "the reason in `PxeError`"),
     ("service/src/conditions.rs", 2, "what `/readyz` shows of a condition"),
     ("service/src/descriptors.rs", 1, "what `/readyz` shows of a condition"),

@@ -12,6 +12,7 @@ use super::{column, rows};
 use crate::gadgets::merkle::{place, root, siblings};
 use crate::gadgets::uint::{assert_equal_if, not};
 use crate::private::lists::{assert_below_if, one_of, picked};
+use crate::weaken::gone;
 
 const NOTES: usize = Tree::Notes.height();
 const NULLIFIERS: usize = Tree::Nullifiers.height();
@@ -35,16 +36,24 @@ impl Read {
     ) -> (Var, Vec<Var>) {
         let absent = b.is_zero(self.value);
         let present = not(b, absent);
-        let is_pending = b.bit(chosen.is_some());
-        // A bit as well, so an absent read is of no entry.
+        let is_pending = b.witness(Fr::from(u64::from(chosen.is_some())));
         let is_settled = b.sub(present, is_pending);
-        b.assert_bool(is_settled);
+        // Then the other is a bit as well: 0 or 1 of a present read; of an absent one 0 or −1, which no bits add up to.
+        if !gone("circuits.private.read.settled") {
+            b.assert_bool(is_settled);
+        }
         let bits = one_of(b, entries.len(), chosen, is_pending);
         let [contract, value, then] =
             [0, 1, counter].map(|word| picked(b, &bits, column(entries, word)));
-        assert_equal_if(b, is_pending, contract, self.contract);
-        assert_equal_if(b, is_pending, value, self.value);
-        assert_below_if(b, is_pending, then, self.counter);
+        if !gone("circuits.private.read.contract") {
+            assert_equal_if(b, is_pending, contract, self.contract);
+        }
+        if !gone("circuits.private.read.value") {
+            assert_equal_if(b, is_pending, value, self.value);
+        }
+        if !gone("circuits.private.read.counter") {
+            assert_below_if(b, is_pending, then, self.counter);
+        }
         (is_settled, bits)
     }
 }
@@ -82,7 +91,9 @@ pub(super) fn notes(
         // A path that proves nothing need not lead anywhere.
         let at = at.filter(|_| b.value(is_settled) == Fr::from(1u64));
         let at = at.map_or((0, [].as_slice()), |at| (at.index, at.path.as_slice()));
-        assert_member_if(b, is_settled, note_root, value, at, NOTES);
+        if !gone("circuits.private.read.note") {
+            assert_member_if(b, is_settled, note_root, value, at, NOTES);
+        }
     }
 }
 
@@ -101,7 +112,9 @@ pub(super) fn nullifiers(
         let (is_settled, bits) = Read { contract, value, counter }.pending(b, &entries, 3, chosen);
         // A nullifier that names a note hash disappears with it.
         let names = picked(b, &bits, column(&entries, 2));
-        b.assert_constant(names, Fr::from(0u64));
+        if !gone("circuits.private.read.stays") {
+            b.assert_constant(names, Fr::from(0u64));
+        }
         let key = b.hash(domain::SILO_NULLIFIER, &[contract, value]);
         let at = w.nullifier_paths.get(i).and_then(Option::as_ref);
         let at = at.filter(|_| b.value(is_settled) == Fr::from(1u64));
@@ -109,6 +122,8 @@ pub(super) fn nullifiers(
         let (next_key, next_index) = (b.witness(leaf.next_key), b.witness(leaf.next_index.into()));
         let leaf = b.hash(domain::NULLIFIER_LEAF, &[key, next_key, next_index]);
         let at = at.map_or((0, [].as_slice()), |at| (at.index, at.path.as_slice()));
-        assert_member_if(b, is_settled, nullifier_root, leaf, at, NULLIFIERS);
+        if !gone("circuits.private.read.nullifier") {
+            assert_member_if(b, is_settled, nullifier_root, leaf, at, NULLIFIERS);
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::hints::Hints;
 use super::{Boundary, column, rows};
 use crate::gadgets::uint::{assert_equal_if, not};
 use crate::private::lists::{assert_below_if, one_of, picked};
+use crate::weaken::gone;
 
 /// A bit for each entry of the state: 1 where it stays.
 pub(super) struct Kept {
@@ -47,13 +48,21 @@ pub(super) fn constrain(
         let contract = picked(b, &bits, contracts.iter().copied());
         let value = picked(b, &bits, values.iter().copied());
         let counter = picked(b, &bits, counters.iter().copied());
-        assert_equal_if(b, names, contract, nullifier.contract);
-        assert_equal_if(b, names, value, nullifier.item.nullified);
-        assert_below_if(b, names, counter, nullifier.item.counter);
+        if !gone("circuits.private.named.contract") {
+            assert_equal_if(b, names, contract, nullifier.contract);
+        }
+        if !gone("circuits.private.named.value") {
+            assert_equal_if(b, names, value, nullifier.item.nullified);
+        }
+        if !gone("circuits.private.named.counter") {
+            assert_below_if(b, names, counter, nullifier.item.counter);
+        }
         // On two sides both would stay, and the leaf of a note that stays has another nullifier than its note hash.
         let note_side = picked(b, &bits, sides.iter().copied());
         let own_side = boundary.is_after(b, nullifier.item.counter);
-        assert_equal_if(b, names, note_side, own_side);
+        if !gone("circuits.private.named.side") {
+            assert_equal_if(b, names, note_side, own_side);
+        }
         gone_nullifiers.push(names);
         choices.push(bits);
     }
@@ -61,7 +70,9 @@ pub(super) fn constrain(
     for i in 0..notes.len() {
         let named: Vec<(Fr, Var)> = choices.iter().map(|bits| (one, bits[i])).collect();
         let count = b.linear(&named, Fr::from(0u64));
-        b.assert_bool(count);
+        if !gone("circuits.private.named.once") {
+            b.assert_bool(count);
+        }
         gone_notes.push(count);
     }
     let gone_logs = logs(b, state, &contracts, &counters, &gone_notes, hints);
@@ -83,7 +94,7 @@ fn logs(
     gone_notes: &[Var],
     hints: &Hints,
 ) -> Vec<Var> {
-    let mut gone = Vec::with_capacity(state.logs.len());
+    let mut gone_logs = Vec::with_capacity(state.logs.len());
     for (k, log) in state.logs.iter().enumerate() {
         let of_none = b.is_zero(log.item.note_counter);
         let names = not(b, of_none);
@@ -91,11 +102,15 @@ fn logs(
         let bits = one_of(b, counters.len(), chosen, names);
         let contract = picked(b, &bits, contracts.iter().copied());
         let counter = picked(b, &bits, counters.iter().copied());
-        assert_equal_if(b, names, contract, log.contract);
-        assert_equal_if(b, names, counter, log.item.note_counter);
-        gone.push(picked(b, &bits, gone_notes.iter().copied()));
+        if !gone("circuits.private.about.contract") {
+            assert_equal_if(b, names, contract, log.contract);
+        }
+        if !gone("circuits.private.about.counter") {
+            assert_equal_if(b, names, counter, log.item.note_counter);
+        }
+        gone_logs.push(picked(b, &bits, gone_notes.iter().copied()));
     }
-    gone
+    gone_logs
 }
 
 /// What is present and not gone. Only present entries are gone: a named note hash is not zero, and neither is the log

@@ -14,7 +14,7 @@ async fn deliver(
 ) -> Result<Delivery, PxeError> {
     let mut rng = ChaCha20Rng::seed_from_u64(amount);
     let order = Order::transfer(keys(1).address(), amount);
-    case.wallet.deliver(&case.node, &CheckedOnly, &order, &mut rng, keep).await
+    case.wallet.deliver(&case.node, &CheckedOnly, &order, None, &mut rng, keep).await
 }
 
 /// Fault: the process ends at each step after the intent was kept. What the next command finds is the

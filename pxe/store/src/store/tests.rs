@@ -22,6 +22,13 @@ fn raw(path: &Path) -> (File, u32) {
     File::open(|| database(path, false), "p").expect("opens")
 }
 
+/// Creates a file with tables of version 1, and what `fill` writes.
+fn of_version_1(path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), StoreError>) {
+    let (db, _) = database(path, true).expect("a database");
+    let file = File::create(db, "p", COST, 1).expect("created");
+    file.write(fill).expect("written");
+}
+
 /// The value of `x`, as no migration may see it change twice.
 fn x(file: &File) -> u64 {
     file.write(|writer| number(writer, "x")).expect("read").expect("set")
@@ -34,9 +41,7 @@ fn migrations_run_once_in_order_and_all_or_none() {
     static ONE: &[Migration] = &[add_one];
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("wallet.pxe");
-    let store = Store::create(&path, "p", COST).expect("created");
-    store.write(|writer| set_number(writer, "x", 5)).expect("written");
-    drop(store);
+    of_version_1(&path, |writer| set_number(writer, "x", 5));
     assert!(migrated(raw(&path), BROKEN).is_err());
     let (file, schema) = raw(&path);
     assert_eq!((x(&file), schema), (5, 1));
@@ -54,7 +59,7 @@ fn migrations_run_once_in_order_and_all_or_none() {
 
 #[test]
 fn the_tables_of_a_newer_release_are_left_alone() {
-    static NEXT: &[Migration] = &[double];
+    static NEXT: &[Migration] = &[forget_classes_without_keys, double];
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("wallet.pxe");
     let store = Store::create(&path, "p", COST).expect("created");
@@ -63,7 +68,7 @@ fn the_tables_of_a_newer_release_are_left_alone() {
     drop(migrated(raw(&path), NEXT).expect("migrated"));
     let error = Store::open(&path, "p").expect_err("newer");
     assert!(
-        matches!(error, StoreError::Version { part: "tables", expected: 1, got: 2 }),
+        matches!(error, StoreError::Version { part: "tables", expected: 2, got: 3 }),
         "{error}"
     );
 }
@@ -79,4 +84,34 @@ fn what_a_failed_step_did_leaves_no_trace() {
     drop(store);
     let store = Store::open(&path, "p").expect("opens");
     assert_eq!(x(&store.file), 1);
+}
+
+/// Goal: a class without keys, which nothing can be called of, does not stay; nothing else goes.
+#[test]
+fn classes_of_version_1_go_with_their_contracts_and_nothing_else_does() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("wallet.pxe");
+    let word = |number: u64| rollmill_protocol::Fr::from(number);
+    of_version_1(&path, |writer| {
+        set_number(writer, "x", 5)?;
+        writer.put::<Classes>(&word(1), &vec![7; 100])?;
+        let contract = crate::tables::Contract {
+            class_id: word(1),
+            salt: word(2),
+            init_hash: word(3),
+            deployer: word(4),
+            keys_hash: word(5),
+        };
+        writer.put::<Contracts>(&word(6), &contract)
+    });
+    let store = Store::open(&path, "p").expect("migrated");
+    assert_eq!(x(&store.file), 5);
+    let scope = Scope::default();
+    let view = store.view(&scope).expect("a view");
+    assert_eq!(view.class(&word(1)).expect("read"), None);
+    assert!(view.contracts().expect("read").is_empty());
+    drop(view);
+    drop(store);
+    let (_, schema) = raw(&path);
+    assert_eq!(schema, version(MIGRATIONS));
 }

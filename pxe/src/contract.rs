@@ -1,0 +1,239 @@
+//! The subcommands for contracts: they are registered in a store, called, and the call's transaction is proven.
+
+use std::time::{Duration, Instant};
+
+use ark_ff::UniformRand;
+use rand::RngCore;
+use rand::rngs::OsRng;
+use rollmill_node_client::NodeClient;
+use rollmill_protocol::Fr;
+use rollmill_protocol::field::to_hex;
+use rollmill_pxe::contracts::prover::{ContractProver, Progress};
+use rollmill_pxe::contracts::{self, Book, Deployed, Limits, SimulatedTransaction, sync};
+use rollmill_pxe::error::PxeError;
+use rollmill_pxe::keys::ViewingSecret;
+use rollmill_pxe_store::{Account, Contract, MasterKeys, Scope, Store};
+use rollmill_service::{Failure, Outcome};
+
+use crate::cli::Config;
+use crate::cli::contracts::{Call, ContractCommand, Register};
+use crate::home;
+
+/// Most bytes of an artifact; larger files are not read.
+const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
+
+/// `rollmill-pxe contract …`.
+pub(crate) async fn manage(config: &Config, command: ContractCommand) -> Outcome {
+    let store = open(config)?;
+    match command {
+        ContractCommand::Register(register) => add(config, &store, &register).await,
+        ContractCommand::List => list(&store),
+        ContractCommand::Show { address } => show(&store, &address),
+        ContractCommand::Contact { address, partial, label } => {
+            let (account, _) = account(config, &store)?;
+            let added = contracts::add_contact(&store, account, (&address, &partial), &label)?;
+            println!("{}", to_hex(&added));
+            Ok(())
+        }
+        ContractCommand::Allow { call, caller } => {
+            let (account, keys) = account(config, &store)?;
+            let genesis = NodeClient::new(&config.node_url)?.genesis().await?;
+            let deployment = (genesis.chain_id, genesis.version());
+            let named = call.named();
+            let allowed =
+                contracts::named_authorization(&store, &keys, &named, caller, deployment)?;
+            let scope = Scope::of([account]);
+            let message =
+                contracts::allow(&store, &scope, &allowed, &ViewingSecret::rand(&mut OsRng))?;
+            println!("{}", to_hex(&message));
+            Ok(())
+        }
+        ContractCommand::Remove { address } => Ok(contracts::remove(&store, &address)?),
+    }
+}
+
+/// `rollmill-pxe simulate …`.
+pub(crate) async fn simulate(config: &Config, call: &Call) -> Outcome {
+    let (store, node) = (open(config)?, NodeClient::new(&config.node_url)?);
+    let deadline = Deadline::of(call);
+    let (_, simulated) = execute(config, (&store, &node), call, &deadline).await?;
+    print(&simulated);
+    Ok(())
+}
+
+/// `rollmill-pxe call …`.
+pub(crate) async fn call(config: &Config, call: &Call) -> Outcome {
+    let (store, node) = (open(config)?, NodeClient::new(&config.node_url)?);
+    let deadline = Deadline::of(call);
+    // What a command left that was killed.
+    contracts::abandon_planned(&store, &sync::own_scope(&store)?)?;
+    let (scope, simulated) = execute(config, (&store, &node), call, &deadline).await?;
+    let chain_id = simulated.request().chain_id;
+    let prover = ContractProver::open(config.keys_dir.as_deref(), chain_id)?;
+    let intent = contracts::plan(&store, &scope, &simulated)?;
+    let mut told = |made: &Progress| {
+        eprintln!("{} of {}: {} proven", made.done, made.total, made.what);
+    };
+    let proven = prover.prove(&simulated, &mut OsRng, &mut told, &|| deadline.goes_on());
+    // Nothing of it has left: what follows it to its block is not there yet, see `ProvenTransaction::into_tx`.
+    contracts::abandon(&store, &scope, &intent)?;
+    let proven = proven?;
+    print(&simulated);
+    println!("transaction {}", to_hex(&proven.effects.tx_hash()));
+    println!("proof {} bytes", proven.into_tx().client_proof.len());
+    eprintln!("not sent: the wallet sends no transactions of contracts yet");
+    Ok(())
+}
+
+/// When a call has to be done.
+struct Deadline(Instant);
+
+impl Deadline {
+    fn of(call: &Call) -> Self {
+        Self(Instant::now() + Duration::from_secs(call.deadline_seconds))
+    }
+
+    fn goes_on(&self) -> bool {
+        Instant::now() < self.0
+    }
+}
+
+fn open(config: &Config) -> Result<Store, Failure> {
+    let path = config.store.as_ref().ok_or(PxeError::NoStore)?;
+    let password = home::password(config, "password of the store")?;
+    Ok(Store::open(path, &password).map_err(PxeError::Store)?)
+}
+
+/// The account that the settings name.
+fn account(config: &Config, store: &Store) -> Result<(Account, MasterKeys), PxeError> {
+    let account = home::choose(store, config.account.as_ref())?;
+    let scope = Scope::of([account]);
+    let keys = store.view(&scope)?.master_keys(&account)?;
+    Ok((account, keys))
+}
+
+async fn add(config: &Config, store: &Store, register: &Register) -> Outcome {
+    let json = artifact(register)?;
+    let node = NodeClient::new(&config.node_url)?;
+    let chain_id = node.genesis().await?.chain_id;
+    let (keys_hash, init) = if register.own {
+        let (_, keys) = account(config, store)?;
+        (keys.keys_hash(), contracts::signing_key(&keys).to_vec())
+    } else {
+        (register.keys_hash, register.init.0.clone())
+    };
+    let prover = ContractProver::open(config.keys_dir.as_deref(), chain_id)?;
+    let class = contracts::class_of(&json, &prover)?;
+    let contract = Contract {
+        class_id: *class.id(),
+        salt: register.salt,
+        init_hash: contracts::init_hash(&init),
+        deployer: register.deployer,
+        keys_hash,
+    };
+    let expected = register.address.as_ref();
+    let address = contracts::register(store, (&class, &json), &contract, expected)?;
+    println!("{}", to_hex(&address));
+    // What was received before is found in what was kept of it.
+    let scope = sync::own_scope(store)?;
+    sync::follow(store, &node).await?;
+    let found = contracts::decode_deferred(store, &scope, &address)?;
+    sync::mark_spent(store, &node, &found).await?;
+    if !found.is_empty() {
+        eprintln!("{} notes found that were received before", found.len());
+    }
+    Ok(())
+}
+
+/// The bytes of the artifact's file.
+fn artifact(register: &Register) -> Result<Vec<u8>, PxeError> {
+    use std::io::Read;
+    let path = &register.artifact;
+    let mut json = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(ARTIFACT_BYTES_MAX.saturating_add(1)).read_to_end(&mut json));
+    read.map_err(|source| PxeError::File { path: path.display().to_string(), source })?;
+    Ok(json)
+}
+
+fn list(store: &Store) -> Outcome {
+    let scope = sync::own_scope(store)?;
+    let view = store.view(&scope)?;
+    let mut own = Vec::new();
+    for account in scope.accounts() {
+        own.push(view.master_keys(account)?.keys_hash());
+    }
+    let mut book = Book::default();
+    for (address, contract) in view.contracts()? {
+        let name = match book.deployed(&view, &address) {
+            Ok(deployed) => deployed.class.name().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let whose = if own.contains(&contract.keys_hash) { "  account" } else { "" };
+        println!("{}  {name}{whose}", to_hex(&address));
+    }
+    Ok(())
+}
+
+fn show(store: &Store, address: &Fr) -> Outcome {
+    let scope = Scope::default();
+    let view = store.view(&scope)?;
+    let deployed = Book::default().deployed(&view, address)?;
+    let Deployed { instance, class, .. } = &*deployed;
+    println!("address {}", to_hex(address));
+    println!("name {}", class.name());
+    println!("class {}", to_hex(class.id()));
+    println!("salt {}", to_hex(&instance.salt));
+    println!("init {}", to_hex(&instance.init_hash));
+    println!("deployer {}", to_hex(&instance.deployer));
+    println!("keys {}", to_hex(&instance.keys_hash));
+    println!("partial {}", to_hex(&contracts::partial(instance)));
+    for function in class.functions() {
+        let parameters = function.abi.parameters.get(1..).unwrap_or_default();
+        let names: Vec<&str> = parameters.iter().map(|one| one.name.as_str()).collect();
+        println!("function {}({})", function.name, names.join(", "));
+    }
+    Ok(())
+}
+
+/// Reads the chain, and executes a call by the kernel's rules.
+async fn execute(
+    config: &Config,
+    (store, node): (&Store, &NodeClient),
+    call: &Call,
+    deadline: &Deadline,
+) -> Result<(Scope, SimulatedTransaction), Failure> {
+    let (account, keys) = account(config, store)?;
+    let scope = Scope::of([account]);
+    sync::follow(store, node).await?;
+    let environment = sync::environment(store, node).await?;
+    let named = call.named.named();
+    let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
+    let request = contracts::named_request(store, &keys, &named, &environment, random)?;
+    let mut seed = [0u8; 32];
+    OsRng.fill_bytes(&mut seed);
+    let goes_on = || deadline.goes_on();
+    let limits = Limits::default();
+    let of = (store, &scope);
+    let executed = contracts::execute(of, &request, &environment, limits, seed, &goes_on)?;
+    let paths = sync::paths(node, &environment.anchor, &executed.leaves()).await?;
+    let simulated = executed.join(&paths)?;
+    Ok((scope, simulated))
+}
+
+/// What a transaction would do.
+fn print(simulated: &SimulatedTransaction) {
+    for call in simulated.calls() {
+        let name = call.function().map_or("", |function| function.name.as_str());
+        let returns: Vec<String> = call.returns().iter().map(to_hex).collect();
+        let contract = to_hex(&call.deployed().address);
+        println!("call {contract} {name} returns [{}]", returns.join(", "));
+    }
+    let effects = &simulated.effects;
+    let shown = |words: &[Fr]| words.iter().filter(|word| **word != Fr::from(0u64)).count();
+    println!("nullifiers {}", shown(&effects.nullifiers));
+    println!("notes {}", shown(&effects.note_hashes));
+    println!("logs {}", simulated.logs.len());
+    println!("messages {}", shown(&effects.messages));
+    println!("fee payer {}", to_hex(&effects.fee_payer));
+}

@@ -1,0 +1,276 @@
+//! Follows the chain for the notes of contracts.
+//!
+//! The wallet of an account reads the same blocks for the built-in asset, and keeps its state in its own form. This one
+//! writes facts of blocks into the store, for all accounts at once, so that a reorganization undoes exactly what it
+//! must. It asks a node for whole blocks only, never for single notes.
+
+use rollmill_errors::Bare;
+use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::{BlockEffects, BlockRef};
+use rollmill_protocol::{BlockData, Fr, Header as BlockHeader};
+use rollmill_pxe_store::{Account, Header, Scope, Store};
+
+use super::discover::{self, FoundNote, Known};
+use super::error::ContractError;
+use super::owners::Owners;
+use super::request::Environment;
+use crate::error::PxeError;
+use crate::wallet::{gas_after, node_error};
+
+/// Blocks per request.
+const BLOCKS: u64 = 16;
+/// The first block that may have notes of contracts.
+const FIRST: u64 = 1;
+
+/// Reads the chain up to the pending tip for all accounts of the store. An account that was added since is caught up
+/// with. After an error the store is as after the last whole block.
+///
+/// # Errors
+/// [`PxeError::Node`] when the node's answers are impossible, those of the connection and of the store.
+pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
+    let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
+    rewind(store, &scope, node).await?;
+    catch_up(store, &scope, node).await?;
+    let mut reader = Reader::new(store, &scope)?;
+    loop {
+        let next = match store.view(&scope)?.tip()? {
+            Some(tip) => tip.saturating_add(1),
+            None => FIRST,
+        };
+        let blocks = node.block_effects(next, BLOCKS).await.map_err(node_error)?;
+        if blocks.is_empty() {
+            break;
+        }
+        for (number, block) in (next..).zip(&blocks) {
+            reader.read(number, block)?;
+        }
+    }
+    finalize(store, &scope, node).await
+}
+
+/// Undoes blocks that are not on the chain any more.
+async fn rewind(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
+    let mut headers = store.view(scope)?.headers()?;
+    let mut undone = None;
+    while let Some(header) = headers.pop() {
+        let on_chain = node.header(BlockRef::Number(header.number)).await.map_err(node_error)?;
+        if on_chain.is_some_and(|found| found.header_hash == header.hash) {
+            break;
+        }
+        undone = Some(header.number);
+    }
+    if let Some(number) = undone {
+        tracing::warn!(block = number, "reorganization: notes of contracts read again from here");
+        store.rewind(number.saturating_sub(1))?;
+    }
+    Ok(())
+}
+
+/// Records the block that L1 has finalized, as far as it was read.
+async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
+    let finalized = node.tips().await.map_err(node_error)?.finalized.block_number;
+    let (tip, first) = {
+        let view = store.view(scope)?;
+        (view.tip()?, view.first_block()?)
+    };
+    let (Some(tip), Some(first)) = (tip, first) else { return Ok(()) };
+    let settled = finalized.min(tip);
+    if settled >= first {
+        store.finalize(settled)?;
+    }
+    Ok(())
+}
+
+/// Reads the blocks up to the tip for accounts that were added since they were read.
+async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
+    let (new, first, tip) = {
+        let view = store.view(scope)?;
+        let mut new = Vec::new();
+        for account in scope.accounts() {
+            if !view.is_followed(account)? {
+                new.push(*account);
+            }
+        }
+        (new, view.first_block()?, view.tip()?)
+    };
+    if new.is_empty() {
+        return Ok(());
+    }
+    let of_new = Scope::of(new.iter().copied());
+    if let (Some(first), Some(tip)) = (first, tip) {
+        let mut reader = Reader::new(store, &of_new)?;
+        let mut next = first;
+        while next <= tip {
+            let count = BLOCKS.min((tip - next).saturating_add(1));
+            let blocks = node.block_effects(next, count).await.map_err(node_error)?;
+            if blocks.is_empty() {
+                return Err(PxeError::Node(format!("it has no block {next} any more")));
+            }
+            for block in blocks.iter().take_while(|block| block.block_number <= tip) {
+                reader.read_again(next, block)?;
+                next = next.saturating_add(1);
+            }
+        }
+    }
+    let tip = tip.unwrap_or_default();
+    store.step(&of_new, |step| new.iter().try_for_each(|account| step.follow(account, tip)))?;
+    Ok(())
+}
+
+/// Records which of these notes were spent in the blocks after them, which are read once more.
+///
+/// # Errors
+/// As [`follow`].
+pub async fn mark_spent(
+    store: &Store,
+    node: &NodeClient,
+    notes: &[FoundNote],
+) -> Result<(), PxeError> {
+    let scope = Scope::of(notes.iter().map(|note| note.account));
+    let mut known = Known::new();
+    for note in notes {
+        known.entry(note.account).or_default().insert(note.nullifier);
+    }
+    let tip = store.view(&scope)?.tip()?;
+    let (Some(tip), Some(mut next)) = (tip, notes.iter().map(|note| note.block).min()) else {
+        return Ok(());
+    };
+    while next <= tip {
+        let count = BLOCKS.min((tip - next).saturating_add(1));
+        let blocks = node.block_effects(next, count).await.map_err(node_error)?;
+        if blocks.is_empty() {
+            return Err(PxeError::Node(format!("it has no block {next} any more")));
+        }
+        for block in &blocks {
+            let data = decoded(next, block)?;
+            store.read_again(&scope, next, |step| {
+                data.txs.iter().try_for_each(|tx| discover::nullify(step, &tx.effects, &known))
+            })?;
+            next = next.saturating_add(1);
+        }
+    }
+    Ok(())
+}
+
+/// The block of this number.
+fn decoded(number: u64, block: &BlockEffects) -> Result<BlockData, PxeError> {
+    if block.block_number != number {
+        let got = block.block_number;
+        return Err(PxeError::Node(format!("block {got} instead of block {number}")));
+    }
+    block.decode().map_err(|error| PxeError::Node(Bare(&error).to_string()))
+}
+
+/// Reads blocks for the accounts of a scope.
+struct Reader<'s> {
+    store: &'s Store,
+    scope: &'s Scope,
+    owners: Owners,
+    contracts: Vec<Fr>,
+    known: Known,
+}
+
+impl<'s> Reader<'s> {
+    fn new(store: &'s Store, scope: &'s Scope) -> Result<Self, PxeError> {
+        let view = store.view(scope)?;
+        let owners = Owners::read(&view, scope)?;
+        let contracts = view.contracts()?.into_iter().map(|(address, _)| address).collect();
+        let mut known = Known::new();
+        for account in scope.accounts() {
+            let nullifiers = view.notes(account)?.into_iter().map(|stored| stored.note.nullifier);
+            known.insert(*account, nullifiers.collect());
+        }
+        Ok(Self { store, scope, owners, contracts, known })
+    }
+
+    /// Reads the next block.
+    fn read(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
+        let data = decoded(number, block)?;
+        let header = Header { number, hash: block.header_hash, slot: data.header.slot };
+        let (owners, contracts, known) = (self.owners.all(), &self.contracts, &mut self.known);
+        self.store.read_block(self.scope, &header, |step| {
+            discover::read_block(step, &data, owners, contracts, known)
+        })?;
+        Ok(())
+    }
+
+    /// Reads a block that was read for other accounts.
+    fn read_again(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
+        let data = decoded(number, block)?;
+        let (owners, contracts, known) = (self.owners.all(), &self.contracts, &mut self.known);
+        self.store.read_again(self.scope, number, |step| {
+            discover::read_block(step, &data, owners, contracts, known)
+        })?;
+        Ok(())
+    }
+}
+
+/// The header that calls read: that of the last block that was read for contracts.
+///
+/// # Errors
+/// [`PxeError::Node`] for another block than the one that was read.
+async fn anchor(store: &Store, node: &NodeClient) -> Result<BlockHeader, PxeError> {
+    let scope = Scope::default();
+    let (tip, known) = {
+        let view = store.view(&scope)?;
+        let tip = view.tip()?.unwrap_or_default();
+        let headers = view.headers()?;
+        (tip, headers.into_iter().find(|header| header.number == tip).map(|header| header.hash))
+    };
+    let found = node.header(BlockRef::Number(tip)).await.map_err(node_error)?;
+    let found = found.ok_or_else(|| PxeError::Node(format!("it has no block {tip}")))?;
+    let header = found.decode().map_err(|error| PxeError::Node(Bare(&error).to_string()))?;
+    let is_known = known.is_none_or(|known| known == found.header_hash);
+    if header.block_number != tip || !is_known {
+        return Err(PxeError::Node(format!("block {tip} is another one than before")));
+    }
+    Ok(header)
+}
+
+/// On which state and at which price a transaction is made now. Read the chain first, see [`follow`].
+///
+/// # Errors
+/// [`PxeError::Node`] for answers that do not belong to the blocks that were read.
+pub async fn environment(store: &Store, node: &NodeClient) -> Result<Environment, PxeError> {
+    let genesis = node.genesis().await.map_err(node_error)?;
+    let bare = |error: rollmill_protocol::DecodeError| PxeError::Node(Bare(&error).to_string());
+    genesis.config.check().map_err(bare)?;
+    let anchor = anchor(store, node).await?;
+    if (genesis.chain_id, genesis.version()) != (anchor.chain_id, anchor.version) {
+        return Err(PxeError::Node("its genesis file is not that of its blocks".to_owned()));
+    }
+    let gas = gas_after(&genesis.config, &anchor);
+    Ok(Environment { anchor, gas })
+}
+
+/// The paths of leaves in the anchor's note tree, by the index of the leaf. The node learns which notes are read: the
+/// store keeps no paths yet.
+///
+/// # Errors
+/// [`ContractError::Path`] for one that leads nowhere, and those of the connection.
+pub async fn paths(
+    node: &NodeClient,
+    anchor: &BlockHeader,
+    notes: &[super::UsedNote],
+) -> Result<std::collections::BTreeMap<u64, Vec<Fr>>, PxeError> {
+    let hash = anchor.hash();
+    let mut paths = std::collections::BTreeMap::new();
+    for note in notes {
+        let path = node.note_path(note.leaf_index, &hash).await.map_err(node_error)?;
+        let is_asked = (path.leaf_index, path.leaf) == (note.leaf_index, note.leaf);
+        if !is_asked || path.verify(&anchor.state.tx_state.note_root).is_err() {
+            return Err(ContractError::Path { leaf_index: note.leaf_index }.into());
+        }
+        paths.insert(note.leaf_index, path.path);
+    }
+    Ok(paths)
+}
+
+/// All accounts of a store: the scope of its owner's own commands.
+///
+/// # Errors
+/// Those of the store.
+pub fn own_scope(store: &Store) -> Result<Scope, PxeError> {
+    let accounts: Vec<Account> = store.accounts()?.into_iter().map(|info| info.account).collect();
+    Ok(Scope::of(accounts))
+}

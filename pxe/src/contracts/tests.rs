@@ -1,0 +1,8 @@
+//! Contracts of `noir/examples` in a wallet: from registration to the effects of a transaction, and what a wallet must
+//! not do for a contract.
+
+mod artifacts;
+mod discovery;
+mod scopes;
+pub(crate) mod town;
+mod transactions;
