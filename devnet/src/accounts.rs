@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_seed_always_gives_the_same_accounts() {
-        let of = |seed| facts(&account_keys(seed, 3));
+        let of = |seed| facts(&account_keys(seed, 3), &[]);
         assert_eq!(of(5), of(5));
         assert_ne!(of(5), of(6));
     }

@@ -89,7 +89,7 @@ fn a_class_that_was_changed_in_the_store_is_not_read() {
     let mut longer = json.clone();
     longer.push(b' ');
     let read = |json: &[u8], keys: &rollmill_pxe_store::ClassKeys| {
-        Class::read(class.id(), json, keys).expect_err("changed").code()
+        Class::read(class.id(), json, keys).expect_err("changed").code().to_string()
     };
     assert_eq!(read(&longer, &keys), "PXE-052");
     let mut other = keys.clone();
