@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod discovery;
+mod nested;
 mod scopes;
 pub(crate) mod town;
 mod transactions;
