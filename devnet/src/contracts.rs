@@ -27,9 +27,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::scenario::Running;
 use crate::{ANVIL_CHAIN_ID, Error, Network, Options, PrivateCallReport, Progress, StepReport};
 
-/// Slots of an epoch that one transfer needs, counted in blocks: its proof takes some tens of seconds.
+/// By how many blocks an epoch is longer for each transfer, which is proven while the epoch runs.
 pub const BLOCKS_PER_TRANSFER: u32 = 4;
-/// Public balance of the sponsor at genesis: enough for some hundred thousand transactions at the first price.
+/// Public balance of the sponsor at genesis, in units: enough for any run.
 const SPONSORED: u64 = 1 << 50;
 /// The most units that the sponsor pays for one transaction.
 const LIMIT: u64 = 1 << 40;
@@ -39,7 +39,7 @@ pub const MINTED: u64 = 1_000_000;
 const ACCOUNTS: usize = 2;
 /// The amount of the first transfer, in units of the token. Each further one is 1 more.
 const FIRST_TRANSFER: u64 = 1_000;
-/// How long one transaction may take to prove. It takes half a minute on two cores.
+/// How long one transaction may take to prove.
 const PROOF_LIMIT: Duration = Duration::from_secs(600);
 /// Nobody else reads the store of a development network.
 const PASSWORD: &str = "rollmill-devnet";
@@ -468,7 +468,7 @@ mod tests {
         let key = |number: u64| VerifyingKey {
             shape,
             srs_id: Fr::from(number),
-            fixed: [G1Affine::default(); fixed::COUNT],
+            fixed: [G1Affine::new_unchecked(1u64.into(), 2u64.into()); fixed::COUNT],
         };
         [(ACCOUNT, 2), (TOKEN, 4), (SPONSOR, 1)]
             .map(|(json, functions)| Class::new(json, (0..functions).map(key).collect()).unwrap())

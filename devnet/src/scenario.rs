@@ -111,9 +111,10 @@ pub async fn bring_up(
     // Under faults each account has a transfer in flight, and a lost one must not stop the others.
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let mut account_keys = accounts::account_keys(options.seed, senders.max(least));
+    // Before the time of genesis is taken: the first run makes keys here.
+    let contracts = contracts::open(options, network, keys.folder(), progress).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let owners = accounts::facts(&account_keys, &options.fund);
-    let contracts = contracts::open(options, network, keys.folder(), progress).await?;
     let sponsors = contracts.iter().map(Contracts::balance).collect();
     let data = network.dir.path().join("data");
     let time = now.as_secs();
