@@ -439,12 +439,11 @@ impl Facts {
                 check_units(key(name), amount)?;
             }
         }
+        let owners = self.accounts.iter().map(|account| account.address.0.to_field());
+        let mut taken: BTreeSet<Fr> = owners.collect();
         for (i, contract) in self.contracts.iter().enumerate() {
             let key = |name| format!("contract[{i}].{name}");
-            let address = contract.address.0;
-            let owners = self.accounts.iter().map(|account| account.address.0.to_field());
-            let before = self.contracts.iter().take(i).map(|other| other.address.0);
-            if owners.chain(before).any(|other| other == address) {
+            if !taken.insert(contract.address.0) {
                 return Err(DeployError::fact(key("address"), "it is listed twice"));
             }
             check_units(key("public_azt"), &contract.public_azt)?;
