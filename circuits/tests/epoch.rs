@@ -103,11 +103,11 @@ fn the_golden_keys_are_those_of_this_build() {
 fn the_witnesses_of_the_golden_jobs_are_what_they_were() {
     let set = golden::keys();
     let expected = [
-        ("tx_base", "8592ebd6a467942e"),
-        ("tx_merge", "64635e08aaba0cf8"),
-        ("block_root_2", "08f7495d5bdba65b"),
-        ("block_merge", "1877b0e8ff540078"),
-        ("epoch_root_2", "aa23322e6c00b963"),
+        ("tx_base", "513a8e87fcc790f4"),
+        ("tx_merge", "b8d5512636459716"),
+        ("block_root_2", "c0d7187ec18f9903"),
+        ("block_merge", "fd1529358b639ae5"),
+        ("epoch_root_2", "00def3eca03dd0d7"),
     ];
     let found = expected.map(|(kind, _)| {
         let circuit = Circuit::from_name(kind).unwrap();
