@@ -18,7 +18,7 @@ pub const NOTE_SUBTREE_HEIGHT: usize = 3;
 
 const _: () = assert!(1 << NOTE_SUBTREE_HEIGHT == SLOTS);
 
-/// A node that is not a leaf's own subtree: at `level` (0 is the leaves) and `index`.
+/// A complete node at `level` (0 is the leaves) and `index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node {
     pub level: u8,
