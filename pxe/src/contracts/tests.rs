@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod discovery;
+mod privacy;
 mod scopes;
 pub(crate) mod town;
 mod transactions;
