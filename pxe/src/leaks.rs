@@ -42,7 +42,7 @@ pub const METHODS: &[Asked] = &[
     Asked {
         method: method::GET_BLOCK_EFFECTS,
         says: "number of the next block, and how many",
-        tells: "how far the wallet has read; from block 1 on: a new account, or a store of an earlier release",
+        tells: "how far the wallet has read; from an earlier one on: a new account or contract, or a store of an earlier release; a single one: a withdrawal in it",
     },
     Asked {
         method: method::SEND_TRANSACTION,
