@@ -42,7 +42,8 @@ pub const METHODS: &[Asked] = &[
     Asked {
         method: method::GET_BLOCK_EFFECTS,
         says: "number of the next block, and how many",
-        tells: "how far the wallet has read; from an earlier one on: a new account or contract, or a store of an earlier release; a single one: a withdrawal in it",
+        tells: "how far the wallet has read; from an earlier one on: a new account or contract, \
+            or a store of an earlier release; a single one: a withdrawal in it",
     },
     Asked {
         method: method::SEND_TRANSACTION,
@@ -56,7 +57,8 @@ pub const METHODS: &[Asked] = &[
     },
     Asked {
         method: method::GET_PUBLIC_DATA,
-        says: "slot of the account's public balance; only where the account itself pays, or its balance is shown",
+        says: "slot of the account's public balance; only where the account itself pays, or its \
+            balance is shown",
         tells: "the account, since its slot follows from the address",
     },
     Asked {
@@ -82,24 +84,29 @@ pub const LEAKS: &[Leak] = &[
     Leak {
         who: "node",
         what: "time and address of the network of each transaction",
-        why: "it takes the connection; use one over a network that hides addresses, or a node of your own",
+        why: "it takes the connection; use one over a network that hides addresses, or a node \
+            of your own",
         test: "",
     },
     Leak {
         who: "L1 observer",
-        what: "not sender, recipient, amount or number of notes of a transfer; nullifiers, note hashes, tags and logs look random",
+        what: "not sender, recipient, amount or number of notes of a transfer; nullifiers, note \
+            hashes, tags and logs look random",
         why: "effects have one form, with placeholders; blobs have all effects and logs",
         test: "what_leaves_the_wallet_has_one_form_whoever_pays_whom_and_how_much",
     },
     Leak {
         who: "L1 observer",
-        what: "maximum fee, gas limits, expiry, and the anchor: about when the transaction was made",
-        why: "blocks are charged and ordered by them; limits have one value, and the anchor of a transfer is a block whose number is a multiple of 8, unless a note is newer",
+        what: "maximum fee, gas limits, expiry, and the anchor: about when the transaction was \
+            made",
+        why: "blocks are charged and ordered by them; limits have one value, and the anchor of \
+            a transfer is a block whose number is a multiple of 8, unless a note is newer",
         test: "what_leaves_the_wallet_has_one_form_whoever_pays_whom_and_how_much",
     },
     Leak {
         who: "L1 observer",
-        what: "the address that pays the fee of a contract's transaction, and of a transfer with `--fee-payer self`",
+        what: "the address that pays the fee of a contract's transaction, and of a transfer \
+            with `--fee-payer self`",
         why: "its public balance is charged; let notes pay, or a contract that pays for others",
         test: "a_transfer_of_a_token_has_one_form_but_for_who_pays",
     },

@@ -1,7 +1,7 @@
 //! The leaves of blocks: what the wallet's own note trees are made of.
 //!
-//! A header has the root of the note tree after its block. A node that leaves out or changes a note hash cannot make the
-//! leaves lead to it, so a wallet that adds up all of them notices.
+//! A header has the root of the note tree after its block. A node that leaves out or changes a note hash cannot make
+//! the leaves lead to it, so a wallet that adds up all of them notices.
 
 use rollmill_errors::Bare;
 use rollmill_node_client::wire::BlockEffects;

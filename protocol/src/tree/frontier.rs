@@ -140,8 +140,8 @@ impl Frontier {
     }
 
     /// Siblings of the leaf with this index at this size of the tree, lowest first. `mark` is that of the leaf's
-    /// subtree, and `right` returns nodes of [`kept`], by level and index. `None` when the tree has no such leaf yet, or
-    /// a node is missing. Whoever uses the path compares the root that it leads to.
+    /// subtree, and `right` returns nodes of [`kept`], by level and index. `None` when the tree has no such leaf yet,
+    /// or a node is missing. Whoever uses the path compares the root that it leads to.
     pub fn path(
         &self,
         leaf_index: u64,

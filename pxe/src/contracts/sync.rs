@@ -2,8 +2,8 @@
 //!
 //! The wallet of an account reads the same blocks for the built-in asset, and keeps its state in its own form. This one
 //! writes facts of blocks into the store, for all accounts at once, so that a reorganization undoes exactly what it
-//! must. It asks a node for whole blocks only, never for single notes: it makes the paths of its notes out of the leaves
-//! of all blocks.
+//! must. It asks a node for whole blocks only, never for single notes: it makes the paths of its notes out of the
+//! leaves of all blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,8 @@ const FIRST: u64 = 1;
 /// with. After an error the store is as after the last whole block.
 ///
 /// # Errors
-/// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a block,
-/// those of the connection and of the store.
+/// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
+/// block, those of the connection and of the store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
     rewind(store, &scope, node).await?;
@@ -291,8 +291,8 @@ pub async fn environment(store: &Store, node: &NodeClient) -> Result<Environment
     Ok(Environment { anchor, gas })
 }
 
-/// The paths of leaves in the anchor's note tree, by the index of the leaf: out of the store, so that no node learns which
-/// notes are read.
+/// The paths of leaves in the anchor's note tree, by the index of the leaf: out of the store, so that no node learns
+/// which notes are read.
 ///
 /// # Errors
 /// [`ContractError::Path`] for a leaf that is not in the anchor's tree, or that the store has no path of, and those of
