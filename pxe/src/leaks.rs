@@ -112,6 +112,12 @@ pub const LEAKS: &[Leak] = &[
     },
     Leak {
         who: "L1 observer",
+        what: "that a sponsor paid, and not for whom, nor sender, recipient, amount or token",
+        why: "effects of contracts are siloed, and name no contract but the one that pays",
+        test: "a_sponsored_transfer_of_a_token_has_one_form_whoever_pays_whom",
+    },
+    Leak {
+        who: "L1 observer",
         what: "the size of a contract's transaction (2, 4 or 8 places), and its messages",
         why: "a smaller one costs less; places are padded to the size",
         test: "a_transfer_of_a_token_has_one_form_but_for_who_pays",

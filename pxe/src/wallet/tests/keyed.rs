@@ -22,8 +22,9 @@ async fn deliver(
     name: &str,
     keep: Keep<'_>,
 ) -> Result<Delivery, PxeError> {
-    // The seed is the same each time: two transactions of one order would differ in their inputs alone.
-    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    // One seed for each key: two transactions under one key would differ in their inputs alone, and those of two
+    // keys share no random nullifier.
+    let mut rng = ChaCha20Rng::seed_from_u64(name.bytes().map(u64::from).sum());
     let (key, node) = (key(name), case.node.clone());
     case.wallet.deliver(&node, &CheckedOnly, order, Some(&key), &mut rng, keep).await
 }
