@@ -4,6 +4,7 @@
 mod artifacts;
 mod discovery;
 mod nested;
+mod privacy;
 mod scopes;
 pub(crate) mod town;
 mod transactions;

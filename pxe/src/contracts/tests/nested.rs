@@ -14,17 +14,20 @@ use crate::contracts::*;
 use crate::keys::Keys;
 use crate::logs;
 
-fn simulated(town: &Town, request: &CallRequest) -> Result<SimulatedTransaction, ContractError> {
+pub(super) fn simulated(
+    town: &Town,
+    request: &CallRequest,
+) -> Result<SimulatedTransaction, ContractError> {
     town.execute(&town.scope(), request)?.join(&town.paths)
 }
 
 /// A sponsor that pays at most so many units for a transaction.
-fn sponsor(town: &Town, limit: u64) -> Fr {
+pub(super) fn sponsor(town: &Town, limit: u64) -> Fr {
     deploy(&town.store, "sponsor", &[Fr::from(limit)], value(91, 1), &MadeUp)
 }
 
 /// The call by which a sponsor pays for a transaction of the town.
-fn sponsored(town: &Town, sponsor: Fr, limit: u64) -> ContractCall {
+pub(super) fn sponsored(town: &Town, sponsor: Fr, limit: u64) -> ContractCall {
     let gas = town.environment.gas;
     let gas = json!({
         "max_fee_per_l2_gas": gas.max_fee_per_l2_gas,
@@ -38,7 +41,7 @@ fn sponsored(town: &Town, sponsor: Fr, limit: u64) -> ContractCall {
 }
 
 /// The most that a transaction of the town can be charged.
-fn max_fee(town: &Town) -> u64 {
+pub(super) fn max_fee(town: &Town) -> u64 {
     u64::try_from(town.environment.gas.max_fee()).expect("a fee")
 }
 
