@@ -211,7 +211,8 @@ fn whole_circuits_state_what_their_twins_compute() {
     let got = Pair::from_fields(got).expect("a pair");
     assert_eq!(sides(&got), sides(&own.fold(&other, drawn[1])));
     let before = chain.state(Circuit::PrivateInit2, second.clone());
-    let tail = build_tail(root, &before, &chain.run.witness, &chain.hiding().to_fields());
+    let hiding = chain.hiding();
+    let tail = build_tail(root, &before, &chain.run.witness, &hiding.to_fields());
     assert!(holds(tail), "the tail over init2");
 
     let w = chain.run.witness.clone();

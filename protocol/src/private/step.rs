@@ -49,8 +49,8 @@ pub fn init(
     Ok(state)
 }
 
-/// Takes the first call, and then the one that waits on top of the stack: [`init`], then [`inner`]. Each call comes with
-/// the function of its own contract.
+/// Takes the first call, and then the one that waits on top of the stack: [`init`], then [`inner`]. Each call comes
+/// with the function of its own contract.
 ///
 /// # Errors
 /// The first rule that a call breaks; [`KernelError::StackEmpty`] if the first one calls nothing.
