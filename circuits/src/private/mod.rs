@@ -173,10 +173,9 @@ pub fn build_init2(vk_root: Fr, request: &TxRequest, [first, second]: [&ProvenCa
     let mut b = Builder::new(Circuit::PrivateInit2.n_public(), CELL_BITS);
     let network = NetworkVars::new(&mut b, vk_root);
     let mut children = Children::default();
-    let call = verify_call(&mut b, &mut children, first);
-    let state = step::init(&mut b, request, &call);
-    let call = verify_call(&mut b, &mut children, second);
-    let state = step::inner(&mut b, &state, &call);
+    let first = verify_call(&mut b, &mut children, first);
+    let second = verify_call(&mut b, &mut children, second);
+    let state = step::init2(&mut b, request, [&first, &second]);
     publish_state(&mut b, children, network, &state);
     b
 }
