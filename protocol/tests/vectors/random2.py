@@ -12,6 +12,7 @@ ROWS = {
     "client": 2_200, "tx_base": 94_000, "tx_merge": 115_200, "block_root_0": 6_000, "block_root_1": 62_000,
     "block_root_2": 118_600, "block_merge": 114_600, "epoch_root_1": 60_000, "epoch_root_2": 115_100,
     "private_init": 62_000, "private_inner": 118_000, "private_tail": 90_000,
+    "private_init2": 116_000,
 }  # fmt: skip
 CONFIG = {
     "genesis_time": 1_700_000_000, "slot_seconds": 72, "slots_per_epoch": 8, "l2_gas_limit": 3_200_000,
