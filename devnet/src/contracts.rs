@@ -386,7 +386,7 @@ impl Wallets {
         rng.fill_bytes(&mut seed);
         let (of, limits) = ((&self.store, &self.scope), Limits::default());
         let executed = execute(of, &request, &environment, limits, seed, &goes_on)?;
-        let paths = sync::paths(node, &environment.anchor, &executed.leaves()).await?;
+        let paths = sync::paths(&self.store, &environment.anchor, &executed.leaves())?;
         let simulated = executed.join(&paths)?;
         let intent = plan(&self.store, &self.scope, &simulated)?;
         let mut told = |made: &rollmill_pxe::contracts::prover::Progress| {
