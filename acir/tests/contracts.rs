@@ -26,7 +26,7 @@ use crate::wallet::{
     Deployed, Executed, Known, Secrets, Wallet, artifact, in_order, made_up, repository,
 };
 
-const CONTRACTS: [&str; 3] = ["probe", "schnorr_account", "token"];
+const CONTRACTS: [&str; 5] = ["escrow", "probe", "schnorr_account", "sponsor", "token"];
 
 fn fr(number: u64) -> Fr {
     Fr::from(number)

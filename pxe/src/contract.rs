@@ -216,7 +216,7 @@ async fn execute(
     let limits = Limits::default();
     let of = (store, &scope);
     let executed = contracts::execute(of, &request, &environment, limits, seed, &goes_on)?;
-    let paths = sync::paths(node, &environment.anchor, &executed.leaves()).await?;
+    let paths = sync::paths(store, &environment.anchor, &executed.leaves())?;
     let simulated = executed.join(&paths)?;
     Ok((scope, simulated))
 }

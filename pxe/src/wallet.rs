@@ -10,6 +10,7 @@ mod order;
 mod scan;
 mod sent;
 mod spend;
+mod tree;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ use crate::error::PxeError;
 use crate::keys::{Address, Keys};
 use keyed::KeyRecords;
 use sent::Sent;
+use tree::NoteTree;
 
 pub use deposits::Hindrance;
 pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SECONDS};
@@ -40,8 +42,8 @@ const TAG_WINDOW: u64 = 16;
 const BLOCKS: u64 = 16;
 /// Recent blocks whose hashes are kept to notice a reorg.
 const RECENT: usize = 64;
-/// Version of the form of [`State`]. Form 1 added the idempotency keys; form 0 had no number.
-const STATE_FORM: u64 = 1;
+/// Version of the form of [`State`]. Form 2 added the note tree, form 1 the idempotency keys; form 0 had no number.
+const STATE_FORM: u64 = 2;
 
 /// A note of this account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,9 @@ pub struct State {
     claimed: BTreeMap<u64, u64>,
     /// Transactions whose blocks are not proven, in the order in which they were sent.
     sent: Vec<Sent>,
+    /// The note tree after the last block read. None before the first sync, and in a state of form 1.
+    #[serde(default)]
+    tree: Option<NoteTree>,
     /// Idempotency keys, each with the transaction of its order.
     #[serde(default)]
     keyed: KeyRecords,
@@ -140,13 +145,15 @@ impl Default for State {
             contacts: BTreeMap::new(),
             claimed: BTreeMap::new(),
             sent: Vec::new(),
+            tree: None,
             keyed: KeyRecords::default(),
         }
     }
 }
 
 impl State {
-    /// Reads what [`Self::to_bytes`] writes, now or in an earlier release: a state of form 0 has no keys.
+    /// Reads what [`Self::to_bytes`] writes, now or in an earlier release: a state of form 0 has no keys, and one of form 1 no
+    /// tree, which the next sync makes.
     ///
     /// # Errors
     /// [`PxeError::State`] also for the state of another version of the protocol, whose chain is another, and for
@@ -315,6 +322,7 @@ impl Wallet {
             self.forget_chain();
             self.start(node, &versions).await?;
         }
+        self.catch_up_with_tree(node).await?;
         loop {
             let blocks =
                 node.block_effects(self.state.next_block, BLOCKS).await.map_err(node_error)?;
@@ -345,7 +353,7 @@ impl Wallet {
         self.state.next_block = 1;
         let genesis = node.genesis().await.map_err(node_error)?;
         self.read_genesis(&genesis);
-        Ok(())
+        self.start_tree(&genesis)
     }
 
     async fn reorged(&self, node: &NodeClient) -> Result<bool, PxeError> {

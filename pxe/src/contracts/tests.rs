@@ -3,6 +3,8 @@
 
 mod artifacts;
 mod discovery;
+mod nested;
+mod privacy;
 mod scopes;
 pub(crate) mod town;
 mod transactions;

@@ -165,8 +165,8 @@ impl Session<'_> {
         let returns: Option<Vec<Field>> =
             called.map(|called| called.returns().iter().copied().map(Field).collect());
         let leaves = executed.leaves();
-        let paths = sync::paths(node, &environment.anchor, &leaves);
-        let simulated = executed.join(&self.runtime.block_on(paths)?)?;
+        let paths = sync::paths(store, &environment.anchor, &leaves)?;
+        let simulated = executed.join(&paths)?;
         let effects = &simulated.effects;
         // At most eight of each.
         let present = |words: &[Fr]| words.iter().filter(|word| !word.is_zero()).count() as u64;

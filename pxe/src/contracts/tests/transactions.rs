@@ -52,6 +52,25 @@ fn a_transfer_spends_the_note_that_the_store_has() {
     assert_eq!((values(0), values(1)), (vec![HELD - 30], vec![30]));
 }
 
+#[test]
+fn what_is_burned_is_no_note_any_more() {
+    let mut town = Town::new();
+    let spent = town.hold(0);
+    let call = town.token_call("burn", json!({ "amount": 30 }));
+    let done = town.transaction(0, call).expect("a transaction");
+    assert!(done.effects.nullifiers.contains(&spent));
+    let keys = Keys::from_master(&town.keys[0]);
+    let left: Vec<u64> = done
+        .logs
+        .iter()
+        .filter_map(|log| logs::decrypt(&keys, log))
+        .map(|note| note.value)
+        .collect();
+    assert_eq!(left, [HELD - 30]);
+    let call = town.token_call("burn", json!({ "amount": HELD + 1 }));
+    assert_eq!(town.transaction(0, call).expect_err("more than there is").code(), "ACR-022");
+}
+
 /// Goal: nothing of an account moves unless it allowed that very call.
 #[test]
 fn an_authorization_moves_notes_once_it_was_given_and_only_as_it_says() {
@@ -167,7 +186,7 @@ fn a_function_that_is_not_there_is_named_with_those_that_are() {
     let town = Town::new();
     let call = ContractCall {
         contract: town.token,
-        selector: selector("burn").expect("short"),
+        selector: selector("freeze").expect("short"),
         args: Vec::new(),
         is_static: false,
     };
