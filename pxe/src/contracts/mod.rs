@@ -32,7 +32,7 @@ pub use discover::{FoundNote, decode_deferred};
 pub use error::ContractError;
 pub use executor::{Executed, ExecutedTransaction, Limits, UsedNote, UsedTag, execute};
 pub use intent::{Intent, abandon, abandon_planned, plan, ready};
-pub use named::{NamedCall, named_authorization, named_request, own_contract};
+pub use named::{NamedCall, named_authorization, named_call, named_request, own_contract};
 pub use owners::signing_key;
 pub use request::{Authorization, CallRequest, ContractCall, Environment, allow, disallow};
 pub use transaction::SimulatedTransaction;

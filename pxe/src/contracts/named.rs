@@ -60,13 +60,16 @@ pub fn named_request(
     environment: &Environment,
     random: [Fr; 2],
 ) -> Result<CallRequest, ContractError> {
-    let made = called(store, call)?;
+    let made = named_call(store, call)?;
     let from = own_contract(store, keys, call.from.as_ref())?;
     CallRequest::of_account(environment, from, &[made], true, random)
 }
 
 /// The call of a contract, with arguments as its function takes them.
-fn called(store: &Store, call: &NamedCall) -> Result<ContractCall, ContractError> {
+///
+/// # Errors
+/// [`ContractError::Value`] for arguments that do not fit the function, and those of [`Book::deployed`].
+pub fn named_call(store: &Store, call: &NamedCall) -> Result<ContractCall, ContractError> {
     let scope = Scope::default();
     let deployed = Book::default().deployed(&store.view(&scope)?, &call.contract)?;
     let function = deployed.class.named(&call.function)?;
@@ -88,7 +91,7 @@ pub fn named_authorization(
     caller: Fr,
     (chain_id, version): (u64, u64),
 ) -> Result<Authorization, ContractError> {
-    let made = called(store, call)?;
+    let made = named_call(store, call)?;
     let account = own_contract(store, keys, call.from.as_ref())?;
     let (contract, selector, args_hash) = (made.contract, made.selector, args_hash(&made.args));
     Ok(Authorization { account, contract, selector, caller, args_hash, chain_id, version })
