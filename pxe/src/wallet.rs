@@ -31,10 +31,12 @@ use sent::Sent;
 use tree::NoteTree;
 
 pub use deposits::Hindrance;
+pub(crate) use keyed::Fate;
 pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SECONDS};
-pub(crate) use order::gas_after;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
+pub(crate) use order::{Terms, gas_after};
 pub use sent::SentTransaction;
+pub(crate) use sent::{Word, ask};
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
