@@ -193,7 +193,7 @@ pub struct Wallet {
 
 /// The system's time, in seconds since 1970. A clock that is wrong only makes transactions expire sooner or
 /// later.
-fn system_clock() -> u64 {
+pub fn seconds() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }
@@ -213,7 +213,7 @@ impl Wallet {
     /// A wallet that continues from stored state.
     pub fn with_state(keys: Keys, state: State) -> Self {
         let owner = keys.address().to_field();
-        let clock = system_clock;
+        let clock = seconds;
         Self { keys, owner, state, proven: 0, verified: 0, spend_pending: true, clock }
     }
 

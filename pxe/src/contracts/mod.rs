@@ -38,7 +38,9 @@ pub use executor::{Executed, ExecutedTransaction, Limits, UsedNote, UsedTag, exe
 pub use intent::{Intent, abandon, abandon_planned, plan, ready};
 pub use named::{NamedCall, named_authorization, named_call, named_request, own_contract};
 pub use owners::signing_key;
-pub use request::{Authorization, CallRequest, ContractCall, Environment, allow, disallow};
+pub use request::{
+    Authorization, CallRequest, ContractCall, EntryTerms, Environment, allow, disallow,
+};
 pub use send::{
     CallDelivery, CallOrder, CallProver, CallQuote, PreparedCall, Simulation, Told, Wanted,
     deliver, prepare, prepare_request, send, simulate,
