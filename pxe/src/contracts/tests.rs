@@ -6,6 +6,6 @@ mod discovery;
 mod nested;
 mod privacy;
 mod scopes;
-mod sends;
+pub(crate) mod sends;
 pub(crate) mod town;
 mod transactions;

@@ -48,8 +48,9 @@ fn body(simulated: &SimulatedTransaction) -> BlockBody {
     BlockBody { effects: simulated.effects.clone(), logs: simulated.logs.clone() }
 }
 
-struct MadeUpProofs {
-    vk_root: Fr,
+/// Makes proofs up for keys with this root.
+pub(crate) struct MadeUpProofs {
+    pub(crate) vk_root: Fr,
 }
 
 impl CallProver for MadeUpProofs {
@@ -180,7 +181,7 @@ impl Harbour {
         key: Option<&IdempotencyKey>,
     ) -> Result<CallDelivery, PxeError> {
         let (prover, of): (Arc<dyn CallProver>, _) = (Arc::new(prover), (&self.store, &self.node));
-        let (told, wanted): (Told, Wanted) = (Box::new(|_| ()), Arc::new(|| true));
+        let (told, wanted): (Told, Wanted) = (Box::new(|_: &Progress| ()), Arc::new(|| true));
         send(of, (self.accounts[from], order, key), &prover, NOW, (told, &wanted)).await
     }
 
@@ -359,7 +360,7 @@ async fn send_alone(of: &str) {
     let function = "transfer".to_owned();
     let order = CallOrder::new(NamedCall { contract: token, function, args, from: None });
     let prover: Arc<dyn CallProver> = Arc::new(MadeUpProofs { vk_root: Fr::zero() });
-    let (told, wanted): (Told, Wanted) = (Box::new(|_| ()), Arc::new(|| true));
+    let (told, wanted): (Told, Wanted) = (Box::new(|_: &Progress| ()), Arc::new(|| true));
     let [keys, _] = keys();
     let order_key = key("of-the-child");
     let of = (keys.account(), &order, Some(&order_key));
@@ -508,7 +509,7 @@ async fn a_send_that_is_stopped_or_dropped_gives_back_what_it_took() {
         let goes_on = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&goes_on);
         let (told, wanted): (Told, Wanted) =
-            (Box::new(|_| ()), Arc::new(move || asked.load(Ordering::Relaxed)));
+            (Box::new(|_: &Progress| ()), Arc::new(move || asked.load(Ordering::Relaxed)));
         let of = (&harbour.store, &harbour.node);
         let mut sending =
             Box::pin(send(of, (harbour.accounts[0], &order, None), &prover, NOW, (told, &wanted)));
@@ -564,11 +565,12 @@ async fn a_finalized_transaction_and_its_key_are_kept_for_a_while() {
     harbour.build();
     harbour.build();
     harbour.chain.pool().proven = 2;
+    let account = harbour.accounts[0];
     let known = |at: u64| {
         let (store, node, mint, order_key) = (&harbour.store, &harbour.node, &mint, &order_key);
         async move {
             refresh(store, node, at).await.expect("refreshed");
-            recall(store, harbour.accounts[0], order_key, mint).expect("recalled").is_some()
+            recall(store, account, order_key, mint).expect("recalled").is_some()
         }
     };
     assert!(known(NOW).await);
@@ -578,25 +580,4 @@ async fn a_finalized_transaction_and_its_key_are_kept_for_a_while() {
     assert!(history(of, harbour.accounts[0]).await.expect("a history").is_empty());
     let gone = status(of, harbour.accounts[0], &Fr::from(1u64)).await;
     assert_eq!(gone.expect_err("none").code(), "PXE-072");
-}
-
-#[test]
-fn the_texts_of_two_orders_differ_in_every_part() {
-    let call = |contract: u64, function: &str, args: Value, from: Option<u64>| NamedCall {
-        contract: Fr::from(contract),
-        function: function.to_owned(),
-        args: args.as_object().cloned().expect("named arguments"),
-        from: from.map(Fr::from),
-    };
-    let first = CallOrder::new(call(1, "mint", json!({ "to": 5 }), None));
-    let orders = [
-        first.clone(),
-        CallOrder::new(call(2, "mint", json!({ "to": 5 }), None)),
-        CallOrder::new(call(1, "burn", json!({ "to": 5 }), None)),
-        CallOrder::new(call(1, "mint", json!({ "to": 6 }), None)),
-        CallOrder::new(call(1, "mint", json!({ "to": 5 }), Some(7))),
-        CallOrder { expiry_epochs: 1, ..first },
-    ];
-    let texts: std::collections::BTreeSet<String> = orders.iter().map(CallOrder::text).collect();
-    assert_eq!(texts.len(), orders.len(), "{texts:?}");
 }
