@@ -41,7 +41,7 @@ pub(super) fn balance(account: &Keys) -> (Fr, u64) {
         deployer: zero,
         keys_hash: keys.keys_hash(),
     };
-    (address(&contract), 3 * FEE_MAX)
+    (address(&contract), 2 * FEE_MAX)
 }
 
 /// An artifact, as it goes over the wire.
