@@ -278,9 +278,7 @@ impl Session<'_> {
         let prepared = contracts::prepare(of, account, order, seconds(), &wanted);
         let prepared = self.runtime.block_on(prepared)?;
         let prover = service.call_prover(prepared.simulated.request().chain_id)?;
-        let told: Told = Box::new(|made: &Progress| {
-            tracing::debug!(made = made.done, total = made.total, "call proven in part");
-        });
+        let told: Told = Box::new(|_: &Progress| ());
         let delivery = contracts::deliver(of, &prover, prepared, key, (told, &wanted));
         let (hash, doubt) = match self.runtime.block_on(delivery)? {
             CallDelivery::Accepted(hash) => (hash, None),
