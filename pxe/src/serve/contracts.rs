@@ -158,7 +158,7 @@ impl Service {
         of: OfAccount,
     ) -> Result<Vec<CallInfo>, CallError> {
         let work = |session: &mut Session<'_>| -> Result<Vec<CallInfo>, CallError> {
-            session.sync()?;
+            session.refresh_contracts()?;
             let of = (&*session.service.store, &session.service.node);
             let history = contracts::history(of, session.account);
             let history = session.runtime.block_on(history)?;
@@ -203,11 +203,11 @@ fn call_info(sent: SentCall) -> CallInfo {
 }
 
 impl Session<'_> {
-    /// Reads the chain for contracts and settles what was sent, if the store has contracts. One after the other, since
-    /// blocks are read for all accounts at once.
+    /// Reads the chain for contracts and settles what was sent, if the store has contracts or transactions of them. One
+    /// after the other, since blocks are read for all accounts at once.
     pub(super) fn refresh_contracts(&self) -> Result<(), PxeError> {
         let (store, node) = (&self.service.store, &self.service.node);
-        if store.view(&Scope::default())?.contracts()?.is_empty() {
+        if !contracts::is_used(store)? {
             return Ok(());
         }
         let _following = self.service.following.lock();
