@@ -12,10 +12,11 @@ use rollmill_l1::Azt;
 use rollmill_node_client::NodeClient;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_protocol::field::to_hex;
+use rollmill_protocol::tx::NO_EXPIRY;
 use rollmill_protocol::{Fr, Tx};
 use rollmill_pxe::contracts::prover::ContractProver;
 use rollmill_pxe::contracts::{
-    CallRequest, Class, ContractCall, ContractError, Environment, Limits, NamedCall,
+    CallRequest, Class, ContractCall, ContractError, EntryTerms, Environment, Limits, NamedCall,
     abandon_planned, class_of, execute, init_hash, named_call, plan, ready, register, signing_key,
     sync,
 };
@@ -379,7 +380,8 @@ impl Wallets {
         let account = self.address(from);
         let calls = self.calls(call, &environment)?;
         let random = [word(&mut rng), word(&mut rng)];
-        let request = CallRequest::of_account(&environment, account, &calls, false, random)?;
+        let terms = EntryTerms { pays: false, expiry_slot: NO_EXPIRY };
+        let request = CallRequest::of_account(&environment, account, &calls, terms, random)?;
         let start = Instant::now();
         let goes_on = || start.elapsed() < PROOF_LIMIT;
         let mut seed = [0u8; 32];
@@ -388,14 +390,18 @@ impl Wallets {
         let executed = execute(of, &request, &environment, limits, seed, &goes_on)?;
         let paths = sync::paths(&self.store, &environment.anchor, &executed.leaves())?;
         let simulated = executed.join(&paths)?;
-        let intent = plan(&self.store, &self.scope, &simulated)?;
+        let sender = self.at.accounts.get(from).map(|(account, _)| *account);
+        let sender =
+            sender.ok_or(ContractError::AccountContract { why: "there is no such one" })?;
+        // A run that is interrupted starts with another network: its orders need no record.
+        let intent = plan(&self.store, &self.scope, &simulated, (sender, b"devnet"))?;
         let mut told = |made: &rollmill_pxe::contracts::prover::Progress| {
             // The receiver is gone only when nobody needs the result any more.
             let _ = steps.send((made.what.clone(), Instant::now()));
         };
         let proven = self.prover.prove(&simulated, &mut rng, &mut told, &goes_on)?;
         let tx = proven.into_tx();
-        ready(&self.store, &self.scope, &intent, (&tx.hash(), tx.to_bytes().as_slice()))?;
+        ready(&self.store, &self.scope, &intent, (&tx.hash(), tx.to_bytes().as_slice()), true)?;
         Ok(tx)
     }
 }

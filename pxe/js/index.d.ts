@@ -142,6 +142,14 @@ export interface ContractCall {
   from?: string;
 }
 
+/** A call that is sent. */
+export interface SentContractCall extends ContractCall {
+  /** Whole epochs after the current one in which a block may include the transaction. */
+  expiryEpochs?: number;
+  /** As that of a payment. */
+  idempotencyKey?: string | null;
+}
+
 /** What a call would do. Entries that hide how many there are count too. */
 export interface SimulatedCall {
   /** The words that the called function returned. */
@@ -152,6 +160,20 @@ export interface SimulatedCall {
   logs: number;
   messages: number;
   feePayer: string;
+  fee: bigint;
+  feeMax: bigint;
+  expirySlot: number;
+}
+
+/** A transaction of contracts that was sent. */
+export interface HistoryEntry {
+  transaction: SentTransaction;
+  /** What was ordered, for people. */
+  order: string;
+  state: "pending" | Stage | "dropped";
+  block: number | null;
+  /** Why it was dropped. */
+  reason: string | null;
 }
 
 export type Stage = "included" | "proven" | "finalized";
@@ -185,8 +207,15 @@ export class Pxe {
   transaction(hash: string): SentTransaction;
   /** Calls a method with named parameters, and returns its result as it is. */
   call(method: string, params?: object, options?: CallOptions): Promise<unknown>;
-  /** As `call`, for parameters with an `idempotency_key`: sends them up to four times until there is a result. */
-  callRepeatedly(method: string, params: { idempotency_key: string }, options?: CallOptions): Promise<unknown>;
+  /**
+   * As `call`, for parameters with an `idempotency_key`: sends them up to four times, or `attempts` times, until there
+   * is a result.
+   */
+  callRepeatedly(
+    method: string,
+    params: { idempotency_key: string },
+    options?: CallOptions & { attempts?: number },
+  ): Promise<unknown>;
 }
 
 /** An account of the service's store; `Pxe` makes it. */
@@ -206,6 +235,10 @@ export class Account {
   simulateTransfer(transfer: Payment, options?: CallOptions): Promise<Quote>;
   /** What a call of a contract would do. Nothing is proven or sent. */
   simulateCall(call: ContractCall, options?: CallOptions): Promise<SimulatedCall>;
+  /** Executes, proves and sends a call of a contract, which takes minutes: 40 at most unless `timeoutMs` is set. */
+  call(call: SentContractCall, options?: CallOptions): Promise<SentTransaction>;
+  /** The transactions of contracts that the account sent, the oldest first. */
+  history(options?: CallOptions): Promise<HistoryEntry[]>;
   transfer(transfer: Payment, options?: CallOptions): Promise<SentTransaction>;
   /** Recipient and amount are public. */
   withdraw(withdrawal: Payment, options?: CallOptions): Promise<SentTransaction>;

@@ -23,7 +23,7 @@ const ANSWER_MS = 30_000;
 const DEFAULT_TIMEOUT_MS = 6 * 60_000 + ANSWER_MS;
 const STAGES = ["included", "proven", "finalized"];
 /** Methods that send a transaction. */
-const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw"]);
+const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw", "pxe_call"]);
 /**
  * Errors of the service after which a transaction may have been sent: this request's, or with PXE-018 an earlier one's,
  * which the next request would pay again.
@@ -35,6 +35,10 @@ const REPEATED = new Set(["PXE-044", "PXE-045", "PXE-046"]);
 const KEY_DROPPED = "PXE-065";
 /** How often a request with an idempotency key is sent at most. */
 const ATTEMPTS_MAX = 4;
+/** The same for a call of a contract, during whose proofs the service is busy for its account. */
+const CALL_ATTEMPTS_MAX = 64;
+/** How long the proofs of a call may take, and what comes before them, in milliseconds. */
+const CALL_TIMEOUT_MS = 40 * 60_000;
 /** How the fetch of Node.js names its own deadlines, which may be shorter than those of a call. */
 const LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
 const HASH = /^0x[0-9a-f]{64}$/;
@@ -151,7 +155,11 @@ export class Pxe {
    * As `call`, for parameters with an `idempotency_key`: what has no result is sent again with the same key, so that it
    * never pays twice. `timeoutMs` bounds all attempts together.
    */
-  async callRepeatedly(method, params, { signal, timeoutMs = this.#timeoutMs } = {}) {
+  async callRepeatedly(
+    method,
+    params,
+    { signal, timeoutMs = this.#timeoutMs, attempts = ATTEMPTS_MAX } = {},
+  ) {
     const end = Date.now() + milliseconds("timeoutMs", timeoutMs);
     let mayHaveBeenSent = false;
     for (let attempt = 1; ; attempt++) {
@@ -163,7 +171,7 @@ export class Pxe {
           throw error;
         }
         mayHaveBeenSent ||= error.mayHaveBeenSent;
-        const isOver = attempt === ATTEMPTS_MAX || Date.now() >= end;
+        const isOver = attempt >= attempts || Date.now() >= end;
         if (isOver || !isRepeatable(error)) {
           // An earlier attempt counts too, unless its transaction was dropped.
           error.mayHaveBeenSent = mayHaveBeenSent && error.code !== KEY_DROPPED;
@@ -295,12 +303,8 @@ export class Account {
   }
 
   /** What a call of a contract would do. Nothing is proven or sent. */
-  async simulateCall({ contract, function: name, args, from } = {}, options) {
-    if (typeof contract !== "string" || typeof name !== "string") {
-      throw new ArgumentError("contract and function: an address and a name expected");
-    }
-    const params = { contract, function: name, args: args && arguments_(args), from };
-    const found = record(await this.#call("pxe_simulateCall", params, options), "simulated");
+  async simulateCall(call, options) {
+    const found = record(await this.#call("pxe_simulateCall", called(call), options), "simulated");
     return {
       returns: list(found.returns, "returns").map((returned) => word(returned, "returns")),
       calls: whole(found.calls, "calls"),
@@ -309,7 +313,40 @@ export class Account {
       logs: whole(found.logs, "logs"),
       messages: whole(found.messages, "messages"),
       feePayer: word(found.fee_payer, "fee_payer"),
+      fee: read(found.fee, "fee"),
+      feeMax: read(found.fee_max, "fee_max"),
+      expirySlot: whole(found.expiry_slot, "expiry_slot"),
     };
+  }
+
+  /**
+   * Calls a contract: the service executes the call, proves its transaction, which takes minutes, and sends it. With an
+   * idempotency key, a random one if there is none, a request without a result is sent again for as long as `timeoutMs`
+   * lasts, 40 minutes unless it is set, and never makes a second transaction. A null key turns that off.
+   */
+  async call(call, { timeoutMs = CALL_TIMEOUT_MS, ...options } = {}) {
+    const { expiryEpochs, idempotencyKey } = call ?? {};
+    const params = { account: this.address, ...called(call), expiry_epochs: epochs(expiryEpochs) };
+    const key = idempotencyKey === undefined ? await newKey() : checkedKey(idempotencyKey);
+    if (key === null) {
+      const found = await this.#pxe.call("pxe_call", params, { ...options, timeoutMs });
+      return transaction(this.#pxe, found, true);
+    }
+    const repeated = { ...options, timeoutMs, attempts: CALL_ATTEMPTS_MAX };
+    const found = await this.#pxe.callRepeatedly("pxe_call", { ...params, idempotency_key: key }, repeated);
+    return transaction(this.#pxe, found, true, key);
+  }
+
+  /** The transactions of contracts that the account sent, the oldest first. */
+  async history(options) {
+    const history = list(await this.#call("pxe_history", {}, options), "history");
+    return history.map((found) => record(found, "history")).map((found) => ({
+      transaction: transaction(this.#pxe, found, false),
+      order: text(found.order, "order"),
+      state: text(found.state, "state"),
+      block: found.block ?? null,
+      reason: found.reason ?? null,
+    }));
   }
 
   /** Sends a private transfer. */
@@ -428,6 +465,14 @@ function checkedUrl(given) {
     throw new ArgumentError("url: http:// of this machine, or https://, without user name and query expected");
   }
   return url.href;
+}
+
+/** Parameters of a call, without the account. */
+function called({ contract, function: name, args, from } = {}) {
+  if (typeof contract !== "string" || typeof name !== "string") {
+    throw new ArgumentError("contract and function: an address and a name expected");
+  }
+  return { contract, function: name, args: args && arguments_(args), from };
 }
 
 /** A transaction out of a result. */

@@ -90,10 +90,13 @@ pub(crate) enum Commands {
     ///
     /// The account of --account makes the call by its own contract, see `rollmill-pxe contract register --own`.
     Simulate(contracts::Call),
-    /// Execute a call of a contract, and make the proof of its transaction
+    /// Call a contract: execute the call, prove its transaction and send it
     ///
-    /// Nothing is sent: the wallet sends no transactions of contracts yet.
-    Call(contracts::Call),
+    /// The account of --account makes the call by its own contract, whose public balance pays the fee. The proofs take
+    /// minutes. Exit codes are those of `rollmill-pxe transfer`.
+    Call(contracts::SendCall),
+    /// List the transactions of contracts that the account sent, with what became of them
+    History,
     /// Print the address of the account
     Address {
         /// Print the field element that the contract FeePortal takes for it instead
@@ -357,6 +360,7 @@ impl rollmill_service::Commands for Commands {
         ("contract", &["node_url", "store", "account", "password", "keys_dir"]),
         ("simulate", &["node_url", "store", "account", "password"]),
         ("call", &["node_url", "store", "account", "password", "keys_dir"]),
+        ("history", &["node_url", "store", "account", "password"]),
         ("address", &["keystore", "store", "account", "password"]),
         ("sync", READS),
         ("balance", READS),

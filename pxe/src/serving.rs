@@ -8,10 +8,11 @@ use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
 use rollmill_pxe::contracts::prover::ContractProver;
+use rollmill_pxe::contracts::{CallProver, abandon_planned, sync};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::serve::{OpenFunctionKeys, OpenProver, Service, SharedKeys};
+use rollmill_pxe::serve::{OpenCallProver, OpenFunctionKeys, OpenProver, Service, SharedKeys};
 use rollmill_pxe::wallet::ClientProver;
 use rollmill_pxe_store::{Store, Zeroizing};
 use rollmill_service::{
@@ -36,6 +37,8 @@ pub(crate) async fn run(process: &Process<Config>) -> Outcome {
         let password = home::password(config, "password of the store")?;
         Store::open(path, &password).map_err(PxeError::Store)?
     };
+    // What a process left that was killed; nobody else plans anything yet.
+    abandon_planned(&store, &sync::own_scope(&store)?).map_err(PxeError::Contract)?;
     let node = NodeClient::new(&config.node_url)?;
     let address = &config.serve.listen;
     let listener = listen(address, "--serve-listen").await?;
@@ -76,7 +79,14 @@ fn service(
         let keys: Arc<SharedKeys> = Arc::new(prover);
         Ok(keys)
     });
-    Service::new(store, node, token, open, shutdown).with_function_keys(open_keys)
+    let keys_dir = config.keys_dir.clone();
+    let open_calls: OpenCallProver = Box::new(move |chain_id| {
+        let prover: Arc<dyn CallProver> =
+            Arc::new(ContractProver::open(keys_dir.as_deref(), chain_id)?);
+        Ok(prover)
+    });
+    let service = Service::new(store, node, token, open, shutdown);
+    service.with_function_keys(open_keys).with_call_prover(open_calls)
 }
 
 /// The access token: that of the settings, or a new one and the file that it was written to.

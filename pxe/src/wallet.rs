@@ -31,10 +31,12 @@ use sent::Sent;
 use tree::NoteTree;
 
 pub use deposits::Hindrance;
+pub(crate) use keyed::Fate;
 pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SECONDS};
-pub(crate) use order::gas_after;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
+pub(crate) use order::{Terms, gas_after};
 pub use sent::SentTransaction;
+pub(crate) use sent::{Word, ask};
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -191,7 +193,7 @@ pub struct Wallet {
 
 /// The system's time, in seconds since 1970. A clock that is wrong only makes transactions expire sooner or
 /// later.
-fn system_clock() -> u64 {
+pub fn seconds() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }
@@ -211,7 +213,7 @@ impl Wallet {
     /// A wallet that continues from stored state.
     pub fn with_state(keys: Keys, state: State) -> Self {
         let owner = keys.address().to_field();
-        let clock = system_clock;
+        let clock = seconds;
         Self { keys, owner, state, proven: 0, verified: 0, spend_pending: true, clock }
     }
 

@@ -99,6 +99,8 @@ fn the_names_of_the_methods_are_those_of_every_release() {
             "pxe_registerContract",
             "pxe_contracts",
             "pxe_simulateCall",
+            "pxe_call",
+            "pxe_history",
         ]
     );
 }

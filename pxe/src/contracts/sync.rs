@@ -11,13 +11,14 @@ use rollmill_errors::Bare;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockEffects, BlockRef};
 use rollmill_protocol::tree::{Frontier, root_from_path};
-use rollmill_protocol::{Fr, Header as BlockHeader};
+use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
 use rollmill_pxe_store::{Account, Header, Scope, Store};
 
 use super::discover::{self, FoundNote, Known};
 use super::error::ContractError;
 use super::owners::Owners;
 use super::request::Environment;
+use super::sent::Expected;
 use crate::error::PxeError;
 use crate::leaves;
 use crate::wallet::{gas_after, node_error};
@@ -48,6 +49,7 @@ pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
         if blocks.is_empty() {
             break;
         }
+        reader.expect()?;
         for (number, block) in (next..).zip(&blocks) {
             reader.read(number, block)?;
         }
@@ -200,6 +202,8 @@ struct Reader<'s> {
     frontier: Frontier,
     /// Positions of the subtrees of the note tree whose paths are kept.
     marks: BTreeSet<u64>,
+    /// Transactions that were sent.
+    expected: Expected,
 }
 
 impl<'s> Reader<'s> {
@@ -213,7 +217,14 @@ impl<'s> Reader<'s> {
             known.insert(*account, nullifiers.collect());
         }
         let marks = view.marks()?;
-        Ok(Self { store, scope, owners, contracts, known, frontier, marks })
+        let expected = Expected::read(&view, scope)?;
+        Ok(Self { store, scope, owners, contracts, known, frontier, marks, expected })
+    }
+
+    /// Takes what was sent since. Call it when blocks have arrived: what is in them was kept before.
+    fn expect(&mut self) -> Result<(), PxeError> {
+        self.expected = Expected::read(&self.store.view(self.scope)?, self.scope)?;
+        Ok(())
     }
 
     /// Takes the leaves of a block from before the store's first one.
@@ -229,9 +240,10 @@ impl<'s> Reader<'s> {
         let (appended, after) = leaves::of_block(&self.frontier, &data)?;
         let header = Header { number, hash: block.header_hash, slot: data.header.slot };
         let (owners, contracts) = (self.owners.all(), &self.contracts);
-        let (known, marks) = (&mut self.known, &mut self.marks);
+        let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
         self.store.read_block(self.scope, &header, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
+            expected.note(step, effects(&data))?;
             step.grow(&appended, marks, &after)
         })?;
         self.frontier = after;
@@ -243,14 +255,20 @@ impl<'s> Reader<'s> {
         let data = leaves::decoded(number, block)?;
         let (appended, after) = leaves::of_block(&self.frontier, &data)?;
         let (owners, contracts) = (self.owners.all(), &self.contracts);
-        let (known, marks) = (&mut self.known, &mut self.marks);
+        let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
         self.store.read_again(self.scope, number, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
+            expected.note(step, effects(&data))?;
             step.grow(&appended, marks, &after)
         })?;
         self.frontier = after;
         Ok(())
     }
+}
+
+/// What each transaction of a block does.
+fn effects(block: &BlockData) -> impl Iterator<Item = &TxEffects> + Clone {
+    block.txs.iter().map(|tx| &tx.effects)
 }
 
 /// The header that calls read: that of the last block that was read for contracts.
@@ -280,15 +298,35 @@ async fn anchor(store: &Store, node: &NodeClient) -> Result<BlockHeader, PxeErro
 /// # Errors
 /// [`PxeError::Node`] for answers that do not belong to the blocks that were read.
 pub async fn environment(store: &Store, node: &NodeClient) -> Result<Environment, PxeError> {
+    Ok(basis(store, node).await?.environment)
+}
+
+/// What a transaction takes from the network, checked against the blocks that were read.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    pub environment: Environment,
+    /// Parameters of the deployment.
+    pub config: Config,
+    /// The root of its verification keys.
+    pub vk_root: Fr,
+}
+
+/// As [`environment`], with what the genesis file says.
+///
+/// # Errors
+/// As [`environment`].
+pub async fn basis(store: &Store, node: &NodeClient) -> Result<Basis, PxeError> {
     let genesis = node.genesis().await.map_err(node_error)?;
     let bare = |error: rollmill_protocol::DecodeError| PxeError::Node(Bare(&error).to_string());
     genesis.config.check().map_err(bare)?;
     let anchor = anchor(store, node).await?;
+    // The version is a hash over chain id, contract, key root and parameters.
     if (genesis.chain_id, genesis.version()) != (anchor.chain_id, anchor.version) {
         return Err(PxeError::Node("its genesis file is not that of its blocks".to_owned()));
     }
     let gas = gas_after(&genesis.config, &anchor);
-    Ok(Environment { anchor, gas })
+    let environment = Environment { anchor, gas };
+    Ok(Basis { environment, config: genesis.config, vk_root: genesis.vk_root })
 }
 
 /// The paths of leaves in the anchor's note tree, by the index of the leaf: out of the store, so that no node learns

@@ -301,6 +301,25 @@ shapes! {
         from: Option<Field>,
     }
 
+    /// A call of a contract by an account, which is sent.
+    Call {
+        /// The account that makes the call and pays.
+        account: Address,
+        /// Address of the contract that is called.
+        contract: Field,
+        /// Name of its private function.
+        function: String,
+        /// Arguments by name; none if absent. A field element is a number, or a string with `0x` and hexadecimal
+        /// digits.
+        args: Option<Arguments>,
+        /// Address of the account's contract; the only one if absent.
+        from: Option<Field>,
+        /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
+        expiry_epochs: Option<u64>,
+        /// Lets the request be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`.
+        idempotency_key: Option<IdempotencyKey>,
+    }
+
     /// A transaction.
     OfTransaction {
         /// Its hash.
@@ -469,6 +488,26 @@ shapes! {
         messages: u64,
         /// Address of the contract that pays the fee.
         fee_payer: Field,
+        /// Its fee in the next block.
+        fee: Amount,
+        /// The highest fee that it allows if prices rise.
+        fee_max: Amount,
+        /// Last slot of a block that may include it, if it is sent now.
+        expiry_slot: u64,
+    }
+
+    /// A transaction of contracts that was sent.
+    CallInfo {
+        /// Its hash.
+        hash: Field,
+        /// What was ordered, for people.
+        order: String,
+        /// Its state.
+        state: TxState,
+        /// The block that contains it.
+        block: Option<u64>,
+        /// Why it was dropped.
+        reason: Option<String>,
     }
 
     /// A transaction that was handed to the node.

@@ -193,6 +193,15 @@ impl<'s> View<'s> {
         self.rows.get::<Claims>(&(*account, index))
     }
 
+    /// Block that published a nullifier of the account.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub fn nullified(&self, account: &Account, nullifier: &Fr) -> Result<Option<u64>, StoreError> {
+        self.scope.check(account)?;
+        self.rows.get::<Nullified>(&(*account, *nullifier))
+    }
+
     /// Block that contains a transaction of the account.
     ///
     /// # Errors

@@ -189,8 +189,14 @@ impl Town {
         pays: bool,
     ) -> CallRequest {
         let random = [value(89, 0), value(89, 1)];
-        CallRequest::of_account(&self.environment, self.accounts[caller], calls, pays, random)
-            .expect("at most four calls")
+        CallRequest::of_account(
+            &self.environment,
+            self.accounts[caller],
+            calls,
+            terms(pays),
+            random,
+        )
+        .expect("at most four calls")
     }
 
     pub(crate) fn execute(
@@ -211,6 +217,11 @@ impl Town {
         let request = self.request(caller, &[call]);
         self.execute(&self.scope(), &request)?.join(&self.paths)
     }
+}
+
+/// Terms without an expiry.
+pub(crate) fn terms(pays: bool) -> EntryTerms {
+    EntryTerms { pays, expiry_slot: rollmill_protocol::tx::NO_EXPIRY }
 }
 
 /// A field element as an argument in JSON.
