@@ -99,6 +99,11 @@ fn the_names_of_the_methods_are_those_of_every_release() {
             "pxe_registerContract",
             "pxe_contracts",
             "pxe_simulateCall",
+            "pxe_call",
+            "pxe_history",
+            "pxe_contractNotes",
+            "pxe_authorize",
+            "pxe_capabilities",
         ]
     );
 }
