@@ -399,3 +399,32 @@ impl Drop for Planned {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_texts_of_two_orders_differ_in_every_part() {
+        let call = |contract: u64, function: &str, args: Value, from: Option<u64>| NamedCall {
+            contract: Fr::from(contract),
+            function: function.to_owned(),
+            args: args.as_object().cloned().expect("named arguments"),
+            from: from.map(Fr::from),
+        };
+        let first = CallOrder::new(call(1, "mint", json!({ "to": 5 }), None));
+        let orders = [
+            first.clone(),
+            CallOrder::new(call(2, "mint", json!({ "to": 5 }), None)),
+            CallOrder::new(call(1, "burn", json!({ "to": 5 }), None)),
+            CallOrder::new(call(1, "mint", json!({ "to": 6 }), None)),
+            CallOrder::new(call(1, "mint", json!({ "to": 5 }), Some(7))),
+            CallOrder { expiry_epochs: 1, ..first },
+        ];
+        let texts: std::collections::BTreeSet<String> =
+            orders.iter().map(CallOrder::text).collect();
+        assert_eq!(texts.len(), orders.len(), "{texts:?}");
+    }
+}

@@ -6,5 +6,6 @@ mod discovery;
 mod nested;
 mod privacy;
 mod scopes;
+pub(crate) mod sends;
 pub(crate) mod town;
 mod transactions;

@@ -21,6 +21,7 @@ use super::wire::{
     ContractNote, NoteState, Nothing, OfAccount, OfContract, Receipt, RegisterContract, Registered,
     Sent, SimulateCall, SimulatedCall, TxInfo, TxState,
 };
+use crate::contracts::prover::Progress;
 use crate::contracts::{
     self, Book, CallDelivery, CallOrder, CallState, ContractError, Environment, NamedCall,
     SentCall, Told, Wanted, sync,
@@ -347,7 +348,7 @@ impl Session<'_> {
         let prepared = contracts::prepare(of, account, order, seconds(), &wanted);
         let prepared = self.runtime.block_on(prepared)?;
         let prover = service.call_prover(prepared.simulated.request().chain_id)?;
-        let told: Told = Box::new(|made| {
+        let told: Told = Box::new(|made: &Progress| {
             tracing::debug!(made = made.done, total = made.total, "call proven in part");
         });
         let delivery = contracts::deliver(of, &prover, prepared, key, (told, &wanted));

@@ -68,7 +68,7 @@ impl Case {
         let owner = alice.address().to_field();
         let note = |(i, value): (u64, u64)| GenesisNote { owner, value, randomness: Fr::from(i) };
         let notes = (3..).zip(NOTES).map(note).collect();
-        let chain = Node::new(Ledger::new(notes, &[], 1, Fr::zero()));
+        let chain = Node::new(Ledger::new(notes, &[contracts::balance(&alice)], 1, Fr::zero()));
         chain.pool().proven = u64::MAX;
         let (shutdown, node_shutdown) = (Shutdown::new(), Shutdown::new());
         let own = chain.serve(&node_shutdown).await;
@@ -84,6 +84,7 @@ impl Case {
         let open: OpenProver = Box::new(move |_| Ok(Arc::clone(&prover)));
         let service = Service::new(store, node, token, open, shutdown.clone()).within(limits);
         let service = service.with_function_keys(contracts::made_up());
+        let service = service.with_call_prover(contracts::made_up_proofs());
         let service = Arc::new(service);
         let listener = listen("127.0.0.1:0", "--serve-listen").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
