@@ -181,3 +181,42 @@ async fn what_cannot_be_registered_or_called_has_its_code() {
     let nowhere = call(&case.alice, &nowhere, "mint");
     assert_eq!(case.code("pxe_simulateCall", nowhere).await, "PXE-048");
 }
+
+/// Goal: what is signed names every part of the call. Method: one part after the other is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_allows_one_call_of_another_contract() {
+    let case = Case::new().await;
+    let (account, token) = registered(&case).await;
+    let allowed = json!({
+        "account": case.alice,
+        "caller": token,
+        "contract": token,
+        "function": "transfer_from",
+        "args": { "from": account, "to": account, "amount": 5, "nonce": 17 },
+    });
+    let first = case.call("pxe_authorize", allowed.clone()).await["message"].take();
+    assert_eq!(case.call("pxe_authorize", allowed.clone()).await["message"], first);
+    let mut messages = vec![first];
+    for (of, name, other) in [
+        ("args", "amount", json!(6)),
+        ("args", "nonce", json!(18)),
+        ("args", "to", token.clone()),
+        ("", "caller", account.clone()),
+    ] {
+        let mut changed = allowed.clone();
+        match of {
+            "" => changed[name] = other,
+            of => changed[of][name] = other,
+        }
+        let message = case.call("pxe_authorize", changed).await["message"].take();
+        assert!(!messages.contains(&message), "{name}");
+        messages.push(message);
+    }
+    let mut short = allowed.clone();
+    short["args"] = json!({ "from": account });
+    assert_eq!(case.code("pxe_authorize", short).await, "ACR-060");
+    let mut of_bob = allowed;
+    of_bob["account"] = json!(case.bob);
+    assert_eq!(case.code("pxe_authorize", of_bob).await, "PXE-063");
+    assert!(case.received().is_empty(), "nothing is sent");
+}
