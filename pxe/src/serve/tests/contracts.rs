@@ -123,6 +123,14 @@ async fn a_call_of_a_contract_is_sent_once_and_followed_to_its_block() {
     assert_eq!((&history[0]["state"], &history[0]["block"]), (&json!("finalized"), &json!(1)));
     let of_bob = json!({ "account": case.bob });
     assert_eq!(case.call("pxe_history", of_bob).await, json!([]));
+    let of = |account: &str| json!({ "account": account, "contract": token });
+    let notes = case.call("pxe_contractNotes", of(&case.alice)).await;
+    assert_eq!(notes.as_array().expect("a list").len(), 1, "{notes}");
+    assert_eq!((&notes[0]["tx"], &notes[0]["block"]), (&sent["hash"], &json!(1)));
+    assert_eq!(notes[0]["state"], "spendable");
+    let five = json!(format!("0x{:064x}", 5));
+    assert!(notes[0]["content"].as_array().expect("words").contains(&five), "{notes}");
+    assert_eq!(case.call("pxe_contractNotes", of(&case.bob)).await, json!([]));
 
     // Without a key, as often as it is asked for, and for as long as there is a balance.
     let mut without = simulated;
