@@ -170,9 +170,9 @@ pub(crate) async fn history(config: &Config) -> Outcome {
     Ok(())
 }
 
-/// Reads the chain for contracts and settles what was sent, if the store has contracts.
+/// Reads the chain for contracts and settles what was sent, if the store has contracts or transactions of them.
 pub(crate) async fn refresh(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
-    if store.view(&Scope::default())?.contracts()?.is_empty() {
+    if !contracts::is_used(store)? {
         return Ok(());
     }
     contracts::abandon_planned(store, &sync::own_scope(store)?)?;

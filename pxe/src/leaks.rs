@@ -57,9 +57,9 @@ pub const METHODS: &[Asked] = &[
     },
     Asked {
         method: method::GET_PUBLIC_DATA,
-        says: "slot of the account's public balance; only where the account itself pays, or its \
-            balance is shown",
-        tells: "the account, since its slot follows from the address",
+        says: "slot of the public balance of the account, where it pays itself or its balance is \
+            shown, or of the contract that pays for a call",
+        tells: "the account or the contract, since the slot follows from the address",
     },
     Asked {
         method: method::GET_DEPOSITS,

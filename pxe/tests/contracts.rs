@@ -60,7 +60,7 @@ async fn a_call_that_was_killed_is_sent_once_and_found_in_its_block() {
     assert_eq!(received.len(), 1);
     assert!(text.contains("PXE-018") && text.contains(&to_hex(&received[0])), "{text}");
     {
-        let (pool, ledger) = (case.node.pool(), case.node.ledger());
+        let (ledger, pool) = (case.node.ledger(), case.node.pool());
         let tx = &pool.waiting[0];
         let inputs = ClientInputs::of(tx, ledger.genesis.vk_root);
         let proof = &tx.client_proof;

@@ -99,8 +99,8 @@ pub enum ContractError {
     KeyRoot { wallet: Fr, network: Fr },
     /// The public balance of the contract that pays does not cover the maximum fee. Nothing was proven or sent.
     ///
-    /// Do: Deposit to the address in the message and claim it there, or wait until transactions that were sent are in a
-    /// block.
+    /// Do: Give the contract in the message a public balance, let a sponsor pay, or wait until transactions that were
+    /// sent are in a block.
     #[error("{code}: the fee may take {needed}, the public balance of {} has {balance} for it; give that contract a public balance first", to_hex(.payer), code = self.code())]
     PayerFee { payer: Fr, needed: u64, balance: u64 },
     /// The account has sent no such transaction, or sent it so long ago that it is forgotten.

@@ -46,8 +46,8 @@ pub use send::{
     deliver, prepare, prepare_request, send, simulate,
 };
 pub use sent::{
-    CallStage, CallState, SentCall, history, known_state, recall, recall_text, refresh, report,
-    settle, status, unreported, wait,
+    CallStage, CallState, SentCall, history, is_used, known_state, recall, recall_text, refresh,
+    report, settle, status, unreported, wait,
 };
 pub use transaction::SimulatedTransaction;
 

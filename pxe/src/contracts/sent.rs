@@ -197,6 +197,24 @@ impl Expected {
     }
 }
 
+/// Whether the store has anything to read the chain for contracts for: a registered one, or a transaction.
+///
+/// # Errors
+/// Those of the store.
+pub fn is_used(store: &Store) -> Result<bool, PxeError> {
+    let scope = own_scope(store)?;
+    let view = store.view(&scope)?;
+    if !view.contracts()?.is_empty() {
+        return Ok(true);
+    }
+    for account in scope.accounts() {
+        if !view.transactions(account)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads the chain for contracts and settles what was sent: what a command does before it uses notes of contracts. `now`
 /// is in seconds since 1970.
 ///

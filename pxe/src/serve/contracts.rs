@@ -160,7 +160,7 @@ impl Service {
         of: OfAccount,
     ) -> Result<Vec<CallInfo>, CallError> {
         let work = |session: &mut Session<'_>| -> Result<Vec<CallInfo>, CallError> {
-            session.sync()?;
+            session.refresh_contracts()?;
             let of = (&*session.service.store, &session.service.node);
             let history = contracts::history(of, session.account);
             let history = session.runtime.block_on(history)?;
@@ -252,11 +252,11 @@ fn call_info(sent: SentCall) -> CallInfo {
 }
 
 impl Session<'_> {
-    /// Reads the chain for contracts and settles what was sent, if the store has contracts. One after the other, since
-    /// blocks are read for all accounts at once.
+    /// Reads the chain for contracts and settles what was sent, if the store has contracts or transactions of them. One
+    /// after the other, since blocks are read for all accounts at once.
     pub(super) fn refresh_contracts(&self) -> Result<(), PxeError> {
         let (store, node) = (&self.service.store, &self.service.node);
-        if store.view(&Scope::default())?.contracts()?.is_empty() {
+        if !contracts::is_used(store)? {
             return Ok(());
         }
         let _following = self.service.following.lock();
@@ -348,9 +348,7 @@ impl Session<'_> {
         let prepared = contracts::prepare(of, account, order, seconds(), &wanted);
         let prepared = self.runtime.block_on(prepared)?;
         let prover = service.call_prover(prepared.simulated.request().chain_id)?;
-        let told: Told = Box::new(|made: &Progress| {
-            tracing::debug!(made = made.done, total = made.total, "call proven in part");
-        });
+        let told: Told = Box::new(|_: &Progress| ());
         let delivery = contracts::deliver(of, &prover, prepared, key, (told, &wanted));
         let (hash, doubt) = match self.runtime.block_on(delivery)? {
             CallDelivery::Accepted(hash) => (hash, None),

@@ -390,6 +390,19 @@ async fn a_transaction_of_a_removed_block_is_sent_again() {
     assert_eq!((harbour.spendable(0), harbour.spendable(1)), (vec![70], vec![30]));
 }
 
+/// Fault: a node takes back a block that was final. It is an error, and what was read stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_takes_back_what_is_final_is_an_error() {
+    let harbour = Harbour::new().await;
+    harbour.minted(100).await;
+    harbour.chain.pool().proven = 1;
+    harbour.refresh().await;
+    harbour.chain.ledger().cut(0);
+    let error = refresh(&harbour.store, &harbour.node, NOW).await.expect_err("final");
+    assert_eq!(error.code(), "PXS-014");
+    assert_eq!(harbour.spendable(0), [100]);
+}
+
 /// Goal: what the node drops releases its notes, and the next transaction spends those first, so that a copy of the
 /// dropped one cannot be included beside it.
 #[tokio::test(flavor = "multi_thread")]
