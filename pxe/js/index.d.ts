@@ -103,7 +103,7 @@ export interface Quote {
 }
 
 /** A registered contract. */
-export interface Contract {
+export interface RegisteredContract {
   address: string;
   /** The name that its artifact gives it. */
   name: string;
@@ -195,7 +195,9 @@ export class Pxe {
   constructor(options: PxeOptions);
   status(options?: CallOptions): Promise<ServiceStatus>;
   accounts(options?: CallOptions): Promise<Account[]>;
-  contracts(options?: CallOptions): Promise<Contract[]>;
+  contracts(options?: CallOptions): Promise<RegisteredContract[]>;
+  /** What the token allows. */
+  capabilities(options?: CallOptions): Promise<Capabilities>;
   /** Makes the keys of the contract's functions, which takes seconds for each. */
   registerContract(
     contract: ContractRegistration,
@@ -237,6 +239,10 @@ export class Account {
   simulateCall(call: ContractCall, options?: CallOptions): Promise<SimulatedCall>;
   /** Executes, proves and sends a call of a contract, which takes minutes: 40 at most unless `timeoutMs` is set. */
   call(call: SentContractCall, options?: CallOptions): Promise<SentTransaction>;
+  /** The notes of a contract that the account received, the spent ones too. */
+  contractNotes(contract: string, options?: CallOptions): Promise<ContractNote[]>;
+  /** Lets the contract `caller` make one call on behalf of the account. Returns what was signed. */
+  authorize(call: ContractCall & { caller: string }, options?: CallOptions): Promise<string>;
   /** The transactions of contracts that the account sent, the oldest first. */
   history(options?: CallOptions): Promise<HistoryEntry[]>;
   transfer(transfer: Payment, options?: CallOptions): Promise<SentTransaction>;
@@ -265,4 +271,64 @@ export class SentTransaction {
    * if the node drops it, with TimeoutError if it does not get that far in time.
    */
   wait(options?: WaitOptions): Promise<TransactionStatus>;
+}
+
+/** What a token allows. For the owner, `app`, `accounts` and `contracts` are null: everything. */
+export interface Capabilities {
+  app: string | null;
+  accounts: string[] | null;
+  contracts: string[] | null;
+  /** Whether the built-in asset was granted. */
+  asset: boolean;
+  rights: "read" | "spend";
+}
+
+/** A note of a contract. */
+export interface ContractNote {
+  leafIndex: number;
+  block: number;
+  /** Hash of the transaction that created it. */
+  transaction: string;
+  content: bigint[];
+  state: "spendable" | "held" | "spent";
+  spentIn: number | null;
+}
+
+/** A field element: a bigint below the modulus, or 0x and hexadecimal digits. */
+export type FieldLike = bigint | string;
+
+/** Modulus of the scalar field. */
+export const MODULUS: bigint;
+
+/** A call with its arguments. Nothing happened yet. */
+export class Interaction {
+  private constructor();
+  readonly call: Readonly<ContractCall>;
+  simulate(options?: CallOptions & { from?: string }): Promise<SimulatedCall>;
+  send(
+    options?: CallOptions & { from?: string; expiryEpochs?: number; idempotencyKey?: string | null },
+  ): Promise<SentTransaction>;
+  /** Lets the contract `caller` make this call on behalf of the account, once. */
+  authorize(caller: string, options?: CallOptions & { from?: string }): Promise<string>;
+}
+
+/** Methods of a contract without generated types. */
+export type AnyMethods = { readonly [name: string]: (...args: any[]) => Interaction };
+
+/** A contract that calls are made of by one account. `rollmill-js-types` writes types of its methods. */
+export class Contract<Methods = AnyMethods> {
+  private constructor();
+  readonly address: string;
+  readonly name: string;
+  readonly methods: Readonly<Methods>;
+  /** The contract at an address. `artifact` is the text of its file, or what JSON.parse makes of it. */
+  static at<M = AnyMethods>(address: string, artifact: string | object, account: Account): Contract<M>;
+  /** Registers the contract with the service, and returns it. Nothing is sent. */
+  static register<M = AnyMethods>(
+    pxe: Pxe,
+    account: Account,
+    contract: ContractRegistration,
+    options?: CallOptions,
+  ): Promise<Contract<M>>;
+  notes(options?: CallOptions): Promise<ContractNote[]>;
 }

@@ -10,7 +10,25 @@ import {
   TimeoutError,
   UnreachableError,
 } from "./errors.js";
+import {
+  HASH,
+  checkedKey,
+  milliseconds,
+  payment,
+  written,
+  counted,
+  epochs,
+  read,
+  arguments_,
+  word,
+  whole,
+  text,
+  record,
+  list,
+  parsed,
+} from "./wire.js";
 
+export { Contract, Interaction, MODULUS } from "./contract.js";
 export * from "./errors.js";
 
 /** Where the service listens unless its settings say otherwise. */
@@ -41,9 +59,6 @@ const CALL_ATTEMPTS_MAX = 64;
 const CALL_TIMEOUT_MS = 40 * 60_000;
 /** How the fetch of Node.js names its own deadlines, which may be shorter than those of a call. */
 const LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
-const HASH = /^0x[0-9a-f]{64}$/;
-const KEY = /^[A-Za-z0-9._:-]{8,64}$/;
-const AMOUNT_MAX = 2n ** 64n - 1n;
 
 /** A connection to a wallet service. */
 export class Pxe {
@@ -88,6 +103,18 @@ export class Pxe {
       const origin = seed == null ? null : { seed, index };
       return new Account(this, text(address, "address"), { label: text(label, "label"), origin });
     });
+  }
+
+  /** What the token allows: everything for the owner, or what an application was granted. */
+  async capabilities(options) {
+    const found = record(await this.call("pxe_capabilities", {}, options), "capabilities");
+    return {
+      app: found.app ?? null,
+      accounts: found.accounts ?? null,
+      contracts: found.contracts ?? null,
+      asset: found.asset === true,
+      rights: text(found.rights, "rights"),
+    };
   }
 
   /** The registered contracts. */
@@ -337,6 +364,28 @@ export class Account {
     return transaction(this.#pxe, found, true, key);
   }
 
+  /** The notes of a contract that the account received, the spent ones too. */
+  async contractNotes(contract, options) {
+    const notes = list(await this.#call("pxe_contractNotes", { contract }, options), "notes");
+    return notes.map((note) => record(note, "note")).map((note) => ({
+      leafIndex: whole(note.leaf_index, "leaf_index"),
+      block: whole(note.block, "block"),
+      transaction: word(note.tx, "tx"),
+      content: list(note.content, "content").map((one) => BigInt(word(one, "content"))),
+      state: text(note.state, "state"),
+      spentIn: note.spent_in ?? null,
+    }));
+  }
+
+  /** Lets the contract `caller` make one call on behalf of the account. Nothing is sent. Returns what was signed. */
+  async authorize({ caller, ...call } = {}, options) {
+    if (typeof caller !== "string") {
+      throw new ArgumentError("caller: the address of a contract expected");
+    }
+    const found = record(await this.#call("pxe_authorize", { caller, ...called(call) }, options), "authorized");
+    return word(found.message, "message");
+  }
+
   /** The transactions of contracts that the account sent, the oldest first. */
   async history(options) {
     const history = list(await this.#call("pxe_history", {}, options), "history");
@@ -500,120 +549,4 @@ async function newKey() {
   const source = globalThis.crypto ?? (await import("node:crypto")).webcrypto;
   const bytes = source.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function checkedKey(key) {
-  if (key !== null && (typeof key !== "string" || !KEY.test(key))) {
-    throw new ArgumentError("idempotencyKey: 8 to 64 ASCII letters, digits, '-', '_', '.' or ':' expected, or null");
-  }
-  return key;
-}
-
-function milliseconds(name, value) {
-  // Timers take 31 bits.
-  if (!Number.isFinite(value) || value < 0 || value > 2 ** 31 - 1) {
-    throw new ArgumentError(`${name}: a number of milliseconds expected`);
-  }
-  return value;
-}
-
-/** Parameters of a transfer or a withdrawal, without the account. Absent ones are left out of the JSON. */
-function payment({ to, amount, feePayer, spendPending, expiryEpochs } = {}) {
-  if (typeof to !== "string") {
-    throw new ArgumentError("to: the text of an address expected");
-  }
-  return {
-    to,
-    amount: written(amount),
-    fee_payer: feePayer,
-    spend_pending: spendPending,
-    expiry_epochs: epochs(expiryEpochs),
-  };
-}
-
-/** An amount on the wire. A number is not taken: above 2^53 it would be another amount. */
-function written(amount) {
-  if (typeof amount !== "bigint" || amount < 0n || amount > AMOUNT_MAX) {
-    throw new ArgumentError("amount: a bigint of units below 2^64 expected");
-  }
-  return amount.toString();
-}
-
-/** A whole number on the wire. JSON writes NaN as null, which would count as absent. */
-function counted(name, value) {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new ArgumentError(`${name}: a whole number expected`);
-  }
-  return value;
-}
-
-function epochs(value) {
-  return value == null ? value : counted("expiryEpochs", value);
-}
-
-function read(value, name) {
-  if (typeof value !== "string" || !/^\d{1,20}$/.test(value)) {
-    throw new InvalidResponseError(`${name}: an amount expected`);
-  }
-  return BigInt(value);
-}
-
-/** Arguments on the wire. JSON has no bigint, and a number above 2^53 would be another one. */
-function arguments_(value) {
-  if (typeof value === "bigint") {
-    return value.toString();
-  }
-  if (typeof value === "number" && !Number.isSafeInteger(value)) {
-    throw new ArgumentError("args: a bigint expected in place of a number that is not whole or too large");
-  }
-  if (Array.isArray(value)) {
-    return value.map(arguments_);
-  }
-  if (typeof value === "object" && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, arguments_(one)]));
-  }
-  return value;
-}
-
-function word(value, name) {
-  if (typeof value !== "string" || !HASH.test(value)) {
-    throw new InvalidResponseError(`${name}: 0x and 64 hexadecimal digits expected`);
-  }
-  return value;
-}
-
-function whole(value, name) {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new InvalidResponseError(`${name}: a whole number expected`);
-  }
-  return value;
-}
-
-function text(value, name) {
-  if (typeof value !== "string") {
-    throw new InvalidResponseError(`${name}: a text expected`);
-  }
-  return value;
-}
-
-function record(value, name) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new InvalidResponseError(`${name}: an object expected`);
-  }
-  return value;
-}
-
-function list(value, name) {
-  if (!Array.isArray(value)) {
-    throw new InvalidResponseError(`${name}: a list expected`);
-  }
-  return value;
-}
-
-function parsed(body) {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return null;
-  }
 }

@@ -10,6 +10,7 @@ use rollmill_node_client::wire::DepositInfo;
 use rollmill_protocol::field::from_hex;
 use rollmill_protocol::{EthAddress, Fr};
 use rollmill_pxe::keys::Address;
+use rollmill_pxe::serve::origin::{self, Origins};
 use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, IdempotencyKey, Order, Purpose};
 use rollmill_service::{Secret, Settings, values};
 
@@ -70,6 +71,20 @@ pub(crate) struct ServeConfig {
     /// File for the access token that is made at each start [default: that of --store with the ending .token]
     #[arg(id = "serve.token_file", long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Serve pages of these origins too, such as https://shop.example [default: none]
+    ///
+    /// A page needs an access token besides. An origin is written as browsers write it: https:// and a host in lower case,
+    /// http:// of this machine with its port, or a browser extension.
+    #[arg(id = "serve.allow_origin", long, value_name = "ORIGIN,...")]
+    #[arg(default_value = "", hide_default_value = true, value_parser = origin::origins)]
+    pub(crate) allow_origin: Origins,
+
+    /// JSON file of applications with access tokens of their own, and what they may do [default: none]
+    ///
+    /// Only its owner may be able to read it. It is read at the start.
+    #[arg(id = "serve.apps", long, value_name = "FILE")]
+    pub(crate) apps: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -202,6 +202,11 @@ pub enum PxeError {
     /// Do: Use a longer one, such as the output of `openssl rand -hex 32`, or leave `--serve-token` unset.
     #[error("{code}: the access token has {length} characters, at least {least} are needed; the setting is --serve-token", code = self.code())]
     TokenShort { length: usize, least: usize },
+    /// The file of what applications are granted cannot be used.
+    ///
+    /// Do: Correct the file of `--serve-apps`; `docs/book/pxe-service.md` describes it.
+    #[error("{code}: cannot use the grants of {path}: {why}; the setting is --serve-apps", code = self.code())]
+    Apps { path: String, why: String },
     /// The note hashes of a block do not lead to the root of its header: the node left some out, or changed them. What
     /// was read before stays.
     ///
@@ -262,6 +267,7 @@ rollmill_errors::coded! {
         Self::KeyDropped { .. } => "PXE-065",
         Self::Unconfirmed { .. } => "PXE-066",
         Self::TokenShort { .. } => "PXE-067" usage,
+        Self::Apps { .. } => "PXE-085" usage,
         Self::NoteRoot { .. } => "PXE-080",
         Self::NoTree { .. } => "PXE-081",
         Self::Contract(error) => (error),

@@ -12,7 +12,10 @@ use rollmill_pxe::contracts::{CallProver, abandon_planned, sync};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::serve::{OpenCallProver, OpenFunctionKeys, OpenProver, Service, SharedKeys};
+use rollmill_pxe::serve::access::TOKEN_LENGTH_MIN;
+use rollmill_pxe::serve::{
+    Access, OpenCallProver, OpenFunctionKeys, OpenProver, Service, SharedKeys,
+};
 use rollmill_pxe::wallet::ClientProver;
 use rollmill_pxe_store::{Store, Zeroizing};
 use rollmill_service::{
@@ -24,14 +27,13 @@ use crate::home;
 
 /// Bytes of an access token that is made here.
 const TOKEN_BYTES: usize = 32;
-/// Fewest characters of an access token of the settings: 128 bits as hexadecimal digits.
-const TOKEN_LENGTH_MIN: usize = 32;
 /// Maximum open connections; few programs of one machine use a wallet.
 const CONNECTIONS: usize = 256;
 
 pub(crate) async fn run(process: &Process<Config>) -> Outcome {
     let (config, shutdown) = (&process.config, &process.shutdown);
     let path = config.store.as_ref().ok_or(PxeError::NoStore)?;
+    let access = Access::new(&config.serve.allow_origin, config.serve.apps.as_deref())?;
     // Whoever has the store's lock is its only service, so no other one replaces the token below.
     let store = {
         let password = home::password(config, "password of the store")?;
@@ -50,8 +52,10 @@ pub(crate) async fn run(process: &Process<Config>) -> Outcome {
     };
     let protection = Protection::default();
     let server = HttpServer::open("pxe", address, limits, &protection, &process.metrics)?;
+    let server = server.with_origins(access.origins());
     let (token, file) = token(config, path)?;
-    let service = Arc::new(service(config, store, node, token, shutdown.clone()));
+    let service = service(config, store, node, token, shutdown.clone()).with_access(access);
+    let service = Arc::new(service);
     let file = file.as_ref().map(|file| file.display().to_string());
     tracing::info!(address = %bound, path = file, "wallet service listening; the path is that of the access token");
     process.ready();

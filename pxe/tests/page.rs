@@ -101,6 +101,9 @@ fn the_names_of_the_methods_are_those_of_every_release() {
             "pxe_simulateCall",
             "pxe_call",
             "pxe_history",
+            "pxe_contractNotes",
+            "pxe_authorize",
+            "pxe_capabilities",
         ]
     );
 }

@@ -8,16 +8,18 @@ use rand::rngs::OsRng;
 use rollmill_node_client::wire::Field;
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
-use rollmill_pxe_store::{Account, Contract, Scope};
+use rollmill_pxe_store::{Account, Contract, Scope, StoredNote};
 use tokio::runtime::Handle;
 
 use super::Service;
+use super::access::Rights;
 use super::error::CallError;
 use super::methods::{expiry_epochs, reason, wrong};
 use super::session::{Session, repeated};
 use super::wire::{
-    Address, Amount, Arguments, Call, CallInfo, ContractInfo, Nothing, OfAccount, Receipt,
-    RegisterContract, Registered, Sent, SimulateCall, SimulatedCall, TxInfo, TxState,
+    Address, Amount, Arguments, Authorize, Authorized, Call, CallInfo, Capabilities, ContractInfo,
+    ContractNote, NoteState, Nothing, OfAccount, OfContract, Receipt, RegisterContract, Registered,
+    Sent, SimulateCall, SimulatedCall, TxInfo, TxState,
 };
 use crate::contracts::prover::Progress;
 use crate::contracts::{
@@ -25,7 +27,7 @@ use crate::contracts::{
     SentCall, Told, Wanted, sync,
 };
 use crate::error::PxeError;
-use crate::keys::Keys;
+use crate::keys::{Keys, ViewingSecret};
 use crate::wallet::{EXPIRY_EPOCHS, IdempotencyKey, node_error, seconds};
 
 /// Longest time that the functions of a simulated call may take.
@@ -167,6 +169,37 @@ impl Service {
         self.work(&of.account.0, work).await
     }
 
+    pub(super) async fn contract_notes(
+        self: &Arc<Self>,
+        of: OfContract,
+    ) -> Result<Vec<ContractNote>, CallError> {
+        let contract = of.contract.0;
+        let work = move |session: &mut Session<'_>| -> Result<Vec<ContractNote>, CallError> {
+            Ok(session.contract_notes(&contract)?)
+        };
+        self.work(&of.account.0, work).await
+    }
+
+    pub(super) async fn authorize(
+        self: &Arc<Self>,
+        of: Authorize,
+    ) -> Result<Authorized, CallError> {
+        let account = of.account.0;
+        let work = move |session: &mut Session<'_>| -> Result<Authorized, CallError> {
+            Ok(session.authorize(of)?)
+        };
+        self.work(&account, work).await
+    }
+
+    /// What the owner may do. The result of an application is its grant instead.
+    pub(super) async fn capabilities(
+        self: &Arc<Self>,
+        _: Nothing,
+    ) -> Result<Capabilities, CallError> {
+        let (app, accounts, contracts) = (None, None, None);
+        Ok(Capabilities { app, accounts, contracts, asset: true, rights: Rights::Spend })
+    }
+
     /// What the store says of a transaction of contracts that the node does not know.
     pub(super) fn known_call(&self, hash: &Fr) -> Result<Option<TxInfo>, PxeError> {
         let known = contracts::known_state(&self.store, hash)?;
@@ -194,6 +227,22 @@ fn state_info(state: CallState) -> (TxState, Option<u64>, Option<String>) {
         CallState::Proven { block } => (TxState::Proven, Some(block), None),
         CallState::Finalized { block } => (TxState::Finalized, Some(block), None),
         CallState::Dropped { reason } => (TxState::Dropped, None, Some(reason)),
+    }
+}
+
+fn contract_note(stored: StoredNote) -> ContractNote {
+    let state = match (stored.spent_in, stored.held_by) {
+        (Some(_), _) => NoteState::Spent,
+        (None, Some(_)) => NoteState::Held,
+        (None, None) => NoteState::Spendable,
+    };
+    ContractNote {
+        leaf_index: stored.leaf_index,
+        block: stored.note.block,
+        tx: Field(stored.note.tx_hash),
+        content: stored.note.content.into_iter().map(Field).collect(),
+        state,
+        spent_in: stored.spent_in,
     }
 }
 
@@ -247,6 +296,27 @@ impl Session<'_> {
             fee_max: Amount(fee.max),
             expiry_slot: effects.expiry_slot,
         })
+    }
+
+    fn contract_notes(&self, contract: &Fr) -> Result<Vec<ContractNote>, PxeError> {
+        self.refresh_contracts()?;
+        let scope = Scope::of([self.account]);
+        let notes = self.service.store.view(&scope)?.notes(&self.account)?;
+        let here = notes.into_iter().filter(|stored| stored.note.contract == *contract);
+        Ok(here.map(contract_note).collect())
+    }
+
+    fn authorize(&self, of: Authorize) -> Result<Authorized, PxeError> {
+        let (store, node) = (&self.service.store, &self.service.node);
+        let genesis = self.runtime.block_on(node.genesis()).map_err(node_error)?;
+        let deployment = (genesis.chain_id, genesis.version());
+        let scope = Scope::of([self.account]);
+        let keys = store.view(&scope)?.master_keys(&self.account)?;
+        let call = named(of.contract, of.function, of.args, of.from);
+        let allowed = contracts::named_authorization(store, &keys, &call, of.caller.0, deployment)?;
+        let nonce = ViewingSecret::rand(&mut OsRng);
+        let message = contracts::allow(store, &scope, &allowed, &nonce)?;
+        Ok(Authorized { message: Field(message) })
     }
 
     /// Executes, proves and sends a call.

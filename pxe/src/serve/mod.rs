@@ -8,11 +8,13 @@
 //!   A client that chose an idempotency key asks again with it instead.
 //! - **Nothing is kept in memory only.** The intent of a transaction is on the disk before anything is sent.
 
+pub mod access;
 pub mod api;
 mod contracts;
 mod error;
 mod http;
 mod methods;
+pub mod origin;
 mod session;
 pub mod wire;
 
@@ -26,6 +28,7 @@ use rollmill_pxe_store::{Account, Store};
 use rollmill_service::{Secret, Shutdown};
 use tokio::sync::{Mutex as Queue, Semaphore};
 
+pub use access::Access;
 pub use error::{CallError, UNAUTHORIZED};
 
 use crate::contracts::{CallProver, ContractError, FunctionKeys};
@@ -90,6 +93,7 @@ pub struct Service {
     store: Arc<Store>,
     node: NodeClient,
     token: Secret,
+    access: Access,
     open_prover: OpenProver,
     /// The prover of the last transaction, with the id of its chain.
     prover: Mutex<Option<(u64, Arc<dyn ClientProver>)>>,
@@ -126,6 +130,7 @@ impl Service {
             store: Arc::new(store),
             node,
             token,
+            access: Access::default(),
             open_prover,
             prover: Mutex::new(None),
             open_function_keys: None,
@@ -138,6 +143,13 @@ impl Service {
             limits,
             shutdown,
         }
+    }
+
+    /// With what applications are granted, and the origins of pages that are served. Serve it with an
+    /// [`rollmill_service::HttpServer`] that has these origins.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// With what makes the keys of functions. Without it no contract can be registered.

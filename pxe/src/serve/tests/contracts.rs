@@ -123,6 +123,14 @@ async fn a_call_of_a_contract_is_sent_once_and_followed_to_its_block() {
     assert_eq!((&history[0]["state"], &history[0]["block"]), (&json!("finalized"), &json!(1)));
     let of_bob = json!({ "account": case.bob });
     assert_eq!(case.call("pxe_history", of_bob).await, json!([]));
+    let of = |account: &str| json!({ "account": account, "contract": token });
+    let notes = case.call("pxe_contractNotes", of(&case.alice)).await;
+    assert_eq!(notes.as_array().expect("a list").len(), 1, "{notes}");
+    assert_eq!((&notes[0]["tx"], &notes[0]["block"]), (&sent["hash"], &json!(1)));
+    assert_eq!(notes[0]["state"], "spendable");
+    let five = json!(format!("0x{:064x}", 5));
+    assert!(notes[0]["content"].as_array().expect("words").contains(&five), "{notes}");
+    assert_eq!(case.call("pxe_contractNotes", of(&case.bob)).await, json!([]));
 
     // Without a key, as often as it is asked for, and for as long as there is a balance.
     let mut without = simulated;
@@ -180,4 +188,43 @@ async fn what_cannot_be_registered_or_called_has_its_code() {
     let nowhere = json!(rollmill_protocol::field::to_hex(&value(50, 0)));
     let nowhere = call(&case.alice, &nowhere, "mint");
     assert_eq!(case.code("pxe_simulateCall", nowhere).await, "PXE-048");
+}
+
+/// Goal: what is signed names every part of the call. Method: one part after the other is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_allows_one_call_of_another_contract() {
+    let case = Case::new().await;
+    let (account, token) = registered(&case).await;
+    let allowed = json!({
+        "account": case.alice,
+        "caller": token,
+        "contract": token,
+        "function": "transfer_from",
+        "args": { "from": account, "to": account, "amount": 5, "nonce": 17 },
+    });
+    let first = case.call("pxe_authorize", allowed.clone()).await["message"].take();
+    assert_eq!(case.call("pxe_authorize", allowed.clone()).await["message"], first);
+    let mut messages = vec![first];
+    for (of, name, other) in [
+        ("args", "amount", json!(6)),
+        ("args", "nonce", json!(18)),
+        ("args", "to", token.clone()),
+        ("", "caller", account.clone()),
+    ] {
+        let mut changed = allowed.clone();
+        match of {
+            "" => changed[name] = other,
+            of => changed[of][name] = other,
+        }
+        let message = case.call("pxe_authorize", changed).await["message"].take();
+        assert!(!messages.contains(&message), "{name}");
+        messages.push(message);
+    }
+    let mut short = allowed.clone();
+    short["args"] = json!({ "from": account });
+    assert_eq!(case.code("pxe_authorize", short).await, "ACR-060");
+    let mut of_bob = allowed;
+    of_bob["account"] = json!(case.bob);
+    assert_eq!(case.code("pxe_authorize", of_bob).await, "PXE-063");
+    assert!(case.received().is_empty(), "nothing is sent");
 }
