@@ -211,7 +211,7 @@ async fn a_service_that_ends_in_the_middle_of_a_transfer_leaves_its_intent() {
 }
 
 /// Fault: SIGKILL of the service at each step of a transfer with an idempotency key. The same request to the next
-/// service returns the one transaction, and a request with another key is not held up by it.
+/// service returns the one transaction, and a request with another key is not delayed by it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_killed_at_any_step_of_a_transfer_with_a_key_pays_it_once() {
     // Where it is killed, and whether the intent is on the disk then. The first commit is that of the sync, the second

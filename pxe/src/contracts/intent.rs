@@ -107,7 +107,7 @@ pub fn abandon_planned(store: &Store, scope: &Scope) -> Result<usize, ContractEr
             left.extend(planned.map(|one| (*account, one.number)));
         }
     }
-    // The last one first, so that its tags are the ones that are given back first.
+    // The last one first, so that its tags are the ones that are released first.
     for (account, number) in left.iter().rev() {
         store.step(scope, |step| step.abandon(account, *number))?;
     }

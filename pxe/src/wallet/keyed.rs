@@ -1,4 +1,4 @@
-//! Idempotency keys: what became of each order that its client gave a key.
+//! Idempotency keys: the outcome of each order that its client gave a key.
 //!
 //! A client that got no response repeats its order with the same key. The record of the key is in the state from the
 //! same write as the held notes and the transaction, before anything is sent, so the repeated order finds the

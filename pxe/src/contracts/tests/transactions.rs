@@ -97,8 +97,8 @@ fn an_authorization_moves_notes_once_it_was_given_and_only_as_it_says() {
     let done = town.transaction(0, call.clone()).expect("a transaction");
     assert_eq!(done.calls().len(), 3);
     assert!(done.effects.nullifiers.contains(&spent));
-    assert!(disallow(&town.store, &town.scope(), &authorization).expect("taken back"));
-    assert_eq!(town.transaction(0, call).expect_err("taken back").code(), "PXE-059");
+    assert!(disallow(&town.store, &town.scope(), &authorization).expect("removed"));
+    assert_eq!(town.transaction(0, call).expect_err("removed").code(), "PXE-059");
 }
 
 /// Goal: whoever asks learns which assertion failed, and where.

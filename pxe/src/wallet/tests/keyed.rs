@@ -55,7 +55,7 @@ async fn a_repeated_order_returns_the_transaction_of_the_first_one_and_makes_non
     let mut never = |_: &Wallet| -> Result<(), PxeError> { panic!("nothing is made") };
     let again = deliver(&mut case, &order, "key-of-first", &mut never).await.unwrap();
     assert!(matches!(again, Delivery::Earlier(found) if found == earlier), "{again:?}");
-    assert!(case.wallet.unreported().is_empty(), "no one else is told of it");
+    assert!(case.wallet.unreported().is_empty(), "no one else is informed of it");
 
     // With another payee, amount, payer, end or choice of notes it is another order.
     let other = [

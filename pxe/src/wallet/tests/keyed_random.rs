@@ -254,7 +254,7 @@ impl World {
         panic!("transactions are in no block after 90 blocks");
     }
 
-    /// Each amount arrived once if its client was told of a transaction that is not dropped, and else not at all.
+    /// Each amount arrived once if its client was informed of a transaction that is not dropped, and else not at all.
     async fn check(&self) {
         let mut payee = Wallet::new(keys(1));
         payee.sync(&self.node).await.unwrap();
