@@ -15,10 +15,10 @@ const FORM: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
-    form: u64,
+    pub(super) form: u64,
     /// The account that ordered it. Others of the store may have notes and tags in it.
     #[serde(with = "serde_fr")]
-    sender: Fr,
+    pub(super) sender: Fr,
     /// [`super::CallOrder::text`].
     pub(crate) order: String,
     pub(crate) key: Option<IdempotencyKey>,
