@@ -5,9 +5,11 @@
 
 use rollmill_errors::Bare;
 use rollmill_node_client::wire::BlockEffects;
+use rollmill_protocol::gas;
+use rollmill_protocol::note::refund_leaf;
 use rollmill_protocol::tree::{Appended, Frontier};
-use rollmill_protocol::tx::SLOTS;
-use rollmill_protocol::{BlockData, Fr, Genesis};
+use rollmill_protocol::tx::{REFUND_SLOT, SLOTS};
+use rollmill_protocol::{BlockData, FeePerGas, Fr, Genesis, TxEffects};
 
 use crate::error::PxeError;
 
@@ -49,8 +51,10 @@ pub(crate) fn of_block(
     block: &BlockData,
 ) -> Result<(Vec<Appended>, Frontier), PxeError> {
     let mut after = before.clone();
-    let leaves = block.txs.iter().map(|tx| &tx.effects.note_hashes);
-    let appended: Option<Vec<Appended>> = leaves.map(|leaves| after.append(leaves)).collect();
+    let price = block.header.fee_per_gas();
+    let of_tx = |effects| after.append(&of_effects(effects, price)?);
+    let appended: Option<Vec<Appended>> =
+        block.txs.iter().map(|tx| &tx.effects).map(of_tx).collect();
     let state = &block.header.state.tx_state;
     let got = after.root();
     match appended {
@@ -63,4 +67,23 @@ pub(crate) fn of_block(
             got,
         }),
     }
+}
+
+/// The leaves of a transaction in a block with these prices: its note hashes, and that of the refund, which no
+/// transaction names because it depends on the prices. `None` if no block can contain it.
+fn of_effects(effects: &TxEffects, price: FeePerGas) -> Option<[Fr; SLOTS]> {
+    let mut leaves = effects.note_hashes;
+    if !effects.has_payer() {
+        let [first, ..] = &effects.nullifiers;
+        leaves[REFUND_SLOT] = refund_leaf(first, &effects.refund_partial, refund(effects, price)?);
+    }
+    Some(leaves)
+}
+
+/// The value of the refund of a transaction without a fee payer, in a block with these prices; `None` if
+/// no block can contain the transaction.
+pub(crate) fn refund(effects: &TxEffects, price: FeePerGas) -> Option<u64> {
+    let fee = gas::fee(price, effects.gas.used()?)?;
+    let due = fee.checked_add(effects.withdraw_amount)?.checked_add(effects.notes_in)?;
+    effects.notes_out.checked_sub(due)
 }

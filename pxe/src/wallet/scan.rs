@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ark_ff::Zero;
 use rollmill_node_client::wire::BlockEffects;
 use rollmill_protocol::field::to_hex;
-use rollmill_protocol::gas;
 use rollmill_protocol::note::{NoteOrigin, note_partial, nullifier};
 use rollmill_protocol::tx::{REFUND_SLOT, SLOTS};
 use rollmill_protocol::{BlockBody, FeePerGas, Fr, Genesis, Note, TxEffects};
@@ -121,7 +120,7 @@ impl Wallet {
         if note_partial(&self.owner, &randomness) != effects.refund_partial {
             return;
         }
-        let Some(value) = refund(effects, place.price) else {
+        let Some(value) = leaves::refund(effects, place.price) else {
             tracing::warn!(block = place.block, "transaction takes more than its notes leave");
             return;
         };
@@ -175,12 +174,4 @@ impl Wallet {
             given_back: false,
         });
     }
-}
-
-/// The value of the refund of a transaction without a fee payer, in a block with these prices; `None` if
-/// no block can contain the transaction.
-pub(super) fn refund(effects: &TxEffects, price: FeePerGas) -> Option<u64> {
-    let fee = gas::fee(price, effects.gas.used()?)?;
-    let due = fee.checked_add(effects.withdraw_amount)?.checked_add(effects.notes_in)?;
-    effects.notes_out.checked_sub(due)
 }
