@@ -181,7 +181,7 @@ async fn what_cannot_be_registered_or_called_has_its_code() {
         "args": { "to": token, "amount": 5 },
     });
     assert_eq!(case.code("pxe_simulateCall", of_bob).await, "PXE-063");
-    let unknown = call(&case.alice, &token, "burn");
+    let unknown = call(&case.alice, &token, "give");
     assert_eq!(case.code("pxe_simulateCall", unknown).await, "ACR-007");
     let without = call(&case.alice, &token, "mint");
     assert_eq!(case.code("pxe_simulateCall", without).await, "ACR-060");
