@@ -158,6 +158,7 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
             if blocks.is_empty() {
                 return Err(PxeError::Node(format!("it has no block {next} any more")));
             }
+            check_tip(store, node).await?;
             for (number, block) in (next..=tip).zip(&blocks) {
                 if number < first {
                     reader.pass(number, block)?;
@@ -197,6 +198,7 @@ pub async fn mark_spent(
         if blocks.is_empty() {
             return Err(PxeError::Node(format!("it has no block {next} any more")));
         }
+        check_tip(store, node).await?;
         for block in &blocks {
             let data = leaves::decoded(next, block)?;
             store.read_again(&scope, next, |step| {

@@ -1,6 +1,7 @@
 //! What happens between two requests to a node: blocks are removed, and others send the same transaction.
 
 use super::*;
+use crate::contracts::discover::FoundNote;
 
 /// A prover in whose time the node gets the transaction from somebody else.
 struct Overtaken {
@@ -55,6 +56,10 @@ async fn blocks_of_another_chain_are_not_read_on_top_of_a_removed_one() {
     let slot = harbour.chain.ledger().tip().slot + 2;
     harbour.chain.ledger().include(slot, &[]);
     assert_eq!(check().await.expect_err("another block").code(), "PXE-005");
+    // Nor are notes marked as spent by its blocks.
+    let note = FoundNote { account: harbour.accounts[0], nullifier: Fr::from(7u64), block: 1 };
+    let marked = sync::mark_spent(&harbour.store, &harbour.node, &[note]).await;
+    assert_eq!(marked.expect_err("another chain").code(), "PXE-005");
     harbour.refresh().await;
     check().await.expect("the chain that was read");
 }
