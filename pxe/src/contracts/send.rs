@@ -289,6 +289,11 @@ pub async fn deliver(
             Ok(CallDelivery::Accepted(hash))
         }
         Err(error) if error.rejects_transaction() => {
+            // A request for another account of the store may have sent it first, see `settle`. If it was included
+            // meanwhile, the node rejects it for its own nullifiers.
+            if sent::is_known(node, &hash).await {
+                return Ok(CallDelivery::Accepted(hash));
+            }
             sent::give_up(store, &intent, &error.to_string())?;
             Err(node_error(error))
         }

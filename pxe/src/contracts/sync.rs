@@ -49,6 +49,7 @@ pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
         if blocks.is_empty() {
             break;
         }
+        check_tip(store, node).await?;
         reader.expect()?;
         for (number, block) in (next..).zip(&blocks) {
             reader.read(number, block)?;
@@ -75,6 +76,22 @@ async fn frontier(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Fro
 async fn genesis_frontier(node: &NodeClient) -> Result<Frontier, PxeError> {
     let genesis = node.genesis().await.map_err(node_error)?;
     leaves::of_genesis(&genesis).map(|(_, frontier)| frontier)
+}
+
+/// Checks that the last block that was read is on the chain that the next ones came from. A block does not name the
+/// one before it, and [`rewind`] stops at the first block that is on the chain: without this, blocks that a
+/// reorganization removed between two requests would stay below those that were read after it.
+///
+/// # Errors
+/// [`PxeError::Node`] for another block, which the next sync undoes.
+pub(super) async fn check_tip(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
+    let last = store.view(&Scope::default())?.headers()?.pop();
+    let Some(Header { number, hash, .. }) = last else { return Ok(()) };
+    let found = node.header(BlockRef::Number(number)).await.map_err(node_error)?;
+    if found.is_some_and(|found| found.header_hash == hash) {
+        return Ok(());
+    }
+    Err(PxeError::Node(format!("block {number} is another one than before")))
 }
 
 /// Undoes blocks that are not on the chain any more.
@@ -141,6 +158,7 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
             if blocks.is_empty() {
                 return Err(PxeError::Node(format!("it has no block {next} any more")));
             }
+            check_tip(store, node).await?;
             for (number, block) in (next..=tip).zip(&blocks) {
                 if number < first {
                     reader.pass(number, block)?;
@@ -180,6 +198,7 @@ pub async fn mark_spent(
         if blocks.is_empty() {
             return Err(PxeError::Node(format!("it has no block {next} any more")));
         }
+        check_tip(store, node).await?;
         for block in &blocks {
             let data = leaves::decoded(next, block)?;
             store.read_again(&scope, next, |step| {
