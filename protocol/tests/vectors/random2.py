@@ -26,10 +26,10 @@ PROVER = int("b1" * 20, 16)
 
 def vk_tree(rows=ROWS):
     """The key tree with example digests; roles that no circuit has are 0."""
-    public = [16, 45, 45, 25, 25, 25, 25, 24, 24, 13, 13, 16]
+    public = [16, 45, 45, 25, 25, 25, 25, 24, 24, 13, 13, 16, 13]
     leaves = [
         vk_leaf(role, h(TAGS["VK_DIGEST"], role), 13 if role == 0 else 17, n, rows[name], name.startswith("epoch_root"))
-        for role, (name, n) in enumerate(zip(CIRCUITS, public))
+        for role, (name, n) in enumerate(zip(CIRCUITS, public, strict=True))
     ]
     tree = Tree(VK_HEIGHT)
     tree.append(*leaves)
