@@ -63,8 +63,7 @@ pub struct ProvenTransaction {
 impl ProvenTransaction {
     /// The transaction as a node takes it.
     ///
-    /// This is the one place where a proof of the kernel becomes a transaction of the network. A node whose network has
-    /// the keys of [`ContractProver::set`] verifies it.
+    /// A node whose network has the keys of [`ContractProver::set`] verifies it.
     pub fn into_tx(self) -> Tx {
         let Self { effects, logs, proof, inputs } = self;
         Tx {
