@@ -16,6 +16,7 @@ use rollmill_protocol::private::{
     silo_note, silo_nullifier, tail,
 };
 use rollmill_protocol::tree::{Tree, root_from_path};
+use rollmill_protocol::tx::NO_EXPIRY;
 use rollmill_protocol::{Header, TxEffects};
 use rollmill_protocol_testing::private::padding;
 use rollmill_protocol_testing::{gas, start, value};
@@ -26,7 +27,7 @@ use crate::wallet::{
     Deployed, Executed, Known, Secrets, Wallet, artifact, in_order, made_up, repository,
 };
 
-const CONTRACTS: [&str; 3] = ["probe", "schnorr_account", "token"];
+const CONTRACTS: [&str; 5] = ["escrow", "probe", "schnorr_account", "sponsor", "token"];
 
 fn fr(number: u64) -> Fr {
     Fr::from(number)
@@ -81,7 +82,7 @@ fn the_words_of_the_library_are_those_of_the_protocol() {
             functions += 1;
         }
     }
-    assert_eq!(functions, 7);
+    assert_eq!(functions, 15);
 }
 
 /// Digests of the sources below a folder, by their paths from `noir`.
@@ -222,7 +223,7 @@ fn a_function_says_everything_in_its_place() {
 fn payload(calls: &[[Fr; 4]], pays: bool) -> Vec<Fr> {
     let mut words = calls.concat();
     words.resize(16, fr(0));
-    words.extend([fr(u64::from(pays)), value(89, 0)]);
+    words.extend([fr(u64::from(pays)), fr(NO_EXPIRY), value(89, 0)]);
     words
 }
 

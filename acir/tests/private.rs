@@ -170,10 +170,10 @@ fn arguments_are_words_in_the_order_of_their_declaration() {
         })
     };
     let calls: Vec<Value> = (0..4).map(call).collect();
-    let payload = json!({ "calls": calls, "pays": true, "nonce": 17 });
+    let payload = json!({ "calls": calls, "pays": true, "expiry_slot": 17, "nonce": 18 });
     let named = |value: Value| value.as_object().cloned().unwrap();
     let words = private::arguments(entrypoint, &named(json!({ "payload": payload }))).unwrap();
-    let expected: Vec<Fr> = (0..16u64).chain([1, 17]).map(Fr::from).collect();
+    let expected: Vec<Fr> = (0..16u64).chain([1, 17, 18]).map(Fr::from).collect();
     assert_eq!(words, expected);
     let missing = private::arguments(entrypoint, &named(json!({}))).unwrap_err();
     assert_eq!(missing.code(), "ACR-060");

@@ -13,8 +13,7 @@ use rollmill_circuits::jobs::{self, Output};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::private::tail::hiding_pair;
 use rollmill_circuits::private::{
-    FUNCTION_CELL_BITS, FUNCTION_SIZES, ProvenCall, ProvenState, build_init, build_inner,
-    build_tail,
+    FUNCTION_CELL_BITS, FUNCTION_SIZES, ProvenCall, ProvenState, build_init2, build_tail,
 };
 use rollmill_circuits::registry::{Keys, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store};
@@ -104,13 +103,11 @@ impl Wallet {
     /// The transaction of a run of two calls.
     fn transaction(&self, run: &Run, hiding: &[Fr; 10]) -> Tx {
         let (root, w) = (self.keys.set().root(), &run.witness);
-        let first = plain::init(&run.request, &run.calls[0], &run.functions[0]).expect("a call");
-        let made = build_init(root, &run.request, &self.call(run, 0));
-        let made = self.prove(Circuit::PrivateInit, made);
-        let before = self.state(&made, first);
-        let both = plain::inner(&before.state, &run.calls[1], &run.functions[1]).expect("a call");
-        let made = build_inner(root, &before, &self.call(run, 1));
-        let made = self.prove(Circuit::PrivateInner, made);
+        let calls = [0, 1].map(|i| (&run.calls[i], &run.functions[i]));
+        let both = plain::init2(&run.request, calls).expect("two calls");
+        let (first, second) = (self.call(run, 0), self.call(run, 1));
+        let made = build_init2(root, &run.request, [&first, &second]);
+        let made = self.prove(Circuit::PrivateInit2, made);
         let last = self.state(&made, both);
         let effects = plain::tail(&last.state, w).expect("a transaction");
         let made = self.prove(Circuit::PrivateTail, build_tail(root, &last, w, hiding));

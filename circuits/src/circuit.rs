@@ -69,7 +69,10 @@ pub const fn size(circuit: Circuit) -> Size {
         Circuit::BlockMerge => row(N, BITS, 18, Some(4)),
         Circuit::EpochRoot1 => row(N, BITS, 18, Some(7)),
         Circuit::EpochRoot2 => row(N, BITS, 18, Some(5)),
-        Circuit::PrivateInit | Circuit::PrivateInner | Circuit::PrivateTail => KERNEL,
+        Circuit::PrivateInit
+        | Circuit::PrivateInner
+        | Circuit::PrivateTail
+        | Circuit::PrivateInit2 => KERNEL,
     }
 }
 

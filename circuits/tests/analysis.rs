@@ -348,6 +348,11 @@ fn private_init() {
 }
 
 #[test]
+fn private_init2() {
+    of_kernel(Circuit::PrivateInit2);
+}
+
+#[test]
 fn private_inner() {
     of_kernel(Circuit::PrivateInner);
 }

@@ -26,16 +26,21 @@ use crate::private_whole::{made_up_key, sides};
 use crate::recursion::{KIND, coefficients, made_up_proof, points, solve};
 
 /// The circuits whose keys are in the tree.
-const CIRCUITS: [Circuit; 4] =
-    [Circuit::Client, Circuit::PrivateInit, Circuit::PrivateInner, Circuit::PrivateTail];
+const CIRCUITS: [Circuit; 5] = [
+    Circuit::Client,
+    Circuit::PrivateInit,
+    Circuit::PrivateInner,
+    Circuit::PrivateTail,
+    Circuit::PrivateInit2,
+];
 
 /// A block of one transaction, and keys of everything that wallets prove.
 struct Wallets {
     rng: ChaCha8Rng,
     case: BlockCase,
-    keys: [VerifyingKey; 4],
+    keys: [VerifyingKey; 5],
     levels: Vec<Vec<Fr>>,
-    leaves: [VkLeaf; 4],
+    leaves: [VkLeaf; 5],
 }
 
 impl Wallets {
@@ -43,7 +48,7 @@ impl Wallets {
         let mut rng = ChaCha8Rng::seed_from_u64(17);
         let keys =
             CIRCUITS.map(|circuit| made_up_key(&mut rng, dimensions(circuit), circuit.n_public()));
-        let leaves: [VkLeaf; 4] = std::array::from_fn(|i| VkLeaf {
+        let leaves: [VkLeaf; 5] = std::array::from_fn(|i| VkLeaf {
             circuit: CIRCUITS[i],
             vk_digest: keys[i].digest(),
             log_n: log_n(CIRCUITS[i]).into(),
@@ -156,7 +161,7 @@ fn keys_that_make_no_client_proofs_are_rejected() {
     let tail = wallets.child(Circuit::PrivateTail, &of_tail);
     assert!(wallets.accepts(&client) && wallets.accepts(&tail));
 
-    for circuit in [Circuit::PrivateInit, Circuit::PrivateInner] {
+    for circuit in [Circuit::PrivateInit, Circuit::PrivateInner, Circuit::PrivateInit2] {
         let honest = wallets.child(circuit, &of_tail);
         assert!(!wallets.accepts(&honest), "{circuit} by its own role");
         let mut child = honest;

@@ -118,6 +118,49 @@ fn tail_agrees(name: &str, state: &KernelState<Fr>, w: &TailWitness) -> bool {
     }
 }
 
+/// Lays out two calls at once, without the verification of proofs.
+fn lay_both(
+    b: &mut Builder,
+    request: &TxRequest,
+    calls: [&(PrivateCall<Fr>, ContractFunction); 2],
+) -> KernelState<Var> {
+    let [first, second] = calls.map(|(call, function)| {
+        let call = call.clone().map(|word| b.witness(word));
+        let (selector, contract) = (call.selector, call.contract);
+        let key = FunctionKey { selector, contract, witness: function };
+        let (digest, log_n) = (b.witness(function.vk_digest), b.witness(function.log_n.into()));
+        key.assert_leaf(b, digest, log_n);
+        call
+    });
+    step::init2(b, request, [&first, &second])
+}
+
+/// Goal: the circuit for two calls accepts and rejects what its twin does, and has the same state.
+#[test]
+fn two_calls_at_once_mean_to_the_circuit_what_they_mean_to_its_twin() {
+    let (mut valid, mut broken) = (0, 0);
+    for Case { name, request, calls, .. } in cases() {
+        let [first, second, ..] = &calls[..] else { continue };
+        for [first, second] in [[first, second], [second, first], [first, first]] {
+            let twin = [(&first.0, &first.1), (&second.0, &second.1)];
+            let mut b = small(0);
+            let vars = lay_both(&mut b, &request, [first, second]);
+            let got = vars.map(|var| b.value(var));
+            match (plain::init2(&request, twin), outcome(b)) {
+                (Ok(state), accepted) => {
+                    assert_eq!((accepted, got), (Ok(()), state), "{name}");
+                    valid += 1;
+                }
+                (Err(error), accepted) => {
+                    assert!(accepted.is_err(), "{name}: it holds, and breaks a rule: {error}");
+                    broken += 1;
+                }
+            }
+        }
+    }
+    assert!(valid > 0 && broken > valid, "{valid} valid and {broken} broken");
+}
+
 /// Goal: each rule has an attack that the circuits reject, and every valid case has a witness. Method: the cases of
 /// the model, of which each breaks one rule.
 #[test]

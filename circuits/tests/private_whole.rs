@@ -11,7 +11,7 @@ use rollmill_circuits::gadgets::charge::OpenedLeaf;
 use rollmill_circuits::private::tail::hiding_pair;
 use rollmill_circuits::private::{
     CELL_BITS, FUNCTION_SIZES, KERNEL_SIZE, LOG_N, ProvenCall, ProvenState, build_init,
-    build_inner, build_tail,
+    build_init2, build_inner, build_tail,
 };
 use rollmill_circuits::registry::layout as layout_of;
 use rollmill_plonk::builder::Builder;
@@ -153,6 +153,10 @@ pub(crate) fn laid_out(circuit: Circuit) -> Builder {
             let call = chain.call(0);
             build_init(root, &chain.run.request, &call)
         }
+        Circuit::PrivateInit2 => {
+            let (first, second) = (chain.call(0), chain.call(1));
+            build_init2(root, &chain.run.request, [&first, &second])
+        }
         Circuit::PrivateInner => {
             let (before, call) = (chain.state(Circuit::PrivateInit, first), chain.call(1));
             build_inner(root, &before, &call)
@@ -194,6 +198,22 @@ fn whole_circuits_state_what_their_twins_compute() {
     let (before, call) = (chain.state(Circuit::PrivateInit, first), chain.call(1));
     let inputs = public(Circuit::PrivateInner, build_inner(root, &before, &call));
     assert_eq!(inputs[..3], expected(&second));
+
+    let (call, nested) = (chain.call(0), chain.call(1));
+    let both = build_init2(root, &chain.run.request, [&call, &nested]);
+    let inputs = public(Circuit::PrivateInit2, both);
+    assert_eq!(inputs[..3], expected(&second));
+    // The pair is the sum of those of both functions.
+    let pairs = [&call, &nested].map(|of| reduce(KIND, &of.vk, &[of.digest], &of.proof));
+    let [(own, seed), (other, seed_2)] = pairs.map(|pair| pair.expect("holds"));
+    let drawn = coefficients(&[seed, seed_2]);
+    let got: &[Fr; PAIR_INPUTS] = inputs[3..].try_into().expect("ten words");
+    let got = Pair::from_fields(got).expect("a pair");
+    assert_eq!(sides(&got), sides(&own.fold(&other, drawn[1])));
+    let before = chain.state(Circuit::PrivateInit2, second.clone());
+    let hiding = chain.hiding();
+    let tail = build_tail(root, &before, &chain.run.witness, &hiding.to_fields());
+    assert!(holds(tail), "the tail over init2");
 
     let w = chain.run.witness.clone();
     let last = chain.state(Circuit::PrivateInner, second.clone());
@@ -271,6 +291,41 @@ fn named_attacks_on_the_children_of_inner_are_rejected() {
         let (mut state, mut call) = (state.clone(), call.clone());
         attack(&mut chain, &mut state, &mut call);
         assert!(!holds(build_inner(root, &state, &call)), "{name}");
+    }
+}
+
+/// Each attack changes the honest children of `private_init2`.
+#[test]
+fn named_attacks_on_the_children_of_init2_are_rejected() {
+    type Attack = (&'static str, fn(&mut Chain, &mut [ProvenCall; 2]));
+    let attacks: [Attack; 6] = [
+        ("calls in the other order", |_, calls| calls.reverse()),
+        ("the first call twice", |_, calls| calls[1] = calls[0].clone()),
+        ("the second call twice", |_, calls| calls[0] = calls[1].clone()),
+        ("the first call's function and key for the second", |chain, [first, second]| {
+            (second.function, second.vk) = (first.function.clone(), first.vk.clone());
+            second.proof = made_up_proof(&mut chain.rng, &second.vk, &[second.digest]);
+        }),
+        ("a second call that nobody asked for", |chain, [_, second]| {
+            second.call.args_hash += Fr::from(1u64);
+            second.digest = second.call.digest();
+            second.proof = made_up_proof(&mut chain.rng, &second.vk, &[second.digest]);
+        }),
+        ("a proof of another second call", |chain, [_, second]| {
+            second.digest += Fr::from(1u64);
+            second.proof = made_up_proof(&mut chain.rng, &second.vk, &[second.digest]);
+        }),
+    ];
+    let mut chain = Chain::new([FUNCTION_SIZES[0], FUNCTION_SIZES[1]]);
+    let (root, request) = (chain.root(), chain.run.request);
+    let calls = [chain.call(0), chain.call(1)];
+    let accepts =
+        |[first, second]: &[ProvenCall; 2]| holds(build_init2(root, &request, [first, second]));
+    assert!(accepts(&calls));
+    for (name, attack) in attacks {
+        let mut calls = calls.clone();
+        attack(&mut chain, &mut calls);
+        assert!(!accepts(&calls), "{name}");
     }
 }
 

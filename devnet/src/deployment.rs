@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_deployment::{
-    Account, Amount, Blocks, Bond, Committee, EthAccount, Event, Existing, Facts, Funds,
-    Governance, Roots, Schedule, Token, client_keys,
+    Account, Amount, Blocks, Bond, Committee, ContractBalance, EthAccount, Event, Existing, Facts,
+    Funds, Governance, Roots, Schedule, Token, client_keys,
 };
 use rollmill_l1::abi;
 use rollmill_l1::alloy::primitives::{Address, B256, Bytes, U256, keccak256};
@@ -151,8 +151,8 @@ pub(crate) fn rate_facts() -> rollmill_deployment::Rates {
     }
 }
 
-/// Deploys the contracts on L1, funds them, and writes the files that name them. `accounts` have something on L2 from
-/// the start.
+/// Deploys the contracts on L1, funds them, and writes the files that name them. `accounts` and `contracts` have something
+/// on L2 from the start.
 ///
 /// # Errors
 /// [`Error::L1`] when L1 rejects it, [`Error::Deploy`] for the facts, the verifiers or the files.
@@ -161,7 +161,7 @@ pub async fn deploy_contracts(
     data: &Path,
     keys: &CircuitKeys,
     genesis_time: u64,
-    accounts: Vec<Account>,
+    (accounts, contracts): (Vec<Account>, Vec<ContractBalance>),
     options: &Options,
 ) -> Result<Deployment, Error> {
     let deployer = Deployer::open(l1, data).await?;
@@ -176,9 +176,10 @@ pub async fn deploy_contracts(
         existing: Existing::default(),
         members: members.collect::<Result<_, Error>>()?,
         genesis_time,
-        blocks: options.blocks,
+        blocks: options.epoch_blocks(),
         proof_window_seconds,
         accounts,
+        contracts,
         rewards: TREASURY,
     };
     deployer.found(of, keys).await
@@ -200,6 +201,8 @@ pub(crate) struct Founding {
     pub proof_window_seconds: u32,
     /// Who has something on L2 from the start.
     pub accounts: Vec<Account>,
+    /// Which contracts have a public balance on L2 from the start.
+    pub contracts: Vec<ContractBalance>,
     /// Base units that Rewards gets.
     pub rewards: u128,
 }
@@ -251,6 +254,7 @@ impl Founding {
             rates: rate_facts(),
             funds: Funds { rewards_azt: (self.rewards > 0).then(|| azt(self.rewards)) },
             accounts: self.accounts,
+            contracts: self.contracts,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod bridge;
 pub mod chaos;
+pub mod contracts;
 pub mod deployment;
 pub mod economics;
 pub mod endpoint;
@@ -41,6 +42,7 @@ pub use process::{Child, Exit, Launcher, Program, last_line};
 pub use programs::{ANVIL_VARIABLE, Programs};
 pub use progress::Progress;
 pub use report::{
-    BlockSignatures, EpochReport, JobReport, PaymentReport, Recovery, Report, TamperReport,
+    BlockSignatures, EpochReport, JobReport, PaymentReport, PrivateCallReport, Recovery, Report,
+    StepReport, TamperReport,
 };
 pub use rundir::RunDir;

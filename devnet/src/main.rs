@@ -111,6 +111,9 @@ async fn main_job(
         }
     };
     report.jobs = running.job_reports();
+    if let Some(contracts) = &running.contracts {
+        report.private_calls = contracts.reports().to_vec();
+    }
     report.signatures.clone_from(&running.signatures);
     progress.block(&format!("\n{}\n", report.table()));
     if let Some(path) = &options.json {

@@ -7,9 +7,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rollmill_pxe::keys::Address;
 use rollmill_service::values;
 
-use crate::bridge;
 use crate::economics::EconomicsOptions;
 use crate::upgrade::UpgradeOptions;
+use crate::{bridge, contracts};
 
 /// Run the whole network on this machine and prove epochs on a local L1
 ///
@@ -38,6 +38,14 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::whole(1..=32_u32))]
     #[arg(allow_negative_numbers = true, help_heading = "Network")]
     pub txs: u32,
+
+    /// Private transfers of a token of a contract in the first epoch, whose fees a sponsor pays
+    ///
+    /// Accounts are Noir contracts then, and a private mint comes first. They need what deposit and withdrawal need:
+    /// four transactions in an epoch and no faults.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(0..=16_u32))]
+    #[arg(allow_negative_numbers = true, help_heading = "Network")]
+    pub token_transfers: u32,
 
     /// Proving agents
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::whole(1..=64_u32))]
@@ -152,6 +160,16 @@ impl Options {
         is_plain && !self.failover && !self.terminate && self.blocks * self.txs >= 4
     }
 
+    /// Transfers of the token that the run makes.
+    pub fn tokens_sent(&self) -> u32 {
+        if self.has_bridge() && !self.kill { self.token_transfers } else { 0 }
+    }
+
+    /// Blocks for which an epoch has slots: a transfer of a token is proven while the epoch runs.
+    pub fn epoch_blocks(&self) -> u32 {
+        self.blocks + contracts::BLOCKS_PER_TRANSFER * self.tokens_sent()
+    }
+
     /// Whether the run kills a member of the committee: the others still are a quorum, and there are blocks before and
     /// after.
     pub fn kills_member(&self) -> bool {
@@ -160,7 +178,9 @@ impl Options {
 
     /// Blocks of the first epoch.
     pub fn first_blocks(&self) -> u32 {
-        self.blocks + if self.has_bridge() { bridge::EXTRA_BLOCKS } else { 0 }
+        let extra = if self.has_bridge() { bridge::EXTRA_BLOCKS } else { 0 };
+        // Each transfer of a token waits for the block of what it spends.
+        self.blocks + extra + self.tokens_sent()
     }
 
     /// The deadline of the run.
@@ -233,7 +253,8 @@ mod tests {
         assert_eq!((options.epochs, options.blocks, options.txs, options.agents), (1, 2, 2, 2));
         assert_eq!(options.transfers(), 4);
         assert!(options.has_bridge());
-        assert_eq!(options.first_blocks(), 3);
+        assert_eq!((options.tokens_sent(), options.first_blocks()), (1, 4));
+        assert!(options.epoch_blocks() > options.blocks);
         for flags in [
             &["--blocks", "1"][..],
             &["--tamper", "all"],
@@ -243,8 +264,20 @@ mod tests {
         ] {
             let options = Options::try_parse_from([&["rollmill-devnet"], flags].concat()).unwrap();
             assert!(!options.has_bridge(), "{flags:?}");
-            assert_eq!(options.first_blocks(), options.blocks);
+            assert_eq!((options.tokens_sent(), options.first_blocks()), (0, options.blocks));
+            assert_eq!(options.epoch_blocks(), options.blocks);
         }
+    }
+
+    #[test]
+    fn transfers_of_a_token_can_be_left_out() {
+        let parse = |flags: &[&str]| {
+            Options::try_parse_from(["rollmill-devnet"].iter().chain(flags)).unwrap()
+        };
+        let without = parse(&["--token-transfers", "0"]);
+        assert_eq!((without.tokens_sent(), without.first_blocks()), (0, 3));
+        assert_eq!(parse(&["--token-transfers", "2"]).first_blocks(), 5);
+        assert_eq!(parse(&["--kill"]).tokens_sent(), 0);
     }
 
     #[test]

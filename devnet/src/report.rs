@@ -36,6 +36,9 @@ pub struct Report {
     /// Each payment on L1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub payments: Vec<PaymentReport>,
+    /// Each private transaction of contracts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private_calls: Vec<PrivateCallReport>,
     /// The result of a run under faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosReport>,
@@ -67,6 +70,27 @@ pub struct BlockSignatures {
     pub proposer: String,
     /// Names of the members that signed, the proposer among them.
     pub signed: Vec<String>,
+}
+
+/// A private transaction of contracts, as the account proved it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrivateCallReport {
+    /// What it does.
+    pub what: String,
+    /// From the execution of its functions to its last proof.
+    pub seconds: f64,
+    /// Its proofs, in their order.
+    pub steps: Vec<StepReport>,
+}
+
+/// One proof of a private transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// A function by contract and name, or a circuit of the private kernel.
+    pub step: String,
+    /// Rows of the proof, the unused ones included.
+    pub rows: u64,
+    pub seconds: f64,
 }
 
 /// What L1 paid.
@@ -132,6 +156,7 @@ impl Report {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = self.write_jobs(&mut text);
+        let _ = self.write_private_calls(&mut text);
         let _ = self.write_epochs(&mut text);
         let _ = self.write_signatures(&mut text);
         let _ = self.write_payments(&mut text);
@@ -173,6 +198,17 @@ impl Report {
             )?;
         }
         writeln!(text, "(rows and bytes: the largest; seconds: the mean of a proof)")
+    }
+
+    fn write_private_calls(&self, text: &mut String) -> std::fmt::Result {
+        for PrivateCallReport { what, seconds, steps } in &self.private_calls {
+            writeln!(text, "\n{what}: {} proofs in {seconds:.1} s", steps.len())?;
+            writeln!(text, "{:<32} {:>9} {:>9}", "step", "rows", "seconds")?;
+            for StepReport { step, rows, seconds } in steps {
+                writeln!(text, "{step:<32} {rows:>9} {seconds:>9.2}")?;
+            }
+        }
+        Ok(())
     }
 
     fn write_signatures(&self, text: &mut String) -> std::fmt::Result {
@@ -370,6 +406,23 @@ mod tests {
         });
         let table = report.table();
         assert!(table.contains("3      sequencer-2    sequencer, sequencer-2\n"), "{table}");
+    }
+
+    #[test]
+    fn a_private_transaction_is_a_table_of_its_proofs() {
+        let mut report = report();
+        assert!(!report.table().contains("proofs in"));
+        let step = |step: &str| StepReport { step: step.into(), rows: 131_072, seconds: 1.5 };
+        report.private_calls.push(PrivateCallReport {
+            what: "transfer of 5".into(),
+            seconds: 3.25,
+            steps: vec![step("Token.transfer"), step("private_init")],
+        });
+        let table = report.table();
+        assert!(table.contains("transfer of 5: 2 proofs in 3.2 s"), "{table}");
+        let line = table.lines().find(|line| line.starts_with("private_init")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["private_init", "131072", "1.50"]);
     }
 
     #[test]

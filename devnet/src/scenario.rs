@@ -12,6 +12,7 @@ use rollmill_protocol::{Fr, Tx};
 
 use crate::accounts::{self, Accounts};
 use crate::bridge::{self, Bridge, PaidBlock, Proven};
+use crate::contracts::{self, Contracts};
 use crate::deployment::{self, Deployment, deploy_contracts};
 use crate::endpoint::Endpoint;
 use crate::faults::{MemberKill, Signed};
@@ -46,6 +47,8 @@ pub struct Running {
     killing: MemberKill,
     pub jobs: Jobs,
     pub accounts: Accounts,
+    /// Accounts that are contracts, with a token and a sponsor; none in a run without transfers of a token.
+    pub contracts: Option<Contracts>,
     /// The faulty endpoints before L1; none without faults.
     pub endpoints: Vec<Endpoint>,
     follower: Follower,
@@ -108,10 +111,14 @@ pub async fn bring_up(
     // Under faults each account has a transfer in flight, and a lost one must not stop the others.
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let mut account_keys = accounts::account_keys(options.seed, senders.max(least));
+    // Before the time of genesis is taken: the first run makes keys here.
+    let contracts = contracts::open(options, network, keys.folder(), progress).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let owners = accounts::facts(&account_keys, &options.fund);
+    let sponsors = contracts.iter().map(Contracts::balance).collect();
     let data = network.dir.path().join("data");
     let time = now.as_secs();
+    let owners = (owners, sponsors);
     let deployment = deploy_contracts(l1_address, &data, &keys, time, owners, options).await?;
     progress.line(&format!("contracts: rollup {}, token {}", deployment.rollup, deployment.token));
 
@@ -166,6 +173,7 @@ pub async fn bring_up(
 
     let follower = Follower::start(l1.clone(), deployment.followed(), deployment.l1_start).await?;
     Ok(Running {
+        contracts,
         accounts: Accounts::new(options.seed, account_keys, std::sync::Arc::clone(&keys)),
         node: nodes[0].clone(),
         nodes,
@@ -238,6 +246,7 @@ pub async fn prove_epochs(
         }
     }
     running.killing.require_over()?;
+    running.check_tokens(options, progress).await?;
     running.settle(progress, report).await
 }
 
@@ -261,6 +270,11 @@ impl Running {
         let is_first = self.bridge.as_ref().is_some_and(|of| of.withdrawal.is_none());
         let transfers = if is_first { count - bridge::TXS } else { count };
         let mut txs = self.accounts.prepare_round(transfers, &self.node, progress).await?;
+        let mint = match self.contracts.as_mut().filter(|_| is_first) {
+            Some(contracts) => Some(contracts.mint(&self.node, progress).await?),
+            None => None,
+        };
+        txs.extend(mint.clone());
         self.wait_for_slots(options, network).await?;
         if let Some(of) = self.bridge.as_ref().filter(|_| is_first) {
             of.bridge.deposit(&self.deployment, &of.claimant.1).await?;
@@ -270,6 +284,9 @@ impl Running {
         self.send(&txs, network, progress).await?;
         if is_first {
             txs.extend(self.cross(transfers, options, network, progress).await?);
+        }
+        if let Some(mint) = mint {
+            txs.extend(self.transfer_tokens(mint, options, network, progress).await?);
         }
         self.wait_for(&txs, network, progress).await
     }
@@ -433,7 +450,8 @@ impl Running {
             network.check()?;
             let slot = rollup.current_slot().await?;
             // Slot 0 is the genesis block's, and a block takes a slot, sometimes two.
-            let is_early = slot % slots <= slots.saturating_sub(2 * u64::from(options.blocks) + 1);
+            let is_early =
+                slot % slots <= slots.saturating_sub(2 * u64::from(options.epoch_blocks()) + 1);
             if slot > 0 && is_early && used != Some(slot / slots) {
                 return Ok(());
             }

@@ -208,6 +208,7 @@ const VALUE_NAMES: &[&str] = &[
     "N,...",
     "NAME",
     "NAME=VALUE",
+    "ORIGIN,...",
     "OUTCOME",
     "PART",
     "PATH",

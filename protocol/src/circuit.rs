@@ -81,7 +81,7 @@ macro_rules! circuits {
             }
 
             /// Number of proofs a proof of this circuit verifies whose keys are in the key tree. Init and inner verify
-            /// a function's proof besides, whose key is in the class of its contract.
+            /// a function's proof besides, and init2 two, whose keys are in the classes of their contracts.
             pub const fn child_count(self) -> usize {
                 match self {
                     $($(Self::$circuit => $count,)+)+
@@ -105,8 +105,8 @@ macro_rules! circuits {
     };
 }
 
-// Roles 12 to 14 are reserved for more circuits of the private kernel (private_reset, private_solo) and for root_wrap.
-// Their leaves are 0, and so are 15 to 31, which are free.
+// Roles 13 and 14 are reserved for more circuits of the private kernel (private_reset) and for root_wrap. Their leaves
+// are 0, and so are 15 to 31, which are free.
 //
 // A block of one run takes a TxBase only, and an epoch of one run a block only: two or more are proven by
 // the variant for two, so that the rows charged do not depend on a choice.
@@ -152,12 +152,17 @@ circuits! {
         /// The first call of a transaction.
         PrivateInit = "private_init", verifies 0 of [];
         /// A nested call.
-        PrivateInner = "private_inner", verifies 1 of [PrivateInit PrivateInner];
+        PrivateInner = "private_inner", verifies 1 of [PrivateInit PrivateInner PrivateInit2];
     }
     /// All private calls of a transaction together state what a client proof states.
     Tail: states ClientInputs, verified by Circuit {
         /// The end of a transaction of private calls.
-        PrivateTail = "private_tail", verifies 1 of [PrivateInit PrivateInner];
+        PrivateTail = "private_tail", verifies 1 of [PrivateInit PrivateInner PrivateInit2];
+    }
+    /// The first two private calls of a transaction begin it. States what [`Family::Kernel`] states.
+    KernelStart: states KernelInputs, verified by Circuit {
+        /// The first call of a transaction, and the first that it made.
+        PrivateInit2 = "private_init2", verifies 0 of [];
     }
 }
 
@@ -181,7 +186,10 @@ impl Circuit {
 
     /// False for circuits that wallets prove, on the user's machine: agents have no jobs for them.
     pub const fn is_job(self) -> bool {
-        !matches!(self, Self::Client | Self::PrivateInit | Self::PrivateInner | Self::PrivateTail)
+        !matches!(
+            self.family(),
+            Family::Client | Family::Kernel | Family::Tail | Family::KernelStart
+        )
     }
 }
 

@@ -45,6 +45,7 @@ fn the_kernel_has_the_roles_that_were_reserved_for_it() {
         (Circuit::PrivateInit, 9, "private_init", KernelInputs::FIELDS),
         (Circuit::PrivateInner, 10, "private_inner", KernelInputs::FIELDS),
         (Circuit::PrivateTail, 11, "private_tail", ClientInputs::FIELDS),
+        (Circuit::PrivateInit2, 12, "private_init2", KernelInputs::FIELDS),
     ];
     for (circuit, role, name, n_public) in kernel {
         assert_eq!((circuit.role(), circuit.name()), (role, name));
@@ -59,7 +60,10 @@ fn the_kernel_has_the_roles_that_were_reserved_for_it() {
 #[test]
 fn wallets_prove_the_circuits_that_are_no_jobs() {
     for circuit in Circuit::ALL {
-        let of_wallets = matches!(circuit.family(), Family::Client | Family::Kernel | Family::Tail);
+        let of_wallets = matches!(
+            circuit.family(),
+            Family::Client | Family::Kernel | Family::Tail | Family::KernelStart
+        );
         assert_eq!(circuit.is_job(), !of_wallets, "{circuit}");
         for child in circuit.accepts() {
             let is_boundary = circuit == Circuit::TxBase;

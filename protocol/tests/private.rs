@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_protocol::private::{
     FUNCTION_HEIGHT, FunctionTree, KernelError, KernelState, PrivateCall, SIZES, function_leaf,
-    init, inner, tail,
+    init, init2, inner, tail,
 };
 use rollmill_protocol::{EffectsError, TxEffects, domain};
 use rollmill_protocol_testing::cases::{Case, cases, function, vectors};
@@ -81,6 +81,51 @@ fn every_case_of_the_model_has_the_same_digests_and_the_same_verdict() {
         }
     }
     assert_eq!(valid, 16);
+}
+
+/// Goal: two calls at once are two calls one after the other: the model's second state, or the rule that it names.
+#[test]
+fn two_calls_at_once_have_the_digest_and_the_verdict_of_one_after_the_other() {
+    let (mut valid, mut broken) = (0, 0);
+    for case in cases() {
+        let name = &case.name;
+        let [first, second, ..] = &case.calls[..] else { continue };
+        let got = init2(&case.request, [(&first.0, &first.1), (&second.0, &second.1)]);
+        match (got, case.states.get(1)) {
+            (Ok(state), Some(expected)) => {
+                assert_eq!(state.digest(), *expected, "{name}");
+                valid += 1;
+            }
+            (Err(error), None) => {
+                assert_eq!(Some(error.rule()), case.error.as_deref(), "{name}: {error}");
+                broken += 1;
+            }
+            (got, expected) => panic!("{name}: {got:?}, and the model says {expected:?}"),
+        }
+    }
+    assert!(valid > 0 && broken > 0, "{valid} valid and {broken} broken");
+}
+
+/// Goal: the second call is one that the first made, and it comes after it.
+#[test]
+fn two_calls_at_once_are_neither_one_call_twice_nor_exchanged() {
+    let cases = cases();
+    let two = cases.iter().find(|case| case.error.is_none() && case.calls.len() >= 2);
+    let two = two.expect("a valid case of two calls");
+    let [first, second] = [0, 1].map(|i| (&two.calls[i].0, &two.calls[i].1));
+    let take = |calls| init2(&two.request, calls).map(|_| ());
+    assert_eq!(take([first, second]), Ok(()));
+    for calls in [[second, first], [first, first], [second, second]] {
+        assert!(take(calls).is_err());
+    }
+    // A function of another contract shows nothing about the second call's.
+    if first.0.contract != second.0.contract {
+        assert!(take([first, (second.0, first.1)]).is_err());
+    }
+    let one = cases.iter().find(|case| case.error.is_none() && case.calls.len() == 1);
+    let (call, function) = &one.expect("a valid case of one call").calls[0];
+    let one = one.map(|case| init2(&case.request, [(call, function), (call, function)]));
+    assert!(matches!(one, Some(Err(KernelError::StackEmpty))));
 }
 
 /// Goal: no rule goes untested.

@@ -18,12 +18,13 @@ use rollmill_circuits::private::LOG_N;
 use rollmill_circuits::registry::make_keys;
 use rollmill_circuits::store::MemoryStore;
 use rollmill_plonk::srs::Srs;
+use rollmill_protocol::tx::NO_EXPIRY;
 use rollmill_protocol::{Circuit, ClientInputs, Fr};
 use rollmill_protocol_testing::{gas, start, value};
 use rollmill_pxe::contracts::prover::ContractProver;
 use rollmill_pxe::contracts::{
-    CallRequest, ContractCall, Environment, FunctionKeys, Limits, class_of, execute, init_hash,
-    register, signing_key,
+    CallRequest, ContractCall, EntryTerms, Environment, FunctionKeys, Limits, class_of, execute,
+    init_hash, register, signing_key,
 };
 use rollmill_pxe_store::{Contract, Cost, MasterKeys, Scope, Store};
 use serde_json::json;
@@ -85,7 +86,8 @@ fn main() -> Outcome<()> {
     let environment = Environment { anchor: start().0, gas: gas() };
     let random = [value(89, 0), value(89, 1)];
     let calls = [mint(token, &origin)?];
-    let request = CallRequest::of_account(&environment, origin, &calls, true, random)?;
+    let terms = EntryTerms { pays: true, expiry_slot: NO_EXPIRY };
+    let request = CallRequest::of_account(&environment, origin, &calls, terms, random)?;
     let scope = Scope::of([account]);
     let limits = Limits::default();
     let executed = execute((&store, &scope), &request, &environment, limits, [3; 32], &|| true)?;

@@ -103,7 +103,7 @@ export interface Quote {
 }
 
 /** A registered contract. */
-export interface Contract {
+export interface RegisteredContract {
   address: string;
   /** The name that its artifact gives it. */
   name: string;
@@ -142,6 +142,14 @@ export interface ContractCall {
   from?: string;
 }
 
+/** A call that is sent. */
+export interface SentContractCall extends ContractCall {
+  /** Whole epochs after the current one in which a block may include the transaction. */
+  expiryEpochs?: number;
+  /** As that of a payment. */
+  idempotencyKey?: string | null;
+}
+
 /** What a call would do. Entries that hide how many there are count too. */
 export interface SimulatedCall {
   /** The words that the called function returned. */
@@ -152,6 +160,20 @@ export interface SimulatedCall {
   logs: number;
   messages: number;
   feePayer: string;
+  fee: bigint;
+  feeMax: bigint;
+  expirySlot: number;
+}
+
+/** A transaction of contracts that was sent. */
+export interface HistoryEntry {
+  transaction: SentTransaction;
+  /** What was ordered, for people. */
+  order: string;
+  state: "pending" | Stage | "dropped";
+  block: number | null;
+  /** Why it was dropped. */
+  reason: string | null;
 }
 
 export type Stage = "included" | "proven" | "finalized";
@@ -173,7 +195,9 @@ export class Pxe {
   constructor(options: PxeOptions);
   status(options?: CallOptions): Promise<ServiceStatus>;
   accounts(options?: CallOptions): Promise<Account[]>;
-  contracts(options?: CallOptions): Promise<Contract[]>;
+  contracts(options?: CallOptions): Promise<RegisteredContract[]>;
+  /** What the token allows. */
+  capabilities(options?: CallOptions): Promise<Capabilities>;
   /** Makes the keys of the contract's functions, which takes seconds for each. */
   registerContract(
     contract: ContractRegistration,
@@ -185,8 +209,15 @@ export class Pxe {
   transaction(hash: string): SentTransaction;
   /** Calls a method with named parameters, and returns its result as it is. */
   call(method: string, params?: object, options?: CallOptions): Promise<unknown>;
-  /** As `call`, for parameters with an `idempotency_key`: sends them up to four times until there is a result. */
-  callRepeatedly(method: string, params: { idempotency_key: string }, options?: CallOptions): Promise<unknown>;
+  /**
+   * As `call`, for parameters with an `idempotency_key`: sends them up to four times, or `attempts` times, until there
+   * is a result.
+   */
+  callRepeatedly(
+    method: string,
+    params: { idempotency_key: string },
+    options?: CallOptions & { attempts?: number },
+  ): Promise<unknown>;
 }
 
 /** An account of the service's store; `Pxe` makes it. */
@@ -206,6 +237,14 @@ export class Account {
   simulateTransfer(transfer: Payment, options?: CallOptions): Promise<Quote>;
   /** What a call of a contract would do. Nothing is proven or sent. */
   simulateCall(call: ContractCall, options?: CallOptions): Promise<SimulatedCall>;
+  /** Executes, proves and sends a call of a contract, which takes minutes: 40 at most unless `timeoutMs` is set. */
+  call(call: SentContractCall, options?: CallOptions): Promise<SentTransaction>;
+  /** The notes of a contract that the account received, the spent ones too. */
+  contractNotes(contract: string, options?: CallOptions): Promise<ContractNote[]>;
+  /** Lets the contract `caller` make one call on behalf of the account. Returns what was signed. */
+  authorize(call: ContractCall & { caller: string }, options?: CallOptions): Promise<string>;
+  /** The transactions of contracts that the account sent, the oldest first. */
+  history(options?: CallOptions): Promise<HistoryEntry[]>;
   transfer(transfer: Payment, options?: CallOptions): Promise<SentTransaction>;
   /** Recipient and amount are public. */
   withdraw(withdrawal: Payment, options?: CallOptions): Promise<SentTransaction>;
@@ -232,4 +271,64 @@ export class SentTransaction {
    * if the node drops it, with TimeoutError if it does not get that far in time.
    */
   wait(options?: WaitOptions): Promise<TransactionStatus>;
+}
+
+/** What a token allows. For the owner, `app`, `accounts` and `contracts` are null: everything. */
+export interface Capabilities {
+  app: string | null;
+  accounts: string[] | null;
+  contracts: string[] | null;
+  /** Whether the built-in asset was granted. */
+  asset: boolean;
+  rights: "read" | "spend";
+}
+
+/** A note of a contract. */
+export interface ContractNote {
+  leafIndex: number;
+  block: number;
+  /** Hash of the transaction that created it. */
+  transaction: string;
+  content: bigint[];
+  state: "spendable" | "held" | "spent";
+  spentIn: number | null;
+}
+
+/** A field element: a bigint below the modulus, or 0x and hexadecimal digits. */
+export type FieldLike = bigint | string;
+
+/** Modulus of the scalar field. */
+export const MODULUS: bigint;
+
+/** A call with its arguments. Nothing happened yet. */
+export class Interaction {
+  private constructor();
+  readonly call: Readonly<ContractCall>;
+  simulate(options?: CallOptions & { from?: string }): Promise<SimulatedCall>;
+  send(
+    options?: CallOptions & { from?: string; expiryEpochs?: number; idempotencyKey?: string | null },
+  ): Promise<SentTransaction>;
+  /** Lets the contract `caller` make this call on behalf of the account, once. */
+  authorize(caller: string, options?: CallOptions & { from?: string }): Promise<string>;
+}
+
+/** Methods of a contract without generated types. */
+export type AnyMethods = { readonly [name: string]: (...args: any[]) => Interaction };
+
+/** A contract that calls are made of by one account. `rollmill-js-types` writes types of its methods. */
+export class Contract<Methods = AnyMethods> {
+  private constructor();
+  readonly address: string;
+  readonly name: string;
+  readonly methods: Readonly<Methods>;
+  /** The contract at an address. `artifact` is the text of its file, or what JSON.parse makes of it. */
+  static at<M = AnyMethods>(address: string, artifact: string | object, account: Account): Contract<M>;
+  /** Registers the contract with the service, and returns it. Nothing is sent. */
+  static register<M = AnyMethods>(
+    pxe: Pxe,
+    account: Account,
+    contract: ContractRegistration,
+    options?: CallOptions,
+  ): Promise<Contract<M>>;
+  notes(options?: CallOptions): Promise<ContractNote[]>;
 }

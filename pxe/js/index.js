@@ -10,7 +10,25 @@ import {
   TimeoutError,
   UnreachableError,
 } from "./errors.js";
+import {
+  HASH,
+  checkedKey,
+  milliseconds,
+  payment,
+  written,
+  counted,
+  epochs,
+  read,
+  arguments_,
+  word,
+  whole,
+  text,
+  record,
+  list,
+  parsed,
+} from "./wire.js";
 
+export { Contract, Interaction, MODULUS } from "./contract.js";
 export * from "./errors.js";
 
 /** Where the service listens unless its settings say otherwise. */
@@ -23,7 +41,7 @@ const ANSWER_MS = 30_000;
 const DEFAULT_TIMEOUT_MS = 6 * 60_000 + ANSWER_MS;
 const STAGES = ["included", "proven", "finalized"];
 /** Methods that send a transaction. */
-const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw"]);
+const SENDING = new Set(["pxe_transfer", "pxe_claim", "pxe_withdraw", "pxe_call"]);
 /**
  * Errors of the service after which a transaction may have been sent: this request's, or with PXE-018 an earlier one's,
  * which the next request would pay again.
@@ -35,11 +53,12 @@ const REPEATED = new Set(["PXE-044", "PXE-045", "PXE-046"]);
 const KEY_DROPPED = "PXE-065";
 /** How often a request with an idempotency key is sent at most. */
 const ATTEMPTS_MAX = 4;
+/** The same for a call of a contract, during whose proofs the service is busy for its account. */
+const CALL_ATTEMPTS_MAX = 64;
+/** How long the proofs of a call may take, and what comes before them, in milliseconds. */
+const CALL_TIMEOUT_MS = 40 * 60_000;
 /** How the fetch of Node.js names its own deadlines, which may be shorter than those of a call. */
 const LATE = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"]);
-const HASH = /^0x[0-9a-f]{64}$/;
-const KEY = /^[A-Za-z0-9._:-]{8,64}$/;
-const AMOUNT_MAX = 2n ** 64n - 1n;
 
 /** A connection to a wallet service. */
 export class Pxe {
@@ -84,6 +103,18 @@ export class Pxe {
       const origin = seed == null ? null : { seed, index };
       return new Account(this, text(address, "address"), { label: text(label, "label"), origin });
     });
+  }
+
+  /** What the token allows: everything for the owner, or what an application was granted. */
+  async capabilities(options) {
+    const found = record(await this.call("pxe_capabilities", {}, options), "capabilities");
+    return {
+      app: found.app ?? null,
+      accounts: found.accounts ?? null,
+      contracts: found.contracts ?? null,
+      asset: found.asset === true,
+      rights: text(found.rights, "rights"),
+    };
   }
 
   /** The registered contracts. */
@@ -151,7 +182,11 @@ export class Pxe {
    * As `call`, for parameters with an `idempotency_key`: what has no result is sent again with the same key, so that it
    * never pays twice. `timeoutMs` bounds all attempts together.
    */
-  async callRepeatedly(method, params, { signal, timeoutMs = this.#timeoutMs } = {}) {
+  async callRepeatedly(
+    method,
+    params,
+    { signal, timeoutMs = this.#timeoutMs, attempts = ATTEMPTS_MAX } = {},
+  ) {
     const end = Date.now() + milliseconds("timeoutMs", timeoutMs);
     let mayHaveBeenSent = false;
     for (let attempt = 1; ; attempt++) {
@@ -163,7 +198,7 @@ export class Pxe {
           throw error;
         }
         mayHaveBeenSent ||= error.mayHaveBeenSent;
-        const isOver = attempt === ATTEMPTS_MAX || Date.now() >= end;
+        const isOver = attempt >= attempts || Date.now() >= end;
         if (isOver || !isRepeatable(error)) {
           // An earlier attempt counts too, unless its transaction was dropped.
           error.mayHaveBeenSent = mayHaveBeenSent && error.code !== KEY_DROPPED;
@@ -295,12 +330,8 @@ export class Account {
   }
 
   /** What a call of a contract would do. Nothing is proven or sent. */
-  async simulateCall({ contract, function: name, args, from } = {}, options) {
-    if (typeof contract !== "string" || typeof name !== "string") {
-      throw new ArgumentError("contract and function: an address and a name expected");
-    }
-    const params = { contract, function: name, args: args && arguments_(args), from };
-    const found = record(await this.#call("pxe_simulateCall", params, options), "simulated");
+  async simulateCall(call, options) {
+    const found = record(await this.#call("pxe_simulateCall", called(call), options), "simulated");
     return {
       returns: list(found.returns, "returns").map((returned) => word(returned, "returns")),
       calls: whole(found.calls, "calls"),
@@ -309,7 +340,62 @@ export class Account {
       logs: whole(found.logs, "logs"),
       messages: whole(found.messages, "messages"),
       feePayer: word(found.fee_payer, "fee_payer"),
+      fee: read(found.fee, "fee"),
+      feeMax: read(found.fee_max, "fee_max"),
+      expirySlot: whole(found.expiry_slot, "expiry_slot"),
     };
+  }
+
+  /**
+   * Calls a contract: the service executes the call, proves its transaction, which takes minutes, and sends it. With an
+   * idempotency key, a random one if there is none, a request without a result is sent again for as long as `timeoutMs`
+   * lasts, 40 minutes unless it is set, and never makes a second transaction. A null key turns that off.
+   */
+  async call(call, { timeoutMs = CALL_TIMEOUT_MS, ...options } = {}) {
+    const { expiryEpochs, idempotencyKey } = call ?? {};
+    const params = { account: this.address, ...called(call), expiry_epochs: epochs(expiryEpochs) };
+    const key = idempotencyKey === undefined ? await newKey() : checkedKey(idempotencyKey);
+    if (key === null) {
+      const found = await this.#pxe.call("pxe_call", params, { ...options, timeoutMs });
+      return transaction(this.#pxe, found, true);
+    }
+    const repeated = { ...options, timeoutMs, attempts: CALL_ATTEMPTS_MAX };
+    const found = await this.#pxe.callRepeatedly("pxe_call", { ...params, idempotency_key: key }, repeated);
+    return transaction(this.#pxe, found, true, key);
+  }
+
+  /** The notes of a contract that the account received, the spent ones too. */
+  async contractNotes(contract, options) {
+    const notes = list(await this.#call("pxe_contractNotes", { contract }, options), "notes");
+    return notes.map((note) => record(note, "note")).map((note) => ({
+      leafIndex: whole(note.leaf_index, "leaf_index"),
+      block: whole(note.block, "block"),
+      transaction: word(note.tx, "tx"),
+      content: list(note.content, "content").map((one) => BigInt(word(one, "content"))),
+      state: text(note.state, "state"),
+      spentIn: note.spent_in ?? null,
+    }));
+  }
+
+  /** Lets the contract `caller` make one call on behalf of the account. Nothing is sent. Returns what was signed. */
+  async authorize({ caller, ...call } = {}, options) {
+    if (typeof caller !== "string") {
+      throw new ArgumentError("caller: the address of a contract expected");
+    }
+    const found = record(await this.#call("pxe_authorize", { caller, ...called(call) }, options), "authorized");
+    return word(found.message, "message");
+  }
+
+  /** The transactions of contracts that the account sent, the oldest first. */
+  async history(options) {
+    const history = list(await this.#call("pxe_history", {}, options), "history");
+    return history.map((found) => record(found, "history")).map((found) => ({
+      transaction: transaction(this.#pxe, found, false),
+      order: text(found.order, "order"),
+      state: text(found.state, "state"),
+      block: found.block ?? null,
+      reason: found.reason ?? null,
+    }));
   }
 
   /** Sends a private transfer. */
@@ -430,6 +516,14 @@ function checkedUrl(given) {
   return url.href;
 }
 
+/** Parameters of a call, without the account. */
+function called({ contract, function: name, args, from } = {}) {
+  if (typeof contract !== "string" || typeof name !== "string") {
+    throw new ArgumentError("contract and function: an address and a name expected");
+  }
+  return { contract, function: name, args: args && arguments_(args), from };
+}
+
 /** A transaction out of a result. */
 function transaction(pxe, found, mayHaveBeenSent, key = null) {
   const { hash, receipt = null, doubt = null, block = null, repeated = false } = found ?? {};
@@ -455,120 +549,4 @@ async function newKey() {
   const source = globalThis.crypto ?? (await import("node:crypto")).webcrypto;
   const bytes = source.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function checkedKey(key) {
-  if (key !== null && (typeof key !== "string" || !KEY.test(key))) {
-    throw new ArgumentError("idempotencyKey: 8 to 64 ASCII letters, digits, '-', '_', '.' or ':' expected, or null");
-  }
-  return key;
-}
-
-function milliseconds(name, value) {
-  // Timers take 31 bits.
-  if (!Number.isFinite(value) || value < 0 || value > 2 ** 31 - 1) {
-    throw new ArgumentError(`${name}: a number of milliseconds expected`);
-  }
-  return value;
-}
-
-/** Parameters of a transfer or a withdrawal, without the account. Absent ones are left out of the JSON. */
-function payment({ to, amount, feePayer, spendPending, expiryEpochs } = {}) {
-  if (typeof to !== "string") {
-    throw new ArgumentError("to: the text of an address expected");
-  }
-  return {
-    to,
-    amount: written(amount),
-    fee_payer: feePayer,
-    spend_pending: spendPending,
-    expiry_epochs: epochs(expiryEpochs),
-  };
-}
-
-/** An amount on the wire. A number is not taken: above 2^53 it would be another amount. */
-function written(amount) {
-  if (typeof amount !== "bigint" || amount < 0n || amount > AMOUNT_MAX) {
-    throw new ArgumentError("amount: a bigint of units below 2^64 expected");
-  }
-  return amount.toString();
-}
-
-/** A whole number on the wire. JSON writes NaN as null, which would count as absent. */
-function counted(name, value) {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new ArgumentError(`${name}: a whole number expected`);
-  }
-  return value;
-}
-
-function epochs(value) {
-  return value == null ? value : counted("expiryEpochs", value);
-}
-
-function read(value, name) {
-  if (typeof value !== "string" || !/^\d{1,20}$/.test(value)) {
-    throw new InvalidResponseError(`${name}: an amount expected`);
-  }
-  return BigInt(value);
-}
-
-/** Arguments on the wire. JSON has no bigint, and a number above 2^53 would be another one. */
-function arguments_(value) {
-  if (typeof value === "bigint") {
-    return value.toString();
-  }
-  if (typeof value === "number" && !Number.isSafeInteger(value)) {
-    throw new ArgumentError("args: a bigint expected in place of a number that is not whole or too large");
-  }
-  if (Array.isArray(value)) {
-    return value.map(arguments_);
-  }
-  if (typeof value === "object" && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, arguments_(one)]));
-  }
-  return value;
-}
-
-function word(value, name) {
-  if (typeof value !== "string" || !HASH.test(value)) {
-    throw new InvalidResponseError(`${name}: 0x and 64 hexadecimal digits expected`);
-  }
-  return value;
-}
-
-function whole(value, name) {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new InvalidResponseError(`${name}: a whole number expected`);
-  }
-  return value;
-}
-
-function text(value, name) {
-  if (typeof value !== "string") {
-    throw new InvalidResponseError(`${name}: a text expected`);
-  }
-  return value;
-}
-
-function record(value, name) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new InvalidResponseError(`${name}: an object expected`);
-  }
-  return value;
-}
-
-function list(value, name) {
-  if (!Array.isArray(value)) {
-    throw new InvalidResponseError(`${name}: a list expected`);
-  }
-  return value;
-}
-
-function parsed(body) {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return null;
-  }
 }

@@ -10,6 +10,7 @@ use rollmill_node_client::wire::DepositInfo;
 use rollmill_protocol::field::from_hex;
 use rollmill_protocol::{EthAddress, Fr};
 use rollmill_pxe::keys::Address;
+use rollmill_pxe::serve::origin::{self, Origins};
 use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, IdempotencyKey, Order, Purpose};
 use rollmill_service::{Secret, Settings, values};
 
@@ -70,6 +71,20 @@ pub(crate) struct ServeConfig {
     /// File for the access token that is made at each start [default: that of --store with the ending .token]
     #[arg(id = "serve.token_file", long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Serve pages of these origins too, such as https://shop.example [default: none]
+    ///
+    /// A page needs an access token besides. An origin is written as browsers write it: https:// and a host in lower case,
+    /// http:// of this machine with its port, or a browser extension.
+    #[arg(id = "serve.allow_origin", long, value_name = "ORIGIN,...")]
+    #[arg(default_value = "", hide_default_value = true, value_parser = origin::origins)]
+    pub(crate) allow_origin: Origins,
+
+    /// JSON file of applications with access tokens of their own, and what they may do [default: none]
+    ///
+    /// Only its owner may be able to read it. It is read at the start.
+    #[arg(id = "serve.apps", long, value_name = "FILE")]
+    pub(crate) apps: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,10 +105,13 @@ pub(crate) enum Commands {
     ///
     /// The account of --account makes the call by its own contract, see `rollmill-pxe contract register --own`.
     Simulate(contracts::Call),
-    /// Execute a call of a contract, and make the proof of its transaction
+    /// Call a contract: execute the call, prove its transaction and send it
     ///
-    /// Nothing is sent: the wallet sends no transactions of contracts yet.
-    Call(contracts::Call),
+    /// The account of --account makes the call by its own contract, whose public balance pays the fee. The proofs take
+    /// minutes. Exit codes are those of `rollmill-pxe transfer`.
+    Call(contracts::SendCall),
+    /// List the transactions of contracts that the account sent, with what became of them
+    History,
     /// Print the address of the account
     Address {
         /// Print the field element that the contract FeePortal takes for it instead
@@ -357,6 +375,7 @@ impl rollmill_service::Commands for Commands {
         ("contract", &["node_url", "store", "account", "password", "keys_dir"]),
         ("simulate", &["node_url", "store", "account", "password"]),
         ("call", &["node_url", "store", "account", "password", "keys_dir"]),
+        ("history", &["node_url", "store", "account", "password"]),
         ("address", &["keystore", "store", "account", "password"]),
         ("sync", READS),
         ("balance", READS),

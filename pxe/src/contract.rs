@@ -1,23 +1,28 @@
-//! The subcommands for contracts: they are registered in a store, called, and the call's transaction is proven.
+//! The subcommands for contracts: they are registered in a store and called, and the call's transaction is sent.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ark_ff::UniformRand;
-use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 use rollmill_pxe::contracts::prover::{ContractProver, Progress};
-use rollmill_pxe::contracts::{self, Book, Deployed, Limits, SimulatedTransaction, sync};
+use rollmill_pxe::contracts::{
+    self, Book, CallDelivery, CallOrder, CallProver, CallQuote, CallState, Deployed, Environment,
+    SimulatedTransaction, Told, Wanted, sync,
+};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::ViewingSecret;
+use rollmill_pxe::wallet::{EXPIRY_EPOCHS, seconds};
 use rollmill_pxe_store::{Account, Contract, MasterKeys, Scope, Store};
 use rollmill_service::{Failure, Outcome};
 
 use crate::cli::Config;
-use crate::cli::contracts::{Call, ContractCommand, Register};
+use crate::cli::contracts::{Call, ContractCommand, Register, SendCall};
 use crate::home;
+use crate::{confirm, finish, print_hash, repeat, unknown};
 
 /// Most bytes of an artifact; larger files are not read.
 const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
@@ -54,48 +59,130 @@ pub(crate) async fn manage(config: &Config, command: ContractCommand) -> Outcome
 
 /// `rollmill-pxe simulate …`.
 pub(crate) async fn simulate(config: &Config, call: &Call) -> Outcome {
-    let (store, node) = (open(config)?, NodeClient::new(&config.node_url)?);
-    let deadline = Deadline::of(call);
-    let (_, simulated) = execute(config, (&store, &node), call, &deadline).await?;
-    print(&simulated);
+    let (store, node) = (Arc::new(open(config)?), NodeClient::new(&config.node_url)?);
+    let (account, keys) = account(config, &store)?;
+    sync::follow(&store, &node).await?;
+    let named = call.named.named();
+    let build = |environment: &Environment, expiry_slot| {
+        let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
+        contracts::named_request(&store, &keys, &named, (environment, expiry_slot), random)
+    };
+    let terms = (EXPIRY_EPOCHS, seconds());
+    let wanted = until(call);
+    let done = contracts::simulate((&store, &node), account, terms, build, &wanted).await?;
+    print(&done.transaction);
     Ok(())
 }
 
 /// `rollmill-pxe call …`.
-pub(crate) async fn call(config: &Config, call: &Call) -> Outcome {
-    let (store, node) = (open(config)?, NodeClient::new(&config.node_url)?);
-    let deadline = Deadline::of(call);
+pub(crate) async fn call(config: &Config, call: &SendCall) -> Outcome {
+    let (store, node) = (Arc::new(open(config)?), NodeClient::new(&config.node_url)?);
+    let wanted = until(&call.call);
     // What a command left that was killed.
     contracts::abandon_planned(&store, &sync::own_scope(&store)?)?;
-    let (scope, simulated) = execute(config, (&store, &node), call, &deadline).await?;
-    let chain_id = simulated.request().chain_id;
-    let prover = ContractProver::open(config.keys_dir.as_deref(), chain_id)?;
-    let intent = contracts::plan(&store, &scope, &simulated)?;
-    let mut told = |made: &Progress| {
+    let (account, _) = account(config, &store)?;
+    contracts::refresh(&store, &node, seconds()).await?;
+    let order = CallOrder { call: call.call.named.named(), expiry_epochs: call.expiry_epochs };
+    let key = call.repeat.idempotency_key.as_ref();
+    match key {
+        Some(key) => {
+            if let Some(earlier) = contracts::recall(&store, account, key, &order)? {
+                return repeat(&earlier, call.wait, &node).await;
+            }
+        }
+        None => tell_interrupted(&store, account)?,
+    }
+    let now = seconds();
+    let prepared = contracts::prepare((&store, &node), account, &order, now, &wanted).await?;
+    print(&prepared.simulated);
+    announce(&prepared.quote);
+    if call.dry_run {
+        println!("nothing sent");
+        return Ok(());
+    }
+    confirm(call.yes)?;
+    let chain_id = prepared.simulated.request().chain_id;
+    let prover: Arc<dyn CallProver> =
+        Arc::new(ContractProver::open(config.keys_dir.as_deref(), chain_id)?);
+    let told: Told = Box::new(|made: &Progress| {
         eprintln!("{} of {}: {} proven", made.done, made.total, made.what);
+    });
+    let of = (&store, &node);
+    let sent = contracts::deliver(of, &prover, prepared, key, (told, &wanted)).await?;
+    let (hash, doubt) = match sent {
+        CallDelivery::Accepted(hash) => (hash, None),
+        CallDelivery::Unknown(hash, error) => (hash, Some(error)),
+        CallDelivery::Earlier(earlier) => return repeat(&earlier, call.wait, &node).await,
     };
-    let proven = prover.prove(&simulated, &mut OsRng, &mut told, &|| deadline.goes_on());
-    // Nothing of it has left: what follows it to its block is not there yet, see `ProvenTransaction::into_tx`.
-    contracts::abandon(&store, &scope, &intent)?;
-    let proven = proven?;
-    print(&simulated);
-    println!("transaction {}", to_hex(&proven.effects.tx_hash()));
-    println!("proof {} bytes", proven.into_tx().client_proof.len());
-    eprintln!("not sent: the wallet sends no transactions of contracts yet");
+    // From here on the transaction was sent, or may have been: no error may be reported as "not sent".
+    print_hash(&hash)?;
+    rollmill_service::failpoint!("pxe.before_report");
+    if let Err(error) = contracts::report(&store, account, &hash) {
+        tracing::warn!(%error, "transaction sent; that it was reported is not kept");
+    }
+    rollmill_service::failpoint!("pxe.after_report");
+    finish((&hash, doubt), call.wait, &node).await
+}
+
+/// Fails once for transactions of interrupted commands: a user who repeats such a command would pay twice.
+fn tell_interrupted(store: &Store, account: Account) -> Outcome {
+    let interrupted = contracts::unreported(store, account)?;
+    if interrupted.is_empty() {
+        return Ok(());
+    }
+    for hash in &interrupted {
+        if let Err(error) = contracts::report(store, account, hash) {
+            tracing::warn!(%error, "wallet state not saved; the next command repeats this");
+        }
+    }
+    let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
+    Err(unknown(PxeError::Interrupted { hashes: hashes.join(", ") }.into()).into())
+}
+
+/// What is about to be paid.
+fn announce(quote: &CallQuote) {
+    let CallQuote { fee, payer, balance, expiry_slot } = quote;
+    let payer = to_hex(payer);
+    eprintln!(
+        "fee {} now and at most {}, from the public balance {balance} of {payer}",
+        fee.now, fee.max
+    );
+    eprintln!("valid up to slot {expiry_slot}");
+    eprintln!("warning: the transaction names that contract as the payer of the fee");
+}
+
+/// `rollmill-pxe history`.
+pub(crate) async fn history(config: &Config) -> Outcome {
+    let (store, node) = (open(config)?, NodeClient::new(&config.node_url)?);
+    contracts::abandon_planned(&store, &sync::own_scope(&store)?)?;
+    let (account, _) = account(config, &store)?;
+    contracts::refresh(&store, &node, seconds()).await?;
+    for sent in contracts::history((&store, &node), account).await? {
+        let state = match sent.state {
+            CallState::Pending => "pending".to_owned(),
+            CallState::Included { block } => format!("included in block {block}"),
+            CallState::Proven { block } => format!("proven in block {block}"),
+            CallState::Finalized { block } => format!("finalized in block {block}"),
+            CallState::Dropped { reason } => format!("dropped: {reason}"),
+        };
+        println!("{}  {state}  {}", to_hex(&sent.tx_hash), sent.order);
+    }
     Ok(())
 }
 
-/// When a call has to be done.
-struct Deadline(Instant);
-
-impl Deadline {
-    fn of(call: &Call) -> Self {
-        Self(Instant::now() + Duration::from_secs(call.deadline_seconds))
+/// Reads the chain for contracts and settles what was sent, if the store has contracts or transactions of them.
+pub(crate) async fn refresh(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
+    if !contracts::is_used(store)? {
+        return Ok(());
     }
+    contracts::abandon_planned(store, &sync::own_scope(store)?)?;
+    contracts::refresh(store, node, seconds()).await
+}
 
-    fn goes_on(&self) -> bool {
-        Instant::now() < self.0
-    }
+/// Whether the time of a call is left.
+fn until(call: &Call) -> Wanted {
+    let end = Instant::now() + Duration::from_secs(call.deadline_seconds);
+    Arc::new(move || Instant::now() < end)
 }
 
 fn open(config: &Config) -> Result<Store, Failure> {
@@ -194,31 +281,6 @@ fn show(store: &Store, address: &Fr) -> Outcome {
         println!("function {}({})", function.name, names.join(", "));
     }
     Ok(())
-}
-
-/// Reads the chain, and executes a call by the kernel's rules.
-async fn execute(
-    config: &Config,
-    (store, node): (&Store, &NodeClient),
-    call: &Call,
-    deadline: &Deadline,
-) -> Result<(Scope, SimulatedTransaction), Failure> {
-    let (account, keys) = account(config, store)?;
-    let scope = Scope::of([account]);
-    sync::follow(store, node).await?;
-    let environment = sync::environment(store, node).await?;
-    let named = call.named.named();
-    let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
-    let request = contracts::named_request(store, &keys, &named, &environment, random)?;
-    let mut seed = [0u8; 32];
-    OsRng.fill_bytes(&mut seed);
-    let goes_on = || deadline.goes_on();
-    let limits = Limits::default();
-    let of = (store, &scope);
-    let executed = contracts::execute(of, &request, &environment, limits, seed, &goes_on)?;
-    let paths = sync::paths(node, &environment.anchor, &executed.leaves()).await?;
-    let simulated = executed.join(&paths)?;
-    Ok((scope, simulated))
 }
 
 /// What a transaction would do.

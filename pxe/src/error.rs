@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rollmill_errors::{Coded, Disposition};
 use rollmill_node_client::ClientError;
+use rollmill_protocol::Fr;
+use rollmill_protocol::field::to_hex;
 use rollmill_pxe_store::StoreError;
 
 use crate::contracts::ContractError;
@@ -200,6 +202,22 @@ pub enum PxeError {
     /// Do: Use a longer one, such as the output of `openssl rand -hex 32`, or leave `--serve-token` unset.
     #[error("{code}: the access token has {length} characters, at least {least} are needed; the setting is --serve-token", code = self.code())]
     TokenShort { length: usize, least: usize },
+    /// The file of what applications are granted cannot be used.
+    ///
+    /// Do: Correct the file of `--serve-apps`; `docs/book/pxe-service.md` describes it.
+    #[error("{code}: cannot use the grants of {path}: {why}; the setting is --serve-apps", code = self.code())]
+    Apps { path: String, why: String },
+    /// The note hashes of a block do not lead to the root of its header: the node left some out, or changed them. What
+    /// was read before stays.
+    ///
+    /// Do: Use another `--node-url`.
+    #[error("{code}: the note hashes of block {block} lead to the root {}, its header has {}; the node leaves some out, or has changed them: use another --node-url", to_hex(.got), to_hex(.expected), code = self.code())]
+    NoteRoot { block: u64, expected: Fr, got: Fr },
+    /// The wallet has no note tree of the block that a transaction names as its anchor, or a wrong one. Nothing was sent.
+    ///
+    /// Do: Read the chain again (any command does so first) and repeat the order. If it recurs, report it with the message.
+    #[error("{code}: the wallet has no path of its notes in block {block}; read the chain again, then repeat the order", code = self.code())]
+    NoTree { block: u64 },
     /// A contract could not be registered, or a call not be made. The source's message has the code.
     #[error(transparent)]
     Contract(#[from] ContractError),
@@ -249,6 +267,9 @@ rollmill_errors::coded! {
         Self::KeyDropped { .. } => "PXE-065",
         Self::Unconfirmed { .. } => "PXE-066",
         Self::TokenShort { .. } => "PXE-067" usage,
+        Self::Apps { .. } => "PXE-085" usage,
+        Self::NoteRoot { .. } => "PXE-080",
+        Self::NoTree { .. } => "PXE-081",
         Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),

@@ -7,6 +7,8 @@ pub mod contracts;
 pub mod error;
 pub mod keys;
 pub mod keystore;
+pub mod leaks;
+mod leaves;
 pub mod logs;
 pub mod prover;
 pub mod serve;

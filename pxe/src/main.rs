@@ -1,6 +1,6 @@
 //! The wallet's command line.
 //!
-//! Exit codes of `transfer`, `claim` and `withdraw`: 0 the node has the transaction; 1 nothing was sent; 3
+//! Exit codes of `transfer`, `claim`, `withdraw` and `call`: 0 the node has the transaction; 1 nothing was sent; 3
 //! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command, or with
 //! the same idempotency key.
 
@@ -42,8 +42,8 @@ fn main() -> ExitCode {
         .usage(PxeError::is_usage)
         .usage(ClientError::is_usage)
         .exit_codes(
-            "3 (transfer, claim, withdraw) the transaction was sent, or may have been, and its outcome is unknown: do not \
-             send it again, ask `rollmill-pxe status HASH`",
+            "3 (transfer, claim, withdraw, call) the transaction was sent, or may have been, and its outcome is \
+             unknown: do not send it again, ask `rollmill-pxe status HASH`",
         )
         .run_commands(run)
 }
@@ -59,6 +59,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         Some(Commands::Contract(command)) => return contract::manage(&config, command).await,
         Some(Commands::Simulate(call)) => return contract::simulate(&config, &call).await,
         Some(Commands::Call(call)) => return contract::call(&config, &call).await,
+        Some(Commands::History) => return contract::history(&config).await,
         Some(Commands::Status { hash, wait }) => {
             return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;
         }
@@ -107,6 +108,11 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
         }
         None => {
             home.save(&wallet)?;
+            if kind.is_none()
+                && let Home::Store(store, _) = &home
+            {
+                contract::refresh(store, &node).await?;
+            }
             show(kind, &node, &wallet).await
         }
     }
@@ -228,21 +234,14 @@ async fn send(
     if let Some(key) = key
         && let Some(earlier) = wallet.recall(key, order)?
     {
-        return repeat(&earlier, sending, node).await;
+        return repeat(&earlier, sending.wait, node).await;
     }
     announce(order, &wallet.quote(node, order).await?);
     if sending.dry_run {
         println!("nothing sent");
         return Ok(());
     }
-    if std::io::stdin().is_terminal() && !sending.yes {
-        eprint!("send? [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
-            return Err(PxeError::NotConfirmed.into());
-        }
-    }
+    confirm(sending.yes)?;
     let chain_id = node.genesis().await?.chain_id;
     let prover = LocalProver::open(config.keys_dir.as_deref(), chain_id)?;
     let mut keep = |wallet: &Wallet| home.save(wallet);
@@ -258,7 +257,7 @@ async fn send(
         }
         Ok(Delivery::Accepted(tx)) => (tx, None),
         Ok(Delivery::Unknown(tx, error)) => (tx, Some(error)),
-        Ok(Delivery::Earlier(earlier)) => return repeat(&earlier, sending, node).await,
+        Ok(Delivery::Earlier(earlier)) => return repeat(&earlier, sending.wait, node).await,
     };
     // From here on the transaction was sent, or may have been: no error may be reported as "not sent".
     let hash = tx.hash();
@@ -270,11 +269,29 @@ async fn send(
         tracing::warn!(%error, "transaction sent; wallet state not saved, the next sync repairs it");
     }
     rollmill_service::failpoint!("pxe.after_report");
+    finish((&hash, doubt), sending.wait, node).await
+}
+
+/// Asks on a terminal whether to send, unless `yes`.
+fn confirm(yes: bool) -> Outcome {
+    if std::io::stdin().is_terminal() && !yes {
+        eprint!("send? [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            return Err(PxeError::NotConfirmed.into());
+        }
+    }
+    Ok(())
+}
+
+/// Ends a command whose transaction was sent and reported.
+async fn finish((hash, doubt): (&Fr, Option<PxeError>), wait: Wait, node: &NodeClient) -> Outcome {
     if let Some(error) = doubt {
         return Err(unknown(format!("{error}; the transaction may have been sent").into()).into());
     }
-    match sending.wait.wait {
-        Some(_) => follow(node, &hash, sending.wait).await.map_err(|f| unknown(f).into()),
+    match wait.wait {
+        Some(_) => follow(node, hash, wait).await.map_err(|f| unknown(f).into()),
         None => Ok(()),
     }
 }
@@ -293,7 +310,7 @@ fn print_hash(hash: &Fr) -> Outcome {
 }
 
 /// Reports the transaction of an earlier command with the same idempotency key, as that command did.
-async fn repeat(earlier: &Earlier, sending: &Sending, node: &NodeClient) -> Outcome {
+async fn repeat(earlier: &Earlier, wait: Wait, node: &NodeClient) -> Outcome {
     eprintln!(
         "an earlier command with this idempotency key made the transaction; nothing is sent now"
     );
@@ -303,8 +320,8 @@ async fn repeat(earlier: &Earlier, sending: &Sending, node: &NodeClient) -> Outc
         let failure = PxeError::Unconfirmed { hash: to_hex(&hash) }.into();
         return Err(unknown(failure).into());
     }
-    match sending.wait.wait {
-        Some(_) => follow(node, &hash, sending.wait).await.map_err(|f| unknown(f).into()),
+    match wait.wait {
+        Some(_) => follow(node, &hash, wait).await.map_err(|f| unknown(f).into()),
         None => Ok(()),
     }
 }

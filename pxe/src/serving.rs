@@ -8,10 +8,14 @@ use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
 use rollmill_pxe::contracts::prover::ContractProver;
+use rollmill_pxe::contracts::{CallProver, abandon_planned, sync};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::serve::{OpenFunctionKeys, OpenProver, Service, SharedKeys};
+use rollmill_pxe::serve::access::TOKEN_LENGTH_MIN;
+use rollmill_pxe::serve::{
+    Access, OpenCallProver, OpenFunctionKeys, OpenProver, Service, SharedKeys,
+};
 use rollmill_pxe::wallet::ClientProver;
 use rollmill_pxe_store::{Store, Zeroizing};
 use rollmill_service::{
@@ -23,19 +27,20 @@ use crate::home;
 
 /// Bytes of an access token that is made here.
 const TOKEN_BYTES: usize = 32;
-/// Fewest characters of an access token of the settings: 128 bits as hexadecimal digits.
-const TOKEN_LENGTH_MIN: usize = 32;
 /// Maximum open connections; few programs of one machine use a wallet.
 const CONNECTIONS: usize = 256;
 
 pub(crate) async fn run(process: &Process<Config>) -> Outcome {
     let (config, shutdown) = (&process.config, &process.shutdown);
     let path = config.store.as_ref().ok_or(PxeError::NoStore)?;
+    let access = Access::new(&config.serve.allow_origin, config.serve.apps.as_deref())?;
     // Whoever has the store's lock is its only service, so no other one replaces the token below.
     let store = {
         let password = home::password(config, "password of the store")?;
         Store::open(path, &password).map_err(PxeError::Store)?
     };
+    // What a process left that was killed; nobody else plans anything yet.
+    abandon_planned(&store, &sync::own_scope(&store)?).map_err(PxeError::Contract)?;
     let node = NodeClient::new(&config.node_url)?;
     let address = &config.serve.listen;
     let listener = listen(address, "--serve-listen").await?;
@@ -47,8 +52,10 @@ pub(crate) async fn run(process: &Process<Config>) -> Outcome {
     };
     let protection = Protection::default();
     let server = HttpServer::open("pxe", address, limits, &protection, &process.metrics)?;
+    let server = server.with_origins(access.origins());
     let (token, file) = token(config, path)?;
-    let service = Arc::new(service(config, store, node, token, shutdown.clone()));
+    let service = service(config, store, node, token, shutdown.clone()).with_access(access);
+    let service = Arc::new(service);
     let file = file.as_ref().map(|file| file.display().to_string());
     tracing::info!(address = %bound, path = file, "wallet service listening; the path is that of the access token");
     process.ready();
@@ -76,7 +83,14 @@ fn service(
         let keys: Arc<SharedKeys> = Arc::new(prover);
         Ok(keys)
     });
-    Service::new(store, node, token, open, shutdown).with_function_keys(open_keys)
+    let keys_dir = config.keys_dir.clone();
+    let open_calls: OpenCallProver = Box::new(move |chain_id| {
+        let prover: Arc<dyn CallProver> =
+            Arc::new(ContractProver::open(keys_dir.as_deref(), chain_id)?);
+        Ok(prover)
+    });
+    let service = Service::new(store, node, token, open, shutdown);
+    service.with_function_keys(open_keys).with_call_prover(open_calls)
 }
 
 /// The access token: that of the settings, or a new one and the file that it was written to.

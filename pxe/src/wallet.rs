@@ -10,6 +10,7 @@ mod order;
 mod scan;
 mod sent;
 mod spend;
+mod tree;
 
 use std::collections::BTreeMap;
 
@@ -27,12 +28,15 @@ use crate::error::PxeError;
 use crate::keys::{Address, Keys};
 use keyed::KeyRecords;
 use sent::Sent;
+use tree::NoteTree;
 
 pub use deposits::Hindrance;
+pub(crate) use keyed::Fate;
 pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SECONDS};
-pub(crate) use order::gas_after;
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
+pub(crate) use order::{Terms, gas_after};
 pub use sent::SentTransaction;
+pub(crate) use sent::{Word, ask};
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -40,8 +44,8 @@ const TAG_WINDOW: u64 = 16;
 const BLOCKS: u64 = 16;
 /// Recent blocks whose hashes are kept to notice a reorg.
 const RECENT: usize = 64;
-/// Version of the form of [`State`]. Form 1 added the idempotency keys; form 0 had no number.
-const STATE_FORM: u64 = 1;
+/// Version of the form of [`State`]. Form 2 added the note tree, form 1 the idempotency keys; form 0 had no number.
+const STATE_FORM: u64 = 2;
 
 /// A note of this account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +126,9 @@ pub struct State {
     claimed: BTreeMap<u64, u64>,
     /// Transactions whose blocks are not proven, in the order in which they were sent.
     sent: Vec<Sent>,
+    /// The note tree after the last block read. None before the first sync, and in a state of form 1.
+    #[serde(default)]
+    tree: Option<NoteTree>,
     /// Idempotency keys, each with the transaction of its order.
     #[serde(default)]
     keyed: KeyRecords,
@@ -140,13 +147,15 @@ impl Default for State {
             contacts: BTreeMap::new(),
             claimed: BTreeMap::new(),
             sent: Vec::new(),
+            tree: None,
             keyed: KeyRecords::default(),
         }
     }
 }
 
 impl State {
-    /// Reads what [`Self::to_bytes`] writes, now or in an earlier release: a state of form 0 has no keys.
+    /// Reads what [`Self::to_bytes`] writes, now or in an earlier release: a state of form 0 has no keys, and one of form 1 no
+    /// tree, which the next sync makes.
     ///
     /// # Errors
     /// [`PxeError::State`] also for the state of another version of the protocol, whose chain is another, and for
@@ -184,7 +193,7 @@ pub struct Wallet {
 
 /// The system's time, in seconds since 1970. A clock that is wrong only makes transactions expire sooner or
 /// later.
-fn system_clock() -> u64 {
+pub fn seconds() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
 }
@@ -204,7 +213,7 @@ impl Wallet {
     /// A wallet that continues from stored state.
     pub fn with_state(keys: Keys, state: State) -> Self {
         let owner = keys.address().to_field();
-        let clock = system_clock;
+        let clock = seconds;
         Self { keys, owner, state, proven: 0, verified: 0, spend_pending: true, clock }
     }
 
@@ -315,6 +324,7 @@ impl Wallet {
             self.forget_chain();
             self.start(node, &versions).await?;
         }
+        self.catch_up_with_tree(node).await?;
         loop {
             let blocks =
                 node.block_effects(self.state.next_block, BLOCKS).await.map_err(node_error)?;
@@ -345,7 +355,7 @@ impl Wallet {
         self.state.next_block = 1;
         let genesis = node.genesis().await.map_err(node_error)?;
         self.read_genesis(&genesis);
-        Ok(())
+        self.start_tree(&genesis)
     }
 
     async fn reorged(&self, node: &NodeClient) -> Result<bool, PxeError> {

@@ -1,5 +1,7 @@
 //! The wallet's program, and the page about its service.
 
+use rollmill_pxe::leaks;
+
 mod contracts;
 mod ledger;
 mod page;

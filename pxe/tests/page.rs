@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use rollmill_pxe::leaks;
 use rollmill_pxe::serve::WAIT_SECONDS_MAX;
 use rollmill_pxe::serve::api::methods;
 use rollmill_pxe::serve::wire::{Member, shapes};
@@ -10,6 +11,8 @@ use rollmill_pxe::serve::wire::{Member, shapes};
 const PAGE: &str = "docs/book/pxe-service.md";
 const START: &str = "<!-- written by pxe/tests/page.rs -->\n";
 const END: &str = "<!-- end of what pxe/tests/page.rs writes -->\n";
+const LEAKS_START: &str = "<!-- of pxe/src/leaks.rs, written by pxe/tests/page.rs -->\n";
+const LEAKS_END: &str = "<!-- end of pxe/src/leaks.rs -->\n";
 
 /// `name` of a parameter, with a question mark if it may be absent.
 fn parameter(member: &Member) -> String {
@@ -35,13 +38,13 @@ fn table() -> String {
     table
 }
 
-#[test]
-fn the_page_has_every_method_and_member_as_they_are_declared() {
+/// Compares the part of the page between two lines, or writes it.
+fn compare(start: &str, end: &str, table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(PAGE);
     let found = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = found.split_once(START).expect("the line at which the tables start");
-    let (_, after) = rest.split_once(END).expect("the line at which the tables end");
-    let expected = format!("{before}{START}\n{}\n{END}{after}", table());
+    let (before, rest) = found.split_once(start).expect("the line at which the tables start");
+    let (_, after) = rest.split_once(end).expect("the line at which the tables end");
+    let expected = format!("{before}{start}\n{table}\n{end}{after}");
     if std::env::var_os("ROLLMILL_BLESS").is_some() {
         std::fs::write(&path, &expected).unwrap();
     }
@@ -50,6 +53,28 @@ fn the_page_has_every_method_and_member_as_they_are_declared() {
         assert_eq!(found, expected, "{PAGE} differs; ROLLMILL_BLESS=1 writes its tables");
     }
     assert_eq!(found, expected, "{PAGE} differs; ROLLMILL_BLESS=1 writes its tables");
+}
+
+/// In one test, since both parts are of one file.
+#[test]
+fn the_page_has_every_method_and_member_as_they_are_declared() {
+    compare(START, END, &table());
+    compare(LEAKS_START, LEAKS_END, &leaks::tables());
+}
+
+/// Goal: no row of the page names a test that is gone.
+#[test]
+fn each_leak_names_a_test_that_there_is() {
+    let sources = ["src/wallet/tests/privacy.rs", "src/contracts/tests/privacy.rs"].map(|source| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap()
+    });
+    let named = leaks::LEAKS.iter().filter(|leak| !leak.test.is_empty());
+    let tests: Vec<&str> = named.map(|leak| leak.test).collect();
+    assert!(!tests.is_empty());
+    for test in tests {
+        let line = format!("fn {test}(");
+        assert!(sources.iter().any(|source| source.contains(&line)), "{test}");
+    }
 }
 
 /// Goal: no rename breaks a client of another release. A new method is added here.
@@ -74,6 +99,11 @@ fn the_names_of_the_methods_are_those_of_every_release() {
             "pxe_registerContract",
             "pxe_contracts",
             "pxe_simulateCall",
+            "pxe_call",
+            "pxe_history",
+            "pxe_contractNotes",
+            "pxe_authorize",
+            "pxe_capabilities",
         ]
     );
 }

@@ -30,11 +30,11 @@ const NOTES: [u64; 2] = [1000 * UNIT, 700 * UNIT];
 const TOTAL: u64 = NOTES[0] + NOTES[1];
 
 /// A node of a chain whose genesis gives Alice two notes. Every block counts as proven.
-fn node(alice: &Keys, vk_root: Fr) -> Node {
+fn node(alice: &Keys, balances: &[(Fr, u64)], vk_root: Fr) -> Node {
     let owner = alice.address().to_field();
     let note = |(i, value): (u64, u64)| GenesisNote { owner, value, randomness: Fr::from(i) };
     let notes = (3..).zip(NOTES).map(note).collect();
-    let node = Node::new(Ledger::new(notes, &[], 1, vk_root));
+    let node = Node::new(Ledger::new(notes, balances, 1, vk_root));
     node.pool().proven = u64::MAX;
     node
 }
@@ -66,7 +66,7 @@ pub(crate) struct Case {
     pub(crate) node: Node,
     pub(crate) url: String,
     pub(crate) bob: String,
-    keys: KeySet,
+    pub(crate) keys: KeySet,
     shutdown: Shutdown,
     /// Alice's address, if her account is in a store.
     pub(crate) in_store: Option<String>,
@@ -80,9 +80,14 @@ impl Drop for Case {
 
 impl Case {
     async fn new() -> Self {
+        Self::with_balances(&[]).await
+    }
+
+    /// With these public balances at genesis.
+    async fn with_balances(balances: &[(Fr, u64)]) -> Self {
         let keys = made_keys();
         let (alice, bob) = (Keys::from_seed(&[1; 32]), Keys::from_seed(&[2; 32]));
-        let (node, shutdown) = (node(&alice, keys.root()), Shutdown::new());
+        let (node, shutdown) = (node(&alice, balances, keys.root()), Shutdown::new());
         let url = node.serve(&shutdown).await;
         let folder = tempfile::tempdir().unwrap();
         let text = keystore::seal(&alice, "word", &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
@@ -94,7 +99,12 @@ impl Case {
 
     /// The same with Alice's account in a store.
     pub(crate) async fn in_store() -> Self {
-        let mut case = Self::new().await;
+        Self::in_store_with(&[]).await
+    }
+
+    /// The same with public balances.
+    pub(crate) async fn in_store_with(balances: &[(Fr, u64)]) -> Self {
+        let mut case = Self::with_balances(balances).await;
         case.import();
         case
     }
@@ -163,7 +173,7 @@ impl Case {
 }
 
 /// The suite has made them before any test; a test that is run alone makes them once.
-fn made_keys() -> KeySet {
+pub(crate) fn made_keys() -> KeySet {
     let store = DirStore::new(cache_dir(None));
     load_key_set(&store).unwrap_or_else(|_| {
         let srs = open_srs(&store, 31337).unwrap();

@@ -177,6 +177,13 @@ impl HttpServer {
         Ok(Self { limits, metrics, tls, guard })
     }
 
+    /// Serves pages of these origins too, each as browsers write it: `https://shop.example`. The handlers answer the
+    /// questions of browsers about them (CORS).
+    #[must_use]
+    pub fn with_origins(self, origins: Vec<String>) -> Self {
+        Self { guard: self.guard.map(|guard| guard.with_origins(origins)), ..self }
+    }
+
     /// Its certificate, if it serves TLS.
     pub fn tls(&self) -> Option<Arc<ServerTls>> {
         self.tls.clone()

@@ -166,6 +166,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "broker-client",
             "service",
             "pxe",
+            "pxe-store",
         ],
     ),
     ("xtask", &["cache", "algebra", "plonk", "protocol", "circuits"]),

@@ -139,6 +139,8 @@ families! {
     Kernel => client::NoJob;
     /// None: wallets prove this circuit.
     Tail => client::NoJob;
+    /// None: wallets prove this circuit.
+    KernelStart => client::NoJob;
 }
 
 impl Input {

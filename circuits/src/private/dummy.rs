@@ -16,7 +16,8 @@ use rollmill_protocol::tx::SLOTS;
 use rollmill_protocol::{Circuit, EthAddress, Header, StateRefs, TxState};
 
 use super::{
-    FUNCTION_SIZES, KERNEL_SIZE, ProvenCall, ProvenState, build_init, build_inner, build_tail,
+    FUNCTION_SIZES, KERNEL_SIZE, ProvenCall, ProvenState, build_init, build_init2, build_inner,
+    build_tail,
 };
 use crate::circuit::Dimensions;
 use crate::gadgets::charge::OpenedLeaf;
@@ -26,6 +27,7 @@ pub(crate) fn dummy(circuit: Circuit) -> Option<Builder> {
     let root = zero();
     Some(match circuit {
         Circuit::PrivateInit => build_init(root, &request(), &call()),
+        Circuit::PrivateInit2 => build_init2(root, &request(), [&call(), &call()]),
         Circuit::PrivateInner => build_inner(root, &state(), &call()),
         Circuit::PrivateTail => {
             build_tail(root, &state(), &tail_witness(), &Pair::trivial().to_fields())

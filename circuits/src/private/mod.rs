@@ -1,4 +1,4 @@
-//! The circuits of the private kernel: init, inner and tail.
+//! The circuits of the private kernel: init, init2, inner and tail.
 //!
 //! Their rules are those of `rollmill_protocol::private`, which makes their witnesses. Wallets prove them, and TxBase
 //! verifies the tail. Proofs of functions and of the kernel are made with blinding, and the tail adds a random pair to
@@ -52,7 +52,8 @@ const fn function_size(log_n: u32) -> Dimensions {
 }
 
 /// Roles of the circuits whose proofs inner and tail accept.
-const ROLES: [u32; 2] = [Circuit::PrivateInit as u32, Circuit::PrivateInner as u32];
+const ROLES: [u32; 3] =
+    [Circuit::PrivateInit as u32, Circuit::PrivateInner as u32, Circuit::PrivateInit2 as u32];
 
 /// A call with the proof of its function.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub struct ProvenCall {
     pub vk: VerifyingKey,
 }
 
-/// A proof of init or inner with its key and the key's place in the tree.
+/// A proof of init, init2 or inner with its key and the key's place in the tree.
 #[derive(Debug, Clone)]
 pub struct ProvenState {
     pub inputs: KernelInputs,
@@ -163,6 +164,18 @@ pub fn build_init(vk_root: Fr, request: &TxRequest, first: &ProvenCall) -> Build
     let mut children = Children::default();
     let call = verify_call(&mut b, &mut children, first);
     let state = step::init(&mut b, request, &call);
+    publish_state(&mut b, children, network, &state);
+    b
+}
+
+/// `private_init2` over the first call and the one that waits on top of the stack after it.
+pub fn build_init2(vk_root: Fr, request: &TxRequest, [first, second]: [&ProvenCall; 2]) -> Builder {
+    let mut b = Builder::new(Circuit::PrivateInit2.n_public(), CELL_BITS);
+    let network = NetworkVars::new(&mut b, vk_root);
+    let mut children = Children::default();
+    let first = verify_call(&mut b, &mut children, first);
+    let second = verify_call(&mut b, &mut children, second);
+    let state = step::init2(&mut b, request, [&first, &second]);
     publish_state(&mut b, children, network, &state);
     b
 }

@@ -1,4 +1,4 @@
-//! Taking a call inside a circuit; the twin of `rollmill_protocol::private::{init, inner}`.
+//! Taking a call inside a circuit; the twin of `rollmill_protocol::private::{init, init2, inner}`.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
@@ -45,6 +45,16 @@ pub fn init(b: &mut Builder, request: &TxRequest, call: &PrivateCall<Var>) -> Ke
         present: vec![Builder::ZERO; state.stack.len()],
     };
     take(b, state, &waiting, &requested, call)
+}
+
+/// The state after the first call and the waiting one with the highest start counter.
+pub fn init2(
+    b: &mut Builder,
+    request: &TxRequest,
+    [first, second]: [&PrivateCall<Var>; 2],
+) -> KernelState<Var> {
+    let state = init(b, request, first);
+    inner(b, &state, second)
 }
 
 /// The state after the waiting call with the highest start counter.

@@ -163,6 +163,7 @@ pub(crate) fn charged_rows() -> ChargedRows {
         Circuit::PrivateInit => 62_000,
         Circuit::PrivateInner => 118_000,
         Circuit::PrivateTail => 90_000,
+        Circuit::PrivateInit2 => 116_000,
     })
 }
 

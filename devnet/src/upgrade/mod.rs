@@ -228,6 +228,7 @@ impl<'a> Upgrade<'a> {
             blocks: BLOCKS,
             proof_window_seconds: PROOF_WINDOW_SECONDS,
             accounts: Vec::new(),
+            contracts: Vec::new(),
             rewards: 0,
         };
         let deployment = self.deployer.found(of, &self.keys).await?;

@@ -12,7 +12,7 @@ use rollmill_protocol::config::SLOTS_PER_EPOCH_MAX;
 use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX, MAX_TXS_PER_BLOCK};
 use rollmill_protocol::genesis::GENESIS_ITEMS_MAX;
 use rollmill_protocol::message::MESSAGE_SUBTREE_HEIGHT;
-use rollmill_protocol::{Config, EthAddress};
+use rollmill_protocol::{Config, EthAddress, Fr, field};
 use rollmill_pxe::keys::Address as L2Address;
 use serde::Deserialize;
 
@@ -70,6 +70,11 @@ text! {
     /// An account on L2.
     L2Account, L2Address, |text| text.parse::<L2Address>().map_err(|error| error.to_string())
 }
+text! {
+    /// A contract on L2.
+    L2Contract, Fr, |text| field::from_hex(text)
+        .map_err(|_| "expected the address of a contract (0x and 64 hex digits)".to_owned())
+}
 
 /// The facts of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -97,6 +102,9 @@ pub struct Facts {
     /// Accounts that have something on L2 from the first block on.
     #[serde(default, rename = "account")]
     pub accounts: Vec<Account>,
+    /// Contracts that have a public balance from the first block on.
+    #[serde(default, rename = "contract")]
+    pub contracts: Vec<ContractBalance>,
 }
 
 /// Times, in seconds unless named otherwise.
@@ -225,6 +233,26 @@ pub struct Account {
     pub notes_azt: Vec<Amount>,
     /// The public balance, which pays fees.
     pub public_azt: Option<Amount>,
+}
+
+/// What a contract has on L2 at genesis: a public balance, with which it pays fees for others.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContractBalance {
+    pub address: L2Contract,
+    pub public_azt: Amount,
+}
+
+/// Whether a balance of genesis is more than nothing and a whole number of units.
+fn check_units(key: String, amount: &Amount) -> Result<(), DeployError> {
+    if !amount.0.is_zero() && amount.0.units().is_some() {
+        return Ok(());
+    }
+    let why = format!(
+        "{} AZT is no whole number of units: more than 0 and at most nine decimals expected",
+        amount.0
+    );
+    Err(DeployError::fact(key, why))
 }
 
 impl Facts {
@@ -408,17 +436,23 @@ impl Facts {
             for (name, amount) in
                 amounts.chain(account.public_azt.iter().map(|it| ("public_azt", it)))
             {
-                if amount.0.is_zero() || amount.0.units().is_none() {
-                    let why = format!(
-                        "{} AZT is no whole number of units: more than 0 and at most nine decimals expected",
-                        amount.0
-                    );
-                    return Err(DeployError::fact(key(name), why));
-                }
+                check_units(key(name), amount)?;
             }
         }
-        if self.accounts.len().max(notes) > GENESIS_ITEMS_MAX {
-            let why = format!("at most {GENESIS_ITEMS_MAX} accounts and as many notes expected");
+        let owners = self.accounts.iter().map(|account| account.address.0.to_field());
+        let mut taken: BTreeSet<Fr> = owners.collect();
+        for (i, contract) in self.contracts.iter().enumerate() {
+            let key = |name| format!("contract[{i}].{name}");
+            if !taken.insert(contract.address.0) {
+                return Err(DeployError::fact(key("address"), "it is listed twice"));
+            }
+            check_units(key("public_azt"), &contract.public_azt)?;
+        }
+        let balances = self.accounts.len() + self.contracts.len();
+        if balances.max(notes) > GENESIS_ITEMS_MAX {
+            let why = format!(
+                "at most {GENESIS_ITEMS_MAX} accounts and contracts, and as many notes, expected"
+            );
             return Err(DeployError::fact("account", why));
         }
         for (i, bond) in self.bonds.iter().enumerate() {
@@ -463,6 +497,7 @@ impl Facts {
     /// What the FeePortal must hold for what genesis creates on L2.
     pub fn backing(&self) -> Azt {
         let amounts = self.accounts.iter().flat_map(|it| it.notes_azt.iter().chain(&it.public_azt));
+        let amounts = amounts.chain(self.contracts.iter().map(|contract| &contract.public_azt));
         amounts.fold(Azt::ZERO, |sum, amount| sum.plus(amount.0))
     }
 

@@ -19,8 +19,8 @@ mod verify;
 
 pub use error::DeployError;
 pub use facts::{
-    Account, Amount, Blocks, Bond, Committee, EthAccount, Existing, Facts, Funds, Governance,
-    L2Account, Rates, SAMPLE, Schedule, Token, Vote,
+    Account, Amount, Blocks, Bond, Committee, ContractBalance, EthAccount, Existing, Facts, Funds,
+    Governance, L2Account, L2Contract, Rates, SAMPLE, Schedule, Token, Vote,
 };
 pub use file::{Contracts, DEPLOYMENT_FILE, DeploymentFile, GENESIS_FILE};
 pub use journal::{JOURNAL_FILE, Journal};

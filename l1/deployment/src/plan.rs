@@ -273,6 +273,10 @@ fn genesis(facts: &Facts, vk_root: Fr, rollup: EthAddress) -> Genesis {
         let (address, amount) = (account.address.0.to_field(), units(account.public_azt.as_ref()?));
         Some(GenesisBalance { address, amount })
     });
+    let balances = balances.chain(facts.contracts.iter().map(|contract| GenesisBalance {
+        address: contract.address.0,
+        amount: units(&contract.public_azt),
+    }));
     Genesis {
         format: GENESIS_FORMAT,
         chain_id: facts.chain_id,

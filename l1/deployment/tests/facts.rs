@@ -152,3 +152,21 @@ fn an_amount_of_genesis_is_a_whole_number_of_units() {
     let both = format!("{}{}", account("[]"), account("[]").split_off(SAMPLE.len()));
     assert_rejected(&both, "account[1].address", "twice");
 }
+
+#[test]
+fn a_contract_has_a_public_balance_of_whole_units_and_the_deployer_backs_it() {
+    let address = format!("0x{:064x}", 5);
+    let contract = |address: &str, amount: &str| {
+        format!("{SAMPLE}\n[[contract]]\naddress = \"{address}\"\npublic_azt = \"{amount}\"\n")
+    };
+    let (without, with) = (Facts::parse(SAMPLE), Facts::parse(&contract(&address, "5")));
+    let (without, with) = (without.unwrap(), with.unwrap());
+    let added = with.backing().base_units() - without.backing().base_units();
+    assert_eq!(added, 5 * 10_u128.pow(18));
+    assert_rejected(&contract(&address, "0"), "contract[0].public_azt", "more than 0");
+    assert_rejected(&contract(&address, "0.0000000001"), "contract[0].public_azt", "nine decimals");
+    let both = contract(&address, "5");
+    let both = format!("{both}{}", &both[SAMPLE.len()..]);
+    assert_rejected(&both, "contract[1].address", "twice");
+    assert_rejected(&contract("0x5", "5"), "contract", "64 hex digits");
+}

@@ -2,9 +2,9 @@
 //! effects of one transaction.
 //!
 //! Each private function has a proof, which states the digest of one [`PrivateCall`]. The kernel takes the calls
-//! one by one: [`init`] the first, which the user asked for, and [`inner`] each nested one. [`tail`] checks what
-//! concerns the whole transaction and makes its effects. Here everything is computed in the open; circuits state
-//! the same rules, with these functions as their twins.
+//! one by one: [`init`] the first, which the user asked for, and [`inner`] each nested one; [`init2`] takes the first
+//! two. [`tail`] checks what concerns the whole transaction and makes its effects. Here everything is computed in the
+//! open; circuits state the same rules, with these functions as their twins.
 //!
 //! A contract chooses its functions, so a function's word is trusted for its own contract only: whatever a call
 //! says is kept with the contract's address, and [`ContractFunction`] shows that the proof's key is a function of
@@ -36,7 +36,7 @@ pub use entries::{
 pub use error::KernelError;
 pub use inputs::{KernelInputs, KernelInputsLayout};
 pub use state::KernelState;
-pub use step::{init, inner};
+pub use step::{init, init2, inner};
 pub use tail::{
     NotePath, NullifierPath, Padding, TailWitness, app_key, silo_note, silo_nullifier, tail,
 };

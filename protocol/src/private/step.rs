@@ -49,6 +49,19 @@ pub fn init(
     Ok(state)
 }
 
+/// Takes the first call, and then the one that waits on top of the stack: [`init`], then [`inner`]. Each call comes
+/// with the function of its own contract.
+///
+/// # Errors
+/// The first rule that a call breaks; [`KernelError::StackEmpty`] if the first one calls nothing.
+pub fn init2(
+    request: &TxRequest,
+    [first, second]: [(&PrivateCall<Fr>, &ContractFunction); 2],
+) -> Result<KernelState<Fr>, KernelError> {
+    let state = init(request, first.0, first.1)?;
+    inner(&state, second.0, second.1)
+}
+
 /// Takes the waiting call with the highest start counter, which is the last one on the stack: what it nests was
 /// pushed after it, and nested calls start later than the calls beside which their caller stands.
 ///

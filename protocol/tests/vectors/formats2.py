@@ -24,8 +24,9 @@ TRIVIAL_PAIR = [1, 0, 2, 0, 1, 1, 0, 2, 0, 1]
 CIRCUITS = [
     "client", "tx_base", "tx_merge", "block_root_0", "block_root_1", "block_root_2", "block_merge",
     "epoch_root_1", "epoch_root_2", "private_init", "private_inner", "private_tail",
+    "private_init2",
 ]  # fmt: skip
-RESERVED_ROLES = {12: "private_reset", 13: "private_solo", 14: "root_wrap"}
+RESERVED_ROLES = {13: "private_reset", 14: "root_wrap"}
 
 # ---------------------------------------------------------------- layouts: (name, bits), 0 bits for any field element
 

@@ -12,6 +12,7 @@ ROWS = {
     "client": 2_200, "tx_base": 94_000, "tx_merge": 115_200, "block_root_0": 6_000, "block_root_1": 62_000,
     "block_root_2": 118_600, "block_merge": 114_600, "epoch_root_1": 60_000, "epoch_root_2": 115_100,
     "private_init": 62_000, "private_inner": 118_000, "private_tail": 90_000,
+    "private_init2": 116_000,
 }  # fmt: skip
 CONFIG = {
     "genesis_time": 1_700_000_000, "slot_seconds": 72, "slots_per_epoch": 8, "l2_gas_limit": 3_200_000,
@@ -25,10 +26,10 @@ PROVER = int("b1" * 20, 16)
 
 def vk_tree(rows=ROWS):
     """The key tree with example digests; roles that no circuit has are 0."""
-    public = [16, 45, 45, 25, 25, 25, 25, 24, 24, 13, 13, 16]
+    public = [16, 45, 45, 25, 25, 25, 25, 24, 24, 13, 13, 16, 13]
     leaves = [
         vk_leaf(role, h(TAGS["VK_DIGEST"], role), 13 if role == 0 else 17, n, rows[name], name.startswith("epoch_root"))
-        for role, (name, n) in enumerate(zip(CIRCUITS, public))
+        for role, (name, n) in enumerate(zip(CIRCUITS, public, strict=True))
     ]
     tree = Tree(VK_HEIGHT)
     tree.append(*leaves)

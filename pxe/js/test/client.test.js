@@ -490,6 +490,9 @@ test("contracts are registered, listed and called", async () => {
       logs: 3,
       messages: 0,
       fee_payer: HASH,
+      fee: "7",
+      fee_max: "28",
+      expiry_slot: 99,
     },
   };
   await using(
@@ -505,6 +508,7 @@ test("contracts are registered, listed and called", async () => {
       const done = await pxe.account(ALICE).simulateCall({ contract: HASH, function: "mint", args });
       assert.deepEqual([done.returns, done.calls, done.noteHashes], [[HASH], 2, 4]);
       assert.equal(done.feePayer, HASH);
+      assert.deepEqual([done.fee, done.feeMax, done.expirySlot], [7n, 28n, 99]);
       const { params } = requests[2];
       assert.deepEqual(params.args, { to: HASH, amount: `${2n ** 63n}`, deep: [{ on: true, n: 5 }] });
       assert.deepEqual([params.account, params.function], [ALICE, "mint"]);
@@ -518,8 +522,66 @@ test("contracts are registered, listed and called", async () => {
   );
 });
 
+test("a call of a contract is sent with a key until there is a result, and is waited for", async () => {
+  // Its proofs take longer than the service lets a client wait.
+  const answers = [rejected("PXE-045"), ...Array(8).fill(rejected("PXE-044"))];
+  await using(
+    (method, params, count) => {
+      if (method === "pxe_call") {
+        return answers[count - 1] ?? { result: { hash: HASH, receipt: "accepted", repeated: count > 1 } };
+      }
+      return { result: { reached: true, state: "proven", block: 5 } };
+    },
+    async (pxe, { requests }) => {
+      const account = pxe.account(ALICE);
+      const call = { contract: HASH, function: "mint", args: { to: HASH, amount: 5n }, expiryEpochs: 2 };
+      const sent = await account.call(call);
+      assert.deepEqual([sent.hash, sent.receipt, sent.repeated], [HASH, "accepted", true]);
+      assert.equal(requests.length, 10);
+      const keys = new Set(requests.map(({ params }) => params.idempotency_key));
+      assert.deepEqual([...keys], [sent.idempotencyKey]);
+      const { params } = requests[0];
+      assert.deepEqual([params.account, params.function, params.expiry_epochs], [ALICE, "mint", 2]);
+      assert.deepEqual(params.args, { to: HASH, amount: "5" });
+      assert.deepEqual(await sent.wait({ stage: "proven" }), { state: "proven", block: 5, reason: null });
+      for (const wrong of [undefined, {}, { ...call, idempotencyKey: "short" }, { ...call, expiryEpochs: -1 }]) {
+        assert.ok((await failure(account.call(wrong))) instanceof ArgumentError);
+      }
+    },
+    { retryMs: 0 },
+  );
+});
+
+test("a call without a key is sent once, and says that it may have been sent", async () => {
+  await using(
+    () => rejected("PXE-045"),
+    async (pxe, { requests }) => {
+      const call = { contract: HASH, function: "mint", idempotencyKey: null };
+      const error = await failure(pxe.account(ALICE).call(call));
+      assert.deepEqual([error.code, error.mayHaveBeenSent, requests.length], ["PXE-045", true, 1]);
+    },
+  );
+});
+
+test("the history names each transaction and what became of it", async () => {
+  const history = [
+    { hash: HASH, order: "call", state: "dropped", block: null, reason: "it expired" },
+    { hash: HASH, order: "call", state: "included", block: 3 },
+  ];
+  await using(
+    () => ({ result: history }),
+    async (pxe) => {
+      const [dropped, included] = await pxe.account(ALICE).history();
+      assert.deepEqual([dropped.transaction.hash, dropped.state, dropped.reason], [HASH, "dropped", "it expired"]);
+      assert.deepEqual([included.order, included.block, included.reason], ["call", 3, null]);
+    },
+  );
+});
+
 test("an answer about contracts that is none is an error", async () => {
   const wrong = {
+    pxe_call: { hash: "0x1" },
+    pxe_history: [{ hash: HASH, order: 5, state: "pending" }],
     pxe_registerContract: { address: "0x1", notes: 0 },
     pxe_contracts: [{ address: HASH, name: 5, class_id: HASH, functions: [] }],
     pxe_simulateCall: { returns: "none" },
@@ -531,6 +593,8 @@ test("an answer about contracts that is none is an error", async () => {
         () => pxe.registerContract({ artifact: "{}" }),
         () => pxe.contracts(),
         () => pxe.account(ALICE).simulateCall({ contract: HASH, function: "f" }),
+        () => pxe.account(ALICE).call({ contract: HASH, function: "f" }),
+        () => pxe.account(ALICE).history(),
       ];
       for (const call of calls) {
         assert.ok((await failure(call())) instanceof InvalidResponseError);

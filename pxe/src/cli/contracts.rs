@@ -7,8 +7,11 @@ use rollmill_protocol::Fr;
 use rollmill_protocol::field::from_hex;
 use rollmill_pxe::contracts::NamedCall;
 use rollmill_pxe::keys::Address;
+use rollmill_pxe::wallet::EXPIRY_EPOCHS;
 use rollmill_service::values;
 use serde_json::{Map, Value};
+
+use super::{Repeat, Wait};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractCommand {
@@ -122,7 +125,29 @@ impl NamedFunction {
     }
 }
 
-/// The arguments of `simulate` and `call`. The account's contract makes the call and pays.
+/// The arguments of `call`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SendCall {
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// Send without asking for confirmation
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print what the transaction would do and its fee, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Whole epochs after the current one in which a block may include the transaction; after them its notes
+    /// are free again
+    #[arg(long, value_name = "N", default_value_t = EXPIRY_EPOCHS)]
+    #[arg(value_parser = values::whole(1..=1_000_000_u64))]
+    pub(crate) expiry_epochs: u64,
+    #[command(flatten)]
+    pub(crate) repeat: Repeat,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// The arguments of `simulate`, and some of `call`. The account's contract makes the call and pays.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Call {
     #[command(flatten)]

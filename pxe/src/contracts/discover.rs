@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ark_ff::Zero;
 use rollmill_protocol::note::{self, NoteOrigin};
 use rollmill_protocol::private::{app_key, silo_note, silo_nullifier};
+use rollmill_protocol::tree::frontier::NOTE_SUBTREE_HEIGHT;
 use rollmill_protocol::tx::SLOTS;
 use rollmill_protocol::{BlockData, Fr, Note, TxEffects};
 use rollmill_pxe_store::{Account, BlockStep, Note as NoteRow, Scope, Store, StoreError};
@@ -110,14 +111,16 @@ pub(crate) type Known = BTreeMap<Account, BTreeSet<Fr>>;
 type Place<'a> = (&'a Fr, u64);
 
 /// Reads a block for these accounts: notes of the contracts that are registered, messages that may be of others, and
-/// nullifiers of notes that are known. `known` has the nullifiers of an account's notes.
+/// nullifiers of notes that are known. `known` has the nullifiers of an account's notes. Returns the positions of the
+/// subtrees of the note tree that have what was kept: paths of their leaves may be needed.
 pub(crate) fn read_block(
     step: &mut BlockStep<'_, '_>,
     block: &BlockData,
     owners: &[Owner],
     contracts: &[Fr],
     known: &mut Known,
-) -> Result<(), StoreError> {
+) -> Result<BTreeSet<u64>, StoreError> {
+    let mut positions = BTreeSet::new();
     let new = (SLOTS as u64).saturating_mul(block.txs.len() as u64);
     // A block with fewer leaves than its transactions make has no valid notes; the wallet's own sync rejects it.
     let first = block.header.state.tx_state.note_count.saturating_sub(new);
@@ -136,15 +139,19 @@ pub(crate) fn read_block(
                     first_leaf,
                     note_hashes: effects.note_hashes.to_vec(),
                 };
-                if let Some(nullifier) = keep(step, owner, &message, contracts, (&tx_hash, index))?
-                {
-                    known.entry(owner.account).or_default().insert(nullifier);
+                match keep(step, owner, &message, contracts, (&tx_hash, index))? {
+                    Kept::Note(nullifier) => {
+                        known.entry(owner.account).or_default().insert(nullifier);
+                    }
+                    Kept::Deferred => {}
+                    Kept::Nothing => continue,
                 }
+                positions.insert(first_leaf >> NOTE_SUBTREE_HEIGHT);
             }
         }
         nullify(step, effects, known)?;
     }
-    Ok(())
+    Ok(positions)
 }
 
 /// Records which of the known nullifiers a transaction publishes.
@@ -163,14 +170,23 @@ pub(crate) fn nullify(
     Ok(())
 }
 
-/// Adds the note of a message, or defers it. Returns the nullifier of the note.
+/// What became of a message.
+enum Kept {
+    /// A note with this nullifier.
+    Note(Fr),
+    Deferred,
+    /// The wallet of the account has its note.
+    Nothing,
+}
+
+/// Adds the note of a message, or defers it.
 fn keep(
     step: &mut BlockStep<'_, '_>,
     owner: &Owner,
     message: &Message,
     contracts: &[Fr],
     place: Place<'_>,
-) -> Result<Option<Fr>, StoreError> {
+) -> Result<Kept, StoreError> {
     let found = contracts.iter().find_map(|contract| message.opens(owner, contract));
     let (tx_hash, _) = place;
     match found {
@@ -178,12 +194,12 @@ fn keep(
             let nullifier = row.nullifier;
             let leaf = message.first_leaf.saturating_add(index);
             step.note(&owner.account, leaf, NoteRow { tx_hash: *tx_hash, ..row })?;
-            Ok(Some(nullifier))
+            Ok(Kept::Note(nullifier))
         }
-        None if message.is_built_in(owner) => Ok(None),
+        None if message.is_built_in(owner) => Ok(Kept::Nothing),
         None => {
             step.defer(&owner.account, &Fr::from(NO_CONTRACT), place, message.words())?;
-            Ok(None)
+            Ok(Kept::Deferred)
         }
     }
 }

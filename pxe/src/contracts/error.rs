@@ -92,6 +92,22 @@ pub enum ContractError {
     /// Do: Register one with `rollmill-pxe contract register --own`, or name it with `--from`.
     #[error("{code}: {why}; register one with `rollmill-pxe contract register --own`, or name it with --from", code = self.code())]
     AccountContract { why: &'static str },
+    /// The proving keys are those of another network, so a node would reject the proof. Nothing was proven or sent.
+    ///
+    /// Do: Make the keys of the network's release with `rollmill-agent keys`, correct `--keys-dir`, or use another node.
+    #[error("{code}: the proving keys have the root {}, the network's keys {}; make the keys of the network's release with `rollmill-agent keys`, correct --keys-dir, or use another --node-url", to_hex(.wallet), to_hex(.network), code = self.code())]
+    KeyRoot { wallet: Fr, network: Fr },
+    /// The public balance of the contract that pays does not cover the maximum fee. Nothing was proven or sent.
+    ///
+    /// Do: Give the contract in the message a public balance, let a sponsor pay, or wait until transactions that were
+    /// sent are in a block.
+    #[error("{code}: the fee may take {needed}, the public balance of {} has {balance} for it; give that contract a public balance first", to_hex(.payer), code = self.code())]
+    PayerFee { payer: Fr, needed: u64, balance: u64 },
+    /// The account has sent no such transaction, or sent it so long ago that it is forgotten.
+    ///
+    /// Do: Compare the hash with those of `rollmill-pxe history`.
+    #[error("{code}: the account has sent no transaction {}; compare it with those of `rollmill-pxe history`", to_hex(.tx_hash), code = self.code())]
+    NotSent { tx_hash: Fr },
     /// The artifact cannot be read.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -127,6 +143,9 @@ rollmill_errors::coded! {
         Self::Path { .. } => "PXE-061",
         Self::TooManyCalls { .. } => "PXE-062",
         Self::AccountContract { .. } => "PXE-063",
+        Self::KeyRoot { .. } => "PXE-070",
+        Self::PayerFee { .. } => "PXE-071",
+        Self::NotSent { .. } => "PXE-072",
         Self::Artifact(error) => (error),
         Self::Value(error) => (error),
         Self::Private(error) => (error),

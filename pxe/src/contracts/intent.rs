@@ -14,7 +14,15 @@ pub struct Intent {
     parts: Vec<(Account, u64)>,
 }
 
-/// Takes the notes and tags of a transaction, all or none. Then it may be proven.
+impl Intent {
+    /// The accounts that have a part, each with its number there.
+    pub(super) fn parts(&self) -> &[(Account, u64)] {
+        &self.parts
+    }
+}
+
+/// Takes the notes and tags of a transaction, all or none. Then it may be proven. `sender` is the account that ordered
+/// it, which has a part of it in any case, and `request` is what the wallet keeps of the order.
 ///
 /// # Errors
 /// [`StoreError::Held`] for notes that another transaction took meanwhile, [`StoreError::Conflict`] for tags; then
@@ -23,8 +31,10 @@ pub fn plan(
     store: &Store,
     scope: &Scope,
     transaction: &SimulatedTransaction,
+    (sender, request): (Account, &[u8]),
 ) -> Result<Intent, ContractError> {
     let mut plans: BTreeMap<Account, (Plan, Vec<u64>)> = BTreeMap::new();
+    plans.entry(sender).or_default();
     for note in &transaction.notes {
         plans.entry(note.account).or_default().0.nullifiers.push(note.nullifier);
     }
@@ -33,10 +43,9 @@ pub fn plan(
         plan.secrets.push(tag.secret);
         indices.push(tag.index);
     }
-    let request = rollmill_protocol::field::to_bytes(&transaction.request.hash()).to_vec();
     let mut taken = Vec::with_capacity(plans.len());
     for (plan, _) in plans.values_mut() {
-        plan.request.clone_from(&request);
+        plan.request = request.to_vec();
     }
     store.step(scope, |step| {
         for (account, (plan, indices)) in &plans {
@@ -51,7 +60,8 @@ pub fn plan(
     Ok(Intent { parts: taken })
 }
 
-/// Keeps the bytes of a planned transaction. Only after this may they leave the machine.
+/// Keeps the bytes of a planned transaction. Only after this may they leave the machine. `is_reported` is whether
+/// nobody has to be informed of it after a crash, since its order has an idempotency key.
 ///
 /// # Errors
 /// Those of the store.
@@ -60,10 +70,14 @@ pub fn ready(
     scope: &Scope,
     intent: &Intent,
     (tx_hash, bytes): (&Fr, &[u8]),
+    is_reported: bool,
 ) -> Result<(), ContractError> {
     let parts = &intent.parts;
     Ok(store.step(scope, |step| {
-        parts.iter().try_for_each(|(account, number)| step.ready(account, *number, tx_hash, bytes))
+        parts.iter().try_for_each(|(account, number)| {
+            step.ready(account, *number, tx_hash, bytes)?;
+            if is_reported { step.report(account, *number) } else { Ok(()) }
+        })
     })?)
 }
 

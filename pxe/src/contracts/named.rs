@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::book::{self, Book};
 use super::error::ContractError;
-use super::request::{Authorization, CallRequest, ContractCall, Environment};
+use super::request::{Authorization, CallRequest, ContractCall, EntryTerms, Environment};
 
 /// A call of a contract by an account.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +48,7 @@ pub fn own_contract(
     }
 }
 
-/// The request of an account to make one call and pay for it. The words of `random` are fresh.
+/// The request of an account to make one call and pay for it, in blocks up to a slot. The words of `random` are fresh.
 ///
 /// # Errors
 /// [`ContractError::Value`] for arguments that do not fit the function, and those of [`own_contract`] and
@@ -57,16 +57,20 @@ pub fn named_request(
     store: &Store,
     keys: &MasterKeys,
     call: &NamedCall,
-    environment: &Environment,
+    (environment, expiry_slot): (&Environment, u64),
     random: [Fr; 2],
 ) -> Result<CallRequest, ContractError> {
-    let made = called(store, call)?;
+    let made = named_call(store, call)?;
     let from = own_contract(store, keys, call.from.as_ref())?;
-    CallRequest::of_account(environment, from, &[made], true, random)
+    let terms = EntryTerms { pays: true, expiry_slot };
+    CallRequest::of_account(environment, from, &[made], terms, random)
 }
 
 /// The call of a contract, with arguments as its function takes them.
-fn called(store: &Store, call: &NamedCall) -> Result<ContractCall, ContractError> {
+///
+/// # Errors
+/// [`ContractError::Value`] for arguments that do not fit the function, and those of [`Book::deployed`].
+pub fn named_call(store: &Store, call: &NamedCall) -> Result<ContractCall, ContractError> {
     let scope = Scope::default();
     let deployed = Book::default().deployed(&store.view(&scope)?, &call.contract)?;
     let function = deployed.class.named(&call.function)?;
@@ -88,7 +92,7 @@ pub fn named_authorization(
     caller: Fr,
     (chain_id, version): (u64, u64),
 ) -> Result<Authorization, ContractError> {
-    let made = called(store, call)?;
+    let made = named_call(store, call)?;
     let account = own_contract(store, keys, call.from.as_ref())?;
     let (contract, selector, args_hash) = (made.contract, made.selector, args_hash(&made.args));
     Ok(Authorization { account, contract, selector, caller, args_hash, chain_id, version })

@@ -4,12 +4,14 @@
 //! signatures that its owner asked for or allowed, and no others. What the wallet answers is checked by functions and
 //! kernel, so a wrong row of the store makes no wrong transaction.
 
+use std::collections::BTreeSet;
+
 use ark_ff::{UniformRand, Zero};
 use rollmill_acir::private::{Answer, WordOracles, args_hash, returns_hash};
 use rollmill_acir::solve::OracleError;
 use rollmill_protocol::private::{PER_CALL, PER_TX, app_key};
 use rollmill_protocol::{Fr, Log, field};
-use rollmill_pxe_store::{Account, Contract, StoredNote};
+use rollmill_pxe_store::{Account, Contract, Stage, StoredNote};
 
 use super::book;
 use super::discover::VALUE_NOTE;
@@ -263,7 +265,19 @@ impl<'e, 's> Frame<'e, 's> {
         let free = notes.into_iter().filter(|stored| {
             stored.note.block <= last && !self.executor.given.contains(&stored.note.nullifier)
         });
-        Ok(free.filter_map(|stored| Choice::of(*account, &stored)).collect())
+        let released = self.released(account)?;
+        let choice = |stored: StoredNote| {
+            let choice = Choice::of(*account, &stored)?;
+            Some(Choice { is_released: released.contains(&stored.note.nullifier), ..choice })
+        };
+        Ok(free.filter_map(choice).collect())
+    }
+
+    /// Nullifiers of the notes that dropped transactions of an account have released.
+    fn released(&self, account: &Account) -> Result<BTreeSet<Fr>, ContractError> {
+        let transactions = self.executor.view.transactions(account)?.into_iter();
+        let dropped = transactions.filter(|one| one.row.stage == Stage::Dropped);
+        Ok(dropped.flat_map(|one| one.row.nullifiers).collect())
     }
 
     /// Tag and words of a log for the owner of a new note.
@@ -329,6 +343,8 @@ struct Choice {
     first_nullifier: Fr,
     index: Fr,
     used: UsedNote,
+    /// Whether a dropped transaction has released it.
+    is_released: bool,
 }
 
 impl Choice {
@@ -346,7 +362,7 @@ impl Choice {
         };
         let value = field::to_u64("value", value).ok().filter(|_| note.kind == VALUE_NOTE)?;
         let (randomness, first_nullifier, index) = (*randomness, *first_nullifier, *index);
-        Some(Self { value, randomness, first_nullifier, index, used })
+        Some(Self { value, randomness, first_nullifier, index, used, is_released: false })
     }
 
     /// The words of the oracle.
@@ -355,8 +371,22 @@ impl Choice {
     }
 }
 
-/// Leaves at most `count` notes that are worth `wanted`: the smallest single one, else the largest ones.
+/// Leaves at most `count` notes that are worth `wanted`: the smallest single one, else the largest ones. Those that
+/// dropped transactions have released come first, if they are enough: whoever has a copy of such a transaction cannot
+/// get it included any more once they are spent.
 fn choose(notes: &mut Vec<Choice>, wanted: u64, count: usize) {
+    let mut released: Vec<Choice> = notes.iter().copied().filter(|note| note.is_released).collect();
+    choose_among(&mut released, wanted, count);
+    let sum = released.iter().fold(0u64, |sum, note| sum.saturating_add(note.value));
+    if !released.is_empty() && sum >= wanted {
+        *notes = released;
+        return;
+    }
+    choose_among(notes, wanted, count);
+}
+
+/// As [`choose`], without a preference.
+fn choose_among(notes: &mut Vec<Choice>, wanted: u64, count: usize) {
     notes.sort_by_key(|note| (note.value, note.used.leaf_index));
     let single = notes.iter().position(|note| note.value >= wanted);
     match single.filter(|_| count > 0) {
@@ -379,7 +409,14 @@ mod tests {
         let word = Fr::from(leaf_index);
         let account = Account(Fr::zero());
         let used = UsedNote { account, nullifier: word, leaf: word, leaf_index };
-        Choice { value, randomness: word, first_nullifier: word, index: word, used }
+        Choice {
+            value,
+            randomness: word,
+            first_nullifier: word,
+            index: word,
+            used,
+            is_released: false,
+        }
     }
 
     /// Goal: what so many notes can pay is paid, with as few as possible. Method: random notes against the sum of the
@@ -405,5 +442,23 @@ mod tests {
                 assert_eq!(notes.len(), 1, "{values:?}, {count} for {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn notes_of_a_dropped_transaction_are_spent_first_if_they_are_enough() {
+        let released = |value, leaf| Choice { is_released: true, ..note(value, leaf) };
+        let chosen = |wanted: u64, count: usize| {
+            let mut notes = vec![note(20, 0), released(25, 1), note(10, 2), released(5, 3)];
+            choose(&mut notes, wanted, count);
+            notes.iter().map(|note| note.value).collect::<Vec<u64>>()
+        };
+        // Without the preference each would be the smallest single note, or the largest ones.
+        assert_eq!(chosen(20, 2), [25]);
+        assert_eq!(chosen(8, 2), [25]);
+        assert_eq!(chosen(28, 2), [25, 5]);
+        assert_eq!(chosen(3, 2), [5]);
+        // They are not enough.
+        assert_eq!(chosen(31, 2), [25, 20]);
+        assert_eq!(chosen(28, 1), [25]);
     }
 }

@@ -12,7 +12,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::maker;
 use rollmill_circuits::private::tail::hiding_pair;
 use rollmill_circuits::private::{
-    LOG_N, ProvenCall, ProvenState, build_init, build_inner, build_tail,
+    LOG_N, ProvenCall, ProvenState, build_init, build_init2, build_inner, build_tail,
 };
 use rollmill_circuits::registry::{RegistryError, load_key_set, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
@@ -140,7 +140,11 @@ impl ContractProver {
         progress: &mut dyn FnMut(&Progress),
         goes_on: &dyn Fn() -> bool,
     ) -> Result<ProvenTransaction, ContractError> {
-        let total = 2 * simulated.calls.len() + 1;
+        // A proof for each function, one of the kernel for each call but the second, which shares the first's, and the
+        // tail's.
+        let functions = simulated.calls.len();
+        let of_kernel = if functions < 2 { functions } else { functions - 1 };
+        let total = functions + of_kernel + 1;
         let mut done = 0;
         let mut told = |what: String| {
             done += 1;
@@ -148,12 +152,22 @@ impl ContractProver {
         };
         let vk_root = self.set.root();
         let mut before: Option<ProvenState> = None;
+        // The first of two or more calls waits for the second.
+        let mut waiting: Option<ProvenCall> = None;
         for (executed, state) in simulated.calls.iter().zip(&simulated.states) {
             let (name, call) = self.prove_call(executed, rng, goes_on)?;
             told(name);
-            let (circuit, builder) = match &before {
-                None => (Circuit::PrivateInit, build_init(vk_root, &simulated.request, &call)),
-                Some(before) => (Circuit::PrivateInner, build_inner(vk_root, before, &call)),
+            let request = &simulated.request;
+            let (circuit, builder) = match (&before, waiting.take()) {
+                (Some(before), _) => (Circuit::PrivateInner, build_inner(vk_root, before, &call)),
+                (None, Some(first)) => {
+                    (Circuit::PrivateInit2, build_init2(vk_root, request, [&first, &call]))
+                }
+                (None, None) if functions > 1 => {
+                    waiting = Some(call);
+                    continue;
+                }
+                (None, None) => (Circuit::PrivateInit, build_init(vk_root, request, &call)),
             };
             let rows = builder.finish(Some(LOG_N));
             let rows = rows.map_err(|error| failed(circuit.name(), error.to_string()))?;

@@ -37,6 +37,15 @@ pub struct Environment {
     pub gas: GasSettings,
 }
 
+/// What an account signs beside the calls that it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryTerms {
+    /// Whether the account pays the fee.
+    pub pays: bool,
+    /// The last slot of a block that may include the transaction.
+    pub expiry_slot: u64,
+}
+
 /// The first call of a transaction, and the arguments of those that it is to make.
 #[derive(Debug, Clone)]
 pub struct CallRequest {
@@ -64,8 +73,8 @@ impl CallRequest {
         Self { tx, args: call.args.clone(), prepared: BTreeMap::new(), entry: None }
     }
 
-    /// At most four calls that the account at `account` makes, whose contract is the one of `noir/examples`. `pays` is
-    /// whether the account pays the fee, `nonce` and `salt` are random.
+    /// At most four calls that the account at `account` makes, whose contract is the one of `noir/examples`. `nonce` and
+    /// `salt` are random.
     ///
     /// # Errors
     /// [`ContractError::TooManyCalls`].
@@ -73,7 +82,7 @@ impl CallRequest {
         environment: &Environment,
         account: Fr,
         calls: &[ContractCall],
-        pays: bool,
+        EntryTerms { pays, expiry_slot }: EntryTerms,
         [nonce, salt]: [Fr; 2],
     ) -> Result<Self, ContractError> {
         if calls.len() > FEW_PER_CALL {
@@ -86,7 +95,7 @@ impl CallRequest {
             prepared.insert(hash, call.args.clone());
         }
         payload.resize(4 * FEW_PER_CALL, Fr::from(0u64));
-        payload.extend([Fr::from(pays), nonce]);
+        payload.extend([Fr::from(pays), Fr::from(expiry_slot), nonce]);
         // It has fewer than 32 letters.
         let entrypoint = selector(ENTRYPOINT).unwrap_or_default();
         let first = ContractCall {

@@ -2,19 +2,25 @@
 //!
 //! The wallet of an account reads the same blocks for the built-in asset, and keeps its state in its own form. This one
 //! writes facts of blocks into the store, for all accounts at once, so that a reorganization undoes exactly what it
-//! must. It asks a node for whole blocks only, never for single notes.
+//! must. It asks a node for whole blocks only, never for single notes: it makes the paths of its notes out of the
+//! leaves of all blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollmill_errors::Bare;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockEffects, BlockRef};
-use rollmill_protocol::{BlockData, Fr, Header as BlockHeader};
+use rollmill_protocol::tree::{Frontier, root_from_path};
+use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
 use rollmill_pxe_store::{Account, Header, Scope, Store};
 
 use super::discover::{self, FoundNote, Known};
 use super::error::ContractError;
 use super::owners::Owners;
 use super::request::Environment;
+use super::sent::Expected;
 use crate::error::PxeError;
+use crate::leaves;
 use crate::wallet::{gas_after, node_error};
 
 /// Blocks per request.
@@ -26,12 +32,14 @@ const FIRST: u64 = 1;
 /// with. After an error the store is as after the last whole block.
 ///
 /// # Errors
-/// [`PxeError::Node`] when the node's answers are impossible, those of the connection and of the store.
+/// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
+/// block, those of the connection and of the store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
     rewind(store, &scope, node).await?;
     catch_up(store, &scope, node).await?;
-    let mut reader = Reader::new(store, &scope)?;
+    let frontier = frontier(store, &scope, node).await?;
+    let mut reader = Reader::new(store, &scope, frontier)?;
     loop {
         let next = match store.view(&scope)?.tip()? {
             Some(tip) => tip.saturating_add(1),
@@ -41,11 +49,49 @@ pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
         if blocks.is_empty() {
             break;
         }
+        check_tip(store, node).await?;
+        reader.expect()?;
         for (number, block) in (next..).zip(&blocks) {
             reader.read(number, block)?;
         }
     }
     finalize(store, &scope, node).await
+}
+
+/// The frontier of the note tree after the last block that was read.
+async fn frontier(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Frontier, PxeError> {
+    let known = {
+        let view = store.view(scope)?;
+        match view.tip()?.filter(|tip| *tip >= FIRST) {
+            Some(block) => Some(view.frontier(block)?.ok_or(PxeError::NoTree { block })?),
+            None => None,
+        }
+    };
+    match known {
+        Some(frontier) => Ok(frontier),
+        None => genesis_frontier(node).await,
+    }
+}
+
+async fn genesis_frontier(node: &NodeClient) -> Result<Frontier, PxeError> {
+    let genesis = node.genesis().await.map_err(node_error)?;
+    leaves::of_genesis(&genesis).map(|(_, frontier)| frontier)
+}
+
+/// Checks that the last block that was read is on the chain that the next ones came from. A block does not name the
+/// one before it, and [`rewind`] stops at the first block that is on the chain: without this, blocks that a
+/// reorganization removed between two requests would stay below those that were read after it.
+///
+/// # Errors
+/// [`PxeError::Node`] for another block, which the next sync undoes.
+pub(super) async fn check_tip(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
+    let last = store.view(&Scope::default())?.headers()?.pop();
+    let Some(Header { number, hash, .. }) = last else { return Ok(()) };
+    let found = node.header(BlockRef::Number(number)).await.map_err(node_error)?;
+    if found.is_some_and(|found| found.header_hash == hash) {
+        return Ok(());
+    }
+    Err(PxeError::Node(format!("block {number} is another one than before")))
 }
 
 /// Undoes blocks that are not on the chain any more.
@@ -81,9 +127,10 @@ async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
     Ok(())
 }
 
-/// Reads the blocks up to the tip for accounts that were added since they were read.
+/// Reads the blocks up to the tip for accounts that were added since they were read, and for all if an earlier release
+/// read them, which kept no note tree.
 async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
-    let (new, first, tip) = {
+    let (new, first, tip, has_tree) = {
         let view = store.view(scope)?;
         let mut new = Vec::new();
         for account in scope.accounts() {
@@ -91,24 +138,34 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
                 new.push(*account);
             }
         }
-        (new, view.first_block()?, view.tip()?)
+        let tip = view.tip()?;
+        let has_tree = match tip.filter(|tip| *tip >= FIRST) {
+            Some(tip) => view.frontier(tip)?.is_some(),
+            None => true,
+        };
+        (new, view.first_block()?, tip, has_tree)
     };
-    if new.is_empty() {
+    if new.is_empty() && has_tree {
         return Ok(());
     }
     let of_new = Scope::of(new.iter().copied());
     if let (Some(first), Some(tip)) = (first, tip) {
-        let mut reader = Reader::new(store, &of_new)?;
-        let mut next = first;
+        let mut reader = Reader::new(store, &of_new, genesis_frontier(node).await?)?;
+        let mut next = FIRST;
         while next <= tip {
             let count = BLOCKS.min((tip - next).saturating_add(1));
             let blocks = node.block_effects(next, count).await.map_err(node_error)?;
             if blocks.is_empty() {
                 return Err(PxeError::Node(format!("it has no block {next} any more")));
             }
-            for block in blocks.iter().take_while(|block| block.block_number <= tip) {
-                reader.read_again(next, block)?;
-                next = next.saturating_add(1);
+            check_tip(store, node).await?;
+            for (number, block) in (next..=tip).zip(&blocks) {
+                if number < first {
+                    reader.pass(number, block)?;
+                } else {
+                    reader.read_again(number, block)?;
+                }
+                next = number.saturating_add(1);
             }
         }
     }
@@ -141,8 +198,9 @@ pub async fn mark_spent(
         if blocks.is_empty() {
             return Err(PxeError::Node(format!("it has no block {next} any more")));
         }
+        check_tip(store, node).await?;
         for block in &blocks {
-            let data = decoded(next, block)?;
+            let data = leaves::decoded(next, block)?;
             store.read_again(&scope, next, |step| {
                 data.txs.iter().try_for_each(|tx| discover::nullify(step, &tx.effects, &known))
             })?;
@@ -152,15 +210,6 @@ pub async fn mark_spent(
     Ok(())
 }
 
-/// The block of this number.
-fn decoded(number: u64, block: &BlockEffects) -> Result<BlockData, PxeError> {
-    if block.block_number != number {
-        let got = block.block_number;
-        return Err(PxeError::Node(format!("block {got} instead of block {number}")));
-    }
-    block.decode().map_err(|error| PxeError::Node(Bare(&error).to_string()))
-}
-
 /// Reads blocks for the accounts of a scope.
 struct Reader<'s> {
     store: &'s Store,
@@ -168,10 +217,16 @@ struct Reader<'s> {
     owners: Owners,
     contracts: Vec<Fr>,
     known: Known,
+    /// The edge of the note tree after the last block.
+    frontier: Frontier,
+    /// Positions of the subtrees of the note tree whose paths are kept.
+    marks: BTreeSet<u64>,
+    /// Transactions that were sent.
+    expected: Expected,
 }
 
 impl<'s> Reader<'s> {
-    fn new(store: &'s Store, scope: &'s Scope) -> Result<Self, PxeError> {
+    fn new(store: &'s Store, scope: &'s Scope, frontier: Frontier) -> Result<Self, PxeError> {
         let view = store.view(scope)?;
         let owners = Owners::read(&view, scope)?;
         let contracts = view.contracts()?.into_iter().map(|(address, _)| address).collect();
@@ -180,29 +235,59 @@ impl<'s> Reader<'s> {
             let nullifiers = view.notes(account)?.into_iter().map(|stored| stored.note.nullifier);
             known.insert(*account, nullifiers.collect());
         }
-        Ok(Self { store, scope, owners, contracts, known })
+        let marks = view.marks()?;
+        let expected = Expected::read(&view, scope)?;
+        Ok(Self { store, scope, owners, contracts, known, frontier, marks, expected })
+    }
+
+    /// Takes what was sent since. Call it when blocks have arrived: what is in them was kept before.
+    fn expect(&mut self) -> Result<(), PxeError> {
+        self.expected = Expected::read(&self.store.view(self.scope)?, self.scope)?;
+        Ok(())
+    }
+
+    /// Takes the leaves of a block from before the store's first one.
+    fn pass(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
+        let data = leaves::decoded(number, block)?;
+        (_, self.frontier) = leaves::of_block(&self.frontier, &data)?;
+        Ok(())
     }
 
     /// Reads the next block.
     fn read(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
-        let data = decoded(number, block)?;
+        let data = leaves::decoded(number, block)?;
+        let (appended, after) = leaves::of_block(&self.frontier, &data)?;
         let header = Header { number, hash: block.header_hash, slot: data.header.slot };
-        let (owners, contracts, known) = (self.owners.all(), &self.contracts, &mut self.known);
+        let (owners, contracts) = (self.owners.all(), &self.contracts);
+        let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
         self.store.read_block(self.scope, &header, |step| {
-            discover::read_block(step, &data, owners, contracts, known)
+            marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
+            expected.note(step, effects(&data))?;
+            step.grow(&appended, marks, &after)
         })?;
+        self.frontier = after;
         Ok(())
     }
 
     /// Reads a block that was read for other accounts.
     fn read_again(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
-        let data = decoded(number, block)?;
-        let (owners, contracts, known) = (self.owners.all(), &self.contracts, &mut self.known);
+        let data = leaves::decoded(number, block)?;
+        let (appended, after) = leaves::of_block(&self.frontier, &data)?;
+        let (owners, contracts) = (self.owners.all(), &self.contracts);
+        let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
         self.store.read_again(self.scope, number, |step| {
-            discover::read_block(step, &data, owners, contracts, known)
+            marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
+            expected.note(step, effects(&data))?;
+            step.grow(&appended, marks, &after)
         })?;
+        self.frontier = after;
         Ok(())
     }
+}
+
+/// What each transaction of a block does.
+fn effects(block: &BlockData) -> impl Iterator<Item = &TxEffects> + Clone {
+    block.txs.iter().map(|tx| &tx.effects)
 }
 
 /// The header that calls read: that of the last block that was read for contracts.
@@ -232,36 +317,57 @@ async fn anchor(store: &Store, node: &NodeClient) -> Result<BlockHeader, PxeErro
 /// # Errors
 /// [`PxeError::Node`] for answers that do not belong to the blocks that were read.
 pub async fn environment(store: &Store, node: &NodeClient) -> Result<Environment, PxeError> {
+    Ok(basis(store, node).await?.environment)
+}
+
+/// What a transaction takes from the network, checked against the blocks that were read.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    pub environment: Environment,
+    /// Parameters of the deployment.
+    pub config: Config,
+    /// The root of its verification keys.
+    pub vk_root: Fr,
+}
+
+/// As [`environment`], with what the genesis file says.
+///
+/// # Errors
+/// As [`environment`].
+pub async fn basis(store: &Store, node: &NodeClient) -> Result<Basis, PxeError> {
     let genesis = node.genesis().await.map_err(node_error)?;
     let bare = |error: rollmill_protocol::DecodeError| PxeError::Node(Bare(&error).to_string());
     genesis.config.check().map_err(bare)?;
     let anchor = anchor(store, node).await?;
+    // The version is a hash over chain id, contract, key root and parameters.
     if (genesis.chain_id, genesis.version()) != (anchor.chain_id, anchor.version) {
         return Err(PxeError::Node("its genesis file is not that of its blocks".to_owned()));
     }
     let gas = gas_after(&genesis.config, &anchor);
-    Ok(Environment { anchor, gas })
+    let environment = Environment { anchor, gas };
+    Ok(Basis { environment, config: genesis.config, vk_root: genesis.vk_root })
 }
 
-/// The paths of leaves in the anchor's note tree, by the index of the leaf. The node learns which notes are read: the
-/// store keeps no paths yet.
+/// The paths of leaves in the anchor's note tree, by the index of the leaf: out of the store, so that no node learns
+/// which notes are read.
 ///
 /// # Errors
-/// [`ContractError::Path`] for one that leads nowhere, and those of the connection.
-pub async fn paths(
-    node: &NodeClient,
+/// [`ContractError::Path`] for a leaf that is not in the anchor's tree, or that the store has no path of, and those of
+/// the store.
+pub fn paths(
+    store: &Store,
     anchor: &BlockHeader,
     notes: &[super::UsedNote],
-) -> Result<std::collections::BTreeMap<u64, Vec<Fr>>, PxeError> {
-    let hash = anchor.hash();
-    let mut paths = std::collections::BTreeMap::new();
+) -> Result<BTreeMap<u64, Vec<Fr>>, PxeError> {
+    let scope = Scope::default();
+    let view = store.view(&scope)?;
+    let root = &anchor.state.tx_state.note_root;
+    let mut paths = BTreeMap::new();
     for note in notes {
-        let path = node.note_path(note.leaf_index, &hash).await.map_err(node_error)?;
-        let is_asked = (path.leaf_index, path.leaf) == (note.leaf_index, note.leaf);
-        if !is_asked || path.verify(&anchor.state.tx_state.note_root).is_err() {
-            return Err(ContractError::Path { leaf_index: note.leaf_index }.into());
-        }
-        paths.insert(note.leaf_index, path.path);
+        let leaf_index = note.leaf_index;
+        let path = view.note_path(leaf_index, anchor.block_number)?;
+        let path = path.filter(|path| root_from_path(&note.leaf, leaf_index, path) == *root);
+        paths.insert(leaf_index, path.ok_or(ContractError::Path { leaf_index })?);
     }
     Ok(paths)
 }

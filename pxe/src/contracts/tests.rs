@@ -3,6 +3,9 @@
 
 mod artifacts;
 mod discovery;
+mod nested;
+mod privacy;
 mod scopes;
+pub(crate) mod sends;
 pub(crate) mod town;
 mod transactions;

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use super::Service;
 use super::error::CallError;
 use super::wire::{
-    AccountInfo, Balance, Claim, ContractInfo, Member, NoteInfo, Nothing, OfAccount, OfTransaction,
-    Quote, RegisterContract, Registered, Sent, SentInfo, Shape, SimulateCall, SimulatedCall,
-    Status, Synced, Transfer, TxInfo, Waited, Waiting, Withdraw,
+    AccountInfo, Authorize, Authorized, Balance, Call, CallInfo, Capabilities, Claim, ContractInfo,
+    ContractNote, Member, NoteInfo, Nothing, OfAccount, OfContract, OfTransaction, Quote,
+    RegisterContract, Registered, Sent, SentInfo, Shape, SimulateCall, SimulatedCall, Status,
+    Synced, Transfer, TxInfo, Waited, Waiting, Withdraw,
 };
 
 /// A method as the table declares it.
@@ -127,4 +128,21 @@ methods! {
 
     /// Execute a call of a contract by the kernel's rules. Nothing is proven or sent.
     "pxe_simulateCall": simulate_call(SimulateCall) -> SimulatedCall;
+
+    /// Call a contract: execute the call, prove its transaction, which takes minutes, and send it. Errors are those of
+    /// `pxe_transfer`. Send a key: a client that waits too long for the proofs asks again with it.
+    "pxe_call": call_contract(Call) -> Sent;
+
+    /// The transactions of contracts that an account sent, the oldest first, with what became of them.
+    "pxe_history": history(OfAccount) -> Vec<CallInfo>;
+
+    /// The notes of a contract that an account received, the spent ones too. Other events do not exist yet.
+    "pxe_contractNotes": contract_notes(OfContract) -> Vec<ContractNote>;
+
+    /// Sign that a contract may make one call on behalf of the account. The signature is in the store until a call uses
+    /// it. Nothing is sent.
+    "pxe_authorize": authorize(Authorize) -> Authorized;
+
+    /// What the token of the request allows.
+    "pxe_capabilities": capabilities(Nothing) -> Capabilities;
 }

@@ -4,27 +4,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ark_ff::{UniformRand, Zero};
-use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::wire::Field;
 use rollmill_protocol::Fr;
-use rollmill_pxe_store::{Account, Contract, Scope};
+use rollmill_protocol::field::to_hex;
+use rollmill_pxe_store::{Account, Contract, Scope, StoredNote};
 use tokio::runtime::Handle;
 
 use super::Service;
+use super::access::Rights;
 use super::error::CallError;
-use super::methods::wrong;
-use super::session::Session;
+use super::methods::{expiry_epochs, reason, wrong};
+use super::session::{Session, repeated};
 use super::wire::{
-    Address, ContractInfo, Nothing, RegisterContract, Registered, SimulateCall, SimulatedCall,
+    Address, Amount, Arguments, Authorize, Authorized, Call, CallInfo, Capabilities, ContractInfo,
+    ContractNote, NoteState, Nothing, OfAccount, OfContract, Receipt, RegisterContract, Registered,
+    Sent, SimulateCall, SimulatedCall, TxInfo, TxState,
 };
-use crate::contracts::{self, Book, ContractError, Limits, NamedCall, sync};
+use crate::contracts::prover::Progress;
+use crate::contracts::{
+    self, Book, CallDelivery, CallOrder, CallState, ContractError, Environment, NamedCall,
+    SentCall, Told, Wanted, sync,
+};
 use crate::error::PxeError;
-use crate::keys::Keys;
-use crate::wallet::node_error;
+use crate::keys::{Keys, ViewingSecret};
+use crate::wallet::{EXPIRY_EPOCHS, IdempotencyKey, node_error, seconds};
 
 /// Longest time that the functions of a simulated call may take.
 const SIMULATION: Duration = Duration::from_secs(60);
+/// Longest time that the proofs of a call may take: whoever has sent the request asks again with its key meanwhile.
+const PROOFS: Duration = Duration::from_secs(1800);
 
 impl Service {
     pub(super) async fn register_contract(
@@ -135,38 +144,143 @@ impl Service {
     }
 }
 
+impl Service {
+    pub(super) async fn call_contract(self: &Arc<Self>, of: Call) -> Result<Sent, CallError> {
+        let expiry_epochs = expiry_epochs("pxe_call", of.expiry_epochs)?;
+        let account = of.account.0;
+        let work = move |session: &mut Session<'_>| -> Result<Sent, CallError> {
+            let call = named(of.contract, of.function, of.args, of.from);
+            session.call_contract(&CallOrder { call, expiry_epochs }, of.idempotency_key.as_ref())
+        };
+        self.work(&account, work).await
+    }
+
+    pub(super) async fn history(
+        self: &Arc<Self>,
+        of: OfAccount,
+    ) -> Result<Vec<CallInfo>, CallError> {
+        let work = |session: &mut Session<'_>| -> Result<Vec<CallInfo>, CallError> {
+            session.refresh_contracts()?;
+            let of = (&*session.service.store, &session.service.node);
+            let history = contracts::history(of, session.account);
+            let history = session.runtime.block_on(history)?;
+            Ok(history.into_iter().map(call_info).collect())
+        };
+        self.work(&of.account.0, work).await
+    }
+
+    pub(super) async fn contract_notes(
+        self: &Arc<Self>,
+        of: OfContract,
+    ) -> Result<Vec<ContractNote>, CallError> {
+        let contract = of.contract.0;
+        let work = move |session: &mut Session<'_>| -> Result<Vec<ContractNote>, CallError> {
+            Ok(session.contract_notes(&contract)?)
+        };
+        self.work(&of.account.0, work).await
+    }
+
+    pub(super) async fn authorize(
+        self: &Arc<Self>,
+        of: Authorize,
+    ) -> Result<Authorized, CallError> {
+        let account = of.account.0;
+        let work = move |session: &mut Session<'_>| -> Result<Authorized, CallError> {
+            Ok(session.authorize(of)?)
+        };
+        self.work(&account, work).await
+    }
+
+    /// What the owner may do. The result of an application is its grant instead.
+    pub(super) async fn capabilities(
+        self: &Arc<Self>,
+        _: Nothing,
+    ) -> Result<Capabilities, CallError> {
+        let (app, accounts, contracts) = (None, None, None);
+        Ok(Capabilities { app, accounts, contracts, asset: true, rights: Rights::Spend })
+    }
+
+    /// What the store says of a transaction of contracts that the node does not know.
+    pub(super) fn known_call(&self, hash: &Fr) -> Result<Option<TxInfo>, PxeError> {
+        let known = contracts::known_state(&self.store, hash)?;
+        Ok(known.map(|state| {
+            let (state, block, reason) = state_info(state);
+            TxInfo { state, block, reason }
+        }))
+    }
+}
+
+fn named(
+    contract: Field,
+    function: String,
+    args: Option<Arguments>,
+    from: Option<Field>,
+) -> NamedCall {
+    let (contract, from) = (contract.0, from.map(|Field(word)| word));
+    NamedCall { contract, function, args: args.unwrap_or_default(), from }
+}
+
+fn state_info(state: CallState) -> (TxState, Option<u64>, Option<String>) {
+    match state {
+        CallState::Pending => (TxState::Pending, None, None),
+        CallState::Included { block } => (TxState::Included, Some(block), None),
+        CallState::Proven { block } => (TxState::Proven, Some(block), None),
+        CallState::Finalized { block } => (TxState::Finalized, Some(block), None),
+        CallState::Dropped { reason } => (TxState::Dropped, None, Some(reason)),
+    }
+}
+
+fn contract_note(stored: StoredNote) -> ContractNote {
+    let state = match (stored.spent_in, stored.held_by) {
+        (Some(_), _) => NoteState::Spent,
+        (None, Some(_)) => NoteState::Held,
+        (None, None) => NoteState::Spendable,
+    };
+    ContractNote {
+        leaf_index: stored.leaf_index,
+        block: stored.note.block,
+        tx: Field(stored.note.tx_hash),
+        content: stored.note.content.into_iter().map(Field).collect(),
+        state,
+        spent_in: stored.spent_in,
+    }
+}
+
+fn call_info(sent: SentCall) -> CallInfo {
+    let (state, block, reason) = state_info(sent.state);
+    CallInfo { hash: Field(sent.tx_hash), order: sent.order, state, block, reason }
+}
+
 impl Session<'_> {
-    fn simulate_call(&self, of: SimulateCall) -> Result<SimulatedCall, PxeError> {
+    /// Reads the chain for contracts and settles what was sent, if the store has contracts or transactions of them. One
+    /// after the other, since blocks are read for all accounts at once.
+    pub(super) fn refresh_contracts(&self) -> Result<(), PxeError> {
         let (store, node) = (&self.service.store, &self.service.node);
+        if !contracts::is_used(store)? {
+            return Ok(());
+        }
+        let _following = self.service.following.lock();
+        self.runtime.block_on(contracts::refresh(store, node, seconds()))
+    }
+
+    fn simulate_call(&self, of: SimulateCall) -> Result<SimulatedCall, PxeError> {
+        let of_node = (&self.service.store, &self.service.node);
+        self.refresh_contracts()?;
         let scope = Scope::of([self.account]);
-        let keys = store.view(&scope)?.master_keys(&self.account)?;
-        let environment = {
-            let _following = self.service.following.lock();
-            self.runtime.block_on(sync::follow(store, node))?;
-            self.runtime.block_on(sync::environment(store, node))?
+        let keys = of_node.0.view(&scope)?.master_keys(&self.account)?;
+        let call = named(of.contract, of.function, of.args, of.from);
+        let build = |environment: &Environment, expiry_slot| {
+            let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
+            contracts::named_request(of_node.0, &keys, &call, (environment, expiry_slot), random)
         };
-        let call = NamedCall {
-            contract: of.contract.0,
-            function: of.function,
-            args: of.args.unwrap_or_default(),
-            from: of.from.map(|Field(word)| word),
-        };
-        let random = [Fr::rand(&mut OsRng), Fr::rand(&mut OsRng)];
-        let request = contracts::named_request(store, &keys, &call, &environment, random)?;
-        let mut seed = [0u8; 32];
-        OsRng.fill_bytes(&mut seed);
-        let end = Instant::now() + SIMULATION;
-        let goes_on = || Instant::now() < end;
-        let limits = Limits::default();
-        let executed =
-            contracts::execute((store, &scope), &request, &environment, limits, seed, &goes_on)?;
-        // The account's own function returns nothing: the caller wants what it called.
-        let called = executed.first().nested().first();
+        let (terms, wanted) = ((EXPIRY_EPOCHS, seconds()), within(SIMULATION));
+        let simulation = contracts::simulate(of_node, self.account, terms, build, &wanted);
+        let simulation = self.runtime.block_on(simulation)?;
+        let (simulated, fee) = (simulation.transaction, simulation.fee);
+        // The account's own function returns nothing: the caller wants what it called, which the kernel takes next.
+        let called = simulated.calls().get(1);
         let returns: Option<Vec<Field>> =
             called.map(|called| called.returns().iter().copied().map(Field).collect());
-        let leaves = executed.leaves();
-        let paths = sync::paths(node, &environment.anchor, &leaves);
-        let simulated = executed.join(&self.runtime.block_on(paths)?)?;
         let effects = &simulated.effects;
         // At most eight of each.
         let present = |words: &[Fr]| words.iter().filter(|word| !word.is_zero()).count() as u64;
@@ -178,6 +292,90 @@ impl Session<'_> {
             logs: present(&effects.log_hashes),
             messages: present(&effects.messages),
             fee_payer: Field(effects.fee_payer),
+            fee: Amount(fee.now),
+            fee_max: Amount(fee.max),
+            expiry_slot: effects.expiry_slot,
         })
     }
+
+    fn contract_notes(&self, contract: &Fr) -> Result<Vec<ContractNote>, PxeError> {
+        self.refresh_contracts()?;
+        let scope = Scope::of([self.account]);
+        let notes = self.service.store.view(&scope)?.notes(&self.account)?;
+        let here = notes.into_iter().filter(|stored| stored.note.contract == *contract);
+        Ok(here.map(contract_note).collect())
+    }
+
+    fn authorize(&self, of: Authorize) -> Result<Authorized, PxeError> {
+        let (store, node) = (&self.service.store, &self.service.node);
+        let genesis = self.runtime.block_on(node.genesis()).map_err(node_error)?;
+        let deployment = (genesis.chain_id, genesis.version());
+        let scope = Scope::of([self.account]);
+        let keys = store.view(&scope)?.master_keys(&self.account)?;
+        let call = named(of.contract, of.function, of.args, of.from);
+        let allowed = contracts::named_authorization(store, &keys, &call, of.caller.0, deployment)?;
+        let nonce = ViewingSecret::rand(&mut OsRng);
+        let message = contracts::allow(store, &scope, &allowed, &nonce)?;
+        Ok(Authorized { message: Field(message) })
+    }
+
+    /// Executes, proves and sends a call.
+    ///
+    /// # Errors
+    /// Only when nothing was sent, or the node rejected it finally.
+    fn call_contract(
+        &mut self,
+        order: &CallOrder,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Sent, CallError> {
+        let service = self.service;
+        let of = (&service.store, &service.node);
+        let refreshed = self.refresh_contracts();
+        match key {
+            // What an earlier request made is on the disk, whether the node answers or not.
+            Some(key) => {
+                if let Some(earlier) = contracts::recall(of.0, self.account, key, order)? {
+                    return Ok(repeated(&earlier));
+                }
+                refreshed?;
+            }
+            None => {
+                refreshed?;
+                self.begin_call()?;
+            }
+        }
+        let (account, wanted) = (self.account, within(PROOFS));
+        let prepared = contracts::prepare(of, account, order, seconds(), &wanted);
+        let prepared = self.runtime.block_on(prepared)?;
+        let prover = service.call_prover(prepared.simulated.request().chain_id)?;
+        let told: Told = Box::new(|_: &Progress| ());
+        let delivery = contracts::deliver(of, &prover, prepared, key, (told, &wanted));
+        let (hash, doubt) = match self.runtime.block_on(delivery)? {
+            CallDelivery::Accepted(hash) => (hash, None),
+            CallDelivery::Unknown(hash, error) => (hash, Some(error)),
+            CallDelivery::Earlier(earlier) => return Ok(repeated(&earlier)),
+        };
+        tracing::info!(tx = to_hex(&hash), "transaction sent");
+        self.told_calls.push(hash);
+        let receipt = if doubt.is_none() { Receipt::Accepted } else { Receipt::Unknown };
+        let doubt = doubt.as_ref().map(reason);
+        Ok(Sent { hash: Field(hash), receipt, doubt, repeated: false })
+    }
+
+    /// Fails once for transactions of contracts of which no client was informed.
+    fn begin_call(&mut self) -> Result<(), PxeError> {
+        let interrupted = contracts::unreported(&self.service.store, self.account)?;
+        if interrupted.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
+        self.told_calls = interrupted;
+        Err(PxeError::Interrupted { hashes: hashes.join(", ") })
+    }
+}
+
+/// Whether some time is left.
+fn within(time: Duration) -> Wanted {
+    let end = Instant::now() + time;
+    Arc::new(move || Instant::now() < end)
 }

@@ -18,6 +18,17 @@ pub enum CallError {
     /// when it started, or of its setting `serve.token`.
     #[error("{code}: the request has no valid access token; send the header `Authorization: Bearer TOKEN`", code = self.code())]
     Token,
+    /// The token is one of an application whose grant names other pages than the one that sent the request, or the page
+    /// is one of an application and the token another's.
+    ///
+    /// Do: Use the token with the pages of its grant, or correct `origins` in the file of `serve.apps`.
+    #[error("{code}: the access token is not for this page; use it with the origins of its grant", code = self.code())]
+    Page,
+    /// The application was not granted what the request needs.
+    ///
+    /// Do: Ask the owner of the wallet to grant it in the file of `serve.apps`, or ask for what `pxe_capabilities` lists.
+    #[error("{code}: the application {app} was not granted {what}; pxe_capabilities lists what it was granted", code = self.code())]
+    Right { app: String, what: &'static str },
     /// The request body exceeds the maximum size.
     ///
     /// Do: Correct the client: no request of this service is that large.
@@ -82,6 +93,8 @@ pub enum CallError {
 rollmill_errors::coded! {
     CallError {
         Self::Token => "PXE-036",
+        Self::Page => "PXE-087",
+        Self::Right { .. } => "PXE-086",
         Self::TooLarge => "PXE-037",
         Self::Body => "PXE-038",
         Self::NotJson(_) => "PXE-039",
@@ -101,14 +114,18 @@ impl CallError {
     /// JSON-RPC's number for this error.
     pub fn number(&self) -> i64 {
         match self {
-            Self::Token => UNAUTHORIZED,
+            Self::Token | Self::Page => UNAUTHORIZED,
             Self::NotJson(_) => -32700,
             Self::TooLarge | Self::Body | Self::NotARequest(_) => -32600,
             Self::NoMethod(_) => -32601,
             Self::Parameters { .. } => -32602,
             Self::Died => -32603,
             Self::Busy => BUSY,
-            Self::NoAccount | Self::Late { .. } | Self::Unreported { .. } | Self::Pxe(_) => -32000,
+            Self::NoAccount
+            | Self::Right { .. }
+            | Self::Late { .. }
+            | Self::Unreported { .. }
+            | Self::Pxe(_) => -32000,
         }
     }
 
@@ -116,6 +133,7 @@ impl CallError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Token => 401,
+            Self::Page => 403,
             Self::Body => 400,
             Self::TooLarge => 413,
             Self::Busy => 503,

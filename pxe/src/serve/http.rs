@@ -1,19 +1,21 @@
-//! `POST /`: one JSON-RPC request in a body. The token comes before the body: a stranger's is not read.
+//! `POST /`: one JSON-RPC request in a body. The token comes before the body: a stranger's is not read. `OPTIONS /`: what
+//! a browser asks before a page of an allowed origin may send one.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request as HttpRequest, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::post;
 use rollmill_node_client::wire::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::access::Caller;
 use super::error::CallError;
-use super::{REQUEST_BYTES_MAX, Service, api};
+use super::{REQUEST_BYTES_MAX, Service, api, origin};
 
 /// A request.
 #[derive(Debug, Deserialize)]
@@ -31,33 +33,49 @@ struct Request {
 
 pub(super) fn router(service: Arc<Service>) -> Router {
     Router::new()
-        .route("/", post(handle))
+        .route("/", post(handle).options(preflight))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(service)
 }
 
 async fn handle(State(service): State<Arc<Service>>, request: HttpRequest) -> HttpResponse {
-    let (id, result) = match read(&service, request).await {
-        Ok(Request { id, method, params, .. }) => (id, call(&service, &method, params).await),
+    let headers = request.headers().clone();
+    let (id, result) = match service.access.caller(&service.token, &headers) {
+        Ok(caller) => match read(request).await {
+            Ok(Request { id, method, params, .. }) => {
+                (id, call(&service, caller, &method, params).await)
+            }
+            Err(error) => (Value::Null, Err(error)),
+        },
         Err(error) => (Value::Null, Err(error)),
     };
-    response(id, result)
+    let mut response = response(id, result);
+    origin::readable(&headers, &mut response);
+    response
 }
 
-async fn call(service: &Arc<Service>, method: &str, params: Value) -> Result<Value, CallError> {
+async fn preflight(headers: HeaderMap) -> HttpResponse {
+    origin::preflight(&headers)
+}
+
+async fn call(
+    service: &Arc<Service>,
+    caller: Caller<'_>,
+    method: &str,
+    params: Value,
+) -> Result<Value, CallError> {
+    caller.check(method, &params)?;
     // Waits have a bound of their own, so that they leave turns to what ends soon.
     let is_wait = method == "pxe_wait";
     let _call = match is_wait {
         true => None,
         false => Some(service.calls.try_acquire().map_err(|_| CallError::Busy)?),
     };
-    api::dispatch(service, method, params).await
+    let result = api::dispatch(service, method, params).await?;
+    Ok(caller.narrow(method, result))
 }
 
-async fn read(service: &Service, request: HttpRequest) -> Result<Request, CallError> {
-    if !service.token.is_bearer_of(request.headers()) {
-        return Err(CallError::Token);
-    }
+async fn read(request: HttpRequest) -> Result<Request, CallError> {
     let body = Bytes::from_request(request, &()).await;
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => CallError::TooLarge,

@@ -79,6 +79,7 @@ impl Service {
     pub(super) async fn sync(self: &Arc<Self>, of: OfAccount) -> Result<Synced, CallError> {
         let work = |session: &mut Session<'_>| -> Result<Synced, CallError> {
             session.sync()?;
+            session.refresh_contracts()?;
             Ok(Synced { block: session.wallet.last_block() })
         };
         self.work(&of.account.0, work).await
@@ -212,7 +213,11 @@ impl Service {
         let status = self.node.transaction_status(&of.hash.0).await.map_err(node_error)?;
         let at = |state, block| TxInfo { state, block, reason: None };
         Ok(match status {
-            TxStatus::Unknown => at(TxState::Unknown, None),
+            // The wallet may have given up a transaction of contracts, or be about to send it again.
+            TxStatus::Unknown => match self.known_call(&of.hash.0)? {
+                Some(known) if known.state.stage().is_none() => known,
+                _ => at(TxState::Unknown, None),
+            },
             TxStatus::Pending { parked } => {
                 TxInfo { state: TxState::Pending, block: None, reason: parked }
             }
@@ -281,7 +286,7 @@ fn positive(method: &'static str, amount: Amount) -> Result<u64, CallError> {
     }
 }
 
-fn expiry_epochs(method: &'static str, given: Option<u64>) -> Result<u64, CallError> {
+pub(super) fn expiry_epochs(method: &'static str, given: Option<u64>) -> Result<u64, CallError> {
     let epochs = given.unwrap_or(EXPIRY_EPOCHS);
     match (1..=EXPIRY_EPOCHS_MAX).contains(&epochs) {
         true => Ok(epochs),

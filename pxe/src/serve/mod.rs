@@ -8,11 +8,13 @@
 //!   A client that chose an idempotency key asks again with it instead.
 //! - **Nothing is kept in memory only.** The intent of a transaction is on the disk before anything is sent.
 
+pub mod access;
 pub mod api;
 mod contracts;
 mod error;
 mod http;
 mod methods;
+pub mod origin;
 mod session;
 pub mod wire;
 
@@ -26,9 +28,10 @@ use rollmill_pxe_store::{Account, Store};
 use rollmill_service::{Secret, Shutdown};
 use tokio::sync::{Mutex as Queue, Semaphore};
 
+pub use access::Access;
 pub use error::{CallError, UNAUTHORIZED};
 
-use crate::contracts::FunctionKeys;
+use crate::contracts::{CallProver, ContractError, FunctionKeys};
 use crate::error::PxeError;
 use crate::wallet::{ClientProver, Wallet};
 
@@ -42,6 +45,9 @@ pub type OpenProver = Box<dyn Fn(u64) -> Result<Arc<dyn ClientProver>, PxeError>
 
 /// Opens what makes the keys of functions for a chain, by its id.
 pub type OpenFunctionKeys = Box<dyn Fn(u64) -> Result<Arc<SharedKeys>, PxeError> + Send + Sync>;
+
+/// Opens what proves calls of contracts for a chain, by its id.
+pub type OpenCallProver = Box<dyn Fn(u64) -> Result<Arc<dyn CallProver>, PxeError> + Send + Sync>;
 
 /// Makes the keys of functions for several requests.
 pub type SharedKeys = dyn FunctionKeys + Send + Sync;
@@ -84,13 +90,17 @@ type Kept = Arc<Queue<Option<Wallet>>>;
 
 /// A wallet service over one store.
 pub struct Service {
-    store: Store,
+    store: Arc<Store>,
     node: NodeClient,
     token: Secret,
+    access: Access,
     open_prover: OpenProver,
     /// The prover of the last transaction, with the id of its chain.
     prover: Mutex<Option<(u64, Arc<dyn ClientProver>)>>,
     open_function_keys: Option<OpenFunctionKeys>,
+    open_call_prover: Option<OpenCallProver>,
+    /// The prover of the last transaction of contracts, with the id of its chain.
+    call_prover: Mutex<Option<(u64, Arc<dyn CallProver>)>>,
     /// Held while blocks are read for contracts, which are read for all accounts at once.
     following: Mutex<()>,
     accounts: Mutex<BTreeMap<Account, Kept>>,
@@ -117,12 +127,15 @@ impl Service {
     ) -> Self {
         let limits = ServiceLimits::default();
         Self {
-            store,
+            store: Arc::new(store),
             node,
             token,
+            access: Access::default(),
             open_prover,
             prover: Mutex::new(None),
             open_function_keys: None,
+            open_call_prover: None,
+            call_prover: Mutex::new(None),
             following: Mutex::default(),
             accounts: Mutex::default(),
             calls: Semaphore::new(limits.calls),
@@ -132,10 +145,23 @@ impl Service {
         }
     }
 
+    /// With what applications are granted, and the origins of pages that are served. Serve it with an
+    /// [`rollmill_service::HttpServer`] that has these origins.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
     /// With what makes the keys of functions. Without it no contract can be registered.
     #[must_use]
     pub fn with_function_keys(self, open: OpenFunctionKeys) -> Self {
         Self { open_function_keys: Some(open), ..self }
+    }
+
+    /// With what proves calls of contracts. Without it none can be sent.
+    #[must_use]
+    pub fn with_call_prover(self, open: OpenCallProver) -> Self {
+        Self { open_call_prover: Some(open), ..self }
     }
 
     /// With other bounds of the work on requests.
@@ -180,6 +206,21 @@ impl Service {
             return Ok(Arc::clone(prover));
         }
         let prover = (self.open_prover)(chain_id)?;
+        *kept = Some((chain_id, Arc::clone(&prover)));
+        Ok(prover)
+    }
+
+    /// As [`Self::prover`], for calls of contracts.
+    fn call_prover(&self, chain_id: u64) -> Result<Arc<dyn CallProver>, PxeError> {
+        let mut kept = self.call_prover.lock();
+        if let Some((_, prover)) = kept.as_ref().filter(|(of, _)| *of == chain_id) {
+            return Ok(Arc::clone(prover));
+        }
+        let open = self.open_call_prover.as_ref().ok_or_else(|| ContractError::Prove {
+            what: "a call".to_owned(),
+            why: "this service proves none".to_owned(),
+        })?;
+        let prover = open(chain_id)?;
         *kept = Some((chain_id, Arc::clone(&prover)));
         Ok(prover)
     }

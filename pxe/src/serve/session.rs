@@ -14,6 +14,7 @@ use super::Service;
 use super::error::CallError;
 use super::methods::reason;
 use super::wire::{Receipt, Sent};
+use crate::contracts;
 use crate::error::PxeError;
 use crate::keys::Address;
 use crate::stored;
@@ -27,6 +28,8 @@ pub(super) struct Session<'s> {
     pub(super) account: Account,
     /// Transactions of which the response informs the client.
     told: Vec<Fr>,
+    /// As `told`, transactions of contracts.
+    pub(super) told_calls: Vec<Fr>,
 }
 
 /// The result of a request, and where the request says that it has it.
@@ -90,9 +93,10 @@ impl Service {
                 return;
             }
         };
-        let mut session = Session { service: self, wallet, runtime, account, told: Vec::new() };
+        let mut session =
+            Session { service: self, wallet, runtime, account, told: vec![], told_calls: vec![] };
         let result = work(&mut session);
-        if !session.told.is_empty() {
+        if !session.told.is_empty() || !session.told_calls.is_empty() {
             rollmill_service::failpoint!(blocking "pxe.before_report");
         }
         if hand_over(answer, result) {
@@ -191,6 +195,11 @@ impl Session<'_> {
 
     /// Records that a client was informed of the transactions.
     fn report(&mut self) {
+        for hash in std::mem::take(&mut self.told_calls) {
+            if let Err(error) = contracts::report(&self.service.store, self.account, &hash) {
+                tracing::warn!(%error, "wallet state not saved; the next request that sends something gets PXE-018");
+            }
+        }
         if self.told.is_empty() {
             return;
         }
@@ -203,7 +212,7 @@ impl Session<'_> {
 }
 
 /// The result of a request that repeats an earlier one with its key.
-fn repeated(earlier: &Earlier) -> Sent {
+pub(super) fn repeated(earlier: &Earlier) -> Sent {
     let (receipt, doubt) = match earlier.accepted {
         true => (Receipt::Accepted, None),
         false => {

@@ -1,5 +1,6 @@
 //! Every method of the service, over HTTP, against a chain in memory; and what the service must not take.
 
+mod access;
 mod contracts;
 mod keyed;
 
@@ -64,11 +65,25 @@ impl Case {
 
     /// With the node at another URL than that of the chain.
     async fn at(url: Option<&str>, prover: Arc<dyn ClientProver>, limits: ServiceLimits) -> Self {
+        Self::opened(url, prover, limits, Access::default()).await
+    }
+
+    /// With pages and applications.
+    async fn granting(access: Access) -> Self {
+        Self::opened(None, Arc::new(CheckedOnly), ServiceLimits::default(), access).await
+    }
+
+    async fn opened(
+        url: Option<&str>,
+        prover: Arc<dyn ClientProver>,
+        limits: ServiceLimits,
+        access: Access,
+    ) -> Self {
         let alice = Keys::from_seed(&[1; 32]);
         let owner = alice.address().to_field();
         let note = |(i, value): (u64, u64)| GenesisNote { owner, value, randomness: Fr::from(i) };
         let notes = (3..).zip(NOTES).map(note).collect();
-        let chain = Node::new(Ledger::new(notes, &[], 1, Fr::zero()));
+        let chain = Node::new(Ledger::new(notes, &[contracts::balance(&alice)], 1, Fr::zero()));
         chain.pool().proven = u64::MAX;
         let (shutdown, node_shutdown) = (Shutdown::new(), Shutdown::new());
         let own = chain.serve(&node_shutdown).await;
@@ -84,12 +99,15 @@ impl Case {
         let open: OpenProver = Box::new(move |_| Ok(Arc::clone(&prover)));
         let service = Service::new(store, node, token, open, shutdown.clone()).within(limits);
         let service = service.with_function_keys(contracts::made_up());
-        let service = Arc::new(service);
+        let service = service.with_call_prover(contracts::made_up_proofs());
+        let origins = access.origins();
+        let service = Arc::new(service.with_access(access));
         let listener = listen("127.0.0.1:0", "--serve-listen").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (http, protection) = (HttpLimits::default(), Protection::default());
         let registry = Registry::new();
         let server = HttpServer::open("pxe", "127.0.0.1:0", http, &protection, &registry).unwrap();
+        let server = server.with_origins(origins);
         let server = tokio::spawn(server.serve(listener, service.router(), shutdown.clone()));
         let alice = alice.address().to_string();
         let server = Some(server);

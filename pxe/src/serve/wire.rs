@@ -1,34 +1,20 @@
 //! What goes over the wire: named parameters and results. Amounts are decimal strings, since a number in JSON is exact
 //! only below 2^53; field elements are `0x` and 64 digits.
 
+mod amount;
+
 use rollmill_node_client::wire::Field;
 use rollmill_protocol::EthAddress;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub use amount::Amount;
+
+use super::access::Rights;
 use super::error::CallError;
 use crate::keys;
 use crate::wallet::{self, IdempotencyKey};
-
-/// An amount in units: a string of decimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Amount(pub u64);
-
-impl Serialize for Amount {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        // One text for each amount: no sign and no leading zero.
-        let amount = text.parse().ok().filter(|amount: &u64| amount.to_string() == text);
-        amount.map(Self).ok_or_else(|| D::Error::custom("a string of decimal digits expected"))
-    }
-}
 
 /// The address of an account: `rollmill1…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,6 +287,49 @@ shapes! {
         from: Option<Field>,
     }
 
+    /// A call of a contract by an account, which is sent.
+    Call {
+        /// The account that makes the call and pays.
+        account: Address,
+        /// Address of the contract that is called.
+        contract: Field,
+        /// Name of its private function.
+        function: String,
+        /// Arguments by name; none if absent. A field element is a number, or a string with `0x` and hexadecimal
+        /// digits.
+        args: Option<Arguments>,
+        /// Address of the account's contract; the only one if absent.
+        from: Option<Field>,
+        /// Whole epochs after the current one in which a block may include the transaction; 8 if absent.
+        expiry_epochs: Option<u64>,
+        /// Lets the request be repeated without paying twice: 8 to 64 ASCII letters, digits, `-`, `_`, `.` or `:`.
+        idempotency_key: Option<IdempotencyKey>,
+    }
+
+    /// A contract, for an account.
+    OfContract {
+        /// An account of the store.
+        account: Address,
+        /// Address of the contract.
+        contract: Field,
+    }
+
+    /// A call that another contract may make on behalf of the account, once.
+    Authorize {
+        /// The account that allows it.
+        account: Address,
+        /// Address of the contract that may make the call.
+        caller: Field,
+        /// Address of the contract that is called.
+        contract: Field,
+        /// Name of its private function.
+        function: String,
+        /// All arguments by name, the random `nonce` too.
+        args: Option<Arguments>,
+        /// Address of the account's contract; the only one if absent.
+        from: Option<Field>,
+    }
+
     /// A transaction.
     OfTransaction {
         /// Its hash.
@@ -453,6 +482,42 @@ shapes! {
         notes: u64,
     }
 
+    /// A note of a contract: the private event that an account can read.
+    ContractNote {
+        /// Index of its leaf.
+        leaf_index: u64,
+        /// The block that created it; 0 at genesis.
+        block: u64,
+        /// Hash of the transaction that created it.
+        tx: Field,
+        /// Its words, as the contract made them.
+        content: Vec<Field>,
+        /// Whether it can be spent.
+        state: NoteState,
+        /// The block that spent it.
+        spent_in: Option<u64>,
+    }
+
+    /// What an account signed.
+    Authorized {
+        /// The message, a hash over all parts of the call.
+        message: Field,
+    }
+
+    /// What the token of a request allows.
+    Capabilities {
+        /// Name of the application; absent for the owner, who may do everything.
+        app: Option<String>,
+        /// Accounts that were granted; absent for the owner.
+        accounts: Option<Vec<Address>>,
+        /// Contracts that were granted; absent for the owner.
+        contracts: Option<Vec<Field>>,
+        /// Whether the built-in asset was granted.
+        asset: bool,
+        /// What may be done with them.
+        rights: Rights,
+    }
+
     /// What a call would do.
     SimulatedCall {
         /// The words that the called function returned.
@@ -469,6 +534,26 @@ shapes! {
         messages: u64,
         /// Address of the contract that pays the fee.
         fee_payer: Field,
+        /// Its fee in the next block.
+        fee: Amount,
+        /// The highest fee that it allows if prices rise.
+        fee_max: Amount,
+        /// Last slot of a block that may include it, if it is sent now.
+        expiry_slot: u64,
+    }
+
+    /// A transaction of contracts that was sent.
+    CallInfo {
+        /// Its hash.
+        hash: Field,
+        /// What was ordered, for people.
+        order: String,
+        /// Its state.
+        state: TxState,
+        /// The block that contains it.
+        block: Option<u64>,
+        /// Why it was dropped.
+        reason: Option<String>,
     }
 
     /// A transaction that was handed to the node.
@@ -507,33 +592,4 @@ shapes! {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_amount_is_one_string_of_digits_and_no_number() {
-        for amount in [0, 1, u64::MAX] {
-            let text = json!(amount.to_string());
-            assert_eq!(serde_json::to_value(Amount(amount)).unwrap(), text);
-            assert_eq!(serde_json::from_value::<Amount>(text).unwrap(), Amount(amount));
-        }
-        let wrong =
-            [json!(5), json!("05"), json!("+5"), json!("-1"), json!(""), json!(" 5"), json!("1e3")];
-        for wrong in wrong.into_iter().chain([json!("18446744073709551616"), json!(null)]) {
-            assert!(serde_json::from_value::<Amount>(wrong.clone()).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_stage_is_reached_by_the_states_after_it_only() {
-        let reached = |state: TxState, stage: Stage| state.stage().is_some_and(|has| has >= stage);
-        assert!(reached(TxState::Finalized, Stage::Included));
-        assert!(reached(TxState::Proven, Stage::Proven));
-        assert!(!reached(TxState::Included, Stage::Proven));
-        for state in [TxState::Unknown, TxState::Pending, TxState::Dropped] {
-            assert!(!reached(state, Stage::Included));
-        }
-    }
-}
+mod tests;

@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for IdempotencyKey {
 /// What is known of the transaction of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Fate {
+pub(crate) enum Fate {
     /// It is on the disk. Whether a node has it is not known.
     Held,
     /// A node has said that it has it, or it was in a block.

@@ -122,10 +122,10 @@ pub struct Quote {
 
 /// The terms that a transaction takes from the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Terms {
-    pub(super) gas: GasSettings,
-    pub(super) fee: Fee,
-    pub(super) expiry_slot: u64,
+pub(crate) struct Terms {
+    pub(crate) gas: GasSettings,
+    pub(crate) fee: Fee,
+    pub(crate) expiry_slot: u64,
 }
 
 impl Terms {
@@ -134,7 +134,7 @@ impl Terms {
     ///
     /// # Errors
     /// [`PxeError::Node`] for prices that no block has.
-    pub(super) fn new(
+    pub(crate) fn new(
         config: &Config,
         tip: &Header,
         now: u64,

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ark_ff::Zero;
-use rollmill_errors::Bare;
 use rollmill_node_client::wire::BlockEffects;
 use rollmill_protocol::field::to_hex;
-use rollmill_protocol::gas;
 use rollmill_protocol::note::{NoteOrigin, note_partial, nullifier};
 use rollmill_protocol::tx::{REFUND_SLOT, SLOTS};
 use rollmill_protocol::{BlockBody, FeePerGas, Fr, Genesis, Note, TxEffects};
@@ -14,7 +12,7 @@ use rollmill_protocol::{BlockBody, FeePerGas, Fr, Genesis, Note, TxEffects};
 use super::{OwnedNote, RECENT, TAG_WINDOW, Wallet};
 use crate::error::PxeError;
 use crate::keys::{point_from_bytes, point_to_bytes};
-use crate::logs;
+use crate::{leaves, logs};
 
 /// A transaction's place in its block.
 struct Place {
@@ -38,13 +36,10 @@ impl Wallet {
     /// Applies one block, completely or not at all. Blocks come in order.
     ///
     /// # Errors
-    /// [`PxeError::Node`] for another block than the next, and for one that cannot be read.
+    /// [`PxeError::Node`] for another block than the next, and for one that cannot be read, and
+    /// [`PxeError::NoteRoot`] for one whose notes are not those of its header.
     pub fn read_block(&mut self, block: &BlockEffects) -> Result<(), PxeError> {
-        if block.block_number != self.state.next_block {
-            let (expected, got) = (self.state.next_block, block.block_number);
-            return Err(PxeError::Node(format!("block {got} instead of block {expected}")));
-        }
-        let data = block.decode().map_err(|error| PxeError::Node(Bare(&error).to_string()))?;
+        let data = leaves::decoded(self.state.next_block, block)?;
         let header = &data.header;
         // Each transaction of the block has eight leaves, and they are the tree's last ones.
         let new = (SLOTS * data.txs.len()) as u64;
@@ -52,11 +47,16 @@ impl Wallet {
         let Some(first) = count.checked_sub(new) else {
             return Err(PxeError::Node(format!("block {} has too few notes", header.block_number)));
         };
+        let growth = self.state.tree.as_ref().map(|tree| tree.growth(&data)).transpose()?;
         let hashes = TxEffects::tx_hashes(data.txs.iter().map(|tx| &tx.effects));
         let leaves = (first..).step_by(SLOTS);
         for ((tx, hash), first_leaf) in data.txs.iter().zip(hashes).zip(leaves) {
             let (block, price) = (header.block_number, header.fee_per_gas());
             self.read_tx(&Place { block, price, first_leaf }, hash, tx);
+        }
+        let notes = self.positions();
+        if let (Some(tree), Some(growth)) = (&mut self.state.tree, growth) {
+            tree.apply(growth, &notes);
         }
         self.state.next_block += 1;
         self.state.slot = header.slot;
@@ -120,7 +120,7 @@ impl Wallet {
         if note_partial(&self.owner, &randomness) != effects.refund_partial {
             return;
         }
-        let Some(value) = refund(effects, place.price) else {
+        let Some(value) = leaves::refund(effects, place.price) else {
             tracing::warn!(block = place.block, "transaction takes more than its notes leave");
             return;
         };
@@ -174,12 +174,4 @@ impl Wallet {
             given_back: false,
         });
     }
-}
-
-/// The value of the refund of a transaction without a fee payer, in a block with these prices; `None` if
-/// no block can contain the transaction.
-pub(super) fn refund(effects: &TxEffects, price: FeePerGas) -> Option<u64> {
-    let fee = gas::fee(price, effects.gas.used()?)?;
-    let due = fee.checked_add(effects.withdraw_amount)?.checked_add(effects.notes_in)?;
-    effects.notes_out.checked_sub(due)
 }

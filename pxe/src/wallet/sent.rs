@@ -68,7 +68,7 @@ fn taken(effects: &TxEffects) -> u64 {
 }
 
 /// A node's report on a transaction that is in no block that was read.
-enum Word {
+pub(crate) enum Word {
     /// The node has it.
     Known,
     /// Whether the node has it is not known; it may still be included.
@@ -152,7 +152,7 @@ impl Wallet {
         for sent in waiting {
             let word = match self.expired(&sent) {
                 Some(reason) => Word::Gone(reason),
-                None => ask(node, &sent).await?,
+                None => ask(node, &sent.tx_hash, &sent.tx.0).await?,
             };
             match word {
                 Word::Known => self.state.keyed.accept(&sent.tx_hash),
@@ -216,15 +216,17 @@ impl Wallet {
     }
 }
 
-async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
-    match node.transaction_status(&sent.tx_hash).await.map_err(node_error)? {
+/// Asks a node for a transaction that is in no block that was read, and sends it if the node does not know it. `bytes`
+/// are those of [`Tx::to_bytes`].
+pub(crate) async fn ask(node: &NodeClient, tx_hash: &Fr, bytes: &[u8]) -> Result<Word, PxeError> {
+    match node.transaction_status(tx_hash).await.map_err(node_error)? {
         // Included in a block after the chain was read.
         TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. } => {
             Ok(Word::Known)
         }
         TxStatus::Dropped { reason } => Ok(Word::Gone(reason)),
         TxStatus::Unknown => {
-            let Ok(tx) = Tx::from_bytes(&sent.tx.0) else {
+            let Ok(tx) = Tx::from_bytes(bytes) else {
                 return Ok(Word::Gone("what was kept of it cannot be read".to_owned()));
             };
             match node.send_transaction(&tx).await {

@@ -21,7 +21,7 @@ use crate::logs::{self, LogNote};
 
 /// The anchor is a block whose number is a multiple of this, unless an input is newer, so that the anchor
 /// does not mark the moment at which a transaction was created.
-const ANCHOR_STEP: u64 = 8;
+pub(super) const ANCHOR_STEP: u64 = 8;
 
 /// The notes and values of a transaction.
 #[derive(Debug, Clone)]
@@ -157,7 +157,7 @@ impl Wallet {
     /// # Errors
     /// [`PxeError::Funds`] and [`PxeError::Fee`] when notes or balance do not cover it, those of
     /// [`Self::check_deposit`] for a claim, [`PxeError::Node`] for answers that do not belong to the
-    /// blocks that were read, [`PxeError::Prove`].
+    /// blocks that were read, [`PxeError::NoTree`], [`PxeError::Prove`].
     pub async fn prepare(
         &mut self,
         node: &NodeClient,
@@ -169,7 +169,7 @@ impl Wallet {
         let plan = self.plan(order, basis.terms.fee.max, basis.balance)?;
         let anchor = self.anchor(node, &plan, basis.tip).await?;
         let anchor_header_hash = anchor.hash();
-        let inputs = self.inputs(node, &plan, &anchor, &anchor_header_hash, rng).await?;
+        let inputs = self.inputs(&plan, &anchor, rng)?;
         let (outputs, tags, logs) = self.outputs(&plan, rng);
         let mut log_hashes = [Fr::from(0u64); SLOTS];
         log_hashes.iter_mut().zip(&logs).for_each(|(hash, log)| *hash = log_hash(log));
@@ -317,33 +317,21 @@ impl Wallet {
     }
 
     /// The notes that a plan spends, with their paths, and dummies in place of those that it does not.
-    async fn inputs(
+    fn inputs(
         &self,
-        node: &NodeClient,
         plan: &Plan,
         anchor: &Header,
-        anchor_header_hash: &Fr,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<[InputNote; INPUTS], PxeError> {
         let mut inputs = [InputNote::dummy(Fr::rand(rng)), InputNote::dummy(Fr::rand(rng))];
         for (input, own) in inputs.iter_mut().zip(&plan.inputs) {
             let origin =
                 NoteOrigin { first_nullifier: own.first_nullifier, index: own.index_in_tx };
-            let path =
-                node.note_path(own.leaf_index, anchor_header_hash).await.map_err(node_error)?;
-            *input = InputNote {
-                value: own.value,
-                randomness: own.randomness,
-                origin,
-                leaf_index: Some(own.leaf_index),
-                path: path.path.clone(),
-            };
-            let leaf = input.note(self.owner).unique(&origin);
-            let is_asked = (path.leaf_index, path.leaf) == (own.leaf_index, leaf);
-            if !is_asked || path.verify(&anchor.state.tx_state.note_root).is_err() {
-                let why = format!("its path of note {} leads nowhere", own.leaf_index);
-                return Err(PxeError::Node(why));
-            }
+            let (value, randomness) = (own.value, own.randomness);
+            let leaf = Note { owner: self.owner, value, randomness }.unique(&origin);
+            let path = self.note_path(own, &leaf, anchor)?;
+            *input =
+                InputNote { value, randomness, origin, leaf_index: Some(own.leaf_index), path };
         }
         Ok(inputs)
     }

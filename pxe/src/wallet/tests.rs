@@ -7,6 +7,7 @@ mod keyed_random;
 #[path = "../../tests/ledger/mod.rs"]
 pub(crate) mod ledger;
 mod plan;
+mod privacy;
 mod random;
 mod sent;
 
@@ -25,6 +26,7 @@ use rollmill_service::Shutdown;
 
 use super::*;
 use crate::keys::point_to_bytes;
+use crate::leaks;
 use crate::logs::{self, LogNote};
 use ledger::{FEE, FEE_MAX, Ledger, Node, SPONSOR};
 

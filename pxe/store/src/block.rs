@@ -1,14 +1,17 @@
 //! Blocks: the facts that they state, and how they are undone.
 
+use std::collections::BTreeSet;
+
 use rollmill_protocol::Fr;
+use rollmill_protocol::tree::{Appended, Frontier, frontier};
 
 use crate::error::StoreError;
 use crate::file::Writer;
 use crate::scope::Scope;
 use crate::store::Header;
 use crate::tables::{
-    Account, Blocks, Claims, Deferred, Event, Events, Facts, Included, Meta, Note, Notes,
-    Nullified, Payload, RowAddress, SeenTags, Undo,
+    Account, Blocks, Claims, Deferred, Event, Events, Facts, Frontiers, Included, Marks, Meta,
+    Nodes, Note, Notes, Nullified, Payload, RowAddress, SeenTags, Undo,
 };
 
 /// Number of the last block that was read.
@@ -130,9 +133,10 @@ pub(crate) fn finalize(writer: &mut Writer<'_>, block: u64) -> Result<(), StoreE
     let first = number(writer, FIRST)?.unwrap_or_default();
     for settled in finalized.unwrap_or(first)..=block {
         writer.remove::<Undo>(&settled)?;
-        // The header of the finalized block stays, to notice another chain.
+        // The header of the finalized block stays, to notice another chain, and its tree, for anchors.
         if settled < block {
             writer.remove::<Blocks>(&settled)?;
+            writer.remove::<Frontiers>(&settled)?;
         }
     }
     set_number(writer, FINALIZED, block)
@@ -289,6 +293,35 @@ impl BlockStep<'_, '_> {
         self.scope.check(account)?;
         let block = self.block;
         self.fact::<Claims>(&(*account, index), &block)
+    }
+
+    /// Adds what the block appends to the note tree, as far as paths need it: the subtrees at these positions if the
+    /// block appends them, complete nodes to the right of marked ones, and the frontier after the block. `marks` has
+    /// the positions of all subtrees that matter, those of earlier blocks too.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the block was read with other leaves.
+    pub fn grow(
+        &mut self,
+        appended: &[Appended],
+        marks: &BTreeSet<u64>,
+        after: &Frontier,
+    ) -> Result<(), StoreError> {
+        for Appended { position, mark, .. } in appended {
+            if marks.contains(position) {
+                self.fact::<Marks>(position, &(mark.leaves.to_vec(), mark.left.clone()))?;
+            }
+        }
+        for node in frontier::kept(appended, marks) {
+            self.fact::<Nodes>(&(node.level, node.index), &node.value)?;
+        }
+        // No transaction names an anchor before the finalized block.
+        let finalized = number(self.writer, FINALIZED)?;
+        if finalized.is_some_and(|finalized| self.block < finalized) {
+            return Ok(());
+        }
+        let block = self.block;
+        self.fact::<Frontiers>(&block, &(after.count(), after.nodes().to_vec())).map(|_| ())
     }
 
     fn fact<S: Facts>(&mut self, key: &S::Key, value: &S::Value) -> Result<bool, StoreError>

@@ -352,6 +352,21 @@ impl<'w, 't> Step<'w, 't> {
         self.set::<Transactions>(&(*account, number), &row)
     }
 
+    /// Replaces what the wallet keeps of a transaction in its own form.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`], [`StoreError::NoTransaction`], [`StoreError::TooLarge`].
+    pub fn set_request(
+        &mut self,
+        account: &Account,
+        number: u64,
+        request: &[u8],
+    ) -> Result<(), StoreError> {
+        let row = self.any_transaction(account, number)?;
+        let row = TransactionRow { request: request.to_vec(), ..row };
+        self.set::<Transactions>(&(*account, number), &row)
+    }
+
     /// Forgets a transaction whose block is finalized, or that was dropped.
     ///
     /// # Errors

@@ -13,14 +13,14 @@ use crate::file::{File, Rows, Writer};
 use crate::scope::Scope;
 use crate::seal::Cost;
 use crate::step::Step;
-use crate::tables::{Classes, Contracts};
+use crate::tables::{Classes, Contracts, Followed};
 use crate::view::View;
 
 /// What brings tables of one version to the next.
 pub(crate) type Migration = fn(&mut Writer<'_>) -> Result<(), StoreError>;
 
 /// Migrations in order: the first one brings version 1 to version 2. Never change one that was released.
-const MIGRATIONS: &[Migration] = &[forget_classes_without_keys];
+const MIGRATIONS: &[Migration] = &[forget_classes_without_keys, follow_anew];
 
 /// To version 2, in which a class has the keys of its functions. A class of version 1 has none, so nothing of it can be
 /// called: it goes, with its contracts, which are registered anew. No program wrote such rows.
@@ -30,6 +30,15 @@ fn forget_classes_without_keys(writer: &mut Writer<'_>) -> Result<(), StoreError
     }
     for (class_id, _) in writer.rows.all::<Classes>()? {
         writer.remove::<Classes>(&class_id)?;
+    }
+    Ok(())
+}
+
+/// To version 3, which has the note tree. Version 2 has the notes and not their places in the tree: each account is
+/// followed anew, so that its blocks are read once more, with their leaves.
+fn follow_anew(writer: &mut Writer<'_>) -> Result<(), StoreError> {
+    for (account, _) in writer.rows.all::<Followed>()? {
+        writer.remove::<Followed>(&account)?;
     }
     Ok(())
 }

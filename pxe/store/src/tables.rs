@@ -117,6 +117,12 @@ tables! {
     Included = 38, "an included transaction", 32, (Account, Fr) => u64;
     /// Account, index of a deposit → block that claimed it.
     Claims = 39, "a claimed deposit", 32, (Account, u64) => u64;
+    /// Position of a subtree of the note tree that matters → its leaves, and the nodes to its left.
+    Marks = 40, "a marked subtree", 0, u64 => (Vec<Fr>, Vec<Fr>);
+    /// Level, index → complete node of the note tree to the right of a marked subtree.
+    Nodes = 41, "a node of the note tree", 0, (u8, u64) => Fr;
+    /// Block → number of leaves of the note tree after it, and the nodes of its frontier.
+    Frontiers = 42, "a frontier of the note tree", 0, u64 => (u64, Vec<Fr>);
 }
 
 record! {

@@ -1,6 +1,10 @@
 //! Reading: a snapshot of the store, within a scope.
 
+use std::collections::BTreeSet;
+
 use rollmill_protocol::Fr;
+use rollmill_protocol::tree::frontier::NOTE_SUBTREE_HEIGHT;
+use rollmill_protocol::tree::{Frontier, Mark};
 use zeroize::Zeroizing;
 
 use crate::block::{FINALIZED, FIRST, TIP};
@@ -9,8 +13,8 @@ use crate::scope::Scope;
 use crate::store::{Header, Snapshot};
 use crate::tables::{
     Account, Blocks, Capsules, Claims, ClassKeys, Classes, Contact, Contacts, Contract, Contracts,
-    Deferred, Event, Events, Followed, Holds, Included, Keys, Meta, Note, Notes, Nullified,
-    Payload, SeenTags, SentTags, States, TransactionRow, Transactions, Witnesses,
+    Deferred, Event, Events, Followed, Frontiers, Holds, Included, Keys, Marks, Meta, Nodes, Note,
+    Notes, Nullified, Payload, SeenTags, SentTags, States, TransactionRow, Transactions, Witnesses,
 };
 
 /// A snapshot of the store. What belongs to an account is shown only if the scope has the account.
@@ -53,6 +57,10 @@ pub struct Placed<T> {
     /// Index in the transaction.
     pub index: u64,
     pub item: T,
+}
+
+fn malformed_tree() -> StoreError {
+    StoreError::damaged("its note tree is malformed")
 }
 
 impl<'s> View<'s> {
@@ -185,6 +193,15 @@ impl<'s> View<'s> {
         self.rows.get::<Claims>(&(*account, index))
     }
 
+    /// Block that published a nullifier of the account.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub fn nullified(&self, account: &Account, nullifier: &Fr) -> Result<Option<u64>, StoreError> {
+        self.scope.check(account)?;
+        self.rows.get::<Nullified>(&(*account, *nullifier))
+    }
+
     /// Block that contains a transaction of the account.
     ///
     /// # Errors
@@ -300,6 +317,48 @@ impl<'s> View<'s> {
     /// When the file cannot be read.
     pub fn first_block(&self) -> Result<Option<u64>, StoreError> {
         self.rows.get::<Meta>(&FIRST.to_owned())
+    }
+
+    /// The frontier of the note tree after a block; `None` for a block that was not read, or is before the finalized
+    /// one.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn frontier(&self, block: u64) -> Result<Option<Frontier>, StoreError> {
+        let Some((count, nodes)) = self.rows.get::<Frontiers>(&block)? else { return Ok(None) };
+        Frontier::of(count, nodes).map(Some).ok_or_else(malformed_tree)
+    }
+
+    /// Positions of the subtrees of the note tree whose leaves have paths. They belong to no account.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn marks(&self) -> Result<BTreeSet<u64>, StoreError> {
+        Ok(self.rows.all::<Marks>()?.into_iter().map(|(position, _)| position).collect())
+    }
+
+    /// Siblings of a leaf in the note tree after a block, lowest first; `None` when the block has no frontier here, or
+    /// the leaf is not of a marked subtree. Whoever uses the path compares the root that it leads to.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn note_path(&self, leaf_index: u64, block: u64) -> Result<Option<Vec<Fr>>, StoreError> {
+        let position = leaf_index >> NOTE_SUBTREE_HEIGHT;
+        let Some(frontier) = self.frontier(block)? else { return Ok(None) };
+        let Some((leaves, left)) = self.rows.get::<Marks>(&position)? else { return Ok(None) };
+        let leaves = leaves.try_into().map_err(|_| malformed_tree())?;
+        // An error of the file, and not a missing node, is what the caller gets.
+        let mut failed = None;
+        let path = frontier.path(leaf_index, &Mark { leaves, left }, |level, index| {
+            match self.rows.get::<Nodes>(&(level, index)) {
+                Ok(node) => node,
+                Err(error) => {
+                    failed = Some(error);
+                    None
+                }
+            }
+        });
+        failed.map_or(Ok(path), Err)
     }
 
     /// A registered contract. Contracts belong to no account.

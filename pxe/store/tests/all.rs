@@ -2,6 +2,7 @@
 
 mod crash;
 mod keystore;
+mod paths;
 mod processes;
 mod rotation;
 mod steps;

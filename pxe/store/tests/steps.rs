@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rollmill_pxe_store::{
     Account, BlockStep, ClassKeys, Contact, Event, FunctionKey, KeyKind, Plan, Scope, Stage, Step,
-    Store, StoreError, View,
+    Store, StoreError, TransactionRow, View,
 };
 
 use crate::support::{account, contract, fr, header, in_memory, note, nullifier, shown};
@@ -23,6 +23,7 @@ const READS: &[Read] = &[
     ("next_tag", |view, who| view.next_tag(who, &fr(1)).map(|_| ())),
     ("claimed", |view, who| view.claimed(who, 1).map(|_| ())),
     ("included", |view, who| view.included(who, &fr(1)).map(|_| ())),
+    ("nullified", |view, who| view.nullified(who, &fr(1)).map(|_| ())),
     ("transactions", |view, who| view.transactions(who).map(|_| ())),
     ("contacts", |view, who| view.contacts(who).map(|_| ())),
     ("contact", |view, who| view.contact(who, &fr(1)).map(|_| ())),
@@ -53,6 +54,7 @@ const CHANGES: &[Change] = &[
     ("abandon", |step, who| step.abandon(who, 1)),
     ("drop_transaction", |step, who| step.drop_transaction(who, 1)),
     ("report", |step, who| step.report(who, 1)),
+    ("set_request", |step, who| step.set_request(who, 1, &[])),
     ("forget", |step, who| step.forget(who, 1)),
 ];
 
@@ -170,6 +172,45 @@ fn a_note_is_held_by_one_transaction_until_it_is_given_back_or_spent() {
     include(3);
     assert_eq!(held(0), "PXS-015");
     plan(1).expect("another one");
+}
+
+/// Goal: what a wallet keeps of an order is replaced at each stage, and nothing else of the transaction is; what a block
+/// says of a nullifier is there until the block is undone.
+#[test]
+fn an_order_is_replaced_at_each_stage_and_a_nullifier_has_its_block() {
+    let (_memory, store, scope) = with_notes(1);
+    let alice = account(1);
+    let planned = store.step(&scope, |step| step.plan(&alice, &spend(0, &[7]))).expect("planned");
+    let number = planned.number;
+    let row = || {
+        let view = store.view(&scope).expect("view");
+        view.transactions(&alice).expect("read").remove(0).row
+    };
+    let set = |text: &[u8]| {
+        let before = row();
+        store.step(&scope, |step| step.set_request(&alice, number, text)).expect("set");
+        let after = row();
+        assert_eq!(after.request, text);
+        assert!(after == TransactionRow { request: text.to_vec(), ..before });
+    };
+    set(b"planned");
+    store.step(&scope, |step| step.ready(&alice, number, &fr(1), &[1])).expect("ready");
+    set(b"ready");
+    store.step(&scope, |step| step.drop_transaction(&alice, number)).expect("dropped");
+    set(b"dropped");
+    let none = store.step(&scope, |step| step.set_request(&alice, number + 1, &[]));
+    assert_eq!(none.expect_err("none").code(), "PXS-016");
+
+    let published = || {
+        let view = store.view(&scope).expect("view");
+        view.nullified(&alice, &fr(5)).expect("read")
+    };
+    assert_eq!(published(), None);
+    let read = store.read_block(&scope, &header(2), |block| block.nullify(&alice, &fr(5)));
+    assert!(read.expect("read"));
+    assert_eq!(published(), Some(2));
+    store.rewind(1).expect("rewound");
+    assert_eq!(published(), None);
 }
 
 /// Fault: a transaction that can still be included is forgotten, and its notes are given to another one.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_node_client::wire::{
     BlockEffects, BlockRef, DepositInfo, ErrorData, Field, HeaderInfo, HexBytes, MessagePath,
-    NotePath, NullifierStatus, PublicData, Request, Response, RpcError, Tip, Tips, TxStatus,
-    Versions, method,
+    PublicData, Request, Response, RpcError, Tip, Tips, TxStatus, Versions, method,
 };
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::genesis::{GENESIS_FORMAT, GenesisBalance, GenesisNote};
@@ -22,6 +21,8 @@ use rollmill_protocol::{
 };
 use rollmill_service::Shutdown;
 use serde_json::{Value, json};
+
+use super::leaks;
 
 /// The fee of a transaction at the least price, 1 a unit of gas, which blocks of up to two transactions
 /// keep.
@@ -196,6 +197,8 @@ pub(crate) struct Pool {
     /// The node accepts transactions, but does not respond.
     pub(crate) silent: bool,
     pub(crate) received: Vec<Fr>,
+    /// Method and parameters of each request, in order.
+    pub(crate) requests: Vec<(String, Vec<Value>)>,
     /// Number of the proven tip, if the chain is that long.
     pub(crate) proven: u64,
     /// The node returns deposits with this amount in place of the true one.
@@ -231,6 +234,9 @@ impl Node {
 
     /// The node's response, `None` for none, or the code of a rejection.
     fn answer(&self, request: &Request) -> Result<Option<Value>, &'static str> {
+        let name = &request.method;
+        assert!(leaks::is_declared(name), "{name} is not declared in pxe/src/leaks.rs");
+        self.pool().requests.push((name.clone(), request.params.clone()));
         if request.method == method::SEND_TRANSACTION {
             return self.take(&request.params[0]);
         }
@@ -337,12 +343,6 @@ fn found(ledger: &Ledger, pool: &Pool, request: &Request) -> Value {
     let field = |at: usize| serde_json::from_value::<Field>(parameters[at].clone()).unwrap().0;
     let number = |at: usize| parameters[at].as_u64().unwrap();
     match request.method.as_str() {
-        method::GET_NOTE_PATH => {
-            let (leaf_index, at) = (number(0), ledger.number_of(&field(1)));
-            let (leaf, path) = leaf_and_path(&ledger.states[at], Tree::Notes, leaf_index);
-            let note_root = ledger.headers[at].state.tx_state.note_root;
-            json!(NotePath { leaf_index, leaf, path, note_root })
-        }
         method::GET_MESSAGE_PATH => {
             let (index, at) = (number(0), ledger.number_of(&field(1)));
             let (leaf, path) = leaf_and_path(&ledger.states[at], Tree::Messages, index);
@@ -356,9 +356,6 @@ fn found(ledger: &Ledger, pool: &Pool, request: &Request) -> Value {
             let amount = |d: DepositInfo| pool.wrong_amount.unwrap_or(d.amount);
             let handed = after.map(|d| DepositInfo { amount: amount(d), ..d });
             json!(handed.take(64).collect::<Vec<_>>())
-        }
-        method::GET_NULLIFIER_STATUS => {
-            json!(NullifierStatus { block_number: None, in_pool: false })
         }
         method::GET_PUBLIC_DATA => {
             let value = indexed::value(ledger.state(), IndexedTree::PublicData, &field(0));

@@ -4,8 +4,8 @@
 //! - `Host` must be a name of this server. A page can point a name of its own at the server's address, and
 //!   the browser then takes the server's answers for the page's own (DNS rebinding). An IP address cannot be
 //!   pointed elsewhere, and with TLS the certificate would not match, so both need no check.
-//! - `Origin` must be the server itself: browsers send it with every request of a page that may change
-//!   something.
+//! - `Origin` must be the server itself, or one that its operator allows: browsers send it with every request of
+//!   a page that may change something.
 //! - A POST with a body must have a content type that a page cannot send to another site without asking the
 //!   server first, which this server never allows (Fetch standard, "CORS-safelisted request-header").
 
@@ -92,6 +92,8 @@ impl RequestError {
 pub(super) struct Guard {
     names: Vec<String>,
     has_tls: bool,
+    /// Origins of other sites whose pages are served, as browsers write them.
+    origins: Vec<String>,
 }
 
 impl Guard {
@@ -99,7 +101,12 @@ impl Guard {
     pub(super) fn new(address: &str, names: &[String], has_tls: bool) -> Self {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let names = names.iter().map(String::as_str).chain([host, "localhost"]);
-        Self { names: names.map(bare).collect(), has_tls }
+        Self { names: names.map(bare).collect(), has_tls, origins: Vec::new() }
+    }
+
+    /// With origins whose pages are served too. They are compared byte by byte.
+    pub(super) fn with_origins(self, origins: Vec<String>) -> Self {
+        Self { origins, ..self }
     }
 
     /// # Errors
@@ -128,8 +135,17 @@ impl Guard {
     }
 
     fn origin(&self, parts: &Parts, host: Option<&str>) -> Result<(), RequestError> {
-        let Some(value) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
+        let mut values = parts.headers.get_all(header::ORIGIN).iter();
+        let Some(value) = values.next() else { return Ok(()) };
+        let rejected = || Err(RequestError::Origin { origin: shown(value) });
+        // Of two origins another reader may take the second one.
+        if values.next().is_some() {
+            return rejected();
+        }
         let origin = value.to_str().unwrap_or_default();
+        if self.origins.iter().any(|allowed| allowed == origin) {
+            return Ok(());
+        }
         let site = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let is_same = |site: &str| host.is_some_and(|host| host.eq_ignore_ascii_case(site));
         let is_named = |site: &str| {
@@ -138,7 +154,7 @@ impl Guard {
         };
         match site.is_some_and(|site| is_same(site) || (!is_local(site) && is_named(site))) {
             true => Ok(()),
-            false => Err(RequestError::Origin { origin: shown(value) }),
+            false => rejected(),
         }
     }
 
@@ -250,6 +266,38 @@ mod tests {
                 assert_eq!(check(&plain, method, &headers), expected, "{method} {host} {origin}");
             }
         }
+    }
+
+    #[test]
+    fn an_allowed_origin_is_served_and_nothing_that_resembles_it() {
+        let allowed = vec!["http://localhost:3000".to_owned(), "https://shop.example".to_owned()];
+        let guard = Guard::new("127.0.0.1:8551", &[], false).with_origins(allowed);
+        for (origin, expected) in [
+            ("http://localhost:3000", None),
+            ("https://shop.example", None),
+            ("http://localhost:3001", Some("origin")),
+            ("http://localhost", Some("origin")),
+            ("https://localhost:3000", Some("origin")),
+            ("http://LOCALHOST:3000", Some("origin")),
+            ("https://Shop.example", Some("origin")),
+            ("https://shop.example:443", Some("origin")),
+            ("https://shop.example/", Some("origin")),
+            ("https://a.shop.example", Some("origin")),
+            ("https://shop.example.evil.example", Some("origin")),
+            ("https://shop.example, https://evil.example", Some("origin")),
+            ("null", Some("origin")),
+            ("", Some("origin")),
+        ] {
+            for method in ["OPTIONS", "GET"] {
+                let headers = [("host", "localhost:8551"), ("origin", origin)];
+                assert_eq!(check(&guard, method, &headers), expected, "{method} {origin}");
+            }
+        }
+        let one = ("origin", "https://shop.example");
+        let two = [("host", "localhost"), one, ("origin", "https://evil.example")];
+        assert_eq!(check(&guard, "GET", &two), Some("origin"));
+        let foreign_host = [("host", "evil.example"), one];
+        assert_eq!(check(&guard, "GET", &foreign_host), Some("host"), "the host counts too");
     }
 
     #[test]

@@ -121,7 +121,12 @@ impl Town {
 
     /// Gives an account a note of the token that is worth [`HELD`]. Returns its nullifier.
     pub(crate) fn hold(&mut self, holder: usize) -> Fr {
-        let (owner, randomness) = (self.accounts[holder], value(88, 0));
+        self.hold_at(holder, self.accounts[holder])
+    }
+
+    /// As [`Self::hold`], for an address that has the account's keys.
+    pub(crate) fn hold_at(&mut self, holder: usize, owner: Fr) -> Fr {
+        let randomness = value(88, 0);
         let (first_nullifier, index, leaf_index) = (value(88, 1), 3, 5);
         let hash = Note { owner, value: HELD, randomness }.hash();
         let origin = NoteOrigin { first_nullifier, index };
@@ -153,13 +158,18 @@ impl Town {
 
     /// A call of the token by named arguments.
     pub(crate) fn token_call(&self, function: &str, named: Value) -> ContractCall {
+        self.call_of(self.token, function, named)
+    }
+
+    /// A call of any registered contract by named arguments.
+    pub(crate) fn call_of(&self, contract: Fr, function: &str, named: Value) -> ContractCall {
         let scope = Scope::default();
         let view = self.store.view(&scope).expect("a view");
-        let deployed = Book::default().deployed(&view, &self.token).expect("the token");
+        let deployed = Book::default().deployed(&view, &contract).expect("a contract");
         let named: Map<String, Value> = named.as_object().cloned().expect("named arguments");
         let called = deployed.class.named(function).expect("a function");
         ContractCall {
-            contract: self.token,
+            contract,
             selector: selector(function).expect("a short name"),
             args: arguments(called, &named).expect("arguments"),
             is_static: false,
@@ -168,9 +178,25 @@ impl Town {
 
     /// The request of an account that makes these calls and pays.
     pub(crate) fn request(&self, caller: usize, calls: &[ContractCall]) -> CallRequest {
+        self.request_that(caller, calls, true)
+    }
+
+    /// The request of an account that makes these calls, and pays or does not.
+    pub(crate) fn request_that(
+        &self,
+        caller: usize,
+        calls: &[ContractCall],
+        pays: bool,
+    ) -> CallRequest {
         let random = [value(89, 0), value(89, 1)];
-        CallRequest::of_account(&self.environment, self.accounts[caller], calls, true, random)
-            .expect("at most four calls")
+        CallRequest::of_account(
+            &self.environment,
+            self.accounts[caller],
+            calls,
+            terms(pays),
+            random,
+        )
+        .expect("at most four calls")
     }
 
     pub(crate) fn execute(
@@ -191,6 +217,11 @@ impl Town {
         let request = self.request(caller, &[call]);
         self.execute(&self.scope(), &request)?.join(&self.paths)
     }
+}
+
+/// Terms without an expiry.
+pub(crate) fn terms(pays: bool) -> EntryTerms {
+    EntryTerms { pays, expiry_slot: rollmill_protocol::tx::NO_EXPIRY }
 }
 
 /// A field element as an argument in JSON.

@@ -9,7 +9,7 @@ use rollmill_protocol::{Fr, Note};
 use rollmill_protocol_testing::value;
 use serde_json::json;
 
-use super::town::{HELD, Town, json, nonce};
+use super::town::{HELD, Town, json, nonce, terms};
 use crate::contracts::*;
 use crate::keys::Keys;
 use crate::logs;
@@ -50,6 +50,25 @@ fn a_transfer_spends_the_note_that_the_store_has() {
         read.map(|note| note.value).collect()
     };
     assert_eq!((values(0), values(1)), (vec![HELD - 30], vec![30]));
+}
+
+#[test]
+fn what_is_burned_is_no_note_any_more() {
+    let mut town = Town::new();
+    let spent = town.hold(0);
+    let call = town.token_call("burn", json!({ "amount": 30 }));
+    let done = town.transaction(0, call).expect("a transaction");
+    assert!(done.effects.nullifiers.contains(&spent));
+    let keys = Keys::from_master(&town.keys[0]);
+    let left: Vec<u64> = done
+        .logs
+        .iter()
+        .filter_map(|log| logs::decrypt(&keys, log))
+        .map(|note| note.value)
+        .collect();
+    assert_eq!(left, [HELD - 30]);
+    let call = town.token_call("burn", json!({ "amount": HELD + 1 }));
+    assert_eq!(town.transaction(0, call).expect_err("more than there is").code(), "ACR-022");
 }
 
 /// Goal: nothing of an account moves unless it allowed that very call.
@@ -158,7 +177,7 @@ fn an_account_makes_at_most_four_calls() {
     let calls = vec![call; 5];
     let random = [value(89, 0), value(89, 1)];
     let request =
-        CallRequest::of_account(&town.environment, town.accounts[0], &calls, true, random);
+        CallRequest::of_account(&town.environment, town.accounts[0], &calls, terms(true), random);
     assert!(matches!(request, Err(ContractError::TooManyCalls { max: 4, got: 5 })));
 }
 
@@ -167,7 +186,7 @@ fn a_function_that_is_not_there_is_named_with_those_that_are() {
     let town = Town::new();
     let call = ContractCall {
         contract: town.token,
-        selector: selector("burn").expect("short"),
+        selector: selector("freeze").expect("short"),
         args: Vec::new(),
         is_static: false,
     };
@@ -186,9 +205,10 @@ fn what_a_transaction_takes_is_taken_once() {
     let done = town.transaction(0, call.clone()).expect("a transaction");
     let indices: Vec<u64> = done.tags.iter().map(|tag| tag.index).collect();
     assert_eq!(indices, [0, 0]);
-    let intent = plan(&town.store, &scope, &done).expect("planned");
+    let of = (town.account(0), &b"an order"[..]);
+    let intent = plan(&town.store, &scope, &done, of).expect("planned");
     // Its note is held, and its tags are used.
-    assert!(plan(&town.store, &scope, &done).is_err());
+    assert!(plan(&town.store, &scope, &done, of).is_err());
     let view = town.store.view(&scope).expect("a view");
     let free = view.spendable(&town.account(0), &town.token, &town.accounts[0]).expect("notes");
     assert!(free.is_empty());
@@ -200,15 +220,15 @@ fn what_a_transaction_takes_is_taken_once() {
     assert_eq!(next.tags[0].index, 1);
     abandon(&town.store, &scope, &intent).expect("given up");
     assert_eq!(town.transaction(0, mint).expect("a transaction").tags[0].index, 0);
-    let stale = plan(&town.store, &scope, &next).expect_err("tags of another order");
+    let stale = plan(&town.store, &scope, &next, of).expect_err("tags of another order");
     assert_eq!(stale.code(), "PXS-012");
     let again = town.transaction(0, call).expect("the note is free");
-    let intent = plan(&town.store, &scope, &again).expect("planned");
+    let intent = plan(&town.store, &scope, &again, of).expect("planned");
     // A process that is killed here leaves it planned; the next one gives it up.
     assert_eq!(abandon_planned(&town.store, &scope).expect("given up"), 1);
     assert!(abandon(&town.store, &scope, &intent).is_err(), "it is given up already");
-    let intent = plan(&town.store, &scope, &again).expect("planned");
-    ready(&town.store, &scope, &intent, (&value(1, 2), &[1, 2, 3])).expect("ready");
+    let intent = plan(&town.store, &scope, &again, of).expect("planned");
+    ready(&town.store, &scope, &intent, (&value(1, 2), &[1, 2, 3]), false).expect("ready");
     assert_eq!(abandon_planned(&town.store, &scope).expect("none"), 0);
     assert!(abandon(&town.store, &scope, &intent).is_err(), "it may have left");
 }

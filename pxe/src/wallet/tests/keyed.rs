@@ -230,18 +230,18 @@ async fn a_state_without_keys_is_read_and_one_of_a_later_form_is_not() {
     let mut case = Case::new().await;
     accepted(&mut case, &to_alice(300 * UNIT), "key-of-first").await;
     let with_key = String::from_utf8(case.wallet.state().to_bytes().unwrap()).unwrap();
-    assert!(with_key.contains("key-of-first") && with_key.contains("\"form\":1,"));
+    assert!(with_key.contains("key-of-first") && with_key.contains("\"form\":2,"));
     let (start, _) = with_key.split_once(",\"keyed\":").unwrap();
-    let old = format!("{start}}}").replace("\"form\":1,", "");
+    let old = format!("{start}}}").replace("\"form\":2,", "");
     assert!(!old.contains("form") && !old.contains("key-of-first"), "{old}");
     let read = State::from_bytes(old.as_bytes()).unwrap();
     let next = Wallet::with_state(keys(2), read.clone());
     assert_eq!(next.notes(), case.wallet.notes());
     assert_eq!(next.recall(&key("key-of-first"), &to_alice(300 * UNIT)).unwrap(), None);
     let written = String::from_utf8(read.to_bytes().unwrap()).unwrap();
-    assert!(written.contains("\"form\":1,") && written.ends_with(",\"keyed\":[]}"), "{written}");
+    assert!(written.contains("\"form\":2,") && written.ends_with(",\"keyed\":[]}"), "{written}");
 
-    let later = with_key.replace("\"form\":1,", "\"form\":2,");
+    let later = with_key.replace("\"form\":2,", "\"form\":3,");
     let error = State::from_bytes(later.as_bytes()).unwrap_err().to_string();
     assert!(error.starts_with("PXE-003") && error.contains("another version"), "{error}");
 }

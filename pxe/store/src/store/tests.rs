@@ -59,7 +59,7 @@ fn migrations_run_once_in_order_and_all_or_none() {
 
 #[test]
 fn the_tables_of_a_newer_release_are_left_alone() {
-    static NEXT: &[Migration] = &[forget_classes_without_keys, double];
+    static NEXT: &[Migration] = &[forget_classes_without_keys, follow_anew, double];
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("wallet.pxe");
     let store = Store::create(&path, "p", COST).expect("created");
@@ -68,7 +68,7 @@ fn the_tables_of_a_newer_release_are_left_alone() {
     drop(migrated(raw(&path), NEXT).expect("migrated"));
     let error = Store::open(&path, "p").expect_err("newer");
     assert!(
-        matches!(error, StoreError::Version { part: "tables", expected: 2, got: 3 }),
+        matches!(error, StoreError::Version { part: "tables", expected: 3, got: 4 }),
         "{error}"
     );
 }
@@ -111,6 +111,34 @@ fn classes_of_version_1_go_with_their_contracts_and_nothing_else_does() {
     assert_eq!(view.class(&word(1)).expect("read"), None);
     assert!(view.contracts().expect("read").is_empty());
     drop(view);
+    drop(store);
+    let (_, schema) = raw(&path);
+    assert_eq!(schema, version(MIGRATIONS));
+}
+
+/// Goal: accounts of version 2, whose notes have no places in the tree, are read anew, and nothing else is lost.
+#[test]
+fn accounts_of_version_2_are_followed_anew_and_keep_their_notes() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("wallet.pxe");
+    let account = crate::tables::Account(rollmill_protocol::Fr::from(1u64));
+    let (db, _) = database(&path, true).expect("a database");
+    let file = File::create(db, "p", COST, 2).expect("created");
+    file.write(|writer| {
+        set_number(writer, "x", 5)?;
+        writer.put::<crate::tables::Nullified>(&(account, account.0), &4)?;
+        writer.put::<Followed>(&account, &7)
+    })
+    .expect("written");
+    drop(file);
+    let store = Store::open(&path, "p").expect("migrated");
+    let scope = Scope::of([account]);
+    let view = store.view(&scope).expect("a view");
+    assert!(!view.is_followed(&account).expect("read"));
+    drop(view);
+    let known =
+        store.write(|writer| writer.rows.get::<crate::tables::Nullified>(&(account, account.0)));
+    assert_eq!((x(&store.file), known.expect("read")), (5, Some(4)));
     drop(store);
     let (_, schema) = raw(&path);
     assert_eq!(schema, version(MIGRATIONS));
