@@ -45,14 +45,21 @@ struct Wallets {
 
 impl Wallets {
     fn new() -> Self {
+        Self::with(|circuit| (dimensions(circuit), circuit.n_public()))
+    }
+
+    /// Keys of these sizes and numbers of public inputs.
+    fn with(form: impl Fn(Circuit) -> (Dimensions, usize)) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(17);
-        let keys =
-            CIRCUITS.map(|circuit| made_up_key(&mut rng, dimensions(circuit), circuit.n_public()));
+        let keys = CIRCUITS.map(|circuit| {
+            let (size, n_public) = form(circuit);
+            made_up_key(&mut rng, size, n_public)
+        });
         let leaves: [VkLeaf; 5] = std::array::from_fn(|i| VkLeaf {
             circuit: CIRCUITS[i],
             vk_digest: keys[i].digest(),
-            log_n: log_n(CIRCUITS[i]).into(),
-            n_public_inputs: CIRCUITS[i].n_public() as u64,
+            log_n: keys[i].shape.log_n.into(),
+            n_public_inputs: keys[i].shape.n_public.into(),
             charged_rows: 1000 + CIRCUITS[i].role(),
             protocol_version: PROTOCOL_VERSION,
         });
@@ -213,6 +220,21 @@ fn keys_that_make_no_client_proofs_are_rejected() {
             size(&mut child, other);
             assert!(!wallets.accepts(&child), "{circuit} as {other:?}");
         }
+    }
+}
+
+/// Attack: a circuit of another role, in its own place of the key tree, whose key has the form of the tail's. Nothing
+/// but the role tells its proof from a client proof.
+#[test]
+fn the_roles_of_client_proofs_are_the_only_ones() {
+    let form = (dimensions(Circuit::PrivateTail), ClientInputs::FIELDS);
+    let mut wallets = Wallets::with(|_| form);
+    let pair = wallets.pair();
+    let inputs = wallets.inputs(pair);
+    for circuit in CIRCUITS {
+        let child = wallets.child(circuit, &inputs);
+        let is_of_client = matches!(circuit, Circuit::Client | Circuit::PrivateTail);
+        assert_eq!(wallets.accepts(&child), is_of_client, "{circuit}");
     }
 }
 

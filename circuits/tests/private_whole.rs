@@ -135,6 +135,11 @@ impl Chain {
         ProvenState { inputs, state, proof, vk, opened }
     }
 
+    /// Makes up the proof of a state anew, for its inputs as they are.
+    fn prove_again(&mut self, state: &mut ProvenState) {
+        state.proof = made_up_proof(&mut self.rng, &state.vk, &state.inputs.to_fields());
+    }
+
     /// The states after the first and after the second call.
     fn states(&self) -> [KernelState<Fr>; 2] {
         let Run { request, calls, functions, .. } = &self.run;
@@ -255,11 +260,11 @@ fn named_attacks_on_the_children_of_inner_are_rejected() {
     let attacks: [Attack; 8] = [
         ("a kernel under another key tree", |chain, state, _| {
             state.inputs.vk_root += Fr::from(1u64);
-            state.proof = made_up_proof(&mut chain.rng, &state.vk, &state.inputs.to_fields());
+            chain.prove_again(state);
         }),
         ("a kernel of another version", |chain, state, _| {
             state.inputs.protocol_version += 1;
-            state.proof = made_up_proof(&mut chain.rng, &state.vk, &state.inputs.to_fields());
+            chain.prove_again(state);
         }),
         ("another role than the leaf's", |_, state, _| {
             state.opened.leaf.circuit = Circuit::PrivateInner;
@@ -270,7 +275,7 @@ fn named_attacks_on_the_children_of_inner_are_rejected() {
         ("other charged rows than the leaf's", |_, state, _| state.opened.leaf.charged_rows += 1),
         ("a proof of another state", |chain, state, _| {
             state.inputs.state += Fr::from(1u64);
-            state.proof = made_up_proof(&mut chain.rng, &state.vk, &state.inputs.to_fields());
+            chain.prove_again(state);
         }),
         ("a key that is not of the contract, for which the proof would hold", |chain, _, call| {
             call.vk = made_up_key(&mut chain.rng, FUNCTION_SIZES[1], 1);
@@ -284,13 +289,63 @@ fn named_attacks_on_the_children_of_inner_are_rejected() {
     let mut chain = Chain::new([FUNCTION_SIZES[0], FUNCTION_SIZES[1]]);
     let [first, _] = chain.states();
     let root = chain.root();
-    let (state, call) = (chain.state(Circuit::PrivateInit, first), chain.call(1));
+    let call = chain.call(1);
+    for circuit in [Circuit::PrivateInner, Circuit::PrivateInit2] {
+        let state = chain.state(circuit, first.clone());
+        assert!(holds(build_inner(root, &state, &call)), "over {circuit}");
+    }
+    let state = chain.state(Circuit::PrivateInit, first);
     assert!(holds(build_inner(root, &state, &call)));
     assert!(!holds(build_inner(root + Fr::from(1u64), &state, &call)), "another root");
     for (name, attack) in attacks {
         let (mut state, mut call) = (state.clone(), call.clone());
         attack(&mut chain, &mut state, &mut call);
         assert!(!holds(build_inner(root, &state, &call)), "{name}");
+    }
+}
+
+/// Each attack changes the honest child of `private_tail`, which is a proof of any of the three circuits before it.
+#[test]
+fn named_attacks_on_the_child_of_the_tail_are_rejected() {
+    type Attack = (&'static str, fn(&mut Chain, &mut ProvenState));
+    let attacks: [Attack; 7] = [
+        ("a kernel under another key tree", |chain, state| {
+            state.inputs.vk_root += Fr::from(1u64);
+            chain.prove_again(state);
+        }),
+        ("a kernel of another version", |chain, state| {
+            state.inputs.protocol_version += 1;
+            chain.prove_again(state);
+        }),
+        ("a proof of another state", |chain, state| {
+            state.inputs.state += Fr::from(1u64);
+            chain.prove_again(state);
+        }),
+        ("another pair than the proof states", |_, state| state.inputs.pair = Pair::trivial()),
+        ("another role than the leaf's", |_, state| {
+            state.opened.leaf.circuit = Circuit::PrivateInner;
+        }),
+        ("the role of a tail", |chain, state| {
+            state.opened = opened_in(&chain.leaves, Circuit::PrivateTail);
+        }),
+        ("the role of the built-in client", |chain, state| {
+            state.opened = opened_in(&chain.leaves, Circuit::Client);
+        }),
+    ];
+    let mut chain = Chain::new([FUNCTION_SIZES[0], FUNCTION_SIZES[1]]);
+    let (root, w, [_, second]) = (chain.root(), chain.run.witness.clone(), chain.states());
+    let hiding = chain.hiding().to_fields();
+    let accepts = |state: &ProvenState| holds(build_tail(root, state, &w, &hiding));
+    for circuit in [Circuit::PrivateInit, Circuit::PrivateInner] {
+        let state = chain.state(circuit, second.clone());
+        assert!(accepts(&state), "over {circuit}");
+    }
+    let honest = chain.state(Circuit::PrivateInit2, second);
+    assert!(accepts(&honest));
+    for (name, attack) in attacks {
+        let mut state = honest.clone();
+        attack(&mut chain, &mut state);
+        assert!(!accepts(&state), "{name}");
     }
 }
 

@@ -161,7 +161,7 @@ circuits! {
     }
     /// The first two private calls of a transaction begin it. States what [`Family::Kernel`] states.
     KernelStart: states KernelInputs, verified by Circuit {
-        /// The first call of a transaction, and the first that it made.
+        /// The first call of a transaction, and the last of those that it made.
         PrivateInit2 = "private_init2", verifies 0 of [];
     }
 }

@@ -119,9 +119,15 @@ fn two_calls_at_once_are_neither_one_call_twice_nor_exchanged() {
         assert!(take(calls).is_err());
     }
     // A function of another contract shows nothing about the second call's.
-    if first.0.contract != second.0.contract {
-        assert!(take([first, (second.0, first.1)]).is_err());
-    }
+    assert_ne!(first.0.contract, second.0.contract);
+    assert_eq!(take([first, (second.0, first.1)]), Err(KernelError::NotOfContract));
+    // Another call that waits, below the second one on the stack.
+    let beside = cases.iter().find(|case| case.name == "every_list_is_full");
+    let beside = beside.expect("a case whose first call makes two");
+    let [first, _, third] = [0, 1, 2].map(|i| (&beside.calls[i].0, &beside.calls[i].1));
+    assert!(first.0.calls.contains(&third.0.entry()));
+    let got = init2(&beside.request, [first, third]).map(|_| ());
+    assert_eq!(got, Err(KernelError::WrongSelector));
     let one = cases.iter().find(|case| case.error.is_none() && case.calls.len() == 1);
     let (call, function) = &one.expect("a valid case of one call").calls[0];
     let one = one.map(|case| init2(&case.request, [(call, function), (call, function)]));

@@ -79,9 +79,8 @@ pub struct RpcError {
 }
 
 /// Numbers of the codes `NODE-0NN` with which a node rejects a transaction as it is: it is malformed, cannot be
-/// part of the next block, has no valid proof, is not covered by its payer's balance, is too large, or has a proof of
-/// another kind. A test of
-/// the node compares them with its error type.
+/// part of the next block, has no valid proof, is not covered by its payer's balance, or is too large. A test of the
+/// node compares them with its error type.
 const TX_REJECTED: [u16; 5] = [20, 21, 22, 25, 26];
 
 impl RpcError {

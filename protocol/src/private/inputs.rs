@@ -7,7 +7,7 @@ use rollmill_algebra::pair::Pair;
 use crate::layout::layout;
 
 layout! {
-    /// What a proof of init or inner states.
+    /// What a proof of init, init2 or inner states.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct KernelInputs as KernelInputsLayout, "kernel inputs" {
         /// Digest of the state after the call.
