@@ -1,7 +1,7 @@
 //! Sends the transaction of a call.
 //!
-//! [`prepare`] executes the call and takes it by the kernel's rules: that is what a user is asked to confirm. [`deliver`]
-//! proves it and sends it, with the store one step ahead of everything that leaves the machine:
+//! [`prepare`] executes the call and takes it by the kernel's rules: that is what a user is asked to confirm.
+//! [`deliver`] proves it and sends it, with the store one step ahead of everything that leaves the machine:
 //!
 //! | step | in the store | after a crash |
 //! | --- | --- | --- |
@@ -254,8 +254,8 @@ async fn balance_of(node: &NodeClient, address: &Fr) -> Result<u64, PxeError> {
 /// # Errors
 /// Only when nothing was sent, or the node rejected it finally: [`ContractError::KeyRoot`] for keys of another network,
 /// [`ContractError::Stopped`], [`ContractError::Prove`], those of [`super::plan`] for notes that another transaction
-/// took meanwhile, and [`PxeError::Node`] with the rejection. Those of [`super::recall`] come first. Every later outcome
-/// is a [`CallDelivery`].
+/// took meanwhile, and [`PxeError::Node`] with the rejection. Those of [`super::recall`] come first. Every later
+/// outcome is a [`CallDelivery`].
 pub async fn deliver(
     (store, node): (&Arc<Store>, &NodeClient),
     prover: &Arc<dyn CallProver>,
@@ -301,8 +301,8 @@ pub async fn deliver(
     }
 }
 
-/// Reads the chain, executes a call, proves it and sends it: [`super::refresh`], [`prepare`] and [`deliver`] in one, for
-/// a caller that need not ask anybody in between.
+/// Reads the chain, executes a call, proves it and sends it: [`super::refresh`], [`prepare`] and [`deliver`] in one,
+/// for a caller that need not ask anybody in between.
 ///
 /// # Errors
 /// Those of the three.

@@ -1,8 +1,8 @@
 //! Follows the transactions of contracts that were sent to their blocks.
 //!
-//! It does what the wallet does for the built-in asset, see `wallet/sent.rs`, with rows of the store: a transaction holds
-//! its notes until its block is finalized, until the node reports that it was dropped, or until another transaction
-//! publishes one of its nullifiers. That a block has it, or a nullifier of it, is a fact of the block, so a
+//! It does what the wallet does for the built-in asset, see `wallet/sent.rs`, with rows of the store: a transaction
+//! holds its notes until its block is finalized, until the node reports that it was dropped, or until another
+//! transaction publishes one of its nullifiers. That a block has it, or a nullifier of it, is a fact of the block, so a
 //! reorganization takes it back, and the transaction is in flight again. What the node does not know is sent again.
 //!
 //! What was dropped can still be included by anybody who has a copy, until its last slot or until one of its nullifiers
@@ -216,8 +216,8 @@ pub fn is_used(store: &Store) -> Result<bool, PxeError> {
     Ok(false)
 }
 
-/// Reads the chain for contracts and settles what was sent: what a command does before it uses notes of contracts. `now`
-/// is in seconds since 1970.
+/// Reads the chain for contracts and settles what was sent: what a command does before it uses notes of contracts.
+/// `now` is in seconds since 1970.
 ///
 /// # Errors
 /// Those of [`sync::follow`] and [`settle`].
@@ -498,8 +498,8 @@ pub async fn history(
     Ok(shown.collect())
 }
 
-/// How far a transaction of any account of the store has come, as the store knows it; none if it is none of the store's.
-/// What is in a block counts as included.
+/// How far a transaction of any account of the store has come, as the store knows it; none if it is none of the
+/// store's. What is in a block counts as included.
 ///
 /// # Errors
 /// Those of the store.
