@@ -39,7 +39,9 @@ use super::sent;
 use super::sync;
 use super::transaction::SimulatedTransaction;
 use crate::error::PxeError;
-use crate::wallet::{EXPIRY_EPOCHS, Earlier, Fee, IdempotencyKey, Terms, node_error};
+use crate::wallet::{
+    EXPIRY_EPOCHS, Earlier, Fee, IdempotencyKey, Terms, Word, after_rejection, node_error,
+};
 
 /// Whether anybody still wants the result. It is asked within executions and between the rounds of proofs.
 pub type Wanted = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -288,14 +290,19 @@ pub async fn deliver(
             }
             Ok(CallDelivery::Accepted(hash))
         }
+        // A request for another account of the store may have sent it first, see `settle`.
         Err(error) if error.rejects_transaction() => {
-            // A request for another account of the store may have sent it first, see `settle`. If it was included
-            // meanwhile, the node rejects it for its own nullifiers.
-            if sent::is_known(node, &hash).await {
-                return Ok(CallDelivery::Accepted(hash));
+            match after_rejection(node, &hash, &error).await {
+                Word::Known => Ok(CallDelivery::Accepted(hash)),
+                Word::Wait => {
+                    let unconfirmed = PxeError::Unconfirmed { hash: to_hex(&hash) };
+                    Ok(CallDelivery::Unknown(hash, unconfirmed))
+                }
+                Word::Gone(reason) => {
+                    sent::give_up(store, &intent, &reason)?;
+                    Err(node_error(error))
+                }
             }
-            sent::give_up(store, &intent, &error.to_string())?;
-            Err(node_error(error))
         }
         Err(error) => Ok(CallDelivery::Unknown(hash, node_error(error))),
     }

@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rollmill_node_client::NodeClient;
-use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{Fr, Tx, TxEffects};
 use rollmill_pxe_store::{
@@ -377,15 +376,6 @@ fn drop_parts(store: &Store, parts: &[(Account, u64)], reason: &str) -> Result<(
 /// Records that a node has the transaction.
 pub(super) fn accept(store: &Store, intent: &Intent) -> Result<(), PxeError> {
     set_fate(store, intent.parts(), &Fate::Accepted)
-}
-
-/// Whether the node has a transaction that it rejects, in its pool or in a block.
-pub(super) async fn is_known(node: &NodeClient, tx_hash: &Fr) -> bool {
-    let status = node.transaction_status(tx_hash).await;
-    matches!(
-        status,
-        Ok(TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. })
-    )
 }
 
 /// Gives up a transaction that the node rejects.
