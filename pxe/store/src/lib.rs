@@ -17,6 +17,7 @@ mod file;
 mod keys;
 mod keystore;
 mod phrase;
+mod prune;
 mod scope;
 mod seal;
 mod step;
