@@ -11,7 +11,7 @@ use redb::{Database, DatabaseError, ReadOnlyTable, StorageBackend};
 use crate::block::{self, BlockStep};
 use crate::error::StoreError;
 use crate::file::{File, Rows, Writer};
-use crate::prune;
+use crate::paths;
 use crate::scope::Scope;
 use crate::seal::Cost;
 use crate::step::Step;
@@ -241,16 +241,16 @@ impl Store {
         self.file.write(|writer| block::finalize(writer, block))
     }
 
-    /// Removes what only paths of spent notes need of the note tree: the marks of subtrees whose known notes are all spent
-    /// in finalized blocks, and the nodes to their right that no other mark needs. Marks at the positions `keep`, and
-    /// those of subtrees without a known note, stay. Returns how many marks were removed.
+    /// Removes what only paths of spent notes need of the note tree: the marks of subtrees whose known notes are all
+    /// spent in finalized blocks, and the nodes to their right that no other mark needs. Marks at the positions `keep`,
+    /// and those of subtrees without a known note, stay. Returns how many marks were removed.
     ///
     /// What was removed comes back if its blocks are read again for another account.
     ///
     /// # Errors
     /// [`StoreError::OutOfScope`] unless the scope has all accounts of the store: subtrees belong to none.
-    pub fn prune(&self, scope: &Scope, keep: &BTreeSet<u64>) -> Result<usize, StoreError> {
-        self.file.write(|writer| prune::prune(writer, scope, keep))
+    pub fn forget_paths(&self, scope: &Scope, keep: &BTreeSet<u64>) -> Result<usize, StoreError> {
+        self.file.write(|writer| paths::forget(writer, scope, keep))
     }
 
     pub(crate) fn rows(&self) -> Result<Snapshot<'_>, StoreError> {

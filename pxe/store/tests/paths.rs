@@ -64,7 +64,7 @@ struct Case {
     /// The leaves of each block, with whether each transaction matters.
     blocks: Vec<Vec<([Fr; SLOTS], bool)>>,
     /// Marks that were removed since nobody can spend their notes any more.
-    pruned: usize,
+    forgotten: usize,
     rng: ChaCha20Rng,
 }
 
@@ -73,7 +73,7 @@ impl Case {
         let (memory, store) = in_memory();
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let states = vec![State::new()];
-        Self { memory, store, states, finalized: 0, blocks: vec![], pruned: 0, rng }
+        Self { memory, store, states, finalized: 0, blocks: vec![], forgotten: 0, rng }
     }
 
     fn tip(&self) -> usize {
@@ -153,7 +153,7 @@ impl Case {
     }
 
     /// Removes what only paths of spent notes need; some subtrees matter for another reason.
-    fn prune(&mut self) {
+    fn forget(&mut self) {
         let (last, finalized) = (self.states[self.tip()].clone(), self.finalized as u64);
         let mut spent = BTreeMap::<u64, bool>::new();
         for (leaf_index, (_, spent_in)) in &last.notes {
@@ -168,9 +168,9 @@ impl Case {
                 removed.insert(*position);
             }
         }
-        let count = self.store.prune(&scope(), &keep).expect("pruned");
+        let count = self.store.forget_paths(&scope(), &keep).expect("forgotten");
         assert_eq!(count, removed.len());
-        self.pruned += count;
+        self.forgotten += count;
         for state in &mut self.states {
             state.marks.retain(|position| !removed.contains(position));
         }
@@ -231,7 +231,7 @@ impl Case {
 /// notes that are spent for good nothing does.
 #[test]
 fn paths_are_those_of_the_whole_tree_through_rewinds_and_late_accounts() {
-    let mut pruned = 0;
+    let mut forgotten = 0;
     for seed in 0..6 {
         println!("seed {seed}");
         let mut case = Case::new(seed);
@@ -242,17 +242,17 @@ fn paths_are_those_of_the_whole_tree_through_rewinds_and_late_accounts() {
                 8 | 9 => case.rewind(),
                 10..=12 => {
                     case.finalize();
-                    case.prune();
+                    case.forget();
                 }
                 13 => case.catch_up(),
                 _ => case.reopen(),
             }
             case.compare();
         }
-        pruned += case.pruned;
+        forgotten += case.forgotten;
     }
-    println!("{pruned} marks removed");
-    assert!(pruned > 0);
+    println!("{forgotten} marks removed");
+    assert!(forgotten > 0);
 }
 
 /// Goal: a block whose leaves are others than when it was read first is noticed.

@@ -1,5 +1,8 @@
 //! What happens between two requests to a node: blocks are removed, and others send the same transaction.
 
+use rollmill_node_client::wire::method;
+use rollmill_pxe_store::{Stage, Transaction};
+
 use super::*;
 use crate::contracts::discover::FoundNote;
 
@@ -38,6 +41,61 @@ async fn a_rejection_of_what_the_node_has_already_does_not_give_it_up() {
     let CallDelivery::Accepted(hash) = sent else { panic!("{sent:?}") };
     assert_eq!(harbour.state(0, &hash).await, CallState::Pending);
     assert!(harbour.spendable(0).is_empty(), "its note is held");
+}
+
+/// Fault: the node rejects a transaction, and does not say whether it has it. Its notes stay held until it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_without_a_status_does_not_give_the_transaction_up() {
+    let harbour = Harbour::new().await;
+    harbour.minted(100).await;
+    harbour.chain.pool().rejects_with = Some("NODE-021");
+    harbour.chain.pool().unavailable = Some(method::GET_TRANSACTION_STATUS);
+    let prover = MadeUpProofs { vk_root: Fr::zero() };
+    let sent = harbour.send_with(prover, 0, &harbour.transfer(1, 30), None).await.expect("sent");
+    let CallDelivery::Unknown(hash, doubt) = sent else { panic!("{sent:?}") };
+    assert_eq!(doubt.code(), "PXE-066");
+    assert!(harbour.spendable(0).is_empty(), "its note is held");
+    harbour.chain.pool().unavailable = None;
+    harbour.refresh().await;
+    let state = harbour.state(0, &hash).await;
+    assert!(matches!(state, CallState::Dropped { .. }), "{state:?}");
+    assert_eq!(harbour.spendable(0), [100], "the node does not have it");
+}
+
+/// Fault: a release reads what a newer one wrote. It follows the transaction and leaves the record as it is, and takes
+/// no order with a key for a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_newer_release_is_not_written_back() {
+    let harbour = Harbour::new().await;
+    harbour.minted(100).await;
+    let hash = harbour.sent(0, &harbour.transfer(1, 30)).await;
+    let (store, account) = (&harbour.store, harbour.accounts[0]);
+    let scope = Scope::of([account]);
+    let kept = || -> Transaction {
+        let transactions = store.view(&scope).expect("a view").transactions(&account);
+        let mut transactions = transactions.expect("read").into_iter();
+        transactions.find(|one| one.row.tx_hash == Some(hash)).expect("it is kept")
+    };
+    let newer: &[u8] = br#"{"form":2,"order":"pays","more":[1]}"#;
+    let number = kept().number;
+    store.step(&scope, |step| step.set_request(&account, number, newer)).expect("written");
+    let other = recall(store, account, &key("of-another-order"), &harbour.transfer(1, 7));
+    assert_eq!(other.expect_err("it may be that one").code(), "PXE-091");
+
+    let last = harbour.chain.pool().waiting[0].effects().expiry_slot;
+    harbour.chain.pool().waiting.clear();
+    let reason = "the pool is full".to_owned();
+    harbour.chain.pool().statuses.insert(hash, TxStatus::Dropped { reason });
+    harbour.refresh().await;
+    assert_eq!((kept().row.stage, &*kept().row.request), (Stage::Dropped, newer));
+    assert_eq!(harbour.spendable(0), [100], "its note is free");
+    // Nothing can happen to it any more, which would be noted in a record of this release.
+    harbour.chain.ledger().publish(last, &[]);
+    harbour.chain.pool().proven = u64::MAX;
+    for now in [NOW, NOW + KEY_SECONDS] {
+        refresh(store, &harbour.node, now).await.expect("refreshed");
+        assert_eq!(&*kept().row.request, newer);
+    }
 }
 
 /// Fault: a reorganization between two requests of one sync. Blocks of the new chain must not be read on top of a block

@@ -1,4 +1,4 @@
-//! Removes what only paths of spent notes need of the note tree.
+//! Forgets what only paths of spent notes need of the note tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use crate::file::Writer;
 use crate::scope::Scope;
 use crate::tables::{Accounts, Marks, Nodes, Notes, Nullified};
 
-/// [`crate::Store::prune`].
-pub(crate) fn prune(
+/// [`crate::Store::forget_paths`].
+pub(crate) fn forget(
     writer: &mut Writer<'_>,
     scope: &Scope,
     keep: &BTreeSet<u64>,
@@ -131,21 +131,21 @@ mod tests {
                 .expect("read");
         }
         let none = BTreeSet::new();
-        let prune = |keep: &BTreeSet<u64>| store.prune(&scope, keep).expect("pruned");
-        assert_eq!(prune(&none), 0, "nothing is final");
+        let forget = |keep: &BTreeSet<u64>| store.forget_paths(&scope, keep).expect("forgotten");
+        assert_eq!(forget(&none), 0, "nothing is final");
         assert_eq!(nodes(&store), BTreeSet::from([(3, 1), (4, 1), (3, 3), (3, 5)]));
         store.finalize(4).expect("finalized");
-        assert_eq!(prune(&none), 1);
+        assert_eq!(forget(&none), 1);
         assert_eq!(positions(&store), [2, 4]);
         assert_eq!(nodes(&store), BTreeSet::from([(3, 3), (3, 5)]));
         store.finalize(6).expect("finalized");
-        assert_eq!(prune(&BTreeSet::from([2])), 0, "it matters for another reason");
-        assert_eq!(prune(&none), 1);
+        assert_eq!(forget(&BTreeSet::from([2])), 0, "it matters for another reason");
+        assert_eq!(forget(&none), 1);
         assert_eq!((positions(&store), nodes(&store)), (vec![4], BTreeSet::from([(3, 5)])));
-        assert_eq!(prune(&none), 0);
+        assert_eq!(forget(&none), 0);
         // An account whose notes nobody has looked at.
         store.add_keys(&MasterKeys::generate(&mut rand::rngs::OsRng), "other").expect("added");
-        let outside = store.prune(&scope, &none).expect_err("not all accounts");
+        let outside = store.forget_paths(&scope, &none).expect_err("not all accounts");
         assert_eq!(outside.code(), "PXS-009");
     }
 }
