@@ -122,6 +122,46 @@ async fn blocks_of_another_chain_are_not_read_on_top_of_a_removed_one() {
     check().await.expect("the chain that was read");
 }
 
+/// Fault: a reorganization before each request of a reading in turn. Blocks of two chains are not mixed, and by the tips
+/// of the new chain no block of the removed one is final.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganization_between_two_requests_makes_no_removed_block_final() {
+    let mut cut_off = 0;
+    for before in 0.. {
+        let harbour = Harbour::new().await;
+        let base = harbour.chain.ledger().clone();
+        let with_blocks = |slots: &[u64]| {
+            let mut ledger = base.clone();
+            for slot in slots {
+                ledger.publish(*slot, &[]);
+            }
+            ledger
+        };
+        *harbour.chain.ledger() = with_blocks(&[1, 2]);
+        {
+            let mut pool = harbour.chain.pool();
+            pool.proven = u64::MAX;
+            pool.reorganization = Some((before, with_blocks(&[3, 4, 5])));
+        }
+        let read = refresh(&harbour.store, &harbour.node, NOW).await;
+        if harbour.chain.pool().reorganization.take().is_some() {
+            read.expect("the chain stays");
+            break;
+        }
+        if let Err(error) = read {
+            assert_eq!(error.code(), "PXE-005", "before request {before}: {error}");
+            cut_off += 1;
+        }
+        harbour.refresh().await;
+        let scope = Scope::default();
+        let last = harbour.store.view(&scope).expect("a view").headers().expect("read").pop();
+        let last = last.map(|header| (header.number, header.hash));
+        let tip = harbour.chain.ledger().tip().hash();
+        assert_eq!(last, Some((3, tip)), "before request {before}");
+    }
+    assert!(cut_off > 1, "{cut_off} readings were cut off");
+}
+
 /// Fault: what the node dropped is included all the same, and a reorganization removes that block. The transaction is
 /// a dropped one again, with its reason, and an order with its key is told so.
 #[tokio::test(flavor = "multi_thread")]
