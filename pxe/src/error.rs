@@ -192,7 +192,8 @@ pub enum PxeError {
     /// Do: Read the reason. The notes are spendable again; use another key if you still want the payment.
     #[error("{code}: transaction {hash} of this idempotency key was dropped: {reason}; nothing was sent now. Use another key if you still want the payment", code = self.code())]
     KeyDropped { hash: String, reason: String },
-    /// The node has not confirmed that it has the transaction of the idempotency key.
+    /// The node has not confirmed that it has the transaction: that of the idempotency key, or one that it rejected
+    /// without saying afterwards whether somebody else had sent it.
     ///
     /// Do: Do not send it again: the wallet does. Ask for its status later, or repeat the order with the same key.
     #[error("{code}: the node has not confirmed that it has transaction {hash}; the wallet sends it again with each sync", code = self.code())]
