@@ -6,10 +6,11 @@
 //! leaves of all blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rollmill_errors::Bare;
-use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockEffects, BlockRef};
+use rollmill_node_client::{NodeClient, REQUEST_TIMEOUT};
 use rollmill_protocol::tree::{Frontier, root_from_path};
 use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
 use rollmill_pxe_store::{Account, Header, Scope, Store};
@@ -27,15 +28,54 @@ use crate::wallet::{gas_after, node_error};
 const BLOCKS: u64 = 16;
 /// The first block that may have notes of contracts.
 const FIRST: u64 = 1;
+/// Longest time for which new blocks are read at once: that of eight requests which a node answers at the last moment.
+/// It is below the 300 s that a client of the service waits, so that the client is told. What was read is kept, and the
+/// next call reads on.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(8 * REQUEST_TIMEOUT.as_secs());
+/// Time beside it for each block that is read once more: its part of the time of a request. Reading again starts anew
+/// each time, so a fixed time would end each attempt on a long chain.
+const AGAIN: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs().div_ceil(BLOCKS));
+
+/// Does what asks a node for at most this time, whatever the node does.
+///
+/// # Errors
+/// [`PxeError::Slow`], and those of the work.
+pub(super) async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, PxeError>>,
+) -> Result<T, PxeError> {
+    let late = |_| PxeError::Slow { seconds: time.as_secs() };
+    tokio::time::timeout(time, work).await.map_err(late)?
+}
+
+/// [`READ_TIMEOUT`], and time for blocks that are read once more.
+fn time_for(again: u64) -> Duration {
+    let again = u32::try_from(again).unwrap_or(u32::MAX);
+    READ_TIMEOUT.saturating_add(AGAIN.saturating_mul(again))
+}
+
+/// How long [`follow`] may take now.
+///
+/// # Errors
+/// Those of the store.
+pub(super) fn time(store: &Store) -> Result<Duration, PxeError> {
+    Ok(time_for(Missing::read(store, &own_scope(store)?)?.blocks()))
+}
 
 /// Reads the chain up to the pending tip for all accounts of the store. An account that was added since is caught up
-/// with. After an error the store is as after the last whole block.
+/// with. After an error the store is as after the last whole block. It takes at most [`READ_TIMEOUT`], and 2 s more for
+/// each block that is read once more.
 ///
 /// # Errors
 /// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
-/// block, those of the connection and of the store.
+/// block, [`PxeError::Slow`] when the time is over, those of the connection and of the store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
-    let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
+    within(time(store)?, follow_on(store, node)).await
+}
+
+/// As [`follow`], for as long as it takes.
+pub(super) async fn follow_on(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
+    let scope = own_scope(store)?;
     rewind(store, &scope, node).await?;
     catch_up(store, &scope, node).await?;
     let frontier = frontier(store, &scope, node).await?;
@@ -112,25 +152,46 @@ async fn rewind(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), P
     Ok(())
 }
 
-/// Records the block that L1 has finalized, as far as it was read.
+/// Records the block that L1 has finalized, as far as it was read, and removes what no note needs any more then.
 async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
     let finalized = node.tips().await.map_err(node_error)?.finalized.block_number;
-    let (tip, first) = {
+    // By the tips of another chain, blocks would become final that were removed.
+    check_tip(store, node).await?;
+    let (tip, first, before) = {
         let view = store.view(scope)?;
-        (view.tip()?, view.first_block()?)
+        (view.tip()?, view.first_block()?, view.finalized()?)
     };
     let (Some(tip), Some(first)) = (tip, first) else { return Ok(()) };
     let settled = finalized.min(tip);
-    if settled >= first {
+    if settled >= first && before.is_none_or(|before| before < settled) {
         store.finalize(settled)?;
+        forget_paths(store, scope)?;
     }
     Ok(())
 }
 
-/// Reads the blocks up to the tip for accounts that were added since they were read, and for all if an earlier release
-/// read them, which kept no note tree.
-async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
-    let (new, first, tip, has_tree) = {
+/// Forgets the paths of notes whose nullifiers are final. A message that no contract opens yet may turn out to be a
+/// note, so its path stays.
+fn forget_paths(store: &Store, scope: &Scope) -> Result<(), PxeError> {
+    let waiting = discover::deferred_positions(&store.view(scope)?, scope)?;
+    if let Some(waiting) = waiting {
+        store.forget_paths(scope, &waiting)?;
+    }
+    Ok(())
+}
+
+/// What is to be read once more: the blocks up to the tip, for accounts that were added since they were read, and for
+/// all if an earlier release read them, which kept no note tree.
+struct Missing {
+    /// The accounts that were added.
+    new: Vec<Account>,
+    first: Option<u64>,
+    tip: Option<u64>,
+    has_tree: bool,
+}
+
+impl Missing {
+    fn read(store: &Store, scope: &Scope) -> Result<Self, PxeError> {
         let view = store.view(scope)?;
         let mut new = Vec::new();
         for account in scope.accounts() {
@@ -143,11 +204,26 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
             Some(tip) => view.frontier(tip)?.is_some(),
             None => true,
         };
-        (new, view.first_block()?, tip, has_tree)
-    };
-    if new.is_empty() && has_tree {
+        Ok(Self { new, first: view.first_block()?, tip, has_tree })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.new.is_empty() && self.has_tree
+    }
+
+    /// How many blocks that are.
+    fn blocks(&self) -> u64 {
+        if self.is_nothing() { 0 } else { self.tip.unwrap_or_default() }
+    }
+}
+
+/// Reads what is [`Missing`].
+async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
+    let missing = Missing::read(store, scope)?;
+    if missing.is_nothing() {
         return Ok(());
     }
+    let Missing { new, first, tip, .. } = missing;
     let of_new = Scope::of(new.iter().copied());
     if let (Some(first), Some(tip)) = (first, tip) {
         let mut reader = Reader::new(store, &of_new, genesis_frontier(node).await?)?;
@@ -174,11 +250,21 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
     Ok(())
 }
 
-/// Records which of these notes were spent in the blocks after them, which are read once more.
+/// Records which of these notes were spent in the blocks after them, which are read once more. It takes at most the
+/// time of [`follow`] for as many blocks.
 ///
 /// # Errors
 /// As [`follow`].
 pub async fn mark_spent(
+    store: &Store,
+    node: &NodeClient,
+    notes: &[FoundNote],
+) -> Result<(), PxeError> {
+    let tip = store.view(&Scope::default())?.tip()?;
+    within(time_for(tip.unwrap_or_default()), mark_spent_in(store, node, notes)).await
+}
+
+async fn mark_spent_in(
     store: &Store,
     node: &NodeClient,
     notes: &[FoundNote],

@@ -8,6 +8,7 @@ mod keyed_random;
 pub(crate) mod ledger;
 mod plan;
 mod privacy;
+mod races;
 mod random;
 mod sent;
 

@@ -1,7 +1,9 @@
 //! Transactions of contracts from an order to their blocks, against a chain in memory. Proofs are made up: the chain
 //! follows every rule but theirs.
 
+mod paths;
 mod races;
+mod waits;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
