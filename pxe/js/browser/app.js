@@ -110,7 +110,8 @@ async function quote() {
   // One key for the order, so that a second press of the button never pays twice.
   order.key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
   const [shown, fee, most] = [amount, order.fee, order.feeMax].map((n) => n.toLocaleString("en"));
-  $("quote").textContent = `Send ${shown} units${order.what} to ${to}? The fee is ${fee} units now, and ${most} at most.`;
+  $("quote").textContent =
+    `Send ${shown} units${order.what} to ${to}? The fee is ${fee} units now, and ${most} at most.`;
   $("confirm").hidden = false;
   say("");
   $("send").focus();
