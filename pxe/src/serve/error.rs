@@ -82,8 +82,8 @@ pub enum CallError {
     Unreported { seconds: u64 },
     /// Internal error: the work on the request panicked.
     ///
-    /// Do: A bug in Rollmill: report it with the log of the service. Read `pxe_sent`, or `pxe_history` after a call of a
-    /// contract, before sending again.
+    /// Do: A bug in Rollmill: report it with the log of the service. Read `pxe_sent`, or `pxe_history` after a call of
+    /// a contract, before sending again.
     #[error("{code}: internal error: the work on the request panicked; read pxe_sent, or pxe_history after a call of a contract, before sending again", code = self.code())]
     Died,
     /// The wallet could not do what was asked. The message has the code.
