@@ -110,7 +110,7 @@ pub(crate) enum Commands {
     /// The account of --account makes the call by its own contract, whose public balance pays the fee. The proofs take
     /// minutes. Exit codes are those of `rollmill-pxe transfer`.
     Call(contracts::SendCall),
-    /// List the transactions of contracts that the account sent, with what became of them
+    /// List the transactions of contracts that the account sent, with the outcome of each
     History,
     /// Print the address of the account
     Address {

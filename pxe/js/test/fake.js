@@ -1,6 +1,10 @@
 // A wallet service that answers as a test says, and keeps what it was asked.
 
+import assert from "node:assert/strict";
 import { createServer } from "node:http";
+import { inspect } from "node:util";
+
+import { Pxe, PxeError } from "../index.js";
 
 export const TOKEN = "a-token-of-the-tests";
 
@@ -49,4 +53,25 @@ export async function serve(answer) {
 /** An error of the service. */
 export function rejected(code, number = -32000) {
   return { error: { code: number, message: `${code}: why`, data: { code } } };
+}
+
+/** Runs `work` with a client of a service that answers so. */
+export async function using(answer, work, options = {}) {
+  const service = await serve(answer);
+  try {
+    return await work(new Pxe({ url: service.url, token: TOKEN, retryMs: 1, ...options }), service);
+  } finally {
+    await service.close();
+  }
+}
+
+/** The error with which `promise` fails. */
+export async function failure(promise) {
+  try {
+    await promise;
+  } catch (error) {
+    assert.ok(error instanceof PxeError, inspect(error));
+    return error;
+  }
+  return assert.fail("it did not fail");
 }

@@ -11,7 +11,7 @@ use crate::wallet::{Fate, IdempotencyKey};
 /// Version of the form.
 const FORM: u64 = 1;
 
-/// The order of a transaction, and what became of it.
+/// The order of a transaction, and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {

@@ -46,7 +46,7 @@ use crate::wallet::{
 /// Whether anybody still wants the result. It is asked within executions and between the rounds of proofs.
 pub type Wanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Is told of each proof that was made.
+/// Learns of each proof that was made.
 pub type Told = Box<dyn FnMut(&Progress) + Send>;
 
 /// Makes the transaction of what was simulated; see [`ContractProver`].
@@ -247,7 +247,7 @@ async fn balance_of(node: &NodeClient, address: &Fr) -> Result<u64, PxeError> {
     to_u64("fee balance", &value).map_err(|error| PxeError::Node(Bare(&error).to_string()))
 }
 
-/// Proves a prepared transaction and sends it. The proofs are made on a thread that may block; `told` is told of each
+/// Proves a prepared transaction and sends it. The proofs are made on a thread that may block; `told` learns of each
 /// one, and once `wanted` returns false, or the caller drops this future, they stop.
 ///
 /// The caller informs the user of the transaction and calls [`super::report`]. An order with a key that an earlier
@@ -373,7 +373,7 @@ fn panicked(what: &str) -> PxeError {
     ContractError::Prove { what: what.to_owned(), why }.into()
 }
 
-/// Notes and tags of a transaction of which nothing has left the machine. They are given back when this is dropped.
+/// Notes and tags of a transaction of which nothing has left the machine. They are released when this is dropped.
 struct Planned {
     store: Arc<Store>,
     scope: Scope,

@@ -571,7 +571,7 @@ pub async fn wait(
         let Ok(state) = tokio::time::timeout_at(until, asked).await else {
             let known = match last {
                 Some(state) => Some(state),
-                None => known_state(store, tx_hash)?,
+                None => known_state(store, tx_hash, Some(&[account]))?,
             };
             return Ok(known.ok_or(ContractError::NotSent { tx_hash: *tx_hash })?);
         };

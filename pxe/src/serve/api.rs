@@ -155,7 +155,7 @@ methods! {
     /// `pxe_transfer`. Send a key: a client that waits too long for the proofs asks again with it.
     "pxe_call": call_contract(Call) -> Sent;
 
-    /// The transactions of contracts that an account sent, the oldest first, with what became of them.
+    /// The transactions of contracts that an account sent, the oldest first, with the outcome of each.
     "pxe_history": history(OfAccount) -> Vec<CallInfo>;
 
     /// The notes of a contract that an account received, the spent ones too. Other events do not exist yet.

@@ -90,6 +90,8 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("pxe/src/cli.rs", 3, PARSER),
     ("pxe/src/cli/contracts.rs", 3, PARSER),
     ("pxe/src/keys.rs", 2, "the reason in `PxeError`"),
+    ("pxe/src/serve/access.rs", 3, "the reason in `PxeError`"),
+    ("pxe/src/serve/origin.rs", 2, PARSER),
     ("service/src/conditions.rs", 2, "what `/readyz` shows of a condition"),
     ("service/src/descriptors.rs", 1, "what `/readyz` shows of a condition"),
     ("service/src/failpoints.rs", 2, "what is wrong with a variable of tests"),
