@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollmill_errors::Bare;
 use rollmill_node_client::NodeClient;
-use rollmill_node_client::wire::{BlockEffects, BlockRef};
-use rollmill_protocol::tree::{Frontier, root_from_path};
+use rollmill_node_client::wire::{BlockEffects, BlockRef, Tips};
+use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier, root_from_path};
 use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
-use rollmill_pxe_store::{Account, Header, Scope, Store};
+use rollmill_pxe_store::{Account, Header, Scope, Store, View};
 
 use super::discover::{self, FoundNote, Known};
 use super::error::ContractError;
@@ -33,13 +33,14 @@ const FIRST: u64 = 1;
 ///
 /// # Errors
 /// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
-/// block, those of the connection and of the store.
+/// block, [`PxeError::Chain`] for a block that does not follow those that were read, those of the connection and of the
+/// store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
     rewind(store, &scope, node).await?;
     catch_up(store, &scope, node).await?;
-    let frontier = frontier(store, &scope, node).await?;
-    let mut reader = Reader::new(store, &scope, frontier)?;
+    let edges = edges(store, &scope, node).await?;
+    let mut reader = Reader::new(store, &scope, edges)?;
     loop {
         let next = match store.view(&scope)?.tip()? {
             Some(tip) => tip.saturating_add(1),
@@ -58,29 +59,54 @@ pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     finalize(store, &scope, node).await
 }
 
-/// The frontier of the note tree after the last block that was read.
-async fn frontier(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Frontier, PxeError> {
+/// The edges of the trees after a block, which the next block continues.
+struct Edges {
+    notes: Frontier,
+    archive: ArchiveFrontier,
+}
+
+impl Edges {
+    /// Those after a block that follows, with what it appends to the note tree.
+    fn grown(&self, block: &BlockData) -> Result<(Vec<Appended>, Self), PxeError> {
+        let (appended, notes) = leaves::of_block(&self.notes, block)?;
+        let archive = leaves::archived(&self.archive, &block.header)?;
+        Ok((appended, Self { notes, archive }))
+    }
+
+    /// Those after a block that was read, if the store has them.
+    fn after(view: &View<'_>, block: u64) -> Result<Option<Self>, PxeError> {
+        let (notes, archive) = (view.frontier(block)?, view.archive(block)?);
+        Ok(notes.zip(archive).map(|(notes, archive)| Self { notes, archive }))
+    }
+
+    /// Those after genesis.
+    async fn genesis(node: &NodeClient) -> Result<Self, PxeError> {
+        let versions = node.versions().await.map_err(node_error)?;
+        let genesis = node.genesis().await.map_err(node_error)?;
+        let (_, notes) = leaves::of_genesis(&genesis)?;
+        let archive = ArchiveFrontier::genesis(versions.genesis_header_hash);
+        Ok(Self { notes, archive })
+    }
+}
+
+/// The edges after the last block that was read.
+async fn edges(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Edges, PxeError> {
     let known = {
         let view = store.view(scope)?;
         match view.tip()?.filter(|tip| *tip >= FIRST) {
-            Some(block) => Some(view.frontier(block)?.ok_or(PxeError::NoTree { block })?),
+            Some(block) => Some(Edges::after(&view, block)?.ok_or(PxeError::NoTree { block })?),
             None => None,
         }
     };
     match known {
-        Some(frontier) => Ok(frontier),
-        None => genesis_frontier(node).await,
+        Some(edges) => Ok(edges),
+        None => Edges::genesis(node).await,
     }
 }
 
-async fn genesis_frontier(node: &NodeClient) -> Result<Frontier, PxeError> {
-    let genesis = node.genesis().await.map_err(node_error)?;
-    leaves::of_genesis(&genesis).map(|(_, frontier)| frontier)
-}
-
-/// Checks that the last block that was read is on the chain that the next ones came from. A block does not name the
-/// one before it, and [`rewind`] stops at the first block that is on the chain: without this, blocks that a
-/// reorganization removed between two requests would stay below those that were read after it.
+/// Checks that the last block that was read is on the chain that the next ones came from. [`rewind`] stops at the first
+/// block that is on the chain: without this, blocks that a reorganization removed between two requests would stay below
+/// those that are read again. Headers of the next ones name those before them; this says earlier what happened.
 ///
 /// # Errors
 /// [`PxeError::Node`] for another block, which the next sync undoes.
@@ -112,15 +138,26 @@ async fn rewind(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), P
     Ok(())
 }
 
-/// Records the block that L1 has finalized, as far as it was read.
+/// Records the block that L1 has finalized, as far as it was read. What is final is not undone, so a node that names
+/// another block, or one that it says elsewhere is not proven, is not believed.
 async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
-    let finalized = node.tips().await.map_err(node_error)?.finalized.block_number;
-    let (tip, first) = {
+    let Tips { pending, proven, finalized, .. } = node.tips().await.map_err(node_error)?;
+    let number = finalized.block_number;
+    if number > proven.block_number || proven.block_number > pending.block_number {
+        return Err(PxeError::Node(format!("block {number} is final and not proven")));
+    }
+    let (tip, first, headers) = {
         let view = store.view(scope)?;
-        (view.tip()?, view.first_block()?)
+        (view.tip()?, view.first_block()?, view.headers()?)
     };
     let (Some(tip), Some(first)) = (tip, first) else { return Ok(()) };
-    let settled = finalized.min(tip);
+    let known = headers.iter().find(|header| header.number == number);
+    if known.is_some_and(|known| known.hash != finalized.header_hash) {
+        return Err(PxeError::Node(format!(
+            "its final block {number} is another one than was read"
+        )));
+    }
+    let settled = number.min(tip);
     if settled >= first {
         store.finalize(settled)?;
     }
@@ -130,7 +167,7 @@ async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
 /// Reads the blocks up to the tip for accounts that were added since they were read, and for all if an earlier release
 /// read them, which kept no note tree.
 async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
-    let (new, first, tip, has_tree) = {
+    let (new, first, tip, has_edges) = {
         let view = store.view(scope)?;
         let mut new = Vec::new();
         for account in scope.accounts() {
@@ -139,18 +176,18 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
             }
         }
         let tip = view.tip()?;
-        let has_tree = match tip.filter(|tip| *tip >= FIRST) {
-            Some(tip) => view.frontier(tip)?.is_some(),
+        let has_edges = match tip.filter(|tip| *tip >= FIRST) {
+            Some(tip) => Edges::after(&view, tip)?.is_some(),
             None => true,
         };
-        (new, view.first_block()?, tip, has_tree)
+        (new, view.first_block()?, tip, has_edges)
     };
-    if new.is_empty() && has_tree {
+    if new.is_empty() && has_edges {
         return Ok(());
     }
     let of_new = Scope::of(new.iter().copied());
     if let (Some(first), Some(tip)) = (first, tip) {
-        let mut reader = Reader::new(store, &of_new, genesis_frontier(node).await?)?;
+        let mut reader = Reader::new(store, &of_new, Edges::genesis(node).await?)?;
         let mut next = FIRST;
         while next <= tip {
             let count = BLOCKS.min((tip - next).saturating_add(1));
@@ -188,7 +225,11 @@ pub async fn mark_spent(
     for note in notes {
         known.entry(note.account).or_default().insert(note.nullifier);
     }
-    let tip = store.view(&scope)?.tip()?;
+    let (tip, headers) = {
+        let view = store.view(&scope)?;
+        (view.tip()?, view.headers()?)
+    };
+    let hashes: BTreeMap<u64, Fr> = headers.iter().map(|read| (read.number, read.hash)).collect();
     let (Some(tip), Some(mut next)) = (tip, notes.iter().map(|note| note.block).min()) else {
         return Ok(());
     };
@@ -201,6 +242,10 @@ pub async fn mark_spent(
         check_tip(store, node).await?;
         for block in &blocks {
             let data = leaves::decoded(next, block)?;
+            // Of blocks before the final one no hash is kept.
+            if hashes.get(&next).is_some_and(|hash| *hash != block.header_hash) {
+                return Err(PxeError::Node(format!("block {next} is another one than before")));
+            }
             store.read_again(&scope, next, |step| {
                 data.txs.iter().try_for_each(|tx| discover::nullify(step, &tx.effects, &known))
             })?;
@@ -217,8 +262,8 @@ struct Reader<'s> {
     owners: Owners,
     contracts: Vec<Fr>,
     known: Known,
-    /// The edge of the note tree after the last block.
-    frontier: Frontier,
+    /// After the last block.
+    edges: Edges,
     /// Positions of the subtrees of the note tree whose paths are kept.
     marks: BTreeSet<u64>,
     /// Transactions that were sent.
@@ -226,7 +271,7 @@ struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    fn new(store: &'s Store, scope: &'s Scope, frontier: Frontier) -> Result<Self, PxeError> {
+    fn new(store: &'s Store, scope: &'s Scope, edges: Edges) -> Result<Self, PxeError> {
         let view = store.view(scope)?;
         let owners = Owners::read(&view, scope)?;
         let contracts = view.contracts()?.into_iter().map(|(address, _)| address).collect();
@@ -237,7 +282,7 @@ impl<'s> Reader<'s> {
         }
         let marks = view.marks()?;
         let expected = Expected::read(&view, scope)?;
-        Ok(Self { store, scope, owners, contracts, known, frontier, marks, expected })
+        Ok(Self { store, scope, owners, contracts, known, edges, marks, expected })
     }
 
     /// Takes what was sent since. Call it when blocks have arrived: what is in them was kept before.
@@ -249,38 +294,40 @@ impl<'s> Reader<'s> {
     /// Takes the leaves of a block from before the store's first one.
     fn pass(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
         let data = leaves::decoded(number, block)?;
-        (_, self.frontier) = leaves::of_block(&self.frontier, &data)?;
+        (_, self.edges) = self.edges.grown(&data)?;
         Ok(())
     }
 
     /// Reads the next block.
     fn read(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
         let data = leaves::decoded(number, block)?;
-        let (appended, after) = leaves::of_block(&self.frontier, &data)?;
+        let (appended, after) = self.edges.grown(&data)?;
         let header = Header { number, hash: block.header_hash, slot: data.header.slot };
         let (owners, contracts) = (self.owners.all(), &self.contracts);
         let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
         self.store.read_block(self.scope, &header, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
             expected.note(step, effects(&data))?;
-            step.grow(&appended, marks, &after)
+            step.grow(&appended, marks, &after.notes)?;
+            step.archive(&after.archive)
         })?;
-        self.frontier = after;
+        self.edges = after;
         Ok(())
     }
 
     /// Reads a block that was read for other accounts.
     fn read_again(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
         let data = leaves::decoded(number, block)?;
-        let (appended, after) = leaves::of_block(&self.frontier, &data)?;
+        let (appended, after) = self.edges.grown(&data)?;
         let (owners, contracts) = (self.owners.all(), &self.contracts);
         let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
         self.store.read_again(self.scope, number, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
             expected.note(step, effects(&data))?;
-            step.grow(&appended, marks, &after)
+            step.grow(&appended, marks, &after.notes)?;
+            step.archive(&after.archive)
         })?;
-        self.frontier = after;
+        self.edges = after;
         Ok(())
     }
 }
