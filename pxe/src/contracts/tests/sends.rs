@@ -1,6 +1,8 @@
 //! Transactions of contracts from an order to their blocks, against a chain in memory. Proofs are made up: the chain
 //! follows every rule but theirs.
 
+mod asked;
+mod lies;
 mod races;
 
 use std::path::{Path, PathBuf};
