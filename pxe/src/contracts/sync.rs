@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollmill_errors::Bare;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockEffects, BlockRef, Tips};
+use rollmill_protocol::field::to_hex;
 use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier, root_from_path};
 use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
-use rollmill_pxe_store::{Account, Header, Scope, Store, View};
+use rollmill_pxe_store::{Account, BlockStep, Header, Scope, Store, StoreError, View};
 
 use super::discover::{self, FoundNote, Known};
 use super::error::ContractError;
@@ -32,15 +33,17 @@ const FIRST: u64 = 1;
 /// with. After an error the store is as after the last whole block.
 ///
 /// # Errors
-/// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
+/// [`PxeError::Network`] for a node of another network than that of the blocks that were read, [`PxeError::Node`] when
+/// the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
 /// block, [`PxeError::Chain`] for a block that does not follow those that were read, those of the connection and of the
 /// store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
+    let network = network(store, node).await?;
     rewind(store, &scope, node).await?;
-    catch_up(store, &scope, node).await?;
-    let edges = edges(store, &scope, node).await?;
-    let mut reader = Reader::new(store, &scope, edges)?;
+    catch_up(store, &scope, node, network).await?;
+    let edges = edges(store, &scope, node, network).await?;
+    let mut reader = Reader::new(store, &scope, edges, network)?;
     loop {
         let next = match store.view(&scope)?.tip()? {
             Some(tip) => tip.saturating_add(1),
@@ -57,6 +60,17 @@ pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
         }
     }
     finalize(store, &scope, node).await
+}
+
+/// The hash of the node's genesis header. Without this check a node of another network would undo all blocks, as if a
+/// reorganization had removed them, and be sent what is in flight.
+async fn network(store: &Store, node: &NodeClient) -> Result<Fr, PxeError> {
+    let got = node.versions().await.map_err(node_error)?.genesis_header_hash;
+    let known = store.view(&Scope::default())?.network()?;
+    match known.filter(|expected| *expected != got) {
+        Some(expected) => Err(PxeError::Network { expected: to_hex(&expected), got: to_hex(&got) }),
+        None => Ok(got),
+    }
 }
 
 /// The edges of the trees after a block, which the next block continues.
@@ -79,18 +93,21 @@ impl Edges {
         Ok(notes.zip(archive).map(|(notes, archive)| Self { notes, archive }))
     }
 
-    /// Those after genesis.
-    async fn genesis(node: &NodeClient) -> Result<Self, PxeError> {
-        let versions = node.versions().await.map_err(node_error)?;
+    /// Those after the genesis of a network.
+    async fn genesis(node: &NodeClient, network: Fr) -> Result<Self, PxeError> {
         let genesis = node.genesis().await.map_err(node_error)?;
         let (_, notes) = leaves::of_genesis(&genesis)?;
-        let archive = ArchiveFrontier::genesis(versions.genesis_header_hash);
-        Ok(Self { notes, archive })
+        Ok(Self { notes, archive: ArchiveFrontier::genesis(network) })
     }
 }
 
 /// The edges after the last block that was read.
-async fn edges(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Edges, PxeError> {
+async fn edges(
+    store: &Store,
+    scope: &Scope,
+    node: &NodeClient,
+    network: Fr,
+) -> Result<Edges, PxeError> {
     let known = {
         let view = store.view(scope)?;
         match view.tip()?.filter(|tip| *tip >= FIRST) {
@@ -100,7 +117,7 @@ async fn edges(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Edges,
     };
     match known {
         Some(edges) => Ok(edges),
-        None => Edges::genesis(node).await,
+        None => Edges::genesis(node, network).await,
     }
 }
 
@@ -166,7 +183,12 @@ async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
 
 /// Reads the blocks up to the tip for accounts that were added since they were read, and for all if an earlier release
 /// read them, which kept no note tree.
-async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
+async fn catch_up(
+    store: &Store,
+    scope: &Scope,
+    node: &NodeClient,
+    network: Fr,
+) -> Result<(), PxeError> {
     let (new, first, tip, has_edges) = {
         let view = store.view(scope)?;
         let mut new = Vec::new();
@@ -187,7 +209,8 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
     }
     let of_new = Scope::of(new.iter().copied());
     if let (Some(first), Some(tip)) = (first, tip) {
-        let mut reader = Reader::new(store, &of_new, Edges::genesis(node).await?)?;
+        let genesis = Edges::genesis(node, network).await?;
+        let mut reader = Reader::new(store, &of_new, genesis, network)?;
         let mut next = FIRST;
         while next <= tip {
             let count = BLOCKS.min((tip - next).saturating_add(1));
@@ -264,6 +287,8 @@ struct Reader<'s> {
     known: Known,
     /// After the last block.
     edges: Edges,
+    /// Hash of the genesis header.
+    network: Fr,
     /// Positions of the subtrees of the note tree whose paths are kept.
     marks: BTreeSet<u64>,
     /// Transactions that were sent.
@@ -271,7 +296,12 @@ struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    fn new(store: &'s Store, scope: &'s Scope, edges: Edges) -> Result<Self, PxeError> {
+    fn new(
+        store: &'s Store,
+        scope: &'s Scope,
+        edges: Edges,
+        network: Fr,
+    ) -> Result<Self, PxeError> {
         let view = store.view(scope)?;
         let owners = Owners::read(&view, scope)?;
         let contracts = view.contracts()?.into_iter().map(|(address, _)| address).collect();
@@ -282,7 +312,7 @@ impl<'s> Reader<'s> {
         }
         let marks = view.marks()?;
         let expected = Expected::read(&view, scope)?;
-        Ok(Self { store, scope, owners, contracts, known, edges, marks, expected })
+        Ok(Self { store, scope, owners, contracts, known, edges, network, marks, expected })
     }
 
     /// Takes what was sent since. Call it when blocks have arrived: what is in them was kept before.
@@ -305,11 +335,12 @@ impl<'s> Reader<'s> {
         let header = Header { number, hash: block.header_hash, slot: data.header.slot };
         let (owners, contracts) = (self.owners.all(), &self.contracts);
         let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
+        let network = &self.network;
         self.store.read_block(self.scope, &header, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
             expected.note(step, effects(&data))?;
             step.grow(&appended, marks, &after.notes)?;
-            step.archive(&after.archive)
+            note_chain(step, &after, network)
         })?;
         self.edges = after;
         Ok(())
@@ -321,15 +352,24 @@ impl<'s> Reader<'s> {
         let (appended, after) = self.edges.grown(&data)?;
         let (owners, contracts) = (self.owners.all(), &self.contracts);
         let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
+        let network = &self.network;
         self.store.read_again(self.scope, number, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
             expected.note(step, effects(&data))?;
             step.grow(&appended, marks, &after.notes)?;
-            step.archive(&after.archive)
+            note_chain(step, &after, network)
         })?;
         self.edges = after;
         Ok(())
     }
+}
+
+/// Keeps what the next block is checked with, and with the first one whose chain it is.
+fn note_chain(step: &mut BlockStep<'_, '_>, after: &Edges, network: &Fr) -> Result<(), StoreError> {
+    if step.block() == FIRST {
+        step.network(network)?;
+    }
+    step.archive(&after.archive)
 }
 
 /// What each transaction of a block does.

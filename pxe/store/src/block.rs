@@ -337,6 +337,15 @@ impl BlockStep<'_, '_> {
         self.fact::<Archives>(&block, &after.nodes().to_vec()).map(|_| ())
     }
 
+    /// Records the hash of the genesis header, by which the blocks are those of one network.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a block of another network was read.
+    pub fn network(&mut self, genesis_header_hash: &Fr) -> Result<(), StoreError> {
+        // The frontier of the archive after block 0.
+        self.fact::<Archives>(&0, &vec![*genesis_header_hash]).map(|_| ())
+    }
+
     /// Whether the block comes before the finalized one.
     fn is_settled(&self) -> Result<bool, StoreError> {
         let finalized = number(self.writer, FINALIZED)?;

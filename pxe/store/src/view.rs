@@ -340,6 +340,14 @@ impl<'s> View<'s> {
         archive.map(Some).ok_or_else(|| StoreError::damaged("its archive is malformed"))
     }
 
+    /// The hash of the genesis header of the network whose blocks were read; `None` before the first one.
+    ///
+    /// # Errors
+    /// As [`Self::archive`].
+    pub fn network(&self) -> Result<Option<Fr>, StoreError> {
+        Ok(self.archive(0)?.and_then(|genesis| genesis.nodes().first().copied()))
+    }
+
     /// Positions of the subtrees of the note tree whose leaves have paths. They belong to no account.
     ///
     /// # Errors

@@ -82,3 +82,21 @@ async fn a_final_block_that_was_not_read_or_is_not_proven_is_not_believed() {
     harbour.refresh().await;
     assert_eq!(harbour.spendable(0), [100]);
 }
+
+/// Fault: the address of a node of another network. Nothing is undone and nothing is sent to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_network_changes_nothing() {
+    let harbour = Harbour::new().await;
+    harbour.minted(100).await;
+    let hash = harbour.sent(0, &harbour.transfer(1, 30)).await;
+    let other = Node::new(Ledger::new(Vec::new(), &[], 2, Fr::zero()));
+    let url = other.serve(&harbour.shutdown).await;
+    let node = NodeClient::new(&url).expect("a URL");
+    let error = refresh(&harbour.store, &node, NOW).await.expect_err("another network");
+    assert_eq!(error.code(), "PXE-006");
+    assert!(other.pool().received.is_empty());
+    harbour.build();
+    harbour.refresh().await;
+    assert_eq!(spendable_of_both(&harbour), [vec![70], vec![30]]);
+    assert_eq!(harbour.state(0, &hash).await, CallState::Included { block: 2 });
+}
