@@ -213,8 +213,8 @@ pub enum PxeError {
     /// Do: Use another `--node-url`.
     #[error("{code}: the note hashes of block {block} lead to the root {}, its header has {}; the node leaves some out, or has changed them: use another --node-url", to_hex(.got), to_hex(.expected), code = self.code())]
     NoteRoot { block: u64, expected: Fr, got: Fr },
-    /// The header of a block names other blocks before it than those that were read: the node has changed one of them, or
-    /// this one. What was read before stays, and the next sync compares the last block of it with the node's.
+    /// The header of a block names other blocks before it than those that were read: the node has changed one of them,
+    /// or this one. What was read before stays, and the next sync compares the last block of it with the node's.
     ///
     /// Do: Sync again. If it recurs, use another `--node-url`.
     #[error("{code}: block {block} follows the archive root {}, the blocks before it lead to {}; sync again, and if it recurs, use another --node-url", to_hex(.got), to_hex(.expected), code = self.code())]

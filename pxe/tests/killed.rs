@@ -1,5 +1,6 @@
-//! The wallet's program, killed from outside while it waits for a response of its node, which has done what it was asked.
-//! Failpoints kill at the steps that the program names; here nothing in the program chooses the moment. Real proofs.
+//! The wallet's program, killed from outside while it waits for a response of its node, which has done what it was
+//! asked. Failpoints kill at the steps that the program names; here nothing in the program chooses the moment. Real
+//! proofs.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;

@@ -138,8 +138,8 @@ async fn a_false_path_of_a_deposit_is_an_error() {
     case.send(Order::claim(deposit)).await.unwrap();
 }
 
-/// Attack: a node that says of a transaction which it never had that it is in a block. Its notes are held, so nothing is
-/// paid twice, and they are free once no later block can have it.
+/// Attack: a node that says of a transaction which it never had that it is in a block. Its notes are held, so nothing
+/// is paid twice, and they are free once no later block can have it.
 #[tokio::test]
 async fn a_false_status_holds_notes_until_the_transaction_expires() {
     let mut case = Case::new().await;
