@@ -333,8 +333,8 @@ impl BlockStep<'_, '_> {
         if self.is_settled()? {
             return Ok(());
         }
-        let block = self.block;
-        self.fact::<Archives>(&block, &after.nodes().to_vec()).map(|_| ())
+        let (block, nodes) = (self.block, after.nodes().to_vec());
+        self.fact::<Archives>(&block, &nodes).map(|_| ())
     }
 
     /// Records the hash of the genesis header, by which the blocks are those of one network.
@@ -343,7 +343,8 @@ impl BlockStep<'_, '_> {
     /// [`StoreError::Conflict`] when a block of another network was read.
     pub fn network(&mut self, genesis_header_hash: &Fr) -> Result<(), StoreError> {
         // The frontier of the archive after block 0.
-        self.fact::<Archives>(&0, &vec![*genesis_header_hash]).map(|_| ())
+        let nodes = vec![*genesis_header_hash];
+        self.fact::<Archives>(&0, &nodes).map(|_| ())
     }
 
     /// Whether the block comes before the finalized one.
