@@ -10,22 +10,24 @@ use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 use rollmill_pxe::contracts::prover::{ContractProver, Progress};
 use rollmill_pxe::contracts::{
-    self, Book, CallDelivery, CallOrder, CallProver, CallQuote, CallState, Deployed, Environment,
-    SimulatedTransaction, Told, Wanted, sync,
+    self, Book, CallDelivery, CallOrder, CallProver, CallQuote, CallStage, CallState, Deployed,
+    Environment, SimulatedTransaction, Told, Wanted, sync,
 };
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::ViewingSecret;
-use rollmill_pxe::wallet::{EXPIRY_EPOCHS, seconds};
+use rollmill_pxe::wallet::{EXPIRY_EPOCHS, Earlier, seconds};
 use rollmill_pxe_store::{Account, Contract, MasterKeys, Scope, Store};
 use rollmill_service::{Failure, Outcome};
 
-use crate::cli::Config;
 use crate::cli::contracts::{Call, ContractCommand, Register, SendCall};
+use crate::cli::{Config, Stage, Wait};
 use crate::home;
 use crate::{confirm, finish, print_hash, repeat, unknown};
 
 /// Most bytes of an artifact; larger files are not read.
 const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
+/// Shortest time that `--wait` gives the node, so that a wait of no time has a result too.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// `rollmill-pxe contract …`.
 pub(crate) async fn manage(config: &Config, command: ContractCommand) -> Outcome {
@@ -87,7 +89,7 @@ pub(crate) async fn call(config: &Config, call: &SendCall) -> Outcome {
     match key {
         Some(key) => {
             if let Some(earlier) = contracts::recall(&store, account, key, &order)? {
-                return repeat(&earlier, call.wait, &node).await;
+                return repeat_call((&*store, &node), account, &earlier, call.wait).await;
             }
         }
         None => tell_interrupted(&store, account)?,
@@ -112,7 +114,9 @@ pub(crate) async fn call(config: &Config, call: &SendCall) -> Outcome {
     let (hash, doubt) = match sent {
         CallDelivery::Accepted(hash) => (hash, None),
         CallDelivery::Unknown(hash, error) => (hash, Some(error)),
-        CallDelivery::Earlier(earlier) => return repeat(&earlier, call.wait, &node).await,
+        CallDelivery::Earlier(earlier) => {
+            return repeat_call((&*store, &node), account, &earlier, call.wait).await;
+        }
     };
     // From here on the transaction was sent, or may have been: no error may be reported as "not sent".
     print_hash(&hash)?;
@@ -121,7 +125,69 @@ pub(crate) async fn call(config: &Config, call: &SendCall) -> Outcome {
         tracing::warn!(%error, "transaction sent; that it was reported is not kept");
     }
     rollmill_service::failpoint!("pxe.after_report");
-    finish((&hash, doubt), call.wait, &node).await
+    match doubt {
+        Some(_) => finish((&hash, doubt), call.wait, &node).await,
+        None => wait_for((&*store, &node), (account, &hash), call.wait).await,
+    }
+}
+
+/// Reports the transaction of an earlier command with the same idempotency key, and waits for it as that one did.
+async fn repeat_call(
+    of: (&Store, &NodeClient),
+    account: Account,
+    earlier: &Earlier,
+    wait: Wait,
+) -> Outcome {
+    repeat(earlier, Wait { wait: None, ..wait }, of.1).await?;
+    wait_for(of, (account, &earlier.tx_hash), wait).await
+}
+
+/// With `--wait`, waits until the transaction of a call has reached the stage, and prints how far it has come. What the
+/// node has lost meanwhile is sent again.
+async fn wait_for(
+    of: (&Store, &NodeClient),
+    (account, hash): (Account, &Fr),
+    wait: Wait,
+) -> Outcome {
+    let Some(stage) = wait.wait else { return Ok(()) };
+    let start = tokio::time::Instant::now();
+    // The node has some time for its first answer in any case.
+    let until = start + Duration::from_secs(wait.wait_seconds).max(FIRST_ANSWER);
+    let waited = contracts::wait(of, (account, hash), CallStage::from(stage), until, seconds).await;
+    let state = waited.map_err(|error| unknown(error.into()))?;
+    let reached = state.stage().is_some_and(|has| has >= CallStage::from(stage));
+    match state {
+        CallState::Dropped { reason } => Err(unknown(PxeError::Dropped { reason }.into()).into()),
+        state if reached => {
+            println!("{}", text(state));
+            Ok(())
+        }
+        _ => {
+            let (stage, seconds) = (stage.as_str().to_owned(), wait.wait_seconds);
+            Err(unknown(PxeError::Late { stage, seconds }.into()).into())
+        }
+    }
+}
+
+impl From<Stage> for CallStage {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Included => Self::Included,
+            Stage::Proven => Self::Proven,
+            Stage::Finalized => Self::Finalized,
+        }
+    }
+}
+
+/// How far a transaction has come, for people.
+fn text(state: CallState) -> String {
+    match state {
+        CallState::Pending => "pending".to_owned(),
+        CallState::Included { block } => format!("included in block {block}"),
+        CallState::Proven { block } => format!("proven in block {block}"),
+        CallState::Finalized { block } => format!("finalized in block {block}"),
+        CallState::Dropped { reason } => format!("dropped: {reason}"),
+    }
 }
 
 /// Fails once for transactions of interrupted commands: a user who repeats such a command would pay twice.
@@ -158,14 +224,7 @@ pub(crate) async fn history(config: &Config) -> Outcome {
     let (account, _) = account(config, &store)?;
     contracts::refresh(&store, &node, seconds()).await?;
     for sent in contracts::history((&store, &node), account).await? {
-        let state = match sent.state {
-            CallState::Pending => "pending".to_owned(),
-            CallState::Included { block } => format!("included in block {block}"),
-            CallState::Proven { block } => format!("proven in block {block}"),
-            CallState::Finalized { block } => format!("finalized in block {block}"),
-            CallState::Dropped { reason } => format!("dropped: {reason}"),
-        };
-        println!("{}  {state}  {}", to_hex(&sent.tx_hash), sent.order);
+        println!("{}  {}  {}", to_hex(&sent.tx_hash), text(sent.state), sent.order);
     }
     Ok(())
 }

@@ -192,7 +192,8 @@ pub enum PxeError {
     /// Do: Read the reason. The notes are spendable again; use another key if you still want the payment.
     #[error("{code}: transaction {hash} of this idempotency key was dropped: {reason}; nothing was sent now. Use another key if you still want the payment", code = self.code())]
     KeyDropped { hash: String, reason: String },
-    /// The node has not confirmed that it has the transaction of the idempotency key.
+    /// The node has not confirmed that it has the transaction: that of the idempotency key, or one that it rejected
+    /// without saying afterwards whether somebody else had sent it.
     ///
     /// Do: Do not send it again: the wallet does. Ask for its status later, or repeat the order with the same key.
     #[error("{code}: the node has not confirmed that it has transaction {hash}; the wallet sends it again with each sync", code = self.code())]
@@ -224,6 +225,17 @@ pub enum PxeError {
     /// Do: Read the chain again (any command does so first) and repeat the order. If it recurs, report it with the message.
     #[error("{code}: the wallet has no path of its notes in block {block}; read the chain again, then repeat the order", code = self.code())]
     NoTree { block: u64 },
+    /// Reading the chain, or asking for transactions that were sent, took too long. What was read is kept.
+    ///
+    /// Do: Repeat the command, which reads on. If that recurs, use another `--node-url`.
+    #[error("{code}: reading the chain took longer than {seconds} s; what was read is kept: repeat the command, or use another --node-url", code = self.code())]
+    Slow { seconds: u64 },
+    /// A newer release wrote the record of a transaction, so it is not known whether the idempotency key is that of its
+    /// order. Nothing was sent now.
+    ///
+    /// Do: Use the newer release, or wait until it has forgotten the transaction.
+    #[error("{code}: a newer release wrote the record of transaction {hash}, which may have this idempotency key; nothing was sent. Use that release", code = self.code())]
+    NewerRecord { hash: String },
     /// A contract could not be registered, or a call not be made. The source's message has the code.
     #[error(transparent)]
     Contract(#[from] ContractError),
@@ -276,7 +288,9 @@ rollmill_errors::coded! {
         Self::Apps { .. } => "PXE-085" usage,
         Self::NoteRoot { .. } => "PXE-080",
         Self::NoTree { .. } => "PXE-081",
-        Self::Chain { .. } => "PXE-090",
+        Self::Slow { .. } => "PXE-090",
+        Self::NewerRecord { .. } => "PXE-091",
+        Self::Chain { .. } => "PXE-092",
         Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),

@@ -89,6 +89,14 @@ pub const LEAKS: &[Leak] = &[
         test: "",
     },
     Leak {
+        who: "node",
+        what: "which transactions of contracts are of one wallet, also those of several of its \
+            accounts",
+        why: "after each reading it is asked for all that are in no block, over one connection; \
+            use a store for each account that must not be linked, or a node of your own",
+        test: "",
+    },
+    Leak {
         who: "L1 observer",
         what: "not sender, recipient, amount or number of notes of a transfer; nullifiers, note \
             hashes, tags and logs look random",

@@ -36,7 +36,7 @@ pub use keyed::{Earlier, IdempotencyKey, KEY_LENGTH_MAX, KEY_LENGTH_MIN, KEY_SEC
 pub use order::{EXPIRY_EPOCHS, Fee, FeePayer, Order, Purpose, Quote};
 pub(crate) use order::{Terms, gas_after};
 pub use sent::SentTransaction;
-pub(crate) use sent::{Word, ask};
+pub(crate) use sent::{Word, after_rejection, ask};
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -309,7 +309,8 @@ impl Wallet {
     ///
     /// # Errors
     /// [`PxeError::Network`] when the state is another network's, [`PxeError::Node`] when the node does
-    /// not respond or its response is impossible; the state is then that after the last whole block.
+    /// not respond or its response is impossible, or when a reorganization comes between two requests;
+    /// the state is then that after the last whole block, and the next sync continues or starts over.
     pub async fn sync(&mut self, node: &NodeClient) -> Result<(), PxeError> {
         let versions = node.versions().await.map_err(node_error)?;
         let network = to_hex(&versions.genesis_header_hash);
@@ -331,6 +332,7 @@ impl Wallet {
             if blocks.is_empty() {
                 return self.settle(node).await;
             }
+            self.check_tip(node).await?;
             for block in &blocks {
                 self.read_block(block)?;
             }
@@ -362,6 +364,20 @@ impl Wallet {
         let Some((number, hash)) = self.state.recent.last() else { return Ok(false) };
         let header = node.header(BlockRef::Number(*number)).await.map_err(node_error)?;
         Ok(header.is_none_or(|h| to_hex(&h.header_hash) != *hash))
+    }
+
+    /// Checks that the last block that was read is on the chain that the node's answer before came from. Call it after
+    /// each answer and before it is used: without this, blocks of two chains would be mixed when a reorganization comes
+    /// between two requests, since only the last one is compared when the next sync begins.
+    ///
+    /// # Errors
+    /// [`PxeError::Node`] for another block, upon which the next sync starts over.
+    async fn check_tip(&self, node: &NodeClient) -> Result<(), PxeError> {
+        if !self.reorged(node).await? {
+            return Ok(());
+        }
+        let number = self.last_block();
+        Err(PxeError::Node(format!("block {number} is another one than before")))
     }
 }
 

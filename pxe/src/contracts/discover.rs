@@ -13,7 +13,7 @@ use rollmill_protocol::private::{app_key, silo_note, silo_nullifier};
 use rollmill_protocol::tree::frontier::NOTE_SUBTREE_HEIGHT;
 use rollmill_protocol::tx::SLOTS;
 use rollmill_protocol::{BlockData, Fr, Note, TxEffects};
-use rollmill_pxe_store::{Account, BlockStep, Note as NoteRow, Scope, Store, StoreError};
+use rollmill_pxe_store::{Account, BlockStep, Note as NoteRow, Scope, Store, StoreError, View};
 
 use super::book;
 use super::error::ContractError;
@@ -202,6 +202,23 @@ fn keep(
             Ok(Kept::Deferred)
         }
     }
+}
+
+/// Positions of the subtrees of the note tree that have deferred messages of the accounts of a scope. None if a message
+/// cannot be read, as a newer release may write it.
+pub(crate) fn deferred_positions(
+    view: &View<'_>,
+    scope: &Scope,
+) -> Result<Option<BTreeSet<u64>>, StoreError> {
+    let unknown = Fr::from(NO_CONTRACT);
+    let mut positions = BTreeSet::new();
+    for account in scope.accounts() {
+        for placed in view.deferred(account, &unknown)? {
+            let Some(message) = Message::of_words(&placed.item.words) else { return Ok(None) };
+            positions.insert(message.first_leaf >> NOTE_SUBTREE_HEIGHT);
+        }
+    }
+    Ok(Some(positions))
 }
 
 /// A note that was deferred.

@@ -3,8 +3,8 @@
 //! [`register`] keeps a contract. [`execute`] runs the first function of a transaction with Noir's solver, answers what
 //! it asks, and runs the calls that it makes. [`ExecutedTransaction::join`] takes them by the kernel's rules in plain
 //! Rust: that is a simulation. [`prover::ContractProver`] proves what was simulated. Notes of contracts are found by
-//! [`sync::follow`] and lie in the store. [`prepare`] and [`deliver`] send a transaction, and [`settle`] follows it to its
-//! block.
+//! [`sync::follow`] and lie in the store. [`prepare`] and [`deliver`] send a transaction, and [`settle`] follows it to
+//! its block.
 //!
 //! Whatever the store has is checked where it is used: an address is a hash over class and keys, a class one over its
 //! artifact, and the kernel checks notes, keys and calls. No clock: whoever calls decides how long something may take.

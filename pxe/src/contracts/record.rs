@@ -25,27 +25,34 @@ pub(crate) struct Record {
     pub(crate) fate: Fate,
     /// When nothing could happen to it any more, in seconds since 1970.
     pub(crate) ended: Option<u64>,
+    /// Whether the row has a form that this release does not know. It is left as it is then.
+    #[serde(skip)]
+    pub(super) is_newer: bool,
 }
 
 impl Record {
     /// The record of a transaction that nobody has seen.
     pub(crate) fn new(sender: Account, order: String, key: Option<IdempotencyKey>) -> Self {
-        Self { form: FORM, sender: sender.0, order, key, fate: Fate::Held, ended: None }
+        let (sender, fate) = (sender.0, Fate::Held);
+        Self { form: FORM, sender, order, key, fate, ended: None, is_newer: false }
     }
 
     /// The record in a row of an account. One that cannot be read, as a newer release may write it, has neither order
-    /// nor key, so that its transaction is followed all the same.
+    /// nor key, so that its transaction is followed all the same, and is not written back.
     pub(crate) fn of_row(account: Account, bytes: &[u8]) -> Self {
         let read: Option<Self> = serde_json::from_slice(bytes).ok();
         let known = read.filter(|read| read.form <= FORM);
-        known.unwrap_or_else(|| Self::new(account, String::new(), None))
+        known.unwrap_or_else(|| Self { is_newer: true, ..Self::new(account, String::new(), None) })
     }
 
     /// The bytes of the row.
     ///
     /// # Errors
-    /// [`PxeError::State`], which never happens.
+    /// [`PxeError::State`] for a record of a newer release, of which this one knows a part only.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, PxeError> {
+        if self.is_newer {
+            return Err(PxeError::state("an order is of a newer release"));
+        }
         serde_json::to_vec(self).map_err(|_| PxeError::state("an order cannot be written"))
     }
 
@@ -80,7 +87,10 @@ mod tests {
         let mut longer = record().to_bytes().expect("bytes");
         longer.push(b'}');
         for bytes in [&newer[..], &longer, &[7; 32], b"", b"{}"] {
-            assert_eq!(Record::of_row(account, bytes), Record::new(account, String::new(), None));
+            let read = Record::of_row(account, bytes);
+            let without = Record::new(account, String::new(), None);
+            assert_eq!(read, Record { is_newer: true, ..without });
+            assert_eq!(read.to_bytes().expect_err("not written back").code(), "PXE-003");
         }
     }
 }

@@ -73,8 +73,8 @@ impl CallRequest {
         Self { tx, args: call.args.clone(), prepared: BTreeMap::new(), entry: None }
     }
 
-    /// At most four calls that the account at `account` makes, whose contract is the one of `noir/examples`. `nonce` and
-    /// `salt` are random.
+    /// At most four calls that the account at `account` makes, whose contract is the one of `noir/examples`. `nonce`
+    /// and `salt` are random.
     ///
     /// # Errors
     /// [`ContractError::TooManyCalls`].

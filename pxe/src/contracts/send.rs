@@ -1,7 +1,7 @@
 //! Sends the transaction of a call.
 //!
-//! [`prepare`] executes the call and takes it by the kernel's rules: that is what a user is asked to confirm. [`deliver`]
-//! proves it and sends it, with the store one step ahead of everything that leaves the machine:
+//! [`prepare`] executes the call and takes it by the kernel's rules: that is what a user is asked to confirm.
+//! [`deliver`] proves it and sends it, with the store one step ahead of everything that leaves the machine:
 //!
 //! | step | in the store | after a crash |
 //! | --- | --- | --- |
@@ -39,7 +39,9 @@ use super::sent;
 use super::sync;
 use super::transaction::SimulatedTransaction;
 use crate::error::PxeError;
-use crate::wallet::{EXPIRY_EPOCHS, Earlier, Fee, IdempotencyKey, Terms, node_error};
+use crate::wallet::{
+    EXPIRY_EPOCHS, Earlier, Fee, IdempotencyKey, Terms, Word, after_rejection, node_error,
+};
 
 /// Whether anybody still wants the result. It is asked within executions and between the rounds of proofs.
 pub type Wanted = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -254,8 +256,8 @@ async fn balance_of(node: &NodeClient, address: &Fr) -> Result<u64, PxeError> {
 /// # Errors
 /// Only when nothing was sent, or the node rejected it finally: [`ContractError::KeyRoot`] for keys of another network,
 /// [`ContractError::Stopped`], [`ContractError::Prove`], those of [`super::plan`] for notes that another transaction
-/// took meanwhile, and [`PxeError::Node`] with the rejection. Those of [`super::recall`] come first. Every later outcome
-/// is a [`CallDelivery`].
+/// took meanwhile, and [`PxeError::Node`] with the rejection. Those of [`super::recall`] come first. Every later
+/// outcome is a [`CallDelivery`].
 pub async fn deliver(
     (store, node): (&Arc<Store>, &NodeClient),
     prover: &Arc<dyn CallProver>,
@@ -288,21 +290,26 @@ pub async fn deliver(
             }
             Ok(CallDelivery::Accepted(hash))
         }
+        // A request for another account of the store may have sent it first, see `settle`.
         Err(error) if error.rejects_transaction() => {
-            // A request for another account of the store may have sent it first, see `settle`. If it was included
-            // meanwhile, the node rejects it for its own nullifiers.
-            if sent::is_known(node, &hash).await {
-                return Ok(CallDelivery::Accepted(hash));
+            match after_rejection(node, &hash, &error).await {
+                Word::Known => Ok(CallDelivery::Accepted(hash)),
+                Word::Wait => {
+                    let unconfirmed = PxeError::Unconfirmed { hash: to_hex(&hash) };
+                    Ok(CallDelivery::Unknown(hash, unconfirmed))
+                }
+                Word::Gone(reason) => {
+                    sent::give_up(store, &intent, &reason)?;
+                    Err(node_error(error))
+                }
             }
-            sent::give_up(store, &intent, &error.to_string())?;
-            Err(node_error(error))
         }
         Err(error) => Ok(CallDelivery::Unknown(hash, node_error(error))),
     }
 }
 
-/// Reads the chain, executes a call, proves it and sends it: [`super::refresh`], [`prepare`] and [`deliver`] in one, for
-/// a caller that need not ask anybody in between.
+/// Reads the chain, executes a call, proves it and sends it: [`super::refresh`], [`prepare`] and [`deliver`] in one,
+/// for a caller that need not ask anybody in between.
 ///
 /// # Errors
 /// Those of the three.

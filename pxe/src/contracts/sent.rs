@@ -1,8 +1,8 @@
 //! Follows the transactions of contracts that were sent to their blocks.
 //!
-//! It does what the wallet does for the built-in asset, see `wallet/sent.rs`, with rows of the store: a transaction holds
-//! its notes until its block is finalized, until the node reports that it was dropped, or until another transaction
-//! publishes one of its nullifiers. That a block has it, or a nullifier of it, is a fact of the block, so a
+//! It does what the wallet does for the built-in asset, see `wallet/sent.rs`, with rows of the store: a transaction
+//! holds its notes until its block is finalized, until the node reports that it was dropped, or until another
+//! transaction publishes one of its nullifiers. That a block has it, or a nullifier of it, is a fact of the block, so a
 //! reorganization takes it back, and the transaction is in flight again. What the node does not know is sent again.
 //!
 //! What was dropped can still be included by anybody who has a copy, until its last slot or until one of its nullifiers
@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rollmill_node_client::NodeClient;
-use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{Fr, Tx, TxEffects};
 use rollmill_pxe_store::{
@@ -216,14 +215,17 @@ pub fn is_used(store: &Store) -> Result<bool, PxeError> {
     Ok(false)
 }
 
-/// Reads the chain for contracts and settles what was sent: what a command does before it uses notes of contracts. `now`
-/// is in seconds since 1970.
+/// Reads the chain for contracts and settles what was sent: what a command does before it uses notes of contracts.
+/// `now` is in seconds since 1970.
 ///
 /// # Errors
-/// Those of [`sync::follow`] and [`settle`].
+/// Those of [`sync::follow`] and [`settle`], which have the time of the first one together.
 pub async fn refresh(store: &Store, node: &NodeClient, now: u64) -> Result<(), PxeError> {
-    sync::follow(store, node).await?;
-    settle(store, node, now).await
+    let both = async {
+        sync::follow_on(store, node).await?;
+        settle_on(store, node, now).await
+    };
+    sync::within(sync::time(store)?, both).await
 }
 
 /// Settles the transactions of all accounts of the store after the chain was read: those that are in no block are sent
@@ -235,8 +237,13 @@ pub async fn refresh(store: &Store, node: &NodeClient, now: u64) -> Result<(), P
 /// that was killed [`super::abandon_planned`] gives them up.
 ///
 /// # Errors
-/// [`PxeError::Node`] and those of the connection and of the store.
+/// [`PxeError::Node`], [`PxeError::Slow`] after [`sync::READ_TIMEOUT`], and those of the connection and of the store.
 pub async fn settle(store: &Store, node: &NodeClient, now: u64) -> Result<(), PxeError> {
+    sync::within(sync::READ_TIMEOUT, settle_on(store, node, now)).await
+}
+
+/// As [`settle`], for as long as it takes.
+async fn settle_on(store: &Store, node: &NodeClient, now: u64) -> Result<(), PxeError> {
     let scope = own_scope(store)?;
     let (list, slot) = {
         let view = store.view(&scope)?;
@@ -303,6 +310,8 @@ fn forget(store: &Store, scope: &Scope, now: u64) -> Result<(), PxeError> {
         }
         let of_parts = sent.scope();
         match sent.record.ended {
+            // Whoever wrote it forgets it.
+            _ if sent.record.is_newer => {}
             None => {
                 let record = Record { ended: Some(now), ..sent.record };
                 let bytes = record.to_bytes()?;
@@ -328,37 +337,47 @@ fn set_record(
     parts.iter().try_for_each(|(account, number)| step.set_request(account, *number, bytes))
 }
 
-/// The record of a transaction with another fate, in bytes; none if the transaction is gone.
-fn with_fate(
-    store: &Store,
-    parts: &[(Account, u64)],
-    fate: &Fate,
-) -> Result<Option<Vec<u8>>, PxeError> {
-    let Some((account, number)) = parts.first() else { return Ok(None) };
+/// The record of a transaction, with another fate.
+enum Fated {
+    /// In bytes.
+    Bytes(Vec<u8>),
+    /// A newer release wrote it, so it stays as it is.
+    Newer,
+    /// The transaction is gone.
+    Gone,
+}
+
+fn with_fate(store: &Store, parts: &[(Account, u64)], fate: &Fate) -> Result<Fated, PxeError> {
+    let Some((account, number)) = parts.first() else { return Ok(Fated::Gone) };
     let scope = Scope::of([*account]);
     let transactions = store.view(&scope)?.transactions(account)?;
     let Some(one) = transactions.into_iter().find(|one| one.number == *number) else {
-        return Ok(None);
+        return Ok(Fated::Gone);
     };
     let record = Record::of_row(*account, &one.row.request);
-    Ok(Some(Record { fate: fate.clone(), ..record }.to_bytes()?))
+    if record.is_newer {
+        return Ok(Fated::Newer);
+    }
+    Ok(Fated::Bytes(Record { fate: fate.clone(), ..record }.to_bytes()?))
 }
 
 fn set_fate(store: &Store, parts: &[(Account, u64)], fate: &Fate) -> Result<(), PxeError> {
-    let Some(bytes) = with_fate(store, parts, fate)? else { return Ok(()) };
+    let Fated::Bytes(bytes) = with_fate(store, parts, fate)? else { return Ok(()) };
     let scope = Scope::of(parts.iter().map(|(account, _)| *account));
     Ok(store.step(&scope, |step| set_record(step, parts, &bytes))?)
 }
 
 /// Gives up a transaction that was sent, or may have been: its notes are free.
 fn drop_parts(store: &Store, parts: &[(Account, u64)], reason: &str) -> Result<(), PxeError> {
-    let Some(bytes) = with_fate(store, parts, &Fate::Dropped(reason.to_owned()))? else {
-        return Ok(());
+    let bytes = match with_fate(store, parts, &Fate::Dropped(reason.to_owned()))? {
+        Fated::Bytes(bytes) => Some(bytes),
+        Fated::Newer => None,
+        Fated::Gone => return Ok(()),
     };
     let scope = Scope::of(parts.iter().map(|(account, _)| *account));
     let dropped = store.step(&scope, |step| {
         parts.iter().try_for_each(|(account, number)| step.drop_transaction(account, *number))?;
-        set_record(step, parts, &bytes)
+        bytes.as_ref().map_or(Ok(()), |bytes| set_record(step, parts, bytes))
     });
     match dropped {
         Ok(()) => {
@@ -377,15 +396,6 @@ fn drop_parts(store: &Store, parts: &[(Account, u64)], reason: &str) -> Result<(
 /// Records that a node has the transaction.
 pub(super) fn accept(store: &Store, intent: &Intent) -> Result<(), PxeError> {
     set_fate(store, intent.parts(), &Fate::Accepted)
-}
-
-/// Whether the node has a transaction that it rejects, in its pool or in a block.
-pub(super) async fn is_known(node: &NodeClient, tx_hash: &Fr) -> bool {
-    let status = node.transaction_status(tx_hash).await;
-    matches!(
-        status,
-        Ok(TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. })
-    )
 }
 
 /// Gives up a transaction that the node rejects.
@@ -411,7 +421,8 @@ pub(super) fn balance_in_flight(store: &Store, payer: &Fr) -> Result<u64, PxeErr
 ///
 /// # Errors
 /// [`PxeError::KeyReused`] if the earlier order was another one, [`PxeError::KeyDropped`] if its transaction was given
-/// up, and those of the store.
+/// up, [`PxeError::NewerRecord`] if the key may be that of a transaction whose record a newer release wrote, and those
+/// of the store.
 pub fn recall(
     store: &Store,
     account: Account,
@@ -435,7 +446,13 @@ pub fn recall_text(
     let list = kept(&store.view(&scope)?, &scope)?;
     let has_key =
         |sent: &&Sent| sent.record.is_of(account) && sent.record.key.as_ref() == Some(key);
-    let Some(sent) = list.iter().find(has_key) else { return Ok(None) };
+    let Some(sent) = list.iter().find(has_key) else {
+        // Without a word on it the order would be paid again.
+        return match list.iter().find(|sent| sent.record.is_newer) {
+            Some(newer) => Err(PxeError::NewerRecord { hash: to_hex(&newer.tx_hash) }),
+            None => Ok(None),
+        };
+    };
     let (tx_hash, hash) = (sent.tx_hash, to_hex(&sent.tx_hash));
     if sent.record.order != order {
         return Err(PxeError::KeyReused { hash });
@@ -498,8 +515,8 @@ pub async fn history(
     Ok(shown.collect())
 }
 
-/// How far a transaction of any account of the store has come, as the store knows it; none if it is none of the store's.
-/// What is in a block counts as included.
+/// How far a transaction of any account of the store has come, as the store knows it; none if it is none of the
+/// store's. What is in a block counts as included.
 ///
 /// # Errors
 /// Those of the store.
@@ -525,8 +542,9 @@ pub async fn status(
     Ok(found.state)
 }
 
-/// Reads the chain again and again until a transaction of the account has reached a stage, was dropped, or `until`.
-/// Returns the last state. `now` is the clock, in seconds since 1970.
+/// Reads the chain again and again until a transaction of the account has reached a stage or was dropped, and no longer
+/// than to `until`, also within a question to the node. Returns the last state: what the store knows of it, if there
+/// was no time to ask. `now` is the clock, in seconds since 1970.
 ///
 /// # Errors
 /// Those of [`refresh`] and [`status`].
@@ -537,14 +555,26 @@ pub async fn wait(
     until: Instant,
     now: fn() -> u64,
 ) -> Result<CallState, PxeError> {
+    let mut last = None;
     loop {
-        refresh(store, node, now()).await?;
-        let state = status((store, node), account, tx_hash).await?;
+        let asked = async {
+            refresh(store, node, now()).await?;
+            status((store, node), account, tx_hash).await
+        };
+        let Ok(state) = tokio::time::timeout_at(until, asked).await else {
+            let known = match last {
+                Some(state) => Some(state),
+                None => known_state(store, tx_hash)?,
+            };
+            return Ok(known.ok_or(ContractError::NotSent { tx_hash: *tx_hash })?);
+        };
+        let state = state?;
         let reached = state.stage().is_some_and(|has| has >= stage);
         let is_over = reached || matches!(state, CallState::Dropped { .. });
         if is_over || Instant::now() >= until {
             return Ok(state);
         }
+        last = Some(state);
         tokio::time::sleep_until(until.min(Instant::now() + PAUSE)).await;
     }
 }

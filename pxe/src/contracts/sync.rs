@@ -6,10 +6,11 @@
 //! leaves of all blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rollmill_errors::Bare;
-use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockEffects, BlockRef, Tips};
+use rollmill_node_client::{NodeClient, REQUEST_TIMEOUT};
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier, root_from_path};
 use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
@@ -28,17 +29,56 @@ use crate::wallet::{gas_after, node_error};
 const BLOCKS: u64 = 16;
 /// The first block that may have notes of contracts.
 const FIRST: u64 = 1;
+/// Longest time for which new blocks are read at once: that of eight requests which a node answers at the last moment.
+/// It is below the 300 s that a client of the service waits, so that the client is told. What was read is kept, and the
+/// next call reads on.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(8 * REQUEST_TIMEOUT.as_secs());
+/// Time beside it for each block that is read once more: its part of the time of a request. Reading again starts anew
+/// each time, so a fixed time would end each attempt on a long chain.
+const AGAIN: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs().div_ceil(BLOCKS));
+
+/// Does what asks a node for at most this time, whatever the node does.
+///
+/// # Errors
+/// [`PxeError::Slow`], and those of the work.
+pub(super) async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, PxeError>>,
+) -> Result<T, PxeError> {
+    let late = |_| PxeError::Slow { seconds: time.as_secs() };
+    tokio::time::timeout(time, work).await.map_err(late)?
+}
+
+/// [`READ_TIMEOUT`], and time for blocks that are read once more.
+fn time_for(again: u64) -> Duration {
+    let again = u32::try_from(again).unwrap_or(u32::MAX);
+    READ_TIMEOUT.saturating_add(AGAIN.saturating_mul(again))
+}
+
+/// How long [`follow`] may take now.
+///
+/// # Errors
+/// Those of the store.
+pub(super) fn time(store: &Store) -> Result<Duration, PxeError> {
+    Ok(time_for(Missing::read(store, &own_scope(store)?)?.blocks()))
+}
 
 /// Reads the chain up to the pending tip for all accounts of the store. An account that was added since is caught up
-/// with. After an error the store is as after the last whole block.
+/// with. After an error the store is as after the last whole block. It takes at most [`READ_TIMEOUT`], and 2 s more for
+/// each block that is read once more.
 ///
 /// # Errors
 /// [`PxeError::Network`] for a node of another network than that of the blocks that were read, [`PxeError::Node`] when
-/// the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
-/// block, [`PxeError::Chain`] for a block that does not follow those that were read, those of the connection and of the
-/// store.
+/// the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a block, [`PxeError::Chain`]
+/// for a block that does not follow those that were read, [`PxeError::Slow`] when the time is over, those of the
+/// connection and of the store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
-    let scope = Scope::of(store.accounts()?.into_iter().map(|info| info.account));
+    within(time(store)?, follow_on(store, node)).await
+}
+
+/// As [`follow`], for as long as it takes.
+pub(super) async fn follow_on(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
+    let scope = own_scope(store)?;
     let network = network(store, node).await?;
     rewind(store, &scope, node).await?;
     catch_up(store, &scope, node, network).await?;
@@ -155,17 +195,19 @@ async fn rewind(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), P
     Ok(())
 }
 
-/// Records the block that L1 has finalized, as far as it was read. What is final is not undone, so a node that names
-/// another block, or one that it says elsewhere is not proven, is not believed.
+/// Records the block that L1 has finalized, as far as it was read, and removes what no note needs any more then. What is
+/// final is not undone, so a node that names another block, or one that it says elsewhere is not proven, is not believed.
 async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
     let Tips { pending, proven, finalized, .. } = node.tips().await.map_err(node_error)?;
+    // By the tips of another chain, blocks would become final that were removed.
+    check_tip(store, node).await?;
     let number = finalized.block_number;
     if number > proven.block_number || proven.block_number > pending.block_number {
         return Err(PxeError::Node(format!("block {number} is final and not proven")));
     }
-    let (tip, first, headers) = {
+    let (tip, first, before, headers) = {
         let view = store.view(scope)?;
-        (view.tip()?, view.first_block()?, view.headers()?)
+        (view.tip()?, view.first_block()?, view.finalized()?, view.headers()?)
     };
     let (Some(tip), Some(first)) = (tip, first) else { return Ok(()) };
     let known = headers.iter().find(|header| header.number == number);
@@ -175,21 +217,35 @@ async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
         )));
     }
     let settled = number.min(tip);
-    if settled >= first {
+    if settled >= first && before.is_none_or(|before| before < settled) {
         store.finalize(settled)?;
+        forget_paths(store, scope)?;
     }
     Ok(())
 }
 
-/// Reads the blocks up to the tip for accounts that were added since they were read, and for all if an earlier release
-/// read them, which kept no note tree.
-async fn catch_up(
-    store: &Store,
-    scope: &Scope,
-    node: &NodeClient,
-    network: Fr,
-) -> Result<(), PxeError> {
-    let (new, first, tip, has_edges) = {
+/// Forgets the paths of notes whose nullifiers are final. A message that no contract opens yet may turn out to be a
+/// note, so its path stays.
+fn forget_paths(store: &Store, scope: &Scope) -> Result<(), PxeError> {
+    let waiting = discover::deferred_positions(&store.view(scope)?, scope)?;
+    if let Some(waiting) = waiting {
+        store.forget_paths(scope, &waiting)?;
+    }
+    Ok(())
+}
+
+/// What is to be read once more: the blocks up to the tip, for accounts that were added since they were read, and for
+/// all if an earlier release read them, which kept no note tree.
+struct Missing {
+    /// The accounts that were added.
+    new: Vec<Account>,
+    first: Option<u64>,
+    tip: Option<u64>,
+    has_edges: bool,
+}
+
+impl Missing {
+    fn read(store: &Store, scope: &Scope) -> Result<Self, PxeError> {
         let view = store.view(scope)?;
         let mut new = Vec::new();
         for account in scope.accounts() {
@@ -202,11 +258,31 @@ async fn catch_up(
             Some(tip) => Edges::after(&view, tip)?.is_some(),
             None => true,
         };
-        (new, view.first_block()?, tip, has_edges)
-    };
-    if new.is_empty() && has_edges {
+        Ok(Self { new, first: view.first_block()?, tip, has_edges })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.new.is_empty() && self.has_edges
+    }
+
+    /// How many blocks that are.
+    fn blocks(&self) -> u64 {
+        if self.is_nothing() { 0 } else { self.tip.unwrap_or_default() }
+    }
+}
+
+/// Reads what is [`Missing`].
+async fn catch_up(
+    store: &Store,
+    scope: &Scope,
+    node: &NodeClient,
+    network: Fr,
+) -> Result<(), PxeError> {
+    let missing = Missing::read(store, scope)?;
+    if missing.is_nothing() {
         return Ok(());
     }
+    let Missing { new, first, tip, .. } = missing;
     let of_new = Scope::of(new.iter().copied());
     if let (Some(first), Some(tip)) = (first, tip) {
         let genesis = Edges::genesis(node, network).await?;
@@ -234,11 +310,21 @@ async fn catch_up(
     Ok(())
 }
 
-/// Records which of these notes were spent in the blocks after them, which are read once more.
+/// Records which of these notes were spent in the blocks after them, which are read once more. It takes at most the
+/// time of [`follow`] for as many blocks.
 ///
 /// # Errors
 /// As [`follow`].
 pub async fn mark_spent(
+    store: &Store,
+    node: &NodeClient,
+    notes: &[FoundNote],
+) -> Result<(), PxeError> {
+    let tip = store.view(&Scope::default())?.tip()?;
+    within(time_for(tip.unwrap_or_default()), mark_spent_in(store, node, notes)).await
+}
+
+async fn mark_spent_in(
     store: &Store,
     node: &NodeClient,
     notes: &[FoundNote],

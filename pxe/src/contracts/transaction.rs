@@ -84,8 +84,8 @@ impl ExecutedTransaction {
         self.notes.iter().filter(is_read).copied().collect()
     }
 
-    /// Joins the calls by the kernel's rules. `paths` has the siblings of the leaves of [`Self::leaves`] in the anchor's
-    /// note tree, lowest first, by the index of the leaf.
+    /// Joins the calls by the kernel's rules. `paths` has the siblings of the leaves of [`Self::leaves`] in the
+    /// anchor's note tree, lowest first, by the index of the leaf.
     ///
     /// # Errors
     /// [`ContractError::Path`] for a path that is missing or wrong, and [`ContractError::Kernel`] with the first rule

@@ -23,7 +23,7 @@ use super::wire::{
 };
 use crate::contracts::prover::Progress;
 use crate::contracts::{
-    self, Book, CallDelivery, CallOrder, CallState, ContractError, Environment, NamedCall,
+    self, Book, CallDelivery, CallOrder, CallState, Class, ContractError, Environment, NamedCall,
     SentCall, Told, Wanted, sync,
 };
 use crate::error::PxeError;
@@ -47,7 +47,7 @@ impl Service {
         let (service, runtime) = (Arc::clone(self), Handle::current());
         let work = move || service.register_now(&of, &runtime);
         let registered = tokio::task::spawn_blocking(work).await;
-        Ok(registered.map_err(|_| CallError::Died)??)
+        registered.map_err(|_| CallError::Died)?
     }
 
     /// Registers a contract on a thread that may block.
@@ -55,7 +55,15 @@ impl Service {
         &self,
         of: &RegisterContract,
         runtime: &Handle,
-    ) -> Result<Registered, PxeError> {
+    ) -> Result<Registered, CallError> {
+        let (class, contract) = self.made(of, runtime)?;
+        // One after the other, so that no block is read between the contract and its deferred notes.
+        let _following = self.turn_to_follow()?;
+        Ok(self.keep(of, (&class, &contract), runtime)?)
+    }
+
+    /// The class of a contract, with the keys of its functions, and what its address is a hash of.
+    fn made(&self, of: &RegisterContract, runtime: &Handle) -> Result<(Class, Contract), PxeError> {
         let word = |given: Option<Field>| given.map_or(Fr::zero(), |Field(word)| word);
         let (keys_hash, init) = match &of.account {
             Some(Address(address)) => {
@@ -76,8 +84,7 @@ impl Service {
         })?;
         let chain_id = runtime.block_on(self.node.genesis()).map_err(node_error)?.chain_id;
         let keys = open(chain_id)?;
-        let json = of.artifact.as_bytes();
-        let class = contracts::class_of(json, keys.as_ref())?;
+        let class = contracts::class_of(of.artifact.as_bytes(), keys.as_ref())?;
         let contract = Contract {
             class_id: *class.id(),
             salt: word(of.salt),
@@ -85,10 +92,19 @@ impl Service {
             deployer: word(of.deployer),
             keys_hash,
         };
-        let expected = of.address.as_ref().map(|Field(word)| word);
-        // One after the other, so that no block is read between the contract and its deferred notes.
-        let _following = self.following.lock();
-        let address = contracts::register(&self.store, (&class, json), &contract, expected)?;
+        Ok((class, contract))
+    }
+
+    /// Keeps a contract, and finds what was received of it before.
+    fn keep(
+        &self,
+        of: &RegisterContract,
+        (class, contract): (&Class, &Contract),
+        runtime: &Handle,
+    ) -> Result<Registered, PxeError> {
+        let (json, expected) = (of.artifact.as_bytes(), of.address.as_ref());
+        let expected = expected.map(|Field(word)| word);
+        let address = contracts::register(&self.store, (class, json), contract, expected)?;
         let scope = sync::own_scope(&self.store)?;
         runtime.block_on(sync::follow(&self.store, &self.node))?;
         let found = contracts::decode_deferred(&self.store, &scope, &address)?;
@@ -138,6 +154,7 @@ impl Service {
     ) -> Result<SimulatedCall, CallError> {
         let account = of.account.0;
         let work = move |session: &mut Session<'_>| -> Result<SimulatedCall, CallError> {
+            session.refresh_contracts()?;
             Ok(session.simulate_call(of)?)
         };
         self.work(&account, work).await
@@ -175,6 +192,7 @@ impl Service {
     ) -> Result<Vec<ContractNote>, CallError> {
         let contract = of.contract.0;
         let work = move |session: &mut Session<'_>| -> Result<Vec<ContractNote>, CallError> {
+            session.refresh_contracts()?;
             Ok(session.contract_notes(&contract)?)
         };
         self.work(&of.account.0, work).await
@@ -254,18 +272,20 @@ fn call_info(sent: SentCall) -> CallInfo {
 impl Session<'_> {
     /// Reads the chain for contracts and settles what was sent, if the store has contracts or transactions of them. One
     /// after the other, since blocks are read for all accounts at once.
-    pub(super) fn refresh_contracts(&self) -> Result<(), PxeError> {
+    ///
+    /// # Errors
+    /// [`CallError::Busy`] while another request reads it for too long, and those of [`contracts::refresh`].
+    pub(super) fn refresh_contracts(&self) -> Result<(), CallError> {
         let (store, node) = (&self.service.store, &self.service.node);
         if !contracts::is_used(store)? {
             return Ok(());
         }
-        let _following = self.service.following.lock();
-        self.runtime.block_on(contracts::refresh(store, node, seconds()))
+        let _following = self.service.turn_to_follow()?;
+        Ok(self.runtime.block_on(contracts::refresh(store, node, seconds()))?)
     }
 
     fn simulate_call(&self, of: SimulateCall) -> Result<SimulatedCall, PxeError> {
         let of_node = (&self.service.store, &self.service.node);
-        self.refresh_contracts()?;
         let scope = Scope::of([self.account]);
         let keys = of_node.0.view(&scope)?.master_keys(&self.account)?;
         let call = named(of.contract, of.function, of.args, of.from);
@@ -299,7 +319,6 @@ impl Session<'_> {
     }
 
     fn contract_notes(&self, contract: &Fr) -> Result<Vec<ContractNote>, PxeError> {
-        self.refresh_contracts()?;
         let scope = Scope::of([self.account]);
         let notes = self.service.store.view(&scope)?.notes(&self.account)?;
         let here = notes.into_iter().filter(|stored| stored.note.contract == *contract);

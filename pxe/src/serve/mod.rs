@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_node_client::NodeClient;
 use rollmill_pxe_store::{Account, Store};
 use rollmill_service::{Secret, Shutdown};
@@ -61,7 +61,7 @@ pub struct ServiceLimits {
     pub waits: usize,
     /// Maximum requests that use or wait for one account. Requests for other accounts still get a place then.
     pub of_account: usize,
-    /// How long a request waits for its turn at an account.
+    /// How long a request waits for its turn at an account, and for that at reading blocks for contracts.
     pub turn: Duration,
     /// How long a client waits for the work on its request.
     pub answer: Duration,
@@ -197,6 +197,15 @@ impl Service {
             return Err(CallError::NoAccount);
         }
         Ok(self.accounts.lock().entry(account).or_default().clone())
+    }
+
+    /// The turn at reading blocks for contracts. Whatever holds it ends by [`crate::contracts::sync::READ_TIMEOUT`], or
+    /// later if blocks are read once more; whoever waits for longer than for an account is told to come again.
+    ///
+    /// # Errors
+    /// [`CallError::Busy`].
+    fn turn_to_follow(&self) -> Result<MutexGuard<'_, ()>, CallError> {
+        self.following.try_lock_for(self.limits.turn).ok_or(CallError::Busy)
     }
 
     /// The prover of a chain. It is opened for the first transaction, which takes seconds.

@@ -14,8 +14,8 @@
 
 use std::collections::BTreeSet;
 
-use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{HexBytes, TxStatus};
+use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::field::{serde_fr, to_hex};
 use rollmill_protocol::{Fr, Tx, TxEffects};
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,8 @@ impl Wallet {
     /// of the dropped ones.
     pub(super) async fn settle(&mut self, node: &NodeClient) -> Result<(), PxeError> {
         let tips = node.tips().await.map_err(node_error)?;
+        // By the tips of another chain, transactions would be forgotten that no block has there.
+        self.check_tip(node).await?;
         let proven = tips.proven.block_number;
         (self.proven, self.verified) = (proven, tips.verified.block_number);
         self.state
@@ -231,9 +233,28 @@ pub(crate) async fn ask(node: &NodeClient, tx_hash: &Fr, bytes: &[u8]) -> Result
             };
             match node.send_transaction(&tx).await {
                 Ok(_) => Ok(Word::Known),
-                Err(error) if error.rejects_transaction() => Ok(Word::Gone(error.to_string())),
+                Err(error) if error.rejects_transaction() => {
+                    Ok(after_rejection(node, tx_hash, &error).await)
+                }
                 Err(_) => Ok(Word::Wait),
             }
         }
+    }
+}
+
+/// What is known of a transaction that the node rejects. Somebody else may have sent it first, such as another sync or
+/// another client with the same keys: if a block has it already, the node rejects it for its own nullifiers. So it is
+/// gone only if the node says after the rejection that it does not have it.
+pub(crate) async fn after_rejection(
+    node: &NodeClient,
+    tx_hash: &Fr,
+    rejection: &ClientError,
+) -> Word {
+    match node.transaction_status(tx_hash).await {
+        Ok(TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. }) => {
+            Word::Known
+        }
+        Ok(TxStatus::Dropped { .. } | TxStatus::Unknown) => Word::Gone(rejection.to_string()),
+        Err(_) => Word::Wait,
     }
 }

@@ -4,8 +4,8 @@ use ark_ff::UniformRand;
 use rand::{CryptoRng, RngCore};
 use rollmill_circuits::client::{ClientWitness, INPUTS, InputNote, OUTPUTS, Payer};
 use rollmill_errors::Bare;
-use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::BlockRef;
+use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::note::{self, NoteOrigin};
 use rollmill_protocol::tx::{SLOTS, log_hash};
@@ -14,6 +14,7 @@ use rollmill_protocol::{
 };
 
 use super::order::{FeePayer, Order, Purpose, Quote, Terms};
+use super::sent::{Word, after_rejection};
 use super::{ClientProver, Delivery, IdempotencyKey, OwnedNote, Wallet, node_error};
 use crate::error::PxeError;
 use crate::keys::{Address, point_to_bytes};
@@ -48,9 +49,9 @@ impl Wallet {
     /// Builds, proves and sends a private payment whose fee comes from notes. Returns the transaction.
     ///
     /// # Errors
-    /// As [`Self::prepare`], and [`PxeError::Node`] when the node rejects the transaction; then its
-    /// notes stay spendable. If the node does not respond, the notes stay locked until [`Self::sync`]
-    /// gets a response.
+    /// As [`Self::prepare`], and [`PxeError::Node`] when the node rejects the transaction and does not
+    /// have it; then its notes stay spendable. If the node does not respond, the notes stay locked until
+    /// [`Self::sync`] gets a response.
     pub async fn transfer(
         &mut self,
         node: &NodeClient,
@@ -128,11 +129,32 @@ impl Wallet {
                 self.state.keyed.accept(&tx.hash());
                 Ok(Delivery::Accepted(tx))
             }
-            Err(error) if error.rejects_transaction() => {
-                self.give_back(&tx.hash(), &error.to_string());
-                Err(node_error(error))
-            }
+            Err(error) if error.rejects_transaction() => self.rejected(node, tx, error).await,
             Err(error) => Ok(Delivery::Unknown(tx, node_error(error))),
+        }
+    }
+
+    /// The outcome of a transaction that the node rejects. Its notes are free only if the node does not have it.
+    async fn rejected(
+        &mut self,
+        node: &NodeClient,
+        tx: Tx,
+        rejection: ClientError,
+    ) -> Result<Delivery, PxeError> {
+        let hash = tx.hash();
+        match after_rejection(node, &hash, &rejection).await {
+            Word::Known => {
+                self.state.keyed.accept(&hash);
+                Ok(Delivery::Accepted(tx))
+            }
+            Word::Wait => {
+                let hash = to_hex(&hash);
+                Ok(Delivery::Unknown(tx, PxeError::Unconfirmed { hash }))
+            }
+            Word::Gone(reason) => {
+                self.give_back(&hash, &reason);
+                Err(node_error(rejection))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod ledger;
 mod lies;
 mod plan;
 mod privacy;
+mod races;
 mod random;
 mod sent;
 

@@ -185,6 +185,7 @@ impl Wallet {
             if blocks.is_empty() {
                 return Err(PxeError::Node(format!("it has no block {next} any more")));
             }
+            self.check_tip(node).await?;
             for (number, block) in (next..self.state.next_block).zip(&blocks) {
                 let growth = tree.growth(&leaves::decoded(number, block)?)?;
                 tree.apply(growth, &notes);

@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod keys;
 mod keystore;
+mod paths;
 mod phrase;
 mod scope;
 mod seal;

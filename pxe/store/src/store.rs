@@ -1,5 +1,6 @@
 //! The store of a wallet: opens and creates the file, and returns views and steps.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use redb::{Database, DatabaseError, ReadOnlyTable, StorageBackend};
 use crate::block::{self, BlockStep};
 use crate::error::StoreError;
 use crate::file::{File, Rows, Writer};
+use crate::paths;
 use crate::scope::Scope;
 use crate::seal::Cost;
 use crate::step::Step;
@@ -237,6 +239,18 @@ impl Store {
     /// [`StoreError::Order`] for a block that was not read.
     pub fn finalize(&self, block: u64) -> Result<(), StoreError> {
         self.file.write(|writer| block::finalize(writer, block))
+    }
+
+    /// Removes what only paths of spent notes need of the note tree: the marks of subtrees whose known notes are all
+    /// spent in finalized blocks, and the nodes to their right that no other mark needs. Marks at the positions `keep`,
+    /// and those of subtrees without a known note, stay. Returns how many marks were removed.
+    ///
+    /// What was removed comes back if its blocks are read again for another account.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`] unless the scope has all accounts of the store: subtrees belong to none.
+    pub fn forget_paths(&self, scope: &Scope, keep: &BTreeSet<u64>) -> Result<usize, StoreError> {
+        self.file.write(|writer| paths::forget(writer, scope, keep))
     }
 
     pub(crate) fn rows(&self) -> Result<Snapshot<'_>, StoreError> {

@@ -1,6 +1,6 @@
 //! Paths of notes from what the store keeps, beside the whole tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -8,24 +8,39 @@ use rollmill_protocol::Fr;
 use rollmill_protocol::tree::frontier::NOTE_SUBTREE_HEIGHT;
 use rollmill_protocol::tree::{ArchiveFrontier, Frontier, MemoryStore, Tree, append, empty_root};
 use rollmill_protocol::tx::SLOTS;
-use rollmill_pxe_store::{Scope, Store};
+use rollmill_pxe_store::{Account, Scope, Store};
 
-use crate::support::{Memory, PASSWORD, header, in_memory};
+use crate::support::{Memory, PASSWORD, account, header, in_memory, note, nullifier};
 
-/// The chain after a block: the whole tree, and which subtrees matter.
+/// The chain after a block: the whole tree, which subtrees matter, and the notes in some of these.
 #[derive(Clone)]
 struct State {
     whole: MemoryStore,
     root: Fr,
     frontier: Frontier,
     marks: BTreeSet<u64>,
+    /// By leaf: whose the note is, and the block that spent it.
+    notes: BTreeMap<u64, (Account, Option<u64>)>,
+}
+
+/// Notes that a block makes and spends, by account and leaf.
+#[derive(Default)]
+struct Facts {
+    made: Vec<(Account, u64)>,
+    spent: Vec<(Account, u64)>,
+}
+
+/// All accounts of these tests.
+fn scope() -> Scope {
+    Scope::of([account(1), account(2)])
 }
 
 impl State {
     fn new() -> Self {
         let root = empty_root(Tree::Notes.height());
         let (whole, frontier) = (MemoryStore::new(), Frontier::new());
-        Self { whole, root, frontier, marks: BTreeSet::new() }
+        let (marks, notes) = (BTreeSet::new(), BTreeMap::new());
+        Self { whole, root, frontier, marks, notes }
     }
 
     /// The state after one more transaction.
@@ -48,6 +63,8 @@ struct Case {
     finalized: usize,
     /// The leaves of each block, with whether each transaction matters.
     blocks: Vec<Vec<([Fr; SLOTS], bool)>>,
+    /// Marks that were removed since nobody can spend their notes any more.
+    forgotten: usize,
     rng: ChaCha20Rng,
 }
 
@@ -56,7 +73,7 @@ impl Case {
         let (memory, store) = in_memory();
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let states = vec![State::new()];
-        Self { memory, store, states, finalized: 0, blocks: vec![], rng }
+        Self { memory, store, states, finalized: 0, blocks: vec![], forgotten: 0, rng }
     }
 
     fn tip(&self) -> usize {
@@ -68,29 +85,49 @@ impl Case {
         let txs: Vec<([Fr; SLOTS], bool)> = (0..n)
             .map(|_| {
                 let leaves = std::array::from_fn(|_| Fr::from(self.rng.r#gen::<u64>()));
-                (leaves, self.rng.gen_bool(0.3))
+                (leaves, self.rng.gen_bool(0.4))
             })
             .collect();
+        let number = self.tip() + 1;
+        let (mut state, mut facts) = (self.states[number - 1].clone(), Facts::default());
+        for (leaf_index, (who, spent_in)) in &mut state.notes {
+            if spent_in.is_none() && self.rng.gen_bool(0.4) {
+                *spent_in = Some(number as u64);
+                facts.spent.push((*who, *leaf_index));
+            }
+        }
+        for (leaves, is_marked) in &txs {
+            let first = state.frontier.count();
+            state.append(leaves, *is_marked);
+            // The others have messages that may be notes, of which the store knows nothing.
+            if *is_marked && self.rng.gen_bool(0.8) {
+                let leaf_index = first + self.rng.gen_range(0..SLOTS as u64);
+                let who = account(self.rng.gen_range(1..3));
+                state.notes.insert(leaf_index, (who, None));
+                facts.made.push((who, leaf_index));
+            }
+        }
         self.blocks.push(txs);
-        let number = self.tip();
-        let mut state = self.states[number - 1].clone();
-        self.blocks[number - 1]
-            .iter()
-            .for_each(|(leaves, is_marked)| state.append(leaves, *is_marked));
         self.states.push(state);
-        self.grow(number, true);
+        self.grow(number, &facts, true);
     }
 
     /// States in the store what a block appends, as a wallet does that knows the marks up to it.
-    fn grow(&self, number: usize, is_next: bool) {
+    fn grow(&self, number: usize, facts: &Facts, is_next: bool) {
         let mut frontier = self.states[number - 1].frontier.clone();
         let txs = self.blocks[number - 1].iter();
         let appended: Vec<_> =
             txs.map(|(leaves, _)| frontier.append(leaves).expect("it fits")).collect();
-        let (scope, state) = (Scope::default(), &self.states[number]);
+        let (scope, state) = (scope(), &self.states[number]);
         let block = number as u64;
         let grown = if is_next {
             self.store.read_block(&scope, &header(block), |step| {
+                for (who, leaf_index) in &facts.spent {
+                    step.nullify(who, &nullifier(*leaf_index))?;
+                }
+                for (who, leaf_index) in &facts.made {
+                    step.note(who, *leaf_index, note(*leaf_index, 1))?;
+                }
                 step.grow(&appended, &state.marks, &frontier)
             })
         } else {
@@ -115,6 +152,30 @@ impl Case {
         }
     }
 
+    /// Removes what only paths of spent notes need; some subtrees matter for another reason.
+    fn forget(&mut self) {
+        let (last, finalized) = (self.states[self.tip()].clone(), self.finalized as u64);
+        let mut spent = BTreeMap::<u64, bool>::new();
+        for (leaf_index, (_, spent_in)) in &last.notes {
+            let all = spent.entry(leaf_index >> NOTE_SUBTREE_HEIGHT).or_insert(true);
+            *all &= spent_in.is_some_and(|block| block <= finalized);
+        }
+        let (mut keep, mut removed) = (BTreeSet::new(), BTreeSet::new());
+        for position in &last.marks {
+            if self.rng.gen_bool(0.2) {
+                keep.insert(*position);
+            } else if spent.get(position) == Some(&true) {
+                removed.insert(*position);
+            }
+        }
+        let count = self.store.forget_paths(&scope(), &keep).expect("forgotten");
+        assert_eq!(count, removed.len());
+        self.forgotten += count;
+        for state in &mut self.states {
+            state.marks.retain(|position| !removed.contains(position));
+        }
+    }
+
     /// An account that was there from the start, and of which the wallet learns now: one more transaction of each block
     /// matters, and all blocks are read again.
     fn catch_up(&mut self) {
@@ -127,7 +188,7 @@ impl Case {
             }
             self.states[number].marks.extend(&found);
         }
-        (1..=self.tip()).for_each(|number| self.grow(number, false));
+        (1..=self.tip()).for_each(|number| self.grow(number, &Facts::default(), false));
     }
 
     /// Compares the paths of all leaves of marked subtrees after each block that is not final.
@@ -166,24 +227,32 @@ impl Case {
     }
 }
 
-/// Goal: whatever blocks come and go, each path is that of the whole tree, and nothing of an undone block stays.
+/// Goal: whatever blocks come and go, each path is that of the whole tree, nothing of an undone block stays, and of the
+/// notes that are spent for good nothing does.
 #[test]
 fn paths_are_those_of_the_whole_tree_through_rewinds_and_late_accounts() {
+    let mut forgotten = 0;
     for seed in 0..6 {
         println!("seed {seed}");
         let mut case = Case::new(seed);
         case.read_block();
-        for _ in 0..24 {
-            match case.rng.gen_range(0..12) {
-                0..=6 => case.read_block(),
-                7 | 8 => case.rewind(),
-                9 => case.finalize(),
-                10 => case.catch_up(),
+        for _ in 0..28 {
+            match case.rng.gen_range(0..15) {
+                0..=7 => case.read_block(),
+                8 | 9 => case.rewind(),
+                10..=12 => {
+                    case.finalize();
+                    case.forget();
+                }
+                13 => case.catch_up(),
                 _ => case.reopen(),
             }
             case.compare();
         }
+        forgotten += case.forgotten;
     }
+    println!("{forgotten} marks removed");
+    assert!(forgotten > 0);
 }
 
 /// Goal: a block whose leaves are others than when it was read first is noticed.

@@ -198,6 +198,14 @@ pub(crate) struct Pool {
     pub(crate) statuses: BTreeMap<Fr, TxStatus>,
     /// The code with which the node rejects transactions.
     pub(crate) rejects_with: Option<&'static str>,
+    /// The node has the transactions that it rejects: somebody else sent them first.
+    pub(crate) has_what_it_rejects: bool,
+    /// The method that the node answers with an error.
+    pub(crate) unavailable: Option<&'static str>,
+    /// The method that the node never answers.
+    pub(crate) hangs: Option<&'static str>,
+    /// After this number of requests the chain is another one.
+    pub(crate) reorganization: Option<(usize, Ledger)>,
     /// The node accepts transactions, but does not respond.
     pub(crate) silent: bool,
     pub(crate) received: Vec<Fr>,
@@ -245,6 +253,10 @@ impl Node {
         let name = &request.method;
         assert!(leaks::is_declared(name), "{name} is not declared in pxe/src/leaks.rs");
         self.pool().requests.push((name.clone(), request.params.clone()));
+        self.reorganize();
+        if self.pool().unavailable.is_some_and(|unavailable| unavailable == name) {
+            return Err("NODE-004");
+        }
         if request.method == method::SEND_TRANSACTION {
             return self.take(&request.params[0]);
         }
@@ -262,12 +274,29 @@ impl Node {
         held.is_some_and(|(_, told)| told.send(()).is_ok())
     }
 
+    /// Replaces the chain once its time has come.
+    fn reorganize(&self) {
+        let mut pool = self.pool();
+        match pool.reorganization.take() {
+            Some((0, ledger)) => {
+                drop(pool);
+                *self.ledger() = ledger;
+            }
+            Some((left, ledger)) => pool.reorganization = Some((left - 1, ledger)),
+            None => {}
+        }
+    }
+
     fn take(&self, parameter: &Value) -> Result<Option<Value>, &'static str> {
         let bytes: HexBytes = serde_json::from_value(parameter.clone()).unwrap();
         let tx = Tx::from_bytes(&bytes.0).unwrap();
         let (hash, mut pool) = (tx.hash(), self.pool());
         pool.received.push(hash);
         if let Some(code) = pool.rejects_with {
+            if pool.has_what_it_rejects {
+                let status = TxStatus::Included { block_number: 1, index: 0 };
+                pool.statuses.insert(hash, status);
+            }
             return Err(code);
         }
         let spends = |tx: &Tx| tx.effects().present_nullifiers().copied().collect::<Vec<_>>();
@@ -339,6 +368,10 @@ impl Node {
     pub(crate) async fn serve(&self, shutdown: &Shutdown) -> String {
         let node = self.clone();
         let answer = move |axum::Json(request): axum::Json<Request>| async move {
+            let hangs = node.pool().hangs.is_some_and(|hangs| hangs == request.method);
+            if hangs {
+                std::future::pending::<()>().await;
+            }
             let answer = node.answer(&request);
             if node.is_held() {
                 std::future::pending::<()>().await;

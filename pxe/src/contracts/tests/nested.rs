@@ -214,8 +214,8 @@ fn a_note_is_not_read_before_it_exists() {
     assert_eq!(simulated(&town, &request).expect_err("too early").code(), "PRO-230");
 }
 
-/// Goal: a contract that was written without the library gains nothing by what it says about its calls. Method: each lie
-/// of the probe, with the rule that it breaks.
+/// Goal: a contract that was written without the library gains nothing by what it says about its calls. Method: each
+/// lie of the probe, with the rule that it breaks.
 #[test]
 fn a_contract_that_lies_about_a_call_has_no_transaction() {
     let town = Town::new();

@@ -44,7 +44,7 @@ fn ask(
 /// The code for what is another account's or another contract's.
 const REFUSED: &str = "PXE-056";
 
-fn refused(code: &str) -> Result<Answer, String> {
+fn rejected(code: &str) -> Result<Answer, String> {
     Err(code.to_string())
 }
 
@@ -59,25 +59,25 @@ fn a_contract_gets_keys_and_notes_for_itself_only() {
     let key = ask("rollmill_get_app_key", &[&[public], &[token]]);
     assert_eq!(key, Ok(Answer::Word(own)));
     let other = value(70, 0);
-    assert_eq!(ask("rollmill_get_app_key", &[&[public], &[other]]), refused(REFUSED));
-    assert_eq!(ask("rollmill_get_app_key", &[&[other], &[token]]), refused(REFUSED));
+    assert_eq!(ask("rollmill_get_app_key", &[&[public], &[other]]), rejected(REFUSED));
+    assert_eq!(ask("rollmill_get_app_key", &[&[other], &[token]]), rejected(REFUSED));
     let (owner, amount, count) = (town.accounts[0], Fr::from(1u64), Fr::from(2u64));
     let notes = ask("rollmill_get_notes", &[&[token], &[owner], &[amount], &[count]]);
     let Ok(Answer::Words(words)) = notes else { panic!("{notes:?}") };
     assert_eq!((words.len(), words[0], words[5]), (10, Fr::from(1u64), Fr::from(0u64)));
     let notes = ask("rollmill_get_notes", &[&[other], &[owner], &[amount], &[count]]);
-    assert_eq!(notes, refused(REFUSED));
+    assert_eq!(notes, rejected(REFUSED));
     let notes = ask("rollmill_get_notes", &[&[token], &[other], &[amount], &[count]]);
-    assert_eq!(notes, refused(REFUSED));
+    assert_eq!(notes, rejected(REFUSED));
     let many = Fr::from(1_000_000_000u64);
     let notes = ask("rollmill_get_notes", &[&[token], &[owner], &[amount], &[many]]);
-    assert_eq!(notes, refused("PXE-057"));
+    assert_eq!(notes, rejected("PXE-057"));
 }
 
-/// Goal: nothing of an account that the request may not use. Method: each oracle that names an account, with one that is
-/// in the store and not in the scope.
+/// Goal: nothing of an account that the request may not use. Method: each oracle that names an account, with one that
+/// is in the store and not in the scope.
 #[test]
-fn an_account_out_of_scope_is_refused_by_each_oracle() {
+fn an_account_out_of_scope_is_rejected_by_each_oracle() {
     let mut town = Town::new();
     town.hold(1);
     let scope = Scope::of([town.account(0)]);
@@ -92,10 +92,10 @@ fn an_account_out_of_scope_is_refused_by_each_oracle() {
         ("rollmill_get_auth_witness", out, &[&[out], &[one]]),
     ];
     for (oracle, contract, inputs) in asked {
-        assert_eq!(ask(&town, &scope, contract, oracle, inputs), refused(REFUSED), "{oracle}");
+        assert_eq!(ask(&town, &scope, contract, oracle, inputs), rejected(REFUSED), "{oracle}");
         // With the account in the scope there is an answer, or the account has not allowed it.
         let within = ask(&town, &town.scope(), contract, oracle, inputs);
-        assert!(within.is_ok() || within == refused("PXE-059"), "{oracle}: {within:?}");
+        assert!(within.is_ok() || within == rejected("PXE-059"), "{oracle}: {within:?}");
     }
 }
 
@@ -111,8 +111,8 @@ fn only_an_accounts_own_contract_gets_signatures_and_only_of_what_was_asked_for(
     };
     let Ok(Answer::Words(words)) = witness(own, entry) else { panic!("no signature") };
     assert_eq!(words.len(), 3);
-    assert_eq!(witness(town.token, entry), refused(REFUSED));
-    assert_eq!(witness(own, value(70, 1)), refused("PXE-059"));
+    assert_eq!(witness(town.token, entry), rejected(REFUSED));
+    assert_eq!(witness(own, value(70, 1)), rejected("PXE-059"));
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn a_log_is_in_the_name_of_the_caller_and_for_whom_the_wallet_knows() {
     };
     let Ok(Answer::Words(words)) = seal(token, own, town.accounts[1]) else { panic!("no log") };
     assert_eq!(words.len(), 6);
-    assert_eq!(seal(value(70, 3), own, own), refused(REFUSED));
-    assert_eq!(seal(token, town.accounts[1], own), refused(REFUSED));
-    assert_eq!(seal(token, own, value(70, 4)), refused("PXE-057"));
+    assert_eq!(seal(value(70, 3), own, own), rejected(REFUSED));
+    assert_eq!(seal(token, town.accounts[1], own), rejected(REFUSED));
+    assert_eq!(seal(token, own, value(70, 4)), rejected("PXE-057"));
     // An address that the user added is known, and the note's owner reads the log.
     let stranger = Keys::from_seed(&[8; 32]);
     let partial = value(70, 5);
@@ -158,7 +158,7 @@ fn inputs_that_the_library_does_not_write_have_no_answer() {
     ];
     for (oracle, inputs) in asked {
         let answer = ask(&town, &scope, town.token, oracle, inputs);
-        assert_eq!(answer, refused("PXE-057"), "{oracle}");
+        assert_eq!(answer, rejected("PXE-057"), "{oracle}");
     }
-    assert_eq!(ask(&town, &scope, town.token, "rollmill_get_seed", &[]), refused("ACR-020"));
+    assert_eq!(ask(&town, &scope, town.token, "rollmill_get_seed", &[]), rejected("ACR-020"));
 }

@@ -1,6 +1,7 @@
 //! Contracts over HTTP: registered, listed and called.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rollmill_protocol::Fr;
 use rollmill_protocol_testing::value;
@@ -12,7 +13,8 @@ use crate::contracts::tests::sends::MadeUpProofs;
 use crate::contracts::tests::town::{MadeUp, artifact};
 use crate::contracts::{CallProver, address, class_of, init_hash, signing_key};
 use crate::keys::Keys;
-use crate::serve::{OpenCallProver, OpenFunctionKeys, SharedKeys};
+use crate::serve::{OpenCallProver, OpenFunctionKeys, ServiceLimits, SharedKeys};
+use crate::wallet::tests::CheckedOnly;
 
 /// Keys that are made up, for a service that proves nothing.
 pub(super) fn made_up() -> OpenFunctionKeys {
@@ -188,6 +190,29 @@ async fn what_cannot_be_registered_or_called_has_its_code() {
     let nowhere = json!(rollmill_protocol::field::to_hex(&value(50, 0)));
     let nowhere = call(&case.alice, &nowhere, "mint");
     assert_eq!(case.code("pxe_simulateCall", nowhere).await, "PXE-048");
+}
+
+/// Goal: whoever waits for the turn at reading blocks has a deadline. Method: another request has it, and does not end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_does_not_wait_for_ever_for_one_that_reads_blocks() {
+    let limits = ServiceLimits { turn: Duration::ZERO, ..ServiceLimits::default() };
+    let case = Case::with(Arc::new(CheckedOnly), limits).await;
+    let (_, token) = registered(&case).await;
+    let ((holds, is_held), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+    let service = Arc::clone(&case.service);
+    let holder = std::thread::spawn(move || {
+        let _following = service.following.lock();
+        holds.send(()).expect("a test");
+        // Ends with an error once the other end is gone.
+        let _ = released.recv();
+    });
+    is_held.recv().expect("it is held");
+    let of_token = json!({ "account": case.alice, "contract": token });
+    assert_eq!(case.code("pxe_contractNotes", of_token).await, "PXE-044");
+    let other = json!({ "artifact": text("token"), "salt": format!("0x{:064x}", 5) });
+    assert_eq!(case.code("pxe_registerContract", other).await, "PXE-044");
+    drop(release);
+    holder.join().expect("it ended");
 }
 
 /// Goal: what is signed names every part of the call. Method: one part after the other is another one.

@@ -53,7 +53,7 @@ async fn a_block_that_a_node_made_up_has_no_true_one_after_it_and_hides_no_note_
     tell(&case, about(method::GET_BLOCK_EFFECTS, change));
     let error = case.wallet.sync(&case.node).await.unwrap_err();
     assert!(matches!(error, PxeError::Chain { block: 3, .. }), "{error}");
-    assert_eq!((error.code(), case.wallet.balance()), ("PXE-090", 520 * UNIT));
+    assert_eq!((error.code(), case.wallet.balance()), ("PXE-092", 520 * UNIT));
     // It is as far as the lie, which lasts when the program is started again.
     let kept = case.wallet.state().to_bytes().unwrap();
     case.wallet = Wallet::with_state(keys(2), State::from_bytes(&kept).unwrap());

@@ -43,7 +43,7 @@ async fn a_node_that_leaves_out_logs_or_makes_up_a_block_hides_no_note_for_long(
     tell(&harbour, Some(about(method::GET_BLOCK_EFFECTS, change)));
     let error = refreshed(&harbour).await;
     assert!(matches!(error, PxeError::Chain { block: 3, .. }), "{error}");
-    assert_eq!((error.code(), harbour.spendable(1)), ("PXE-090", vec![]));
+    assert_eq!((error.code(), harbour.spendable(1)), ("PXE-092", vec![]));
     tell(&harbour, None);
     harbour.refresh().await;
     assert_eq!(spendable_of_both(&harbour), [vec![70], vec![30]]);
