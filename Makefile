@@ -102,7 +102,7 @@ operate: build ## Execute the commands of docs/operate.md on three folders of th
 page: build ## Open the broker's web page in headless Chromium (Debian's chromium) and take screenshots; writes target/page
 	@python3 deploy/page.py --broker $(TARGET)/debug/rollmill-broker --out $(TARGET)/page $(ARGS)
 
-wallet: build ## Pay with the JavaScript client of the wallet service on a network of this machine, with a repeated request; some minutes
+wallet: build ## Pay with the JavaScript client of the wallet service on a network of this machine, with a repeated request, and execute docs/pxe.md (ARGS=--out DIR: in a browser too); some minutes
 	@python3 deploy/wallet.py --programs $(TARGET)/debug $(ARGS)
 
 aztec: build ## Run Aztec's own facades and agents, versions 4 and 5, against the broker (4 minutes); installs 700 MB of npm packages first

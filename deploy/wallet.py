@@ -3,7 +3,8 @@
 
 It creates a store with two accounts, starts `rollmill-devnet` with notes of the first one at genesis, and once an epoch
 is proven `rollmill-pxe serve` on that store. Then `pxe/js/live.js` pays from the first account to the second one,
-repeats the payment with its idempotency key, and checks that one payment arrived.
+repeats the payment with its idempotency key, and checks that one payment arrived. With `--out`, the page of
+`pxe/js/browser` then pays in headless Chromium, with screenshots. At last every block of `docs/pxe.md` is executed.
 
 Needs Node.js 18 or later. Exit codes: 0 all is well, 1 not. Everything that it starts ends with it.
 """
@@ -18,6 +19,7 @@ import sys
 import tempfile
 
 import live
+import wallet_page
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENT = os.path.join(HERE, "..", "pxe", "js", "live.js")
@@ -51,8 +53,8 @@ class Wallet:
             raise live.Failed(f"store {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout.strip()
 
-    def serve(self, node, log):
-        options = ["--node-url", node, "--serve-listen", "127.0.0.1:0"]
+    def serve(self, node, log, origin):
+        options = ["--node-url", node, "--serve-listen", "127.0.0.1:0", "--serve-allow-origin", origin]
         return live.Process([*self.command, *options, "serve"], log, stdin=subprocess.DEVNULL)
 
 
@@ -82,6 +84,8 @@ def run(options, folder):
     node = shutil.which("node")
     if not node:
         raise live.Failed("no node; run: make setup")
+    # What is missing is said before the minutes of the network.
+    chromium = wallet_page.chromium(options.chromium) if options.out else None
     wallet = Wallet(os.path.join(options.programs, "rollmill-pxe"), folder)
     payer = wallet.store("create")
     wallet.store("add", "--label", "payee")
@@ -89,28 +93,37 @@ def run(options, folder):
 
     command = [os.path.join(options.programs, "rollmill-devnet"), "--dir", os.path.join(folder, "network")]
     command += ["--keep-running", "--agents", "1", "--blocks", "1", "--txs", "1", "--fund", payer]
+    service, site = None, wallet_page.Site()
     network = live.Process(command, os.path.join(folder, "devnet.log"), stdin=subprocess.DEVNULL)
-    service = None
     try:
         at = live.wait(
             "epoch that is proven", NETWORK_SECONDS, found(network, r"running until Ctrl-C; node at (http://[0-9.:]+)")
         )
         say(f"the network runs, node at {at}")
-        service = wallet.serve(at, os.path.join(folder, "service.log"))
+        service = wallet.serve(at, os.path.join(folder, "first.log"), site.origin)
         address = live.wait(
             "address of the service", SERVICE_SECONDS,
             found(service, r"wallet service listening.*?address=\"?(127\.0\.0\.1:[0-9]+)"),
         )
         say(f"the service listens on {address}")
         pay(node, address, f"{wallet.path}.token")
+        if options.out:
+            with open(f"{wallet.path}.token", encoding="utf-8") as file:
+                token = file.read().strip()
+            wallet_page.pay_in_browser(chromium, site, f"http://{address}", token, options.out, folder)
+            say(f"the page has paid; screenshots in {options.out}")
         network.require()
         service.require()
+        service.stop(signal.SIGTERM, SERVICE_STOP_SECONDS)
+        wallet_page.execute_document(options.programs, at, folder)
+        say("every block of docs/pxe.md succeeded")
     except live.Failed:
         for process in filter(None, [service, network]):
             say(f"end of the log of {process.name}:\n{process.text()[-3000:]}")
         raise
     finally:
-        if service:
+        site.stop()
+        if service and service.child.poll() is None:
             service.stop(signal.SIGTERM, SERVICE_STOP_SECONDS)
         network.stop(signal.SIGINT, NETWORK_STOP_SECONDS)
     if service.child.returncode != 0:
@@ -123,6 +136,8 @@ def main():
     parser.add_argument(
         "--programs", metavar="DIR", required=True, help="folder with rollmill-devnet, rollmill-pxe and the others"
     )
+    parser.add_argument("--out", metavar="DIR", help="open the page in a browser too, and write screenshots there")
+    parser.add_argument("--chromium", metavar="FILE", help="the browser of --out [default: chromium of PATH]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rollmill-wallet-") as folder:
         # Others may pass through: as root, PostgreSQL runs under another user and must reach its data below.

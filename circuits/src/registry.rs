@@ -168,7 +168,7 @@ fn stored_srs(store: &dyn Store, chain_id: u64) -> Result<Option<Srs>, RegistryE
 /// hexadecimal. Any change of a circuit changes them, on purpose or not, so no command writes them.
 const EXPECTED_ROOTS: [(&str, &str); 1] = [(DEVELOPMENT_ID, DEVELOPMENT_ROOT)];
 const DEVELOPMENT_ID: &str = "0061ffd457d3c0729a5cbd92acc37fbb0582c71c661539f4676a62ecb785e058";
-const DEVELOPMENT_ROOT: &str = "1f6c8ba94a4d5f269a872a8df239e590597a64a93e00a7d14098ca75427bd7ab";
+const DEVELOPMENT_ROOT: &str = "28057d59bba41c39dbcf85a0d51ec364d271ee68ff59bce9ea119599e024ab2e";
 
 /// Checks that the keys are those that this release expects under their SRS. Returns false when it knows no root for
 /// this SRS; then compare the root with one that someone else made.

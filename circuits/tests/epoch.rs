@@ -103,11 +103,11 @@ fn the_golden_keys_are_those_of_this_build() {
 fn the_witnesses_of_the_golden_jobs_are_what_they_were() {
     let set = golden::keys();
     let expected = [
-        ("tx_base", "513a8e87fcc790f4"),
-        ("tx_merge", "b8d5512636459716"),
-        ("block_root_2", "c0d7187ec18f9903"),
-        ("block_merge", "fd1529358b639ae5"),
-        ("epoch_root_2", "00def3eca03dd0d7"),
+        ("tx_base", "39595ccba8995878"),
+        ("tx_merge", "0ad8f175ad6a5350"),
+        ("block_root_2", "511089fd27c81d94"),
+        ("block_merge", "9f6183c932fac963"),
+        ("epoch_root_2", "a31d2e2286446129"),
     ];
     let found = expected.map(|(kind, _)| {
         let circuit = Circuit::from_name(kind).unwrap();

@@ -1,6 +1,7 @@
 //! Accounts that send private transfers to each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -9,7 +10,7 @@ use rollmill_l1::Azt;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::field::to_hex;
-use rollmill_protocol::{EthAddress, Tx};
+use rollmill_protocol::{EthAddress, Fr, Tx};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::{Address, Keys};
 use rollmill_pxe::wallet::{Order, Wallet};
@@ -211,6 +212,17 @@ pub(crate) async fn block_of(tx: &Tx, node: &NodeClient) -> Result<Option<u64>, 
     }
 }
 
+/// Requires that less than `limit` has passed while a transaction is in no block.
+///
+/// # Errors
+/// [`Error::NotIncluded`].
+pub(crate) fn require_time(tx_hash: &Fr, elapsed: Duration, limit: Duration) -> Result<(), Error> {
+    match elapsed < limit {
+        true => Ok(()),
+        false => Err(Error::NotIncluded { tx_hash: to_hex(tx_hash), elapsed }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,5 +232,14 @@ mod tests {
         let of = |seed| facts(&account_keys(seed, 3), &[]);
         assert_eq!(of(5), of(5));
         assert_ne!(of(5), of(6));
+    }
+
+    #[test]
+    fn a_transaction_is_waited_for_within_the_time_of_the_run_only() {
+        let (hash, limit) = (Fr::from(7u64), Duration::from_secs(60));
+        assert!(require_time(&hash, Duration::from_secs(59), limit).is_ok());
+        let error = require_time(&hash, limit, limit).unwrap_err();
+        assert_eq!(error.code(), "NET-044");
+        assert!(error.to_string().contains(&to_hex(&hash)), "{error}");
     }
 }

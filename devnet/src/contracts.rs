@@ -194,6 +194,7 @@ impl Contracts {
             made.push(StepReport { rows: self.of.rows_of(&step), step, seconds });
         }
         let tx = work.await.map_err(ended)??;
+        require_payer(&tx.effects().fee_payer, &self.of.at.sponsor)?;
         let seconds = last.saturating_duration_since(start).as_secs_f64();
         let count = made.len();
         progress.line(&format!(
@@ -236,7 +237,8 @@ impl Running {
         Ok(sent)
     }
 
-    /// Requires the recipient of the transfers to have all of them; nothing in a run without a token.
+    /// Requires the recipient of the transfers to have all of them, and the sender the rest of what was minted; nothing
+    /// in a run without a token.
     ///
     /// # Errors
     /// [`Error::Unpaid`], [`Error::Wallet`].
@@ -247,14 +249,39 @@ impl Running {
     ) -> Result<(), Error> {
         let Some(contracts) = &self.contracts else { return Ok(()) };
         let expected: u64 = (0..options.tokens_sent()).map(|i| FIRST_TRANSFER + u64::from(i)).sum();
-        let got = contracts.balance_of(1, &self.node).await?;
-        if got != expected {
-            let reason = format!("account 1 has {got} of {expected} tokens");
-            return Err(Error::Unpaid { what: "transfer of tokens", reason });
+        let mut held = [0; ACCOUNTS];
+        for (account, held) in held.iter_mut().enumerate() {
+            *held = contracts.balance_of(account, &self.node).await?;
         }
-        progress.line(&format!("account 1 has {got} tokens in notes, for which the sponsor paid"));
+        require_held(held, expected)?;
+        progress
+            .line(&format!("account 1 has {expected} tokens in notes, for which the sponsor paid"));
         Ok(())
     }
+}
+
+/// Requires the sponsor to pay for a transaction.
+fn require_payer(payer: &Fr, sponsor: &Fr) -> Result<(), Error> {
+    match payer == sponsor {
+        true => Ok(()),
+        false => {
+            let reason = format!("{} pays the fee instead of the sponsor", to_hex(payer));
+            Err(Error::Unpaid { what: "private transaction", reason })
+        }
+    }
+}
+
+/// Requires the sender and the recipient of transfers to have what these made of [`MINTED`]: nothing is lost, and
+/// nothing comes from nowhere.
+fn require_held(held: [u64; ACCOUNTS], sent: u64) -> Result<(), Error> {
+    let expected = [MINTED.saturating_sub(sent), sent];
+    for (account, (got, expected)) in held.into_iter().zip(expected).enumerate() {
+        if got != expected {
+            let reason = format!("account {account} has {got} of {expected} tokens");
+            return Err(Error::Unpaid { what: "transfer of tokens", reason });
+        }
+    }
+    Ok(())
 }
 
 /// The contracts of a run, if it has a token.
@@ -478,6 +505,17 @@ mod tests {
         };
         [(ACCOUNT, 2), (TOKEN, 4), (SPONSOR, 1)]
             .map(|(json, functions)| Class::new(json, (0..functions).map(key).collect()).unwrap())
+    }
+
+    #[test]
+    fn tokens_that_are_lost_or_come_from_nowhere_and_fees_of_another_payer_end_the_run() {
+        assert!(require_held([MINTED - 5, 5], 5).is_ok());
+        for wrong in [[MINTED - 5, 4], [MINTED - 4, 5], [MINTED, 5], [0, 5], [MINTED, 0]] {
+            assert_eq!(require_held(wrong, 5).unwrap_err().code(), "NET-037", "{wrong:?}");
+        }
+        let (sponsor, other) = (Fr::from(3u64), Fr::from(4u64));
+        assert!(require_payer(&sponsor, &sponsor).is_ok());
+        assert_eq!(require_payer(&other, &sponsor).unwrap_err().code(), "NET-037");
     }
 
     /// Goal: a wallet that a run left behind is used again, and nothing is in it twice.

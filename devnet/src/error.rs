@@ -196,6 +196,12 @@ pub enum Error {
     #[error("{}: transaction {tx_hash} was dropped: {reason}", self.code())]
     Dropped { tx_hash: String, reason: String },
 
+    /// A transaction that the nodes have was put into no block within the time of the run.
+    ///
+    /// Do: Raise `--timeout-minutes`, or use `--dir` and read the sequencer's log.
+    #[error("{}: transaction {tx_hash} is in no block after {} s; raise --timeout-minutes or read the sequencer's log with --dir", self.code(), elapsed.as_secs())]
+    NotIncluded { tx_hash: String, elapsed: Duration },
+
     /// A payment or a balance on L1 is not what the formulas say.
     ///
     /// Do: Do not use the contracts of this build. Report it with the scenario's name.
@@ -268,6 +274,7 @@ rollmill_errors::coded! {
         Self::EconomicsState { .. } => "NET-041",
         Self::Upgrade { .. } => "NET-042",
         Self::Termination { .. } => "NET-043",
+        Self::NotIncluded { .. } => "NET-044",
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Running {
     /// The blocks on L1, by number.
     blocks: BTreeMap<u64, SeenBlock>,
     bridge: Option<Bridged>,
+    /// How long a transaction may take to be in a block: the deadline of the run.
+    timeout: Duration,
 }
 
 /// A block on L1.
@@ -181,6 +183,7 @@ pub async fn bring_up(
         follower,
         blocks: BTreeMap::new(),
         bridge,
+        timeout: options.timeout(),
         deployment,
         keys,
         l1,
@@ -413,14 +416,15 @@ impl Running {
         Ok(matches!(status, TxStatus::Included { .. } | TxStatus::Proven { .. }))
     }
 
-    /// Waits until transactions are in blocks, and returns the last of these.
+    /// Waits until transactions are in blocks, and returns the last of these. It ends with [`Error::NotIncluded`] after
+    /// the time of the run.
     pub(crate) async fn wait_for(
         &mut self,
         txs: &[Tx],
         network: &mut Network,
         progress: &mut Progress,
     ) -> Result<u64, Error> {
-        let mut last = 0;
+        let (start, mut last) = (Instant::now(), 0);
         for tx in txs {
             last = last.max(loop {
                 network.check()?;
@@ -428,6 +432,7 @@ impl Running {
                 if let Some(block) = accounts::block_of(tx, &self.node).await? {
                     break block;
                 }
+                accounts::require_time(&tx.hash(), start.elapsed(), self.timeout)?;
                 tokio::time::sleep(POLL).await;
             });
         }

@@ -8,10 +8,12 @@ export const MODULUS = 218882428718392752222464057452572750885483644004160343436
 const ADDRESS = /^0x[0-9a-f]{64}$/;
 /** Digits of a field element as text. */
 const FIELD = /^0x[0-9a-f]{1,64}$/i;
+/** Half of a pair of UTF-16, which no UTF-8 has: it would be another character. */
+const LONE = /[\ud800-\udfff]/u;
 /** Deepest nesting of a type. An artifact is a file of somebody. */
 const DEPTH_MAX = 16;
 
-/** A contract's artifact, from its text or parsed. Returns its name, and its private functions with their parameters. */
+/** A contract's artifact, from its text or parsed. Returns its name, and its private functions with parameters. */
 export function readArtifact(artifact) {
   let parsed = artifact;
   if (typeof artifact === "string") {
@@ -30,13 +32,70 @@ export function readArtifact(artifact) {
     if (typeof found?.name !== "string" || !Array.isArray(parameters)) {
       throw new ArgumentError("artifact: a function without a name or parameters");
     }
-    if (!found.custom_attributes?.includes("abi_private")) {
+    const attributes = found.custom_attributes;
+    if (!Array.isArray(attributes) || !attributes.includes("abi_private")) {
       continue;
     }
+    if (functions.has(found.name)) {
+      throw new ArgumentError(`artifact: two functions of the name ${found.name}`);
+    }
     // The first parameter is what the kernel passes.
-    functions.set(found.name, parameters.slice(1).map(({ name, type }) => ({ name, type })));
+    functions.set(found.name, members(found.name, parameters.slice(1), 0));
   }
   return { name: parsed.name, functions };
+}
+
+/**
+ * Named values with their types, each checked. Two of one name would leave a value out, and give its place to the other
+ * one's.
+ */
+function members(path, list, depth) {
+  if (!Array.isArray(list)) {
+    throw new ArgumentError(`${path}: the artifact has a struct without fields`);
+  }
+  const names = new Set();
+  return list.map((one) => {
+    if (typeof one?.name !== "string" || names.has(one.name)) {
+      throw new ArgumentError(`${path}: the artifact has a value without a name of its own`);
+    }
+    names.add(one.name);
+    return { name: one.name, type: checkedType(`${path}.${one.name}`, one.type, depth) };
+  });
+}
+
+/** A type of the artifact, all parts of which an argument can be encoded by. One that is not known has no values. */
+function checkedType(path, type, depth) {
+  const wrong = (what) => new ArgumentError(`${path}: the artifact has ${what}`);
+  if (depth > DEPTH_MAX) {
+    throw wrong("a type that is nested too deeply");
+  }
+  const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+  switch (type?.kind) {
+    case "integer":
+      if (!["signed", "unsigned"].includes(type.sign) || !isCount(type.width) || type.width < 1 || type.width > 128) {
+        throw wrong("an integer without a sign or a width from 1 to 128");
+      }
+      return { kind: "integer", sign: type.sign, width: type.width };
+    case "string":
+      if (!isCount(type.length)) {
+        throw wrong("a text without a length");
+      }
+      return { kind: "string", length: type.length };
+    case "array":
+      if (!isCount(type.length)) {
+        throw wrong("a list without a length");
+      }
+      return { kind: "array", length: type.length, type: checkedType(`${path}[]`, type.type, depth + 1) };
+    case "tuple":
+      if (!Array.isArray(type.fields)) {
+        throw wrong("a tuple without fields");
+      }
+      return { kind: "tuple", fields: type.fields.map((one, i) => checkedType(`${path}[${i}]`, one, depth + 1)) };
+    case "struct":
+      return { kind: "struct", fields: members(path, type.fields, depth + 1) };
+    default:
+      return { kind: type?.kind };
+  }
 }
 
 /** A contract that calls are made of by one account. */
@@ -61,9 +120,7 @@ export class Contract {
     if (typeof address !== "string" || !ADDRESS.test(address)) {
       throw new ArgumentError("address: 0x and 64 hexadecimal digits in lower case expected");
     }
-    if (typeof account?.simulateCall !== "function" || typeof account.call !== "function") {
-      throw new ArgumentError("account: an account of a wallet service expected");
-    }
+    checkAccount(account);
     const { name, functions } = readArtifact(artifact);
     return new Contract(address, name, functions, account);
   }
@@ -72,7 +129,11 @@ export class Contract {
    * Registers the contract with the service of `pxe`, and returns it. Nothing is sent: a contract of private functions
    * exists as soon as somebody knows its artifact and with which words it was made, which make its address.
    */
-  static async register(pxe, account, { artifact, ...instance } = {}, options) {
+  static async register(pxe, account, contract, options) {
+    const { artifact, ...instance } = contract ?? {};
+    // Before anything is registered.
+    checkAccount(account);
+    readArtifact(artifact);
     const { address } = await pxe.registerContract({ artifact, ...instance }, options);
     return Contract.at(address, artifact, account);
   }
@@ -101,18 +162,27 @@ export class Interaction {
   }
 
   /** What it would do, and its fee. Nothing is proven or sent. `from` names the account's contract. */
-  simulate({ from, ...options } = {}) {
+  simulate(given) {
+    const { from, ...options } = given ?? {};
     return this.#account.simulateCall({ ...this.call, from }, options);
   }
 
   /** Sends it. `from`, `expiryEpochs` and `idempotencyKey` are those of `account.call`. */
-  send({ from, expiryEpochs, idempotencyKey, ...options } = {}) {
+  send(given) {
+    const { from, expiryEpochs, idempotencyKey, ...options } = given ?? {};
     return this.#account.call({ ...this.call, from, expiryEpochs, idempotencyKey }, options);
   }
 
   /** Lets the contract `caller` make this call on behalf of the account, once. */
-  authorize(caller, { from, ...options } = {}) {
+  authorize(caller, given) {
+    const { from, ...options } = given ?? {};
     return this.#account.authorize({ ...this.call, caller, from }, options);
+  }
+}
+
+function checkAccount(account) {
+  if (typeof account?.simulateCall !== "function" || typeof account.call !== "function") {
+    throw new ArgumentError("account: an account of a wallet service expected");
   }
 }
 
@@ -152,7 +222,7 @@ function encode(path, type, value, depth) {
       return value;
     case "string":
       // Noir's strings have a fixed number of bytes.
-      if (typeof value !== "string" || new TextEncoder().encode(value).length !== type.length) {
+      if (typeof value !== "string" || LONE.test(value) || new TextEncoder().encode(value).length !== type.length) {
         throw wrong(`a text of ${type.length} bytes`);
       }
       return value;

@@ -4,7 +4,8 @@ export class PxeError extends Error {
   readonly code: string;
   /**
    * Whether a transaction, of this call or with PXE-018 of an earlier one, may have been sent although there is no
-   * result: send it again with `idempotencyKey` only, or look at `account.sent()` first if there is none.
+   * result: send it again with `idempotencyKey` only. If there is none, look at `account.sent()` first, and after a
+   * call of a contract at `account.history()`.
    */
   readonly mayHaveBeenSent: boolean;
   /** The idempotency key of the request, with which it can be repeated; null if it had none. */

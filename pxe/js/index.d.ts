@@ -129,7 +129,7 @@ export interface ContractRegistration {
   account?: string;
 }
 
-/** An argument of a function: a field element is a bigint, a number or a text with 0x. */
+/** An argument of a function: a field element is a bigint, a whole number or a text with 0x. */
 export type Argument = bigint | number | boolean | string | Argument[] | { [name: string]: Argument };
 
 export interface ContractCall {
@@ -267,8 +267,9 @@ export class SentTransaction {
   readonly idempotencyKey: string | null;
   status(options?: CallOptions): Promise<TransactionStatus>;
   /**
-   * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise. Fails with DroppedError
-   * if the node drops it, with TimeoutError if it does not get that far in time.
+   * Waits until it has reached a stage, 30 minutes at most unless `timeoutMs` says otherwise, and up to 30 s longer for
+   * a service that does not answer. Fails with DroppedError if the node drops it, with TimeoutError if it does not get
+   * that far in time.
    */
   wait(options?: WaitOptions): Promise<TransactionStatus>;
 }

@@ -12,6 +12,7 @@ import {
 } from "./errors.js";
 import {
   HASH,
+  body,
   checkedKey,
   milliseconds,
   payment,
@@ -133,7 +134,8 @@ export class Pxe {
    * Registers a contract. `artifact` is the text of the compiled contract's file, as it is: its bytes are a part of the
    * address. `account` makes it the contract of an account of the store.
    */
-  async registerContract({ artifact, address, salt, deployer, init, keysHash, account } = {}, options) {
+  async registerContract(contract, options) {
+    const { artifact, address, salt, deployer, init, keysHash, account } = contract ?? {};
     if (typeof artifact !== "string") {
       throw new ArgumentError("artifact: the text of a compiled contract expected");
     }
@@ -155,12 +157,13 @@ export class Pxe {
   /**
    * Calls a method of the service with named parameters, and returns its result as it is.
    */
-  async call(method, params = {}, { signal, timeoutMs = this.#timeoutMs } = {}) {
+  async call(method, params = {}, options) {
+    const { signal, timeoutMs = this.#timeoutMs } = options ?? {};
     const id = this.#nextId++;
     const isSending = SENDING.has(method);
-    const request = { body: JSON.stringify({ jsonrpc: "2.0", id, method, params }), method, isSending };
-    const { status, body } = await this.#post(request, signal, milliseconds("timeoutMs", timeoutMs));
-    const answer = parsed(body);
+    const request = { body: body(method, { jsonrpc: "2.0", id, method, params }), method, isSending };
+    const { status, text } = await this.#post(request, signal, milliseconds("timeoutMs", timeoutMs));
+    const answer = parsed(text);
     const error = answer?.error ?? (typeof answer?.code === "string" ? answer : null);
     if (error) {
       const code = error.data?.code ?? error.code;
@@ -182,11 +185,8 @@ export class Pxe {
    * As `call`, for parameters with an `idempotency_key`: what has no result is sent again with the same key, so that it
    * never pays twice. `timeoutMs` bounds all attempts together.
    */
-  async callRepeatedly(
-    method,
-    params,
-    { signal, timeoutMs = this.#timeoutMs, attempts = ATTEMPTS_MAX } = {},
-  ) {
+  async callRepeatedly(method, params, options) {
+    const { signal, timeoutMs = this.#timeoutMs, attempts = ATTEMPTS_MAX } = options ?? {};
     const end = Date.now() + milliseconds("timeoutMs", timeoutMs);
     let mayHaveBeenSent = false;
     for (let attempt = 1; ; attempt++) {
@@ -224,7 +224,7 @@ export class Pxe {
     });
   }
 
-  /** Status and body of the response to a request. */
+  /** Status and text of the response to a request. */
   async #post({ body, method, isSending }, signal, timeoutMs) {
     if (signal?.aborted) {
       throw new AbortedError(`${method}: aborted before it was sent`, { cause: signal.reason });
@@ -249,7 +249,7 @@ export class Pxe {
         cache: "no-store",
         referrerPolicy: "no-referrer",
       });
-      return { status: response.status, body: await response.text() };
+      return { status: response.status, text: await response.text() };
     } catch (cause) {
       if (isLate) {
         const message = `${method}: no answer within ${timeoutMs} ms`;
@@ -348,10 +348,11 @@ export class Account {
 
   /**
    * Calls a contract: the service executes the call, proves its transaction, which takes minutes, and sends it. With an
-   * idempotency key, a random one if there is none, a request without a result is sent again for as long as `timeoutMs`
-   * lasts, 40 minutes unless it is set, and never makes a second transaction. A null key turns that off.
+   * idempotency key, a random one if there is none, a request without a result is sent again, up to 64 times within
+   * `timeoutMs`, 40 minutes unless it is set, and never makes a second transaction. A null key turns that off.
    */
-  async call(call, { timeoutMs = CALL_TIMEOUT_MS, ...options } = {}) {
+  async call(call, given) {
+    const { timeoutMs = CALL_TIMEOUT_MS, ...options } = given ?? {};
     const { expiryEpochs, idempotencyKey } = call ?? {};
     const params = { account: this.address, ...called(call), expiry_epochs: epochs(expiryEpochs) };
     const key = idempotencyKey === undefined ? await newKey() : checkedKey(idempotencyKey);
@@ -378,7 +379,8 @@ export class Account {
   }
 
   /** Lets the contract `caller` make one call on behalf of the account. Nothing is sent. Returns what was signed. */
-  async authorize({ caller, ...call } = {}, options) {
+  async authorize(given, options) {
+    const { caller, ...call } = given ?? {};
     if (typeof caller !== "string") {
       throw new ArgumentError("caller: the address of a contract expected");
     }
@@ -409,7 +411,8 @@ export class Account {
   }
 
   /** Claims a deposit on L1: the oldest one, unless `deposit` names one. */
-  claim({ deposit, keep, expiryEpochs } = {}, options) {
+  claim(given, options) {
+    const { deposit, keep, expiryEpochs } = given ?? {};
     const params = () => ({
       deposit: deposit && { index: counted("index", deposit.index), amount: written(deposit.amount) },
       keep,
@@ -462,9 +465,10 @@ export class SentTransaction {
 
   /**
    * Waits until it is `included`, `proven` or `finalized`. It fails with DroppedError if the node drops it, and with
-   * TimeoutError after `timeoutMs`.
+   * TimeoutError after `timeoutMs`, or up to 30 s later if the service does not answer.
    */
-  async wait({ stage = "included", timeoutMs = 30 * 60_000, signal } = {}) {
+  async wait(given) {
+    const { stage = "included", timeoutMs = 30 * 60_000, signal } = given ?? {};
     if (!STAGES.includes(stage)) {
       throw new ArgumentError(`stage: one of ${STAGES.join(", ")} expected`);
     }
@@ -517,7 +521,8 @@ function checkedUrl(given) {
 }
 
 /** Parameters of a call, without the account. */
-function called({ contract, function: name, args, from } = {}) {
+function called(call) {
+  const { contract, function: name, args, from } = call ?? {};
   if (typeof contract !== "string" || typeof name !== "string") {
     throw new ArgumentError("contract and function: an address and a name expected");
   }

@@ -6,6 +6,18 @@ import { ArgumentError, InvalidResponseError } from "./errors.js";
 export const HASH = /^0x[0-9a-f]{64}$/;
 const KEY = /^[A-Za-z0-9._:-]{8,64}$/;
 const AMOUNT_MAX = 2n ** 64n - 1n;
+/** Deepest nesting of an argument. */
+const DEPTH_MAX = 64;
+
+/** The body of a request. */
+export function body(method, request) {
+  try {
+    return JSON.stringify(request);
+  } catch {
+    // A bigint, or an object that is a part of itself.
+    throw new ArgumentError(`${method}: a parameter is of no type that it can have`);
+  }
+}
 
 export function checkedKey(key) {
   if (key !== null && (typeof key !== "string" || !KEY.test(key))) {
@@ -23,7 +35,8 @@ export function milliseconds(name, value) {
 }
 
 /** Parameters of a transfer or a withdrawal, without the account. Absent ones are left out of the JSON. */
-export function payment({ to, amount, feePayer, spendPending, expiryEpochs } = {}) {
+export function payment(given) {
+  const { to, amount, feePayer, spendPending, expiryEpochs } = given ?? {};
   if (typeof to !== "string") {
     throw new ArgumentError("to: the text of an address expected");
   }
@@ -64,7 +77,10 @@ export function read(value, name) {
 }
 
 /** Arguments on the wire. JSON has no bigint, and a number above 2^53 would be another one. */
-export function arguments_(value) {
+export function arguments_(value, depth = 0) {
+  if (depth > DEPTH_MAX) {
+    throw new ArgumentError("args: nested too deeply, or a part of itself");
+  }
   if (typeof value === "bigint") {
     return value.toString();
   }
@@ -72,10 +88,10 @@ export function arguments_(value) {
     throw new ArgumentError("args: a bigint expected in place of a number that is not whole or too large");
   }
   if (Array.isArray(value)) {
-    return value.map(arguments_);
+    return value.map((one) => arguments_(one, depth + 1));
   }
   if (typeof value === "object" && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, arguments_(one)]));
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, arguments_(one, depth + 1)]));
   }
   return value;
 }

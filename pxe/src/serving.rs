@@ -54,6 +54,10 @@ pub(crate) async fn run(process: &Process<Config>) -> Outcome {
     let server = HttpServer::open("pxe", address, limits, &protection, &process.metrics)?;
     let server = server.with_origins(access.origins());
     let (token, file) = token(config, path)?;
+    access.check_owner(&token).map_err(|why| {
+        let path = config.serve.apps.as_deref().unwrap_or(Path::new(""));
+        PxeError::Apps { path: path.display().to_string(), why }
+    })?;
     let service = service(config, store, node, token, shutdown.clone()).with_access(access);
     let service = Arc::new(service);
     let file = file.as_ref().map(|file| file.display().to_string());

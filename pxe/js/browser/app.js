@@ -12,6 +12,10 @@ let accounts = [];
 let contracts = [];
 /** What the user was shown and may confirm. */
 let order = null;
+/** How often the form has changed. */
+let changes = 0;
+/** The address of a contract. */
+const ADDRESS = /^0x[0-9a-f]{64}$/;
 
 function say(text) {
   $("message").textContent = text;
@@ -95,22 +99,36 @@ async function quote() {
     say("Enter the amount as a whole number of units.");
     return;
   }
+  // The service reads any number as an address, also one with a sign.
+  if (contract !== "" && !ADDRESS.test(to)) {
+    say("Enter the address of the recipient's contract: 0x and 64 hexadecimal digits in lower case.");
+    return;
+  }
   const amount = BigInt(text);
+  const asked = changes;
   say("Asking for the fee…");
   $("stages").hidden = true;
+  let quoted;
   if (contract === "") {
     const payment = { to, amount, spendPending: $("pending").checked };
     const { fee, feeMax } = await account.simulateTransfer(payment);
-    order = { fee, feeMax, what: "", send: (idempotencyKey) => account.transfer({ ...payment, idempotencyKey }) };
+    quoted = { fee, feeMax, what: "", send: (idempotencyKey) => account.transfer({ ...payment, idempotencyKey }) };
   } else {
     const call = { contract, function: "transfer", args: { to, amount } };
     const { fee, feeMax } = await account.simulateCall(call);
-    order = { fee, feeMax, what: " of the token", send: (idempotencyKey) => account.call({ ...call, idempotencyKey }) };
+    const send = (idempotencyKey) => account.call({ ...call, idempotencyKey });
+    quoted = { fee, feeMax, what: " of the token", send };
   }
+  if (asked !== changes) {
+    say("The transfer was changed meanwhile. Ask for its fee again.");
+    return;
+  }
+  order = quoted;
   // One key for the order, so that a second press of the button never pays twice.
   order.key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
   const [shown, fee, most] = [amount, order.fee, order.feeMax].map((n) => n.toLocaleString("en"));
-  $("quote").textContent = `Send ${shown} units${order.what} to ${to}? The fee is ${fee} units now, and ${most} at most.`;
+  $("quote").textContent =
+    `Send ${shown} units${order.what} to ${to}? The fee is ${fee} units now, and ${most} at most.`;
   $("confirm").hidden = false;
   say("");
   $("send").focus();
@@ -127,9 +145,17 @@ async function send() {
   $("stages").replaceChildren();
   $("stages").hidden = false;
   stage("The service makes the proof and sends the transfer…");
-  const sent = await order.send(order.key);
-  $("confirm").hidden = true;
-  order = null;
+  lock(true);
+  let sent;
+  try {
+    sent = await order.send(order.key);
+  } catch (error) {
+    order.inDoubt = error.mayHaveBeenSent === true;
+    throw error;
+  } finally {
+    lock(false);
+  }
+  forget();
   stage(`Sent: ${sent.hash}`);
   for (const [name, text] of STAGES) {
     const { block } = await sent.wait({ stage: name, timeoutMs: WAIT_MS });
@@ -138,7 +164,15 @@ async function send() {
   await refresh();
 }
 
+/** While an order is sent nothing may replace it, or say that it was not sent: its key makes it one payment. */
+function lock(isLocked) {
+  for (const field of [...$("order").elements, $("cancel")]) {
+    field.disabled = isLocked;
+  }
+}
+
 function forget() {
+  changes += 1;
   order = null;
   $("confirm").hidden = true;
 }
@@ -157,7 +191,8 @@ $("order").addEventListener("submit", (event) => {
 $("order").addEventListener("input", forget);
 $("send").addEventListener("click", () => busy($("send"), send));
 $("cancel").addEventListener("click", () => {
+  const inDoubt = order?.inDoubt === true;
   forget();
-  say("Nothing was sent.");
+  say(inDoubt ? "The transfer may have been sent. Look at the balances." : "Nothing was sent.");
   $("amount").focus();
 });

@@ -10,7 +10,8 @@ const WORDS = {
   "PXE-086": "The token of this page was not granted that. Ask the owner of the wallet.",
   "PXE-087": "The access token is not for this page.",
   unreachable:
-    "No wallet service answers there, or it does not serve this page. Start it with --serve-allow-origin and the address of this page.",
+    "No wallet service answers there, or it does not serve this page. " +
+    "Start it with --serve-allow-origin and the address of this page.",
   timeout: "There was no answer in time.",
   dropped: "The network dropped the transfer. Its notes can be spent again.",
   invalid_response: "What answers there is no wallet service of this release.",

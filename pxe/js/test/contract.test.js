@@ -133,3 +133,121 @@ test("types have each private function by order and by name", () => {
   assert.ok(typesOf(odd).includes('  "a-b"(): Interaction;'));
   assert.ok(!typesOf(odd).includes("A\nB"));
 });
+
+/** An artifact of one private function with these parameters, beside what the kernel passes. */
+const taking = (...parameters) => ({
+  name: "Odd",
+  functions: [
+    {
+      name: "f",
+      custom_attributes: ["abi_private"],
+      abi: { parameters: [{ name: "inputs", type: { kind: "field" } }, ...parameters] },
+    },
+  ],
+});
+const u = (width) => ({ kind: "integer", sign: "unsigned", width });
+
+test("names of JavaScript's own are names like others", () => {
+  const account = new Pxe({ token: TOKEN }).account("rollmill1alice");
+  const fields = ["__proto__", "constructor"].map((name) => ({ name, type: u(8) }));
+  const artifact = taking(
+    { name: "__proto__", type: { kind: "struct", fields } },
+    { name: "toString", type: { kind: "field" } },
+  );
+  artifact.functions[0].name = "__proto__";
+  // As it comes out of a file.
+  const { methods } = Contract.at(ADDRESS, JSON.stringify(artifact), account);
+  assert.deepEqual(Object.keys(methods), ["__proto__"]);
+  assert.equal(Object.getPrototypeOf(methods), null);
+  const value = JSON.parse('{ "__proto__": 1, "constructor": 2 }', (_, n) => (typeof n === "number" ? BigInt(n) : n));
+  const { args } = Object.getOwnPropertyDescriptor(methods, "__proto__").value(value, 3n).call;
+  assert.deepEqual(Object.keys(args), ["__proto__", "toString"]);
+  const struct = Object.getOwnPropertyDescriptor(args, "__proto__").value;
+  assert.deepEqual(Object.entries(struct), [["__proto__", 1n], ["constructor", 2n]]);
+  assert.equal({}.constructor, Object);
+  // What every object inherits is no argument.
+  assert.throws(() => encodeArguments("f", [{ name: "toString", type: { kind: "field" } }], [{}]), ArgumentError);
+});
+
+test("integers are exact to both ends of each width", () => {
+  for (const width of [1, 8, 32, 64, 128]) {
+    const end = 1n << BigInt(width);
+    const parameters = [{ name: "n", type: u(width) }];
+    assert.deepEqual(encodeArguments("f", parameters, [end - 1n]), { n: end - 1n });
+    for (const wrong of [end, -1n, 1, "1", true, null, [1n]]) {
+      assert.throws(() => encodeArguments("f", parameters, [wrong]), ArgumentError, `${width}: ${wrong}`);
+    }
+  }
+  const text = [{ name: "t", type: { kind: "string", length: 3 } }];
+  assert.deepEqual(encodeArguments("f", text, ["€"]), { t: "€" });
+  // Half of a character would be written as 3 other bytes.
+  assert.throws(() => encodeArguments("f", text, ["\ud800"]), ArgumentError);
+});
+
+test("an artifact whose values cannot be told apart or encoded is none", () => {
+  const account = new Pxe({ token: TOKEN }).account("rollmill1alice");
+  const deep = (n) => (n === 0 ? { kind: "field" } : { kind: "array", length: 1, type: deep(n - 1) });
+  const field = { kind: "field" };
+  const struct = (...fields) => ({ name: "s", type: { kind: "struct", fields } });
+  const wrong = [
+    taking({ name: "a", type: field }, { name: "a", type: field }),
+    taking(struct({ name: "a", type: field }, { name: "a", type: field })),
+    taking(null),
+    taking({ name: 5, type: field }),
+    taking({ name: "n", type: { kind: "integer", sign: "unsigned" } }),
+    taking({ name: "n", type: u(1.5) }),
+    taking({ name: "n", type: u(2 ** 40) }),
+    taking({ name: "n", type: { kind: "integer", sign: "none", width: 8 } }),
+    taking({ name: "t", type: { kind: "tuple" } }),
+    taking({ name: "t", type: { kind: "struct" } }),
+    taking({ name: "t", type: { kind: "array", type: field } }),
+    taking({ name: "t", type: { kind: "string", length: -1 } }),
+    taking({ name: "t", type: deep(40) }),
+    { ...taking(), functions: [...taking().functions, ...taking().functions] },
+  ];
+  for (const artifact of wrong) {
+    for (const use of [() => Contract.at(ADDRESS, artifact, account), () => typesOf(artifact)]) {
+      assert.throws(use, (error) => error instanceof ArgumentError, JSON.stringify(artifact).slice(0, 200));
+    }
+  }
+  // A type that is not known has no values, and the other functions can be called.
+  const unknown = taking({ name: "q", type: { kind: "quaternion" } });
+  assert.throws(() => Contract.at(ADDRESS, unknown, account).methods.f(1n), ArgumentError);
+  // What is not private has no method, whatever its attributes are.
+  const other = { ...taking().functions[0], custom_attributes: 5 };
+  assert.deepEqual(Object.keys(Contract.at(ADDRESS, { name: "A", functions: [other] }, account).methods), []);
+});
+
+test("what JSON has no form for is an argument error, and nothing is sent", async () => {
+  await using(
+    () => ({ result: null }),
+    async (pxe, requests) => {
+      const account = pxe.account("rollmill1alice");
+      const ring = {};
+      ring.ring = ring;
+      const call = { contract: ADDRESS, function: "f" };
+      for (const work of [
+        () => pxe.registerContract({ artifact: "{}", init: [5n] }),
+        () => pxe.registerContract({ artifact: "{}", salt: 5n }),
+        () => pxe.registerContract(null),
+        () => pxe.call("pxe_status", ring),
+        () => account.simulateCall({ ...call, args: ring }),
+        () => account.simulateCall({ ...call, from: 5n }),
+        () => account.call({ ...call, from: 5n }),
+        () => account.call(null),
+        () => account.contractNotes(5n),
+        () => account.authorize(null),
+        () => account.transfer(null),
+        () => account.transfer({ to: "rollmill1bob", amount: 1n, feePayer: 1n }),
+        () => account.claim({ keep: 1n }),
+        () => Contract.register(pxe, account, { artifact: "{}" }),
+        () => Contract.register(pxe, account, null),
+        () => Contract.register(pxe, {}, { artifact }),
+      ]) {
+        const isFalse = (error) => error instanceof ArgumentError && error.mayHaveBeenSent === false;
+        await assert.rejects(work(), isFalse, `${work}`);
+      }
+      assert.equal(requests.length, 0);
+    },
+  );
+});

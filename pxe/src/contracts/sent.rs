@@ -516,14 +516,21 @@ pub async fn history(
 }
 
 /// How far a transaction of any account of the store has come, as the store knows it; none if it is none of the
-/// store's. What is in a block counts as included.
+/// store's, or ordered by none of `accounts`. What is in a block counts as included.
 ///
 /// # Errors
 /// Those of the store.
-pub fn known_state(store: &Store, tx_hash: &Fr) -> Result<Option<CallState>, PxeError> {
+pub fn known_state(
+    store: &Store,
+    tx_hash: &Fr,
+    accounts: Option<&[Account]>,
+) -> Result<Option<CallState>, PxeError> {
     let scope = own_scope(store)?;
     let list = kept(&store.view(&scope)?, &scope)?;
-    let found = list.iter().find(|sent| sent.tx_hash == *tx_hash);
+    let is_told = |sent: &Sent| {
+        accounts.is_none_or(|accounts| accounts.iter().any(|one| sent.record.is_of(*one)))
+    };
+    let found = list.iter().find(|sent| sent.tx_hash == *tx_hash && is_told(sent));
     Ok(found.map(|sent| sent.state(0, 0)))
 }
 

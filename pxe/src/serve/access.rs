@@ -23,14 +23,17 @@ use std::path::Path;
 
 use axum::http::HeaderMap;
 use rollmill_node_client::wire::Field;
+use rollmill_pxe_store::Account;
 use rollmill_service::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::error::CallError;
 use super::origin;
 use super::wire::Address;
 use crate::error::PxeError;
+use crate::wallet::IdempotencyKey;
 
 /// Fewest characters of an access token: 128 bits as hexadecimal digits.
 pub const TOKEN_LENGTH_MIN: usize = 32;
@@ -73,6 +76,8 @@ pub struct Grant {
     /// As they go over the wire, as the contracts are.
     accounts: Vec<String>,
     contracts: Vec<String>,
+    /// The accounts, as the store names them.
+    known: Vec<Account>,
     asset: bool,
     rights: Rights,
 }
@@ -111,6 +116,11 @@ fn need(method: &str) -> Need {
 /// Methods that send something. An application must send a key with them: without one, the wallet could not tell its
 /// requests from the owner's.
 const KEYED: [&str; 3] = ["pxe_transfer", "pxe_withdraw", "pxe_call"];
+
+/// What the keys of applications start with in the store.
+const OF_APP: &str = "app:";
+/// How many digits of a hash follow it: a key has 64 characters at most.
+const KEY_DIGITS: usize = 60;
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +163,18 @@ impl Access {
         all
     }
 
+    /// Checks that no application has the owner's token.
+    ///
+    /// # Errors
+    /// Which one has.
+    pub fn check_owner(&self, owner: &Secret) -> Result<(), String> {
+        let owner = owner.reveal().trim();
+        match self.grants.iter().find(|grant| grant.token.reveal().trim() == owner) {
+            Some(grant) => Err(format!("{}: its token is the owner's", grant.name)),
+            None => Ok(()),
+        }
+    }
+
     /// Who sent a request with these headers. `owner` is the token of the service. The server has checked that the
     /// `Origin` is one of [`Self::origins`], or the service's own.
     ///
@@ -165,8 +187,9 @@ impl Access {
     ) -> Result<Caller<'_>, CallError> {
         let grant = self.grants.iter().find(|grant| grant.token.is_bearer_of(headers));
         let caller = match grant {
-            _ if owner.is_bearer_of(headers) => Caller::Owner,
+            // Should an application have the owner's token, it has no more rights by that.
             Some(grant) => Caller::App(grant),
+            None if owner.is_bearer_of(headers) => Caller::Owner,
             None => return Err(CallError::Token),
         };
         let named = origin::named(headers);
@@ -185,6 +208,29 @@ impl Access {
 }
 
 impl Caller<'_> {
+    /// The accounts that an application was granted; none for the owner, who has all.
+    pub(super) fn accounts(&self) -> Option<&[Account]> {
+        match self {
+            Self::Owner => None,
+            Self::App(grant) => Some(&grant.known),
+        }
+    }
+
+    /// The parameters of a method as the wallet takes them: the idempotency key of an application is its own. By that
+    /// of another program it would learn that one's transaction (PXE-064), or keep it from paying.
+    pub(super) fn own_keys(&self, method: &str, mut parameters: Value) -> Value {
+        if let Self::App(grant) = self
+            && KEYED.contains(&method)
+            && let Some(key) = parameters.get_mut("idempotency_key")
+            && let Some(text) = key.as_str()
+            && text.parse::<IdempotencyKey>().is_ok()
+        {
+            let own = grant.own_key(text);
+            *key = Value::String(own);
+        }
+        parameters
+    }
+
     /// Checks that the caller may call a method with these parameters.
     ///
     /// # Errors
@@ -240,8 +286,15 @@ impl Caller<'_> {
                 let address = one["address"].as_str();
                 address.is_some_and(|address| granted.iter().any(|own| own == address))
             });
-            // Whose contract it is.
+            // Whose contract it is, and which accounts have one seed and how many there are.
             for one in list {
+                if method == "pxe_accounts"
+                    && let Some(one) = one.as_object_mut()
+                {
+                    for hidden in ["seed", "index"] {
+                        one.insert(hidden.to_owned(), Value::Null);
+                    }
+                }
                 let is_hidden = one
                     .get("account")
                     .and_then(Value::as_str)
@@ -256,6 +309,17 @@ impl Caller<'_> {
 }
 
 impl Grant {
+    /// The key of the application's own under which the wallet keeps one of its orders.
+    fn own_key(&self, key: &str) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.name.as_bytes());
+        // No name has this byte.
+        hasher.update([0u8]);
+        hasher.update(key.as_bytes());
+        let digits = hex::encode(&hasher.finalize()[..]);
+        format!("{OF_APP}{digits:.KEY_DIGITS$}")
+    }
+
     fn capabilities(&self) -> Value {
         json!({
             "app": self.name,
@@ -300,6 +364,10 @@ fn grants(text: &str) -> Result<Vec<Grant>, String> {
                 "{name}: a token of {TOKEN_LENGTH_MIN} characters or more expected"
             ));
         }
+        // What no header can carry opens nothing.
+        if !one.token.trim().bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            return Err(format!("{name}: a token of visible ASCII characters expected"));
+        }
         let is_taken = grants
             .iter()
             .any(|other| other.name == *name || other.token.reveal().trim() == one.token.trim());
@@ -316,6 +384,7 @@ fn grants(text: &str) -> Result<Vec<Grant>, String> {
             origins: one.origins,
             accounts: one.accounts.iter().map(|address| address.0.to_string()).collect(),
             contracts: one.contracts.iter().map(|address| shown(json!(address))).collect(),
+            known: one.accounts.iter().map(|address| Account(address.0.to_field())).collect(),
             asset: one.asset,
             rights: one.rights,
         });
@@ -350,12 +419,73 @@ mod tests {
             (format!("[{}, {}]", one(""), one("")), "another application"),
             (format!("[{}]", one("").replace("shop", "sh\u{2028}op")), "name:"),
             (format!("[{}]", one("").replace("tttt", "t")), "32 characters"),
+            (format!("[{}]", one("").replace("tttttttt", "tttttttté")), "visible ASCII"),
+            (format!("[{}]", one("").replace("tttttttt", "tttttttt\\n")), "visible ASCII"),
             (format!("[{}]", one("").replace("read", "admin")), "line 1"),
         ] {
             let why = Access::parse(&[], &text).unwrap_err();
             assert!(why.contains(part), "{text}: {why}");
             assert!(!why.contains("tttt"), "{why}");
         }
+    }
+
+    /// Goal: an application never has the rights of the owner, by whatever token.
+    #[test]
+    fn an_application_with_the_token_of_the_owner_is_rejected_and_has_its_own_rights() {
+        let access = Access::parse(&[], &format!("[{}]", one(""))).unwrap();
+        let token = "t".repeat(TOKEN_LENGTH_MIN);
+        let owner = Secret::generated(format!(" {token}\n"));
+        assert!(access.check_owner(&owner).unwrap_err().contains("shop"));
+        let other = Secret::generated("o".repeat(TOKEN_LENGTH_MIN));
+        assert_eq!(access.check_owner(&other), Ok(()));
+        let mut headers = HeaderMap::new();
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        headers.insert(axum::http::header::AUTHORIZATION, bearer);
+        for owner in [&owner, &other] {
+            let caller = access.caller(owner, &headers).unwrap();
+            assert!(matches!(caller, Caller::App(_)), "{caller:?}");
+            assert!(caller.check("pxe_claim", &json!({})).is_err());
+        }
+    }
+
+    #[test]
+    fn an_application_does_not_see_of_which_seed_an_account_is() {
+        let address = crate::keys::Keys::from_seed(&[1; 32]).address().to_string();
+        let granted = format!("[{}]", one("").replace("[]", &format!("[\"{address}\"]")));
+        let access = Access::parse(&[], &granted).unwrap();
+        let caller = Caller::App(&access.grants[0]);
+        let mut own = json!({ "address": address, "label": "a", "seed": 1, "index": 7 });
+        let other = json!({ "address": "rollmill1x", "label": "b", "seed": 1, "index": 8 });
+        let all = json!([own, other]);
+        (own["seed"], own["index"]) = (Value::Null, Value::Null);
+        let expected = json!([own]);
+        assert_eq!(caller.narrow("pxe_accounts", all.clone()), expected);
+        assert_eq!(Caller::Owner.narrow("pxe_accounts", all.clone()), all);
+    }
+
+    /// Goal: an application's key is that of no other program. Method: each part of it is another one.
+    #[test]
+    fn the_keys_of_an_application_are_its_own() {
+        let two = one("").replace("shop", "bank").replace("ttt", "uuu");
+        let access = Access::parse(&[], &format!("[{}, {two}]", one(""))).unwrap();
+        let [shop, bank] = &access.grants[..] else { panic!("two") };
+        let given = |key: &str| json!({ "idempotency_key": key, "amount": "5" });
+        let own = |caller: Caller<'_>, method: &str, key: &str| {
+            let parameters = caller.own_keys(method, given(key));
+            assert_eq!(parameters["amount"], "5");
+            parameters["idempotency_key"].as_str().unwrap().to_owned()
+        };
+        let key = own(Caller::App(shop), "pxe_transfer", "invoice-117");
+        assert!(key.parse::<IdempotencyKey>().is_ok() && key.starts_with(OF_APP), "{key}");
+        assert_eq!(key.len(), 64);
+        assert_eq!(own(Caller::App(shop), "pxe_withdraw", "invoice-117"), key);
+        assert_ne!(own(Caller::App(shop), "pxe_transfer", "invoice-118"), key);
+        assert_ne!(own(Caller::App(bank), "pxe_transfer", "invoice-117"), key);
+        assert_ne!(own(Caller::App(shop), "pxe_transfer", &key), key);
+        assert_eq!(own(Caller::Owner, "pxe_transfer", "invoice-117"), "invoice-117");
+        // What is no key is rejected as it is.
+        assert_eq!(own(Caller::App(shop), "pxe_transfer", "short"), "short");
+        assert_eq!(Caller::App(shop).own_keys("pxe_call", json!([1])), json!([1]));
     }
 
     #[test]

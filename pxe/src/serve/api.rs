@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rollmill_pxe_store::Account;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -45,6 +46,27 @@ fn read<T: Shape>(method: &'static str, parameters: Value) -> Result<T, CallErro
 
 fn written(result: impl Serialize) -> Result<Value, CallError> {
     serde_json::to_value(result).map_err(|_| CallError::Died)
+}
+
+/// As [`dispatch`], for an application with these accounts: of the transactions that the wallet has given up, it is
+/// told about those of its accounts only, and of others what the node knows.
+pub(super) async fn dispatch_for(
+    service: &Arc<Service>,
+    accounts: &[Account],
+    method: &str,
+    parameters: Value,
+) -> Result<Value, CallError> {
+    match method {
+        "pxe_transaction" => {
+            let of: OfTransaction = read("pxe_transaction", parameters)?;
+            written(service.transaction_for(of, Some(accounts)).await?)
+        }
+        "pxe_wait" => {
+            let of: Waiting = read("pxe_wait", parameters)?;
+            written(service.wait_for(of, Some(accounts)).await?)
+        }
+        _ => dispatch(service, method, parameters).await,
+    }
 }
 
 macro_rules! methods {

@@ -218,9 +218,14 @@ impl Service {
         Ok(Capabilities { app, accounts, contracts, asset: true, rights: Rights::Spend })
     }
 
-    /// What the store says of a transaction of contracts that the node does not know.
-    pub(super) fn known_call(&self, hash: &Fr) -> Result<Option<TxInfo>, PxeError> {
-        let known = contracts::known_state(&self.store, hash)?;
+    /// What the store says of a transaction of contracts that the node does not know, if one of these accounts ordered
+    /// it; any account if there is no list.
+    pub(super) fn known_call(
+        &self,
+        hash: &Fr,
+        accounts: Option<&[Account]>,
+    ) -> Result<Option<TxInfo>, PxeError> {
+        let known = contracts::known_state(&self.store, hash, accounts)?;
         Ok(known.map(|state| {
             let (state, block, reason) = state_info(state);
             TxInfo { state, block, reason }

@@ -71,9 +71,9 @@ pub enum CallError {
     Busy,
     /// The request takes longer than the service lets a client wait. It is still being worked on.
     ///
-    /// Do: Read `pxe_sent` before sending again: what this request sends appears there, and the next request that
-    /// would send something gets PXE-018 first.
-    #[error("{code}: the request takes longer than {seconds} s and is still being worked on; read pxe_sent before sending again", code = self.code())]
+    /// Do: Read `pxe_sent` before sending again, or `pxe_history` after a call of a contract: what this request sends
+    /// appears there, and the next request of its kind without a key gets PXE-018 first.
+    #[error("{code}: the request takes longer than {seconds} s and is still being worked on; read pxe_sent, or pxe_history after a call of a contract, before sending again", code = self.code())]
     Late { seconds: u64 },
     /// The node did not report the status of the transaction within the time of the wait.
     ///
@@ -82,8 +82,9 @@ pub enum CallError {
     Unreported { seconds: u64 },
     /// Internal error: the work on the request panicked.
     ///
-    /// Do: A bug in Rollmill: report it with the log of the service. Read `pxe_sent` before sending again.
-    #[error("{code}: internal error: the work on the request panicked; read pxe_sent before sending again", code = self.code())]
+    /// Do: A bug in Rollmill: report it with the log of the service. Read `pxe_sent`, or `pxe_history` after a call of
+    /// a contract, before sending again.
+    #[error("{code}: internal error: the work on the request panicked; read pxe_sent, or pxe_history after a call of a contract, before sending again", code = self.code())]
     Died,
     /// The wallet could not do what was asked. The message has the code.
     #[error(transparent)]

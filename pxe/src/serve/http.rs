@@ -71,7 +71,11 @@ async fn call(
         true => None,
         false => Some(service.calls.try_acquire().map_err(|_| CallError::Busy)?),
     };
-    let result = api::dispatch(service, method, params).await?;
+    let params = caller.own_keys(method, params);
+    let result = match caller.accounts() {
+        Some(accounts) => api::dispatch_for(service, accounts, method, params).await?,
+        None => api::dispatch(service, method, params).await?,
+    };
     Ok(caller.narrow(method, result))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rollmill_node_client::wire::{DepositInfo, Field, TxStatus};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_pxe_store::Account;
 use tokio::time::Instant;
 
 use super::error::CallError;
@@ -210,11 +211,20 @@ impl Service {
         self: &Arc<Self>,
         of: OfTransaction,
     ) -> Result<TxInfo, CallError> {
+        self.transaction_for(of, None).await
+    }
+
+    /// As [`Self::transaction`], for a caller that knows these accounts only; all of the store if it is `None`.
+    pub(super) async fn transaction_for(
+        self: &Arc<Self>,
+        of: OfTransaction,
+        accounts: Option<&[Account]>,
+    ) -> Result<TxInfo, CallError> {
         let status = self.node.transaction_status(&of.hash.0).await.map_err(node_error)?;
         let at = |state, block| TxInfo { state, block, reason: None };
         Ok(match status {
             // The wallet may have given up a transaction of contracts, or be about to send it again.
-            TxStatus::Unknown => match self.known_call(&of.hash.0)? {
+            TxStatus::Unknown => match self.known_call(&of.hash.0, accounts)? {
                 Some(known) if known.state.stage().is_none() => known,
                 _ => at(TxState::Unknown, None),
             },
@@ -235,6 +245,15 @@ impl Service {
     }
 
     pub(super) async fn wait(self: &Arc<Self>, of: Waiting) -> Result<Waited, CallError> {
+        self.wait_for(of, None).await
+    }
+
+    /// As [`Self::wait`], for a caller that knows these accounts only; all of the store if it is `None`.
+    pub(super) async fn wait_for(
+        self: &Arc<Self>,
+        of: Waiting,
+        accounts: Option<&[Account]>,
+    ) -> Result<Waited, CallError> {
         if of.seconds > WAIT_SECONDS_MAX {
             return Err(wrong("pxe_wait", "seconds: at most 60 expected; ask again after them"));
         }
@@ -245,7 +264,7 @@ impl Service {
         loop {
             // Each question has what is left of the wait, and the first one some time in any case.
             let until = if known.is_some() { end } else { end.max(start + self.limits.report) };
-            let asked = self.transaction(OfTransaction { hash: of.hash });
+            let asked = self.transaction_for(OfTransaction { hash: of.hash }, accounts);
             let Ok(answer) = tokio::time::timeout_at(until, asked).await else {
                 let late = CallError::Unreported { seconds: of.seconds };
                 return known.map(|info| waited(info, of.stage)).ok_or(late);

@@ -192,6 +192,8 @@ fn a_note_that_is_spent_where_it_is_made_leaves_the_transaction_with_its_log() {
     let [made] = done.calls() else { panic!("one call") };
     let stated = made.execution().call();
     assert_eq!((stated.note_hashes[0].value, stated.nullifiers[0].nullified), (word, word));
+    // The name of the nullifier that is looked for below.
+    assert_eq!(stated.nullifiers[0].value, word + word);
     let effects = &done.effects;
     assert_eq!(effects.nullifiers[0], request.tx().hash());
     assert!(!effects.nullifiers.contains(&silo_nullifier(&probe, &(word + word))));

@@ -423,7 +423,7 @@ async fn a_dropped_transaction_releases_its_notes_and_they_are_spent_first() {
     harbour.refresh().await;
     assert_eq!(harbour.state(0, &hash).await, CallState::Dropped { reason: reason.clone() });
     assert_eq!(
-        known_state(&harbour.store, &hash).expect("known"),
+        known_state(&harbour.store, &hash, None).expect("known"),
         Some(CallState::Dropped { reason })
     );
     let again = harbour.send_with(prover(), 0, &order, Some(&order_key)).await;

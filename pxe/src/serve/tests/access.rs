@@ -184,3 +184,55 @@ async fn an_application_without_the_asset_cannot_read_it_and_calls_only_its_cont
         json!({ "account": alice(), "contract": to_hex(&Fr::from(8_u64)), "function": "burn" });
     assert_eq!(by_app(&case, "pxe_simulateCall", call).await, Err("PXE-086".to_owned()));
 }
+
+/// Goal: no program learns of another one's payment by its key, or keeps it from paying.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_an_application_belongs_to_no_other_program() {
+    let case = Case::granting(grant(json!({}))).await;
+    let of_app = |amount: u64| {
+        let mut payment = case.payment();
+        payment["idempotency_key"] = json!("invoice-of-november");
+        payment["amount"] = json!(amount.to_string());
+        payment
+    };
+    let owners = case.call("pxe_transfer", of_app(AMOUNT)).await;
+    case.build();
+    // Neither the transaction nor the key of the owner is the application's.
+    let sent = by_app(&case, "pxe_transfer", of_app(AMOUNT - 1)).await.unwrap();
+    assert_eq!(sent["repeated"], false);
+    assert_ne!(sent["hash"], owners["hash"]);
+    let again = by_app(&case, "pxe_transfer", of_app(AMOUNT - 1)).await.unwrap();
+    assert_eq!((&again["hash"], &again["repeated"]), (&sent["hash"], &json!(true)));
+    let other = by_app(&case, "pxe_transfer", of_app(AMOUNT)).await;
+    assert_eq!(other, Err("PXE-064".to_owned()), "its own key is its own order's");
+    let again = case.call("pxe_transfer", of_app(AMOUNT)).await;
+    assert_eq!((&again["hash"], &again["repeated"]), (&owners["hash"], &json!(true)));
+    assert_eq!(case.received().len(), 2);
+}
+
+/// Goal: of another account's transaction an application learns what the node knows. Method: one that the wallet has
+/// given up, which the node does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_wallet_has_given_up_is_told_to_applications_of_its_account_only() {
+    for (accounts, state) in [(json!([alice()]), "dropped"), (json!([]), "unknown")] {
+        let case = Case::granting(grant(json!({ "accounts": accounts }))).await;
+        let (account, token) = contracts::registered(&case).await;
+        let call = json!({
+            "account": case.alice,
+            "contract": token,
+            "function": "mint",
+            "args": { "to": account, "amount": 5 },
+        });
+        let sent = case.call("pxe_call", call).await;
+        case.chain.pool().waiting.clear();
+        case.chain.pool().rejects_with = Some("NODE-021");
+        case.call("pxe_sync", case.of_alice()).await;
+        let of = json!({ "hash": sent["hash"] });
+        assert_eq!(case.call("pxe_transaction", of.clone()).await["state"], "dropped");
+        let told = by_app(&case, "pxe_transaction", of).await.unwrap();
+        assert_eq!(told["state"], state, "{told}");
+        let wait = json!({ "hash": sent["hash"], "stage": "included", "seconds": 0 });
+        let waited = by_app(&case, "pxe_wait", wait).await.unwrap();
+        assert_eq!((&waited["state"], &waited["reached"]), (&json!(state), &json!(false)));
+    }
+}

@@ -52,7 +52,7 @@ fn text(name: &str) -> String {
 }
 
 /// Registers the contract of alice's account, and a token that it may mint. Returns their addresses.
-async fn registered(case: &Case) -> (Value, Value) {
+pub(super) async fn registered(case: &Case) -> (Value, Value) {
     let account = json!({ "artifact": text("schnorr_account"), "account": case.alice });
     let account = case.call("pxe_registerContract", account).await["address"].take();
     let token = json!({ "artifact": text("token"), "init": [account] });
