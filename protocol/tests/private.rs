@@ -1,7 +1,7 @@
 //! The private kernel against `vectors/private2.json`, which `vectors/private2.py` computes without the crate: every
 //! digest of valid transactions, and the rule that each wrong one breaks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_protocol::private::{
@@ -140,6 +140,38 @@ fn the_cases_break_every_rule() {
     let broken: BTreeSet<String> = cases().into_iter().filter_map(|case| case.error).collect();
     let codes: BTreeSet<&str> = KernelError::own_codes().collect();
     assert_eq!(broken.len(), codes.len(), "{broken:?}");
+}
+
+/// Goal: the page has each wrong case of the model beside the rule that it breaks, and only cases that there are.
+#[test]
+fn the_page_has_every_attack_with_the_rule_that_it_breaks() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/book/private.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = page.split_once("<!-- start of the attacks -->").expect("the tables' start");
+    let (tables, _) = rest.split_once("<!-- end of the attacks -->").expect("the tables' end");
+    let quoted = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let known: BTreeMap<String, Option<String>> =
+        cases().into_iter().map(|case| (case.name, case.error)).collect();
+    let mut named = BTreeSet::new();
+    for row in tables.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        let [_, rule, of_model, errors, ..] = cells[..] else { panic!("{row}") };
+        let errors = quoted(errors);
+        for name in quoted(of_model) {
+            match known.get(&name) {
+                Some(Some(error)) => assert!(errors.contains(error), "{rule}: {name}: {error}"),
+                Some(None) => assert!(errors.is_empty(), "{rule}: {name} is valid"),
+                None => panic!("{rule}: there is no case {name}"),
+            }
+            named.insert(name);
+        }
+    }
+    let broken = known.iter().filter(|(_, error)| error.is_some());
+    let missing: Vec<&String> =
+        broken.map(|(name, _)| name).filter(|name| !named.contains(*name)).collect();
+    assert!(missing.is_empty(), "the page lacks {missing:?}");
 }
 
 #[test]

@@ -214,6 +214,12 @@ pub enum PxeError {
     /// Do: Use another `--node-url`.
     #[error("{code}: the note hashes of block {block} lead to the root {}, its header has {}; the node leaves some out, or has changed them: use another --node-url", to_hex(.got), to_hex(.expected), code = self.code())]
     NoteRoot { block: u64, expected: Fr, got: Fr },
+    /// The header of a block names other blocks before it than those that were read: the node has changed one of them,
+    /// or this one. What was read before stays, and the next sync compares the last block of it with the node's.
+    ///
+    /// Do: Sync again. If it recurs, use another `--node-url`.
+    #[error("{code}: block {block} follows the archive root {}, the blocks before it lead to {}; sync again, and if it recurs, use another --node-url", to_hex(.got), to_hex(.expected), code = self.code())]
+    Chain { block: u64, expected: Fr, got: Fr },
     /// The wallet has no note tree of the block that a transaction names as its anchor, or a wrong one. Nothing was sent.
     ///
     /// Do: Read the chain again (any command does so first) and repeat the order. If it recurs, report it with the message.
@@ -284,6 +290,7 @@ rollmill_errors::coded! {
         Self::NoTree { .. } => "PXE-081",
         Self::Slow { .. } => "PXE-090",
         Self::NewerRecord { .. } => "PXE-091",
+        Self::Chain { .. } => "PXE-092",
         Self::Contract(error) => (error),
         Self::Store(error) => (error),
         Self::Client(error) => (error),

@@ -1,15 +1,16 @@
 //! The leaves of blocks: what the wallet's own note trees are made of.
 //!
 //! A header has the root of the note tree after its block. A node that leaves out or changes a note hash cannot make
-//! the leaves lead to it, so a wallet that adds up all of them notices.
+//! the leaves lead to it, so a wallet that adds up all of them notices. It has the root of the archive before its block
+//! too, so a node that makes up a block, to leave out logs, say, cannot have a true one follow it.
 
 use rollmill_errors::Bare;
 use rollmill_node_client::wire::BlockEffects;
 use rollmill_protocol::gas;
 use rollmill_protocol::note::refund_leaf;
-use rollmill_protocol::tree::{Appended, Frontier};
+use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier};
 use rollmill_protocol::tx::{REFUND_SLOT, SLOTS};
-use rollmill_protocol::{BlockData, FeePerGas, Fr, Genesis, TxEffects};
+use rollmill_protocol::{BlockData, FeePerGas, Fr, Genesis, Header, TxEffects};
 
 use crate::error::PxeError;
 
@@ -67,6 +68,22 @@ pub(crate) fn of_block(
             got,
         }),
     }
+}
+
+/// The archive after a block that follows `before`.
+///
+/// # Errors
+/// [`PxeError::Chain`] unless the header names the archive before it.
+pub(crate) fn archived(
+    before: &ArchiveFrontier,
+    header: &Header,
+) -> Result<ArchiveFrontier, PxeError> {
+    let (expected, got) = (before.root(), header.last_archive_root);
+    let mut after = before.clone();
+    if got == expected && after.append(header.hash()).is_some() {
+        return Ok(after);
+    }
+    Err(PxeError::Chain { block: header.block_number, expected, got })
 }
 
 /// The leaves of a transaction in a block with these prices: its note hashes, and that of the refund, which no

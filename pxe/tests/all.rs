@@ -3,6 +3,7 @@
 use rollmill_pxe::leaks;
 
 mod contracts;
+mod killed;
 mod ledger;
 mod page;
 mod serve;

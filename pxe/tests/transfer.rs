@@ -27,7 +27,7 @@ use crate::ledger::{FEE, FEE_MAX, Ledger, Node};
 const UNIT: u64 = 1_000_000_000;
 pub(crate) const AMOUNT: u64 = 120 * UNIT;
 const NOTES: [u64; 2] = [1000 * UNIT, 700 * UNIT];
-const TOTAL: u64 = NOTES[0] + NOTES[1];
+pub(crate) const TOTAL: u64 = NOTES[0] + NOTES[1];
 
 /// A node of a chain whose genesis gives Alice two notes. Every block counts as proven.
 fn node(alice: &Keys, balances: &[(Fr, u64)], vk_root: Fr) -> Node {

@@ -4,6 +4,7 @@
 //! never written are those of the empty tree, so a store holds only what was touched.
 
 pub mod append;
+pub mod archive;
 pub mod frontier;
 pub mod indexed;
 pub mod store;
@@ -18,6 +19,7 @@ use crate::domain;
 use crate::message::MESSAGE_SUBTREE_HEIGHT;
 
 pub use append::{SubtreeAppend, root_from_path};
+pub use archive::ArchiveFrontier;
 pub use frontier::{Appended, Frontier, Mark};
 pub use indexed::{IndexedInsertion, IndexedLeaf, IndexedTree, IndexedUpdate};
 pub use store::{MemoryStore, Overlay, StateChanges};

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rollmill_errors::Bare;
-use rollmill_node_client::wire::{BlockEffects, BlockRef};
+use rollmill_node_client::wire::{BlockEffects, BlockRef, Tips};
 use rollmill_node_client::{NodeClient, REQUEST_TIMEOUT};
-use rollmill_protocol::tree::{Frontier, root_from_path};
+use rollmill_protocol::field::to_hex;
+use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier, root_from_path};
 use rollmill_protocol::{BlockData, Config, Fr, Header as BlockHeader, TxEffects};
-use rollmill_pxe_store::{Account, Header, Scope, Store};
+use rollmill_pxe_store::{Account, BlockStep, Header, Scope, Store, StoreError, View};
 
 use super::discover::{self, FoundNote, Known};
 use super::error::ContractError;
@@ -67,8 +68,10 @@ pub(super) fn time(store: &Store) -> Result<Duration, PxeError> {
 /// each block that is read once more.
 ///
 /// # Errors
-/// [`PxeError::Node`] when the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a
-/// block, [`PxeError::Slow`] when the time is over, those of the connection and of the store.
+/// [`PxeError::Network`] for a node of another network than that of the blocks that were read, [`PxeError::Node`] when
+/// the node's answers are impossible, [`PxeError::NoteRoot`] when it leaves out notes of a block, [`PxeError::Chain`]
+/// for a block that does not follow those that were read, [`PxeError::Slow`] when the time is over, those of the
+/// connection and of the store.
 pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     within(time(store)?, follow_on(store, node)).await
 }
@@ -76,10 +79,11 @@ pub async fn follow(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
 /// As [`follow`], for as long as it takes.
 pub(super) async fn follow_on(store: &Store, node: &NodeClient) -> Result<(), PxeError> {
     let scope = own_scope(store)?;
+    let network = network(store, node).await?;
     rewind(store, &scope, node).await?;
-    catch_up(store, &scope, node).await?;
-    let frontier = frontier(store, &scope, node).await?;
-    let mut reader = Reader::new(store, &scope, frontier)?;
+    catch_up(store, &scope, node, network).await?;
+    let edges = edges(store, &scope, node, network).await?;
+    let mut reader = Reader::new(store, &scope, edges, network)?;
     loop {
         let next = match store.view(&scope)?.tip()? {
             Some(tip) => tip.saturating_add(1),
@@ -98,29 +102,68 @@ pub(super) async fn follow_on(store: &Store, node: &NodeClient) -> Result<(), Px
     finalize(store, &scope, node).await
 }
 
-/// The frontier of the note tree after the last block that was read.
-async fn frontier(store: &Store, scope: &Scope, node: &NodeClient) -> Result<Frontier, PxeError> {
+/// The hash of the node's genesis header. Without this check a node of another network would undo all blocks, as if a
+/// reorganization had removed them, and be sent what is in flight.
+async fn network(store: &Store, node: &NodeClient) -> Result<Fr, PxeError> {
+    let got = node.versions().await.map_err(node_error)?.genesis_header_hash;
+    let known = store.view(&Scope::default())?.network()?;
+    match known.filter(|expected| *expected != got) {
+        Some(expected) => Err(PxeError::Network { expected: to_hex(&expected), got: to_hex(&got) }),
+        None => Ok(got),
+    }
+}
+
+/// The edges of the trees after a block, which the next block continues.
+struct Edges {
+    notes: Frontier,
+    archive: ArchiveFrontier,
+}
+
+impl Edges {
+    /// Those after a block that follows, with what it appends to the note tree.
+    fn grown(&self, block: &BlockData) -> Result<(Vec<Appended>, Self), PxeError> {
+        let (appended, notes) = leaves::of_block(&self.notes, block)?;
+        let archive = leaves::archived(&self.archive, &block.header)?;
+        Ok((appended, Self { notes, archive }))
+    }
+
+    /// Those after a block that was read, if the store has them.
+    fn after(view: &View<'_>, block: u64) -> Result<Option<Self>, PxeError> {
+        let (notes, archive) = (view.frontier(block)?, view.archive(block)?);
+        Ok(notes.zip(archive).map(|(notes, archive)| Self { notes, archive }))
+    }
+
+    /// Those after the genesis of a network.
+    async fn genesis(node: &NodeClient, network: Fr) -> Result<Self, PxeError> {
+        let genesis = node.genesis().await.map_err(node_error)?;
+        let (_, notes) = leaves::of_genesis(&genesis)?;
+        Ok(Self { notes, archive: ArchiveFrontier::genesis(network) })
+    }
+}
+
+/// The edges after the last block that was read.
+async fn edges(
+    store: &Store,
+    scope: &Scope,
+    node: &NodeClient,
+    network: Fr,
+) -> Result<Edges, PxeError> {
     let known = {
         let view = store.view(scope)?;
         match view.tip()?.filter(|tip| *tip >= FIRST) {
-            Some(block) => Some(view.frontier(block)?.ok_or(PxeError::NoTree { block })?),
+            Some(block) => Some(Edges::after(&view, block)?.ok_or(PxeError::NoTree { block })?),
             None => None,
         }
     };
     match known {
-        Some(frontier) => Ok(frontier),
-        None => genesis_frontier(node).await,
+        Some(edges) => Ok(edges),
+        None => Edges::genesis(node, network).await,
     }
 }
 
-async fn genesis_frontier(node: &NodeClient) -> Result<Frontier, PxeError> {
-    let genesis = node.genesis().await.map_err(node_error)?;
-    leaves::of_genesis(&genesis).map(|(_, frontier)| frontier)
-}
-
-/// Checks that the last block that was read is on the chain that the next ones came from. A block does not name the
-/// one before it, and [`rewind`] stops at the first block that is on the chain: without this, blocks that a
-/// reorganization removed between two requests would stay below those that were read after it.
+/// Checks that the last block that was read is on the chain that the next ones came from. [`rewind`] stops at the first
+/// block that is on the chain: without this, blocks that a reorganization removed between two requests would stay below
+/// those that are read again. Headers of the next ones name those before them; this says earlier what happened.
 ///
 /// # Errors
 /// [`PxeError::Node`] for another block, which the next sync undoes.
@@ -152,17 +195,28 @@ async fn rewind(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), P
     Ok(())
 }
 
-/// Records the block that L1 has finalized, as far as it was read, and removes what no note needs any more then.
+/// Records the block that L1 has finalized, as far as it was read, and removes what no note needs any more then. What is
+/// final is not undone, so a node that names another block, or one that it says elsewhere is not proven, is not believed.
 async fn finalize(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
-    let finalized = node.tips().await.map_err(node_error)?.finalized.block_number;
+    let Tips { pending, proven, finalized, .. } = node.tips().await.map_err(node_error)?;
     // By the tips of another chain, blocks would become final that were removed.
     check_tip(store, node).await?;
-    let (tip, first, before) = {
+    let number = finalized.block_number;
+    if number > proven.block_number || proven.block_number > pending.block_number {
+        return Err(PxeError::Node(format!("block {number} is final and not proven")));
+    }
+    let (tip, first, before, headers) = {
         let view = store.view(scope)?;
-        (view.tip()?, view.first_block()?, view.finalized()?)
+        (view.tip()?, view.first_block()?, view.finalized()?, view.headers()?)
     };
     let (Some(tip), Some(first)) = (tip, first) else { return Ok(()) };
-    let settled = finalized.min(tip);
+    let known = headers.iter().find(|header| header.number == number);
+    if known.is_some_and(|known| known.hash != finalized.header_hash) {
+        return Err(PxeError::Node(format!(
+            "its final block {number} is another one than was read"
+        )));
+    }
+    let settled = number.min(tip);
     if settled >= first && before.is_none_or(|before| before < settled) {
         store.finalize(settled)?;
         forget_paths(store, scope)?;
@@ -187,7 +241,7 @@ struct Missing {
     new: Vec<Account>,
     first: Option<u64>,
     tip: Option<u64>,
-    has_tree: bool,
+    has_edges: bool,
 }
 
 impl Missing {
@@ -200,15 +254,15 @@ impl Missing {
             }
         }
         let tip = view.tip()?;
-        let has_tree = match tip.filter(|tip| *tip >= FIRST) {
-            Some(tip) => view.frontier(tip)?.is_some(),
+        let has_edges = match tip.filter(|tip| *tip >= FIRST) {
+            Some(tip) => Edges::after(&view, tip)?.is_some(),
             None => true,
         };
-        Ok(Self { new, first: view.first_block()?, tip, has_tree })
+        Ok(Self { new, first: view.first_block()?, tip, has_edges })
     }
 
     fn is_nothing(&self) -> bool {
-        self.new.is_empty() && self.has_tree
+        self.new.is_empty() && self.has_edges
     }
 
     /// How many blocks that are.
@@ -218,7 +272,12 @@ impl Missing {
 }
 
 /// Reads what is [`Missing`].
-async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(), PxeError> {
+async fn catch_up(
+    store: &Store,
+    scope: &Scope,
+    node: &NodeClient,
+    network: Fr,
+) -> Result<(), PxeError> {
     let missing = Missing::read(store, scope)?;
     if missing.is_nothing() {
         return Ok(());
@@ -226,7 +285,8 @@ async fn catch_up(store: &Store, scope: &Scope, node: &NodeClient) -> Result<(),
     let Missing { new, first, tip, .. } = missing;
     let of_new = Scope::of(new.iter().copied());
     if let (Some(first), Some(tip)) = (first, tip) {
-        let mut reader = Reader::new(store, &of_new, genesis_frontier(node).await?)?;
+        let genesis = Edges::genesis(node, network).await?;
+        let mut reader = Reader::new(store, &of_new, genesis, network)?;
         let mut next = FIRST;
         while next <= tip {
             let count = BLOCKS.min((tip - next).saturating_add(1));
@@ -274,7 +334,11 @@ async fn mark_spent_in(
     for note in notes {
         known.entry(note.account).or_default().insert(note.nullifier);
     }
-    let tip = store.view(&scope)?.tip()?;
+    let (tip, headers) = {
+        let view = store.view(&scope)?;
+        (view.tip()?, view.headers()?)
+    };
+    let hashes: BTreeMap<u64, Fr> = headers.iter().map(|read| (read.number, read.hash)).collect();
     let (Some(tip), Some(mut next)) = (tip, notes.iter().map(|note| note.block).min()) else {
         return Ok(());
     };
@@ -287,6 +351,10 @@ async fn mark_spent_in(
         check_tip(store, node).await?;
         for block in &blocks {
             let data = leaves::decoded(next, block)?;
+            // Of blocks before the final one no hash is kept.
+            if hashes.get(&next).is_some_and(|hash| *hash != block.header_hash) {
+                return Err(PxeError::Node(format!("block {next} is another one than before")));
+            }
             store.read_again(&scope, next, |step| {
                 data.txs.iter().try_for_each(|tx| discover::nullify(step, &tx.effects, &known))
             })?;
@@ -303,8 +371,10 @@ struct Reader<'s> {
     owners: Owners,
     contracts: Vec<Fr>,
     known: Known,
-    /// The edge of the note tree after the last block.
-    frontier: Frontier,
+    /// After the last block.
+    edges: Edges,
+    /// Hash of the genesis header.
+    network: Fr,
     /// Positions of the subtrees of the note tree whose paths are kept.
     marks: BTreeSet<u64>,
     /// Transactions that were sent.
@@ -312,7 +382,12 @@ struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    fn new(store: &'s Store, scope: &'s Scope, frontier: Frontier) -> Result<Self, PxeError> {
+    fn new(
+        store: &'s Store,
+        scope: &'s Scope,
+        edges: Edges,
+        network: Fr,
+    ) -> Result<Self, PxeError> {
         let view = store.view(scope)?;
         let owners = Owners::read(&view, scope)?;
         let contracts = view.contracts()?.into_iter().map(|(address, _)| address).collect();
@@ -323,7 +398,7 @@ impl<'s> Reader<'s> {
         }
         let marks = view.marks()?;
         let expected = Expected::read(&view, scope)?;
-        Ok(Self { store, scope, owners, contracts, known, frontier, marks, expected })
+        Ok(Self { store, scope, owners, contracts, known, edges, network, marks, expected })
     }
 
     /// Takes what was sent since. Call it when blocks have arrived: what is in them was kept before.
@@ -335,40 +410,52 @@ impl<'s> Reader<'s> {
     /// Takes the leaves of a block from before the store's first one.
     fn pass(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
         let data = leaves::decoded(number, block)?;
-        (_, self.frontier) = leaves::of_block(&self.frontier, &data)?;
+        (_, self.edges) = self.edges.grown(&data)?;
         Ok(())
     }
 
     /// Reads the next block.
     fn read(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
         let data = leaves::decoded(number, block)?;
-        let (appended, after) = leaves::of_block(&self.frontier, &data)?;
+        let (appended, after) = self.edges.grown(&data)?;
         let header = Header { number, hash: block.header_hash, slot: data.header.slot };
         let (owners, contracts) = (self.owners.all(), &self.contracts);
         let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
+        let network = &self.network;
         self.store.read_block(self.scope, &header, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
             expected.note(step, effects(&data))?;
-            step.grow(&appended, marks, &after)
+            step.grow(&appended, marks, &after.notes)?;
+            note_chain(step, &after, network)
         })?;
-        self.frontier = after;
+        self.edges = after;
         Ok(())
     }
 
     /// Reads a block that was read for other accounts.
     fn read_again(&mut self, number: u64, block: &BlockEffects) -> Result<(), PxeError> {
         let data = leaves::decoded(number, block)?;
-        let (appended, after) = leaves::of_block(&self.frontier, &data)?;
+        let (appended, after) = self.edges.grown(&data)?;
         let (owners, contracts) = (self.owners.all(), &self.contracts);
         let (known, marks, expected) = (&mut self.known, &mut self.marks, &self.expected);
+        let network = &self.network;
         self.store.read_again(self.scope, number, |step| {
             marks.extend(discover::read_block(step, &data, owners, contracts, known)?);
             expected.note(step, effects(&data))?;
-            step.grow(&appended, marks, &after)
+            step.grow(&appended, marks, &after.notes)?;
+            note_chain(step, &after, network)
         })?;
-        self.frontier = after;
+        self.edges = after;
         Ok(())
     }
+}
+
+/// Keeps what the next block is checked with, and with the first one whose chain it is.
+fn note_chain(step: &mut BlockStep<'_, '_>, after: &Edges, network: &Fr) -> Result<(), StoreError> {
+    if step.block() == FIRST {
+        step.network(network)?;
+    }
+    step.archive(&after.archive)
 }
 
 /// What each transaction of a block does.

@@ -6,6 +6,7 @@ mod keyed;
 mod keyed_random;
 #[path = "../../tests/ledger/mod.rs"]
 pub(crate) mod ledger;
+mod lies;
 mod plan;
 mod privacy;
 mod races;

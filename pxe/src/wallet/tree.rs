@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use rollmill_node_client::NodeClient;
-use rollmill_protocol::field::{serde_fr, serde_frs};
+use rollmill_protocol::field::{from_hex, serde_fr, serde_frs};
 use rollmill_protocol::tree::frontier::{self, NOTE_SUBTREE_HEIGHT};
-use rollmill_protocol::tree::{Appended, Frontier, Mark, root_from_path};
+use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier, Mark, root_from_path};
 use rollmill_protocol::{Fr, Genesis, Header};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,9 @@ pub(super) struct NoteTree {
     step: Edge,
     marks: Vec<Marked>,
     nodes: Vec<Right>,
+    /// The edge of the archive after the last block that was read, by which the header of the next one is checked.
+    #[serde(with = "serde_frs")]
+    archive: Vec<Fr>,
 }
 
 /// What a block does to the tree.
@@ -76,31 +79,44 @@ pub(super) struct Growth {
     block: u64,
     appended: Vec<Appended>,
     after: Frontier,
+    archive: ArchiveFrontier,
 }
 
 impl NoteTree {
-    /// The tree at genesis. `notes` are positions of subtrees that have the wallet's notes.
-    fn of_genesis(genesis: &Genesis, notes: &BTreeSet<u64>) -> Result<Self, PxeError> {
+    /// The tree at genesis, whose header has this hash. `notes` are positions of subtrees that have the wallet's notes.
+    fn of_genesis(
+        genesis: &Genesis,
+        header_hash: Fr,
+        notes: &BTreeSet<u64>,
+    ) -> Result<Self, PxeError> {
         let empty = Edge::of(0, &Frontier::new());
-        let mut tree = Self { tip: empty.clone(), step: empty, marks: vec![], nodes: vec![] };
+        let (tip, step) = (empty.clone(), empty);
+        let mut tree = Self { tip, step, marks: vec![], nodes: vec![], archive: vec![] };
         let (appended, after) = leaves::of_genesis(genesis)?;
-        tree.apply(Growth { block: 0, appended, after }, notes);
+        let archive = ArchiveFrontier::genesis(header_hash);
+        tree.apply(Growth { block: 0, appended, after, archive }, notes);
         Ok(tree)
     }
 
-    /// What a block does to the tree, once its root is known to be that of the block's header.
+    /// What a block does to the tree, once its root is known to be that of the block's header, and the header to follow
+    /// the blocks that were read.
     pub(super) fn growth(&self, block: &rollmill_protocol::BlockData) -> Result<Growth, PxeError> {
         let number = block.header.block_number;
-        let tip = self.tip.frontier().ok_or(PxeError::NoTree { block: self.tip.block })?;
+        let damaged = || PxeError::NoTree { block: self.tip.block };
+        let tip = self.tip.frontier().ok_or_else(damaged)?;
         let (appended, after) = leaves::of_block(&tip, block)?;
-        Ok(Growth { block: number, appended, after })
+        let count = self.tip.block.saturating_add(1);
+        let archive = ArchiveFrontier::of(count, self.archive.clone()).ok_or_else(damaged)?;
+        let archive = leaves::archived(&archive, &block.header)?;
+        Ok(Growth { block: number, appended, after, archive })
     }
 
     /// Adds a block. `notes` are positions of subtrees that have unspent notes, those of the block too; what no path of
     /// them needs is dropped.
     pub(super) fn apply(&mut self, growth: Growth, notes: &BTreeSet<u64>) {
-        let Growth { block, appended, after } = growth;
+        let Growth { block, appended, after, archive } = growth;
         self.tip = Edge::of(block, &after);
+        self.archive = archive.nodes().to_vec();
         if block.is_multiple_of(ANCHOR_STEP) {
             self.step = self.tip.clone();
         }
@@ -144,8 +160,14 @@ impl Wallet {
 
     /// Starts the tree at genesis, whose notes were read.
     pub(super) fn start_tree(&mut self, genesis: &Genesis) -> Result<(), PxeError> {
-        self.state.tree = Some(NoteTree::of_genesis(genesis, &self.positions())?);
+        let header_hash = self.genesis_header_hash()?;
+        self.state.tree = Some(NoteTree::of_genesis(genesis, header_hash, &self.positions())?);
         Ok(())
+    }
+
+    /// Hash of the genesis header, by which the state names its network.
+    fn genesis_header_hash(&self) -> Result<Fr, PxeError> {
+        from_hex(&self.state.network).map_err(|_| PxeError::state("it names no network"))
     }
 
     /// Reads the leaves of all blocks again if an earlier release wrote the state, which has no tree.
@@ -155,7 +177,7 @@ impl Wallet {
         }
         let genesis = node.genesis().await.map_err(node_error)?;
         let notes = self.positions();
-        let mut tree = NoteTree::of_genesis(&genesis, &notes)?;
+        let mut tree = NoteTree::of_genesis(&genesis, self.genesis_header_hash()?, &notes)?;
         let mut next = 1;
         while next < self.state.next_block {
             let count = BLOCKS.min(self.state.next_block - next);

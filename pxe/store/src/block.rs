@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use rollmill_protocol::Fr;
-use rollmill_protocol::tree::{Appended, Frontier, frontier};
+use rollmill_protocol::tree::{Appended, ArchiveFrontier, Frontier, frontier};
 
 use crate::error::StoreError;
 use crate::file::Writer;
 use crate::scope::Scope;
 use crate::store::Header;
 use crate::tables::{
-    Account, Blocks, Claims, Deferred, Event, Events, Facts, Frontiers, Included, Marks, Meta,
-    Nodes, Note, Notes, Nullified, Payload, RowAddress, SeenTags, Undo,
+    Account, Archives, Blocks, Claims, Deferred, Event, Events, Facts, Frontiers, Included, Marks,
+    Meta, Nodes, Note, Notes, Nullified, Payload, RowAddress, SeenTags, Undo,
 };
 
 /// Number of the last block that was read.
@@ -137,6 +137,7 @@ pub(crate) fn finalize(writer: &mut Writer<'_>, block: u64) -> Result<(), StoreE
         if settled < block {
             writer.remove::<Blocks>(&settled)?;
             writer.remove::<Frontiers>(&settled)?;
+            writer.remove::<Archives>(&settled)?;
         }
     }
     set_number(writer, FINALIZED, block)
@@ -316,12 +317,40 @@ impl BlockStep<'_, '_> {
             self.fact::<Nodes>(&(node.level, node.index), &node.value)?;
         }
         // No transaction names an anchor before the finalized block.
-        let finalized = number(self.writer, FINALIZED)?;
-        if finalized.is_some_and(|finalized| self.block < finalized) {
+        if self.is_settled()? {
             return Ok(());
         }
         let block = self.block;
         self.fact::<Frontiers>(&block, &(after.count(), after.nodes().to_vec())).map(|_| ())
+    }
+
+    /// Adds the frontier of the archive after the block, by which the header of the next one is checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the block was read with another header, or on other blocks.
+    pub fn archive(&mut self, after: &ArchiveFrontier) -> Result<(), StoreError> {
+        // The next block is never one before the finalized block.
+        if self.is_settled()? {
+            return Ok(());
+        }
+        let (block, nodes) = (self.block, after.nodes().to_vec());
+        self.fact::<Archives>(&block, &nodes).map(|_| ())
+    }
+
+    /// Records the hash of the genesis header, by which the blocks are those of one network.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a block of another network was read.
+    pub fn network(&mut self, genesis_header_hash: &Fr) -> Result<(), StoreError> {
+        // The frontier of the archive after block 0.
+        let nodes = vec![*genesis_header_hash];
+        self.fact::<Archives>(&0, &nodes).map(|_| ())
+    }
+
+    /// Whether the block comes before the finalized one.
+    fn is_settled(&self) -> Result<bool, StoreError> {
+        let finalized = number(self.writer, FINALIZED)?;
+        Ok(finalized.is_some_and(|finalized| self.block < finalized))
     }
 
     fn fact<S: Facts>(&mut self, key: &S::Key, value: &S::Value) -> Result<bool, StoreError>

@@ -123,6 +123,8 @@ tables! {
     Nodes = 41, "a node of the note tree", 0, (u8, u64) => Fr;
     /// Block → number of leaves of the note tree after it, and the nodes of its frontier.
     Frontiers = 42, "a frontier of the note tree", 0, u64 => (u64, Vec<Fr>);
+    /// Block → nodes of the frontier of the archive after it.
+    Archives = 43, "a frontier of the archive", 0, u64 => Vec<Fr>;
 }
 
 record! {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rollmill_protocol::Fr;
 use rollmill_protocol::tree::frontier::NOTE_SUBTREE_HEIGHT;
-use rollmill_protocol::tree::{Frontier, Mark};
+use rollmill_protocol::tree::{ArchiveFrontier, Frontier, Mark};
 use zeroize::Zeroizing;
 
 use crate::block::{FINALIZED, FIRST, TIP};
@@ -12,9 +12,10 @@ use crate::error::StoreError;
 use crate::scope::Scope;
 use crate::store::{Header, Snapshot};
 use crate::tables::{
-    Account, Blocks, Capsules, Claims, ClassKeys, Classes, Contact, Contacts, Contract, Contracts,
-    Deferred, Event, Events, Followed, Frontiers, Holds, Included, Keys, Marks, Meta, Nodes, Note,
-    Notes, Nullified, Payload, SeenTags, SentTags, States, TransactionRow, Transactions, Witnesses,
+    Account, Archives, Blocks, Capsules, Claims, ClassKeys, Classes, Contact, Contacts, Contract,
+    Contracts, Deferred, Event, Events, Followed, Frontiers, Holds, Included, Keys, Marks, Meta,
+    Nodes, Note, Notes, Nullified, Payload, SeenTags, SentTags, States, TransactionRow,
+    Transactions, Witnesses,
 };
 
 /// A snapshot of the store. What belongs to an account is shown only if the scope has the account.
@@ -327,6 +328,24 @@ impl<'s> View<'s> {
     pub fn frontier(&self, block: u64) -> Result<Option<Frontier>, StoreError> {
         let Some((count, nodes)) = self.rows.get::<Frontiers>(&block)? else { return Ok(None) };
         Frontier::of(count, nodes).map(Some).ok_or_else(malformed_tree)
+    }
+
+    /// The frontier of the archive after a block; `None` as for [`Self::frontier`].
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn archive(&self, block: u64) -> Result<Option<ArchiveFrontier>, StoreError> {
+        let Some(nodes) = self.rows.get::<Archives>(&block)? else { return Ok(None) };
+        let archive = ArchiveFrontier::of(block.saturating_add(1), nodes);
+        archive.map(Some).ok_or_else(|| StoreError::damaged("its archive is malformed"))
+    }
+
+    /// The hash of the genesis header of the network whose blocks were read; `None` before the first one.
+    ///
+    /// # Errors
+    /// As [`Self::archive`].
+    pub fn network(&self) -> Result<Option<Fr>, StoreError> {
+        Ok(self.archive(0)?.and_then(|genesis| genesis.nodes().first().copied()))
     }
 
     /// Positions of the subtrees of the note tree whose leaves have paths. They belong to no account.

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rollmill_protocol::Fr;
 use rollmill_protocol::tree::frontier::NOTE_SUBTREE_HEIGHT;
-use rollmill_protocol::tree::{Frontier, MemoryStore, Tree, append, empty_root};
+use rollmill_protocol::tree::{ArchiveFrontier, Frontier, MemoryStore, Tree, append, empty_root};
 use rollmill_protocol::tx::SLOTS;
 use rollmill_pxe_store::{Account, Scope, Store};
 
@@ -274,4 +274,34 @@ fn other_leaves_of_a_block_that_was_read_are_a_conflict() {
     });
     assert_eq!(again.expect_err("other leaves").code(), "PXS-012");
     case.compare();
+}
+
+/// Goal: the edge of the archive is a fact of its block: it goes with it, another one is a conflict, and those before
+/// the final block are not kept.
+#[test]
+fn the_edge_of_the_archive_goes_with_its_block() {
+    let (_, store) = in_memory();
+    let scope = Scope::default();
+    let mut edges = vec![ArchiveFrontier::genesis(Fr::from(7u64))];
+    for number in 1..=5u64 {
+        let mut edge = edges.last().expect("one").clone();
+        edge.append(header(number).hash).expect("it fits");
+        let read = store.read_block(&scope, &header(number), |step| step.archive(&edge));
+        read.expect("read");
+        edges.push(edge);
+    }
+    let archive = |block: u64| store.view(&scope).expect("a view").archive(block).expect("read");
+    for (number, edge) in (0..).zip(&edges).skip(1) {
+        assert_eq!(archive(number).as_ref(), Some(edge));
+    }
+    let other = ArchiveFrontier::genesis(Fr::from(8u64));
+    let again = store.read_again(&scope, 5, |step| step.archive(&other));
+    assert_eq!(again.expect_err("another edge").code(), "PXS-012");
+    store.rewind(4).expect("undone");
+    store.finalize(3).expect("final");
+    let kept: Vec<u64> = (0..=5).filter(|number| archive(*number).is_some()).collect();
+    assert_eq!(kept, [3, 4]);
+    // A block from before the final one, read for a new account, states none.
+    store.read_again(&scope, 2, |step| step.archive(&edges[2])).expect("read again");
+    assert_eq!(archive(2), None);
 }

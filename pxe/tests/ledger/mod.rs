@@ -2,6 +2,8 @@
 //! serves it. Both the wallet's own tests and those of its program use it.
 #![allow(dead_code, reason = "each of the two users calls another part")]
 
+pub(crate) mod lies;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,7 +23,9 @@ use rollmill_protocol::{
 };
 use rollmill_service::Shutdown;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
 
+use self::lies::Lie;
 use super::leaks;
 
 /// The fee of a transaction at the least price, 1 a unit of gas, which blocks of up to two transactions
@@ -211,6 +215,10 @@ pub(crate) struct Pool {
     pub(crate) proven: u64,
     /// The node returns deposits with this amount in place of the true one.
     pub(crate) wrong_amount: Option<u64>,
+    /// Changes what the node answers, but for transactions that it is sent.
+    pub(crate) lie: Option<Lie>,
+    /// The request, numbered from 0, that the node does as it is asked and never responds to, and who is told.
+    pub(crate) held: Option<(usize, UnboundedSender<()>)>,
 }
 
 /// A node of the chain.
@@ -252,7 +260,18 @@ impl Node {
         if request.method == method::SEND_TRANSACTION {
             return self.take(&request.params[0]);
         }
-        Ok(Some(self.known(request)))
+        let mut known = self.known(request);
+        if let Some(lie) = &mut self.pool().lie {
+            lie(request, &mut known);
+        }
+        Ok(Some(known))
+    }
+
+    /// Whether the last request has no response; whoever waits for that is told.
+    fn is_held(&self) -> bool {
+        let pool = self.pool();
+        let held = pool.held.as_ref().filter(|(at, _)| pool.requests.len() == at + 1);
+        held.is_some_and(|(_, told)| told.send(()).is_ok())
     }
 
     /// Replaces the chain once its time has come.
@@ -353,7 +372,11 @@ impl Node {
             if hangs {
                 std::future::pending::<()>().await;
             }
-            let (result, error) = match node.answer(&request) {
+            let answer = node.answer(&request);
+            if node.is_held() {
+                std::future::pending::<()>().await;
+            }
+            let (result, error) = match answer {
                 Ok(result) => (result, None),
                 Err(code) => {
                     let data = ErrorData { code: code.to_owned() };

@@ -1,6 +1,8 @@
 //! Transactions of contracts from an order to their blocks, against a chain in memory. Proofs are made up: the chain
 //! follows every rule but theirs.
 
+mod asked;
+mod lies;
 mod paths;
 mod races;
 mod waits;
@@ -271,12 +273,8 @@ async fn transfers_of_two_accounts_follow_each_other_into_blocks() {
     }
     harbour.chain.pool().proven = 2;
     let of = (&*harbour.store, &harbour.node);
-    let states: Vec<CallState> = history(of, harbour.accounts[0])
-        .await
-        .expect("a history")
-        .into_iter()
-        .map(|sent| sent.state)
-        .collect();
+    let sent = history(of, harbour.accounts[0]).await.expect("a history");
+    let states: Vec<CallState> = sent.into_iter().map(|sent| sent.state).collect();
     let finalized = |block| CallState::Finalized { block };
     assert_eq!(states, [finalized(1), finalized(2), CallState::Included { block: 3 }]);
     let of_bob = history(of, harbour.accounts[1]).await.expect("a history");

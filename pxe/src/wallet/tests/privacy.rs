@@ -195,6 +195,7 @@ fn a_node_that_leaves_out_a_note_is_noticed() {
     ledger.publish(2, &[paid]);
     let mut wallet = Wallet::new(keys(2));
     wallet.state.next_block = 1;
+    wallet.state.network = to_hex(&ledger.header(0).unwrap().hash());
     wallet.read_genesis(&ledger.genesis);
     // A genesis with one note less is noticed at the first block.
     let mut shorter = ledger.genesis.clone();
