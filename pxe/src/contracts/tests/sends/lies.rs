@@ -28,7 +28,7 @@ async fn a_node_that_leaves_out_logs_or_makes_up_a_block_hides_no_note_for_long(
     let hash = harbour.sent(0, &harbour.transfer(1, 30)).await;
     harbour.build();
     harbour.build();
-    let before = [vec![], vec![]];
+    let before = [Vec::<u64>::new(), vec![]];
     for (what, change) in IMPOSSIBLE {
         tell(&harbour, Some(about(method::GET_BLOCK_EFFECTS, change)));
         let error = refreshed(&harbour).await;
