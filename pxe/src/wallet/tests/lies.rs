@@ -113,6 +113,8 @@ async fn a_transaction_names_no_anchor_that_the_wallet_did_not_read() {
     case.transfer(300 * UNIT).await.unwrap();
 }
 
+type OfPaths = fn(&mut MessagePath);
+
 /// Attack: a path of a deposit that leads nowhere, or is another's. Nothing is proven.
 #[tokio::test]
 async fn a_false_path_of_a_deposit_is_an_error() {
@@ -120,7 +122,7 @@ async fn a_false_path_of_a_deposit_is_an_error() {
     let deposit = case.chain.ledger().deposit(owner(2), 50 * UNIT);
     assert!(case.chain.build().is_empty() && case.chain.build().is_empty());
     case.sync().await;
-    let changes: [(&str, fn(&mut MessagePath)); 4] = [
+    let changes: [(&str, OfPaths); 4] = [
         ("a sibling", |path| path.path[0] += Fr::from(1u64)),
         ("a sibling less", |path| {
             path.path.pop();

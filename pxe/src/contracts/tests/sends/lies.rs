@@ -50,13 +50,15 @@ async fn a_node_that_leaves_out_logs_or_makes_up_a_block_hides_no_note_for_long(
     assert_eq!(harbour.state(0, &hash).await, CallState::Included { block: 2 });
 }
 
+type OfTips = fn(&mut Tips);
+
 /// Attack: a final block that is another one than was read, or that is not proven. What is final is never undone, so
 /// the wallet would be stuck on a chain that a reorganization removes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_final_block_that_was_not_read_or_is_not_proven_is_not_believed() {
     let harbour = Harbour::new().await;
     harbour.minted(100).await;
-    let changes: [(&str, fn(&mut Tips)); 3] = [
+    let changes: [(&str, OfTips); 3] = [
         ("another block", |tips| {
             tips.proven = tips.pending;
             tips.finalized = tips.pending;
