@@ -8,7 +8,8 @@ For each program it makes a key, proves, verifies, deploys the generated contrac
 with another public input and with a changed proof. bb proves the same witness (`rollmill-noir witness`) under the same
 powers, and its public inputs must be ours. Both prove with blinding, for a verifier on Ethereum, in a process of their
 own: a time is that of the whole process, with the program's circuit laid out and the key read from its file, and its
-memory is the most that the kernel counted for it. The runs of the two take turns.
+memory is the most that the kernel counted for it. Linux counts what this script had when it started the process as
+well, so that no figure is below `memory_bytes_floor`. The runs of the two take turns.
 
 bb is `--bb`, else that of contracts/node_modules (`npm i --no-save @aztec/bb.js@5.0.0` in contracts); anvil and solc
 are there too (`make setup`). Exit codes: 0 all is well, 1 not. Everything that it starts ends with it.
@@ -16,10 +17,12 @@ are there too (`make setup`). Exit codes: 0 all is well, 1 not. Everything that 
 
 import argparse
 import base64
+import http.client
 import json
 import os
 import platform
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -27,9 +30,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
-import urllib.error
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -44,7 +47,9 @@ TARGET = "evm"
 # bb compiles in the [tau] of a ceremony, so under the development SRS its last equation cannot hold.
 ONLY_PAIRING = "verification failed at pairing check"
 # Longest waits.
-PROCESS_SECONDS, ANVIL_SECONDS, CALL_SECONDS = 900, 30, 60
+PROCESS_SECONDS, ANVIL_SECONDS, CALL_SECONDS, STOP_SECONDS = 900, 30, 60, 10
+# The longest line of a page.
+COLUMNS = 120
 # Below the limit of a transaction.
 DEPLOY_GAS = 15_000_000
 CHAIN_ID = 31337
@@ -74,6 +79,10 @@ class Done:
             try:
                 # The usage of this child alone.
                 _, status, usage = os.wait4(child.pid, 0)
+            except BaseException:
+                # A signal came: the child ends with this script.
+                child.kill()
+                raise
             finally:
                 timer.cancel()
             self.seconds = time.monotonic() - start
@@ -84,6 +93,8 @@ class Done:
             self.text, self.log = (read_all(file) for file in (output, log))
 
     def require(self):
+        if self.code == -signal.SIGKILL and self.seconds >= PROCESS_SECONDS:
+            raise Failed(f"{self.name} did not end within {PROCESS_SECONDS} s")
         if self.code != 0:
             raise Failed(f"{self.name} ended with {self.code}: {(self.text + self.log)[-800:].strip()}")
         return self
@@ -136,7 +147,15 @@ class Bb:
     def prepare(self, folder):
         """Number of gates; the key is in out/vk then."""
         counted = self.run(folder, "gates", "-b", "program.gz").require().text
-        gates = json.loads(counted[counted.index("{") :])["functions"][0]["circuit_size"]
+        try:
+            gates = int(json.loads(counted[counted.index("{") :])["functions"][0]["circuit_size"])
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise Failed(f"bb gates prints no circuit_size: {counted[:400]!r}") from error
+        # With too few powers bb would ask its servers for more.
+        needed, points = 1 << gates.bit_length(), os.path.getsize(os.path.join(self.crs, "bn254_g1.dat")) // 64
+        if points < needed:
+            raise Failed(f"bb needs {needed} powers and the SRS has {points}; name a longer one with --srs")
+        os.makedirs(os.path.join(folder, "out"), exist_ok=True)
         self.run(folder, "write_vk", "-b", "program.gz", "-o", "out", "-c", self.crs).require()
         return gates
 
@@ -171,7 +190,7 @@ class Anvil:
         try:
             self.wait()
             self.account = self.ask("eth_accounts")[0]
-        except Exception:
+        except BaseException:
             self.stop()
             raise
 
@@ -187,10 +206,10 @@ class Anvil:
     def stop(self):
         self.child.send_signal(signal.SIGTERM)
         try:
-            self.child.wait(10)
+            self.child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.child.kill()
-            self.child.wait()
+            self.child.wait(STOP_SECONDS)
 
     def answer(self, method, *params):
         """The whole answer to a call of JSON-RPC."""
@@ -199,7 +218,7 @@ class Anvil:
         try:
             with urllib.request.urlopen(request, timeout=CALL_SECONDS) as response:
                 return json.load(response)
-        except (urllib.error.URLError, TimeoutError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise Failed(f"{method}: anvil does not answer: {error}") from error
 
     def ask(self, method, *params):
@@ -255,7 +274,9 @@ def compiled(folder, name):
     done = subprocess.run(
         compiler, input=json.dumps(asked), capture_output=True, text=True, check=False, timeout=PROCESS_SECONDS
     )
-    answer = json.loads(done.stdout) if done.returncode == 0 else {"errors": [{"formattedMessage": done.stderr}]}
+    if done.returncode != 0:
+        raise Failed(f"solcw.js ended with {done.returncode}: {done.stderr[-800:].strip()}")
+    answer = json.loads(done.stdout)
     errors = [e["formattedMessage"] for e in answer.get("errors", []) if e.get("severity", "error") == "error"]
     if errors:
         raise Failed(f"{name}.sol does not compile: {errors[0]}")
@@ -369,8 +390,14 @@ def find_bb(given):
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = re.search(r"model name\s*: (.*)", file.read())
-    load = round(os.getloadavg()[0], 2)
-    return {"cpu": model and model.group(1), "cores": os.cpu_count(), "kernel": platform.release(), "load_before": load}
+    return {
+        # Some processors of ARM have no name there.
+        "cpu": model.group(1) if model else f"a processor of {platform.machine()}",
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
 
 
 def measure(options, folder):
@@ -385,11 +412,11 @@ def measure(options, folder):
     export = ["srs", "export", "--format", "bb", "--from", srs, "--out", crs]
     Done([os.path.join(programs, "rollmill-agent"), *export], folder).require()
     rollmill, bb = Rollmill(programs, options.threads, keys), Bb(find_bb(options.bb), options.threads, crs)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = Done(["git", "rev-parse", "HEAD"], ROOT).require()
     result = {
         "schema": SCHEMA,
         "machine": machine(),
-        "commit": commit.stdout.strip(),
+        "commit": commit.text.strip(),
         "unix_seconds": int(time.time()),
         "command": sys.argv,
         "threads": options.threads,
@@ -408,6 +435,7 @@ def measure(options, folder):
             say(f"{name}: {entry['rows']} rows {ours:.2f} s, bb {entry['bb_gates']} gates {theirs:.2f} s")
             # The proofs of a long run need no place.
             shutil.rmtree(own)
+            result["memory_bytes_floor"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             write(options.json, f"{json.dumps(result, indent=1)}\n")
     finally:
         anvil.stop()
@@ -421,10 +449,15 @@ def write(path, text):
 
 def table(result):
     """The lines between the marks of the page."""
-    about, cpu = result["entries"], result["machine"]["cpu"]
+    about, machine_of = result["entries"], result["machine"]
+    floor, memory = result["memory_bytes_floor"] / 2**20, machine_of["memory_bytes"] / 2**30
+    text = (
+        f"{machine_of['cpu']} with {machine_of['cores']} cores and {memory:.0f} GiB, {result['threads']} threads, bb "
+        f"{result['bb_version']}, {result['runs']} runs of each in turns, at commit {result['commit'][:12]}. Seconds "
+        f"are the median of whole processes. Memory is the most of any run; the kernel counts {floor:.0f} MiB at least."
+    )
     lines = [
-        f"{cpu}, {result['threads']} threads, bb {result['bb_version']}, {result['runs']} runs of each in turns, at "
-        f"commit {result['commit'][:12]}. Seconds are the median of whole processes, memory the most of any.",
+        *textwrap.wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False),
         "",
         "| program | rows | seconds | MiB | gas on L1 | gates of bb | seconds | MiB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -471,13 +504,15 @@ def main():
         parser.error("--programs and --json, or --table")
     if options.runs < 1 or options.threads < 1:
         parser.error("--runs and --threads are 1 or more")
+    # A signal ends this script as an error does, with all that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.table:
             write_table(options.table)
         else:
             with tempfile.TemporaryDirectory(prefix="rollmill-noir-") as folder:
                 measure(options, folder)
-    except (Failed, subprocess.TimeoutExpired, OSError) as error:
+    except (Failed, subprocess.TimeoutExpired, OSError, ValueError) as error:
         print(f"noir: {error}", file=sys.stderr)
         return 1
     return 0

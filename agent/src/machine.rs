@@ -17,11 +17,6 @@ pub fn bytes(path: &str, key: &str) -> Option<u64> {
     field(path, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
-/// Memory of the machine in bytes.
-pub fn memory_bytes() -> Option<u64> {
-    bytes("/proc/meminfo", "MemTotal")
-}
-
 /// Peak resident memory of this process, in bytes.
 pub fn peak_bytes() -> Option<u64> {
     bytes("/proc/self/status", "VmHWM")

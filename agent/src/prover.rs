@@ -150,7 +150,7 @@ fn report(config: &Config, device: &Accelerator) -> DeviceReport {
     let known = DeviceReport { name: device.name(), threads, ..DeviceReport::default() };
     match device {
         Accelerator::Cpu(_) => {
-            let memory_bytes = machine::memory_bytes();
+            let memory_bytes = rollmill_service::memory::usable_bytes();
             DeviceReport { kind: "cpu".into(), memory_bytes, ..known }
         }
         Accelerator::Cuda(device) => {

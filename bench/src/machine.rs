@@ -1,6 +1,6 @@
 //! Facts about the machine. What the kernel does not report is left empty.
 
-use rollmill_agent::machine::{bytes, field, memory_bytes};
+use rollmill_agent::machine::{bytes, field};
 
 use crate::result::Machine;
 
@@ -31,7 +31,7 @@ pub(crate) fn detect() -> Machine {
         cpu: processor(),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         extensions: extensions.map(ToString::to_string).collect(),
-        memory_bytes: memory_bytes().unwrap_or(0),
+        memory_bytes: bytes("/proc/meminfo", "MemTotal").unwrap_or(0),
         kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         load_before: read("/proc/loadavg")
             .split(' ')

@@ -1,5 +1,7 @@
 //! The main scenario: starts the network, sends transfers, waits for the proofs, reports.
 
+mod start;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -87,13 +89,7 @@ pub async fn bring_up(
     network: &mut Network,
     progress: &mut Progress,
 ) -> Result<Running, Error> {
-    // Checks what may be missing before spending minutes on keys.
-    for program in
-        ["rollmill-broker", "rollmill-agent", "rollmill-sequencer", "rollmill-prover-node"]
-    {
-        network.programs.own(program)?;
-    }
-    network.programs.contracts()?;
+    start::check_programs(network)?;
     // Under faults L1 reorganises, except for blocks that it has finalized.
     let epoch_slots = if options.chaos.is_some() { chaos::L1_EPOCH_SLOTS } else { 2 };
     let l1_address = network.start_anvil(epoch_slots).await?;
@@ -125,53 +121,10 @@ pub async fn bring_up(
     progress.line(&format!("contracts: rollup {}, token {}", deployment.rollup, deployment.token));
 
     let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;
-    let mut bridge = None;
-    if options.has_bridge() {
-        // From a seed of its own, so that the other accounts are the same with and without it.
-        let claimant = accounts::account_keys(!options.seed, 1).remove(0);
-        let address = claimant.address().to_field();
-        let open = Bridge::open(&l1, network).await?;
-        let at = account_keys.len();
-        account_keys.push(claimant);
-        let (withdrawal, proven) = (None, Vec::new());
-        bridge = Some(Bridged { bridge: open, claimant: (at, address), withdrawal, proven });
-    }
-
-    let mut endpoints = Vec::new();
-    if options.chaos.is_some() {
-        for i in 0..ENDPOINTS {
-            let (address, seed) = (network.ports.free()?, options.seed.wrapping_add(i));
-            endpoints.push(Endpoint::start(address, &deployment.l1_url, seed).await?);
-        }
-    }
-    network.l1_urls = match endpoints.as_slice() {
-        [] => vec![deployment.l1_url.clone()],
-        faulty => faulty.iter().map(|endpoint| endpoint.url.clone()).collect(),
-    };
-    let sequencers = services::start_committee(network, &deployment, options).await?;
-    let mut nodes = Vec::new();
-    for (i, sequencer) in (1..).zip(&sequencers) {
-        progress.line(&format!("{}: node at http://{sequencer}", services::sequencer_name(i)));
-        nodes.push(NodeClient::new(&format!("http://{sequencer}"))?);
-    }
-    for i in 1..=options.prover_nodes {
-        let name = services::prover_node_name(i);
-        let address = services::start_prover_node(
-            network,
-            &deployment,
-            &keys,
-            broker,
-            &sequencers,
-            &name,
-            options,
-        );
-        nodes.push(NodeClient::new(&format!("http://{}", address.await?))?);
-        progress.line(&format!("{name}: ready"));
-    }
-    for i in 1..=options.agents {
-        services::start_agent(network, &keys, broker, i).await?;
-        progress.line(&format!("{}: ready", services::agent_name(i)));
-    }
+    let bridge = start::open_bridge(options, network, &l1, &mut account_keys).await?;
+    let endpoints = start::start_endpoints(options, network, &deployment.l1_url).await?;
+    let of = (&deployment, &*keys, broker);
+    let (sequencers, nodes) = start::start_processes(options, network, progress, of).await?;
 
     let follower = Follower::start(l1.clone(), deployment.followed(), deployment.l1_start).await?;
     Ok(Running {

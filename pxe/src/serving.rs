@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::RngCore;
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
@@ -81,20 +82,44 @@ fn service(
             Arc::new(LocalProver::open(keys_dir.as_deref(), chain_id)?);
         Ok(prover)
     });
-    let keys_dir = config.keys_dir.clone();
+    let of_keys = Arc::new(OneProver::new(config.keys_dir.clone()));
+    let of_calls = Arc::clone(&of_keys);
     let open_keys: OpenFunctionKeys = Box::new(move |chain_id| {
-        let prover = ContractProver::open(keys_dir.as_deref(), chain_id)?;
-        let keys: Arc<SharedKeys> = Arc::new(prover);
+        let keys: Arc<SharedKeys> = of_keys.open(chain_id)?;
         Ok(keys)
     });
-    let keys_dir = config.keys_dir.clone();
     let open_calls: OpenCallProver = Box::new(move |chain_id| {
-        let prover: Arc<dyn CallProver> =
-            Arc::new(ContractProver::open(keys_dir.as_deref(), chain_id)?);
+        let prover: Arc<dyn CallProver> = of_calls.open(chain_id)?;
         Ok(prover)
     });
     let service = Service::new(store, node, token, open, shutdown);
     service.with_function_keys(open_keys).with_call_prover(open_calls)
+}
+
+/// The prover of contracts, which makes keys and proves calls under one SRS in memory.
+struct OneProver {
+    keys_dir: Option<PathBuf>,
+    /// By the id of its chain, once somebody needed it.
+    opened: Mutex<Option<(u64, Arc<ContractProver>)>>,
+}
+
+impl OneProver {
+    const fn new(keys_dir: Option<PathBuf>) -> Self {
+        Self { keys_dir, opened: Mutex::new(None) }
+    }
+
+    /// The prover of this chain. Whoever comes while it is opened waits for it.
+    fn open(&self, chain_id: u64) -> Result<Arc<ContractProver>, PxeError> {
+        let mut opened = self.opened.lock();
+        if let Some((of, prover)) = &*opened
+            && *of == chain_id
+        {
+            return Ok(Arc::clone(prover));
+        }
+        let prover = Arc::new(ContractProver::open(self.keys_dir.as_deref(), chain_id)?);
+        *opened = Some((chain_id, Arc::clone(&prover)));
+        Ok(prover)
+    }
 }
 
 /// The access token: that of the settings, or a new one and the file that it was written to.

@@ -50,6 +50,7 @@ pub mod failpoints;
 mod http;
 mod listener;
 mod log;
+pub mod memory;
 mod messages;
 pub mod metrics;
 mod preflight;

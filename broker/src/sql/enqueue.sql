@@ -2,6 +2,8 @@
 -- class where it is larger (memory may have shown that the job needs more than its producer knew). A
 -- cancelled one is reopened for every agent, with a fresh budget and no result banned, since its producer may
 -- be another release by now; one whose deadline passed and now lies ahead is reopened as it was.
+-- Locks: the epochs, then the known jobs in the order of their numbers, as replay.sql, cancel.sql and others that wait
+-- for several jobs; then new jobs in the order of their ids, which two producers of one batch share.
 --   $1 tenant
 --   $2 ids
 --   $3 kinds
@@ -19,18 +21,22 @@ WITH held AS MATERIALIZED (
     WHERE tenant = $1 AND number = ANY ($5::bigint[]) AND state || '' = 'open'
     ORDER BY number
     FOR KEY SHARE
+), existing AS MATERIALIZED (
+    SELECT seq, state FROM job
+    WHERE seq = ANY (ARRAY(
+        SELECT found.seq FROM unnest($2::text[]) AS asked (id)
+        CROSS JOIN LATERAL (
+            SELECT j.seq, j.epoch FROM job AS j WHERE j.tenant = $1 AND j.id = asked.id
+            OFFSET 0
+        ) AS found
+        WHERE found.epoch = ANY (ARRAY(SELECT number FROM held))
+    ))
+    ORDER BY seq + 0
+    FOR NO KEY UPDATE
 ), reopened AS (
     UPDATE attempt SET counted = false
     WHERE counted
-      AND job = ANY (ARRAY(
-          SELECT known.seq FROM unnest($2::text[]) AS asked (id)
-          CROSS JOIN LATERAL (
-              SELECT j.seq, j.epoch FROM job AS j
-              WHERE j.tenant = $1 AND j.id = asked.id AND j.state || '' = 'cancelled'
-              OFFSET 0
-          ) AS known
-          WHERE EXISTS (SELECT 1 FROM held WHERE held.number = known.epoch)
-      ))
+      AND job = ANY (ARRAY(SELECT existing.seq FROM existing WHERE existing.state = 'cancelled'))
 )
 INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at, path_ms)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,
@@ -39,6 +45,7 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::
             $9::text[], $10::integer[], $11::double precision[], $12::integer[])
      AS n (id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline, path_ms)
 JOIN held ON held.number = n.epoch
+WHERE (SELECT count(*) FROM existing) >= 0 -- always true: all locks are taken before the first row
 ORDER BY n.id COLLATE "C"
 ON CONFLICT (tenant, id) DO UPDATE
 SET rank = excluded.rank,

@@ -129,6 +129,19 @@ impl Case {
         error["data"]["code"].as_str().unwrap().to_owned()
     }
 
+    /// Orders a transfer and drops the work on it while it is proven, as the server does when the client goes away.
+    /// `stopped` is that of the prover's [`Gate`].
+    async fn ordered_and_left(&self, payment: Value, stopped: &mut UnboundedReceiver<()>) {
+        let service = Arc::clone(&self.service);
+        let gone =
+            tokio::spawn(
+                async move { api::dispatch(&service, "pxe_transfer", payment).await.is_ok() },
+            );
+        stopped.recv().await.unwrap();
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+    }
+
     fn of_alice(&self) -> Value {
         json!({ "account": self.alice })
     }
@@ -428,12 +441,7 @@ async fn two_transfers_of_one_account_at_once_are_both_included() {
 async fn a_transfer_whose_client_went_away_is_reported_before_another_one() {
     let (gate, mut stopped, release) = Gate::closed();
     let case = Case::with(gate, ServiceLimits::default()).await;
-    let (service, payment) = (Arc::clone(&case.service), case.payment());
-    let gone =
-        tokio::spawn(async move { api::dispatch(&service, "pxe_transfer", payment).await.is_ok() });
-    stopped.recv().await.unwrap();
-    gone.abort();
-    assert!(gone.await.unwrap_err().is_cancelled());
+    case.ordered_and_left(case.payment(), &mut stopped).await;
     assert!(case.received().is_empty());
     release.send(()).unwrap();
     let error = case.client().call("pxe_transfer", case.payment()).await.unwrap_err();

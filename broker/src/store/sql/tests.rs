@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 
 use rollmill_broker_client::{
-    AttemptOutcome, EpochOutcome, EpochState, FailureClass, JobState, Named, Role,
+    AgentId, AttemptOutcome, Digest, EpochOutcome, EpochState, FailureClass, JobState, KindName,
+    Named, NewJob, Role,
 };
 use rollmill_broker_testing::TestSchema;
-use sqlx::postgres::{PgTypeInfo, Postgres};
+use sqlx::postgres::{PgConnection, PgPool, PgTypeInfo, Postgres};
 use sqlx::{Either, Executor as _, SqlSafeStr as _, Type, TypeInfo as _};
 
-use super::super::Place;
+use super::super::{Place, Store, Tenant};
 use super::Statement as _;
 use super::parameter::{As, Parameter};
-use super::statements::{AgentBound, every};
+use super::statements::{AgentBound, AgentPardon, every};
 
 /// What a row struct expects of a column.
 #[derive(Debug)]
@@ -258,6 +259,39 @@ async fn a_value_that_is_no_name_is_an_error_with_its_column() {
     assert!(error.to_string().contains("`lost` is no job state"), "{error}");
 }
 
+/// Runs `statement` in a transaction while another one has locked the row that `lock` finds for `first`. Once the
+/// statement waits, the other one locks the row of `second`, which must be free, and both end.
+async fn waits_for_the_first_row(
+    pool: &PgPool,
+    lock: &'static str,
+    [first, second]: [&str; 2],
+    statement: impl AsyncFnOnce(&mut PgConnection),
+) {
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query(lock).bind(first).fetch_one(&mut *other).await.unwrap();
+    let mut own = pool.begin().await.unwrap();
+    let pid = "SELECT pg_backend_pid()";
+    let pid: i32 = sqlx::query_scalar(pid).fetch_one(&mut *own).await.unwrap();
+    let stated = async {
+        let connection: &mut PgConnection = &mut own;
+        statement(connection).await;
+        own.commit().await.unwrap();
+    };
+    let locked = async {
+        let waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE pid = $1 AND NOT granted)";
+        let waits = async || -> bool {
+            sqlx::query_scalar(waiting).bind(pid).fetch_one(pool).await.unwrap()
+        };
+        while !waits().await {}
+        sqlx::query(lock).bind(second).fetch_one(&mut *other).await.unwrap();
+        other.commit().await.unwrap();
+    };
+    let limit = std::time::Duration::from_secs(60);
+    tokio::time::timeout(limit, async { tokio::join!(stated, locked) }).await.unwrap();
+}
+
+const LOCK_AGENT: &str = "SELECT id FROM agent WHERE id = $1 FOR NO KEY UPDATE NOWAIT";
+
 /// Fault: agents ask for work while the clock's step back is mended, each in its own order, and wait for each other. Goal:
 /// one order. Method: the rows lie in the other one; the first of them is locked, and the second is free meanwhile.
 #[tokio::test]
@@ -267,28 +301,78 @@ async fn agents_in_the_future_are_locked_in_the_order_in_which_they_are_admitted
         let text = "INSERT INTO agent (tenant, id, last_seen_at) VALUES ('default', $1, now() + interval '1 hour')";
         sqlx::query(text).bind(id).execute(store.pool()).await.unwrap();
     }
-    let mut admission = store.pool().begin().await.unwrap();
-    let lock = "SELECT id FROM agent WHERE id = $1 FOR NO KEY UPDATE NOWAIT";
-    sqlx::query(lock).bind("a").fetch_one(&mut *admission).await.unwrap();
-    let mut bound = store.pool().begin().await.unwrap();
-    let pid = "SELECT pg_backend_pid()";
-    let pid: i32 = sqlx::query_scalar(pid).fetch_one(&mut *bound).await.unwrap();
-    let mended = async {
-        AgentBound {}.run(&mut *bound).await.unwrap();
-        bound.commit().await.unwrap();
-    };
-    let admitted = async {
-        let waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE pid = $1 AND NOT granted)";
-        let waits = async || -> bool {
-            sqlx::query_scalar(waiting).bind(pid).fetch_one(store.pool()).await.unwrap()
-        };
-        while !waits().await {}
-        sqlx::query(lock).bind("b").fetch_one(&mut *admission).await.unwrap();
-        admission.commit().await.unwrap();
-    };
-    let limit = std::time::Duration::from_secs(60);
-    tokio::time::timeout(limit, async { tokio::join!(mended, admitted) }).await.unwrap();
+    waits_for_the_first_row(
+        store.pool(),
+        LOCK_AGENT,
+        ["a", "b"],
+        async |own: &mut PgConnection| {
+            AgentBound {}.run(own).await.unwrap();
+        },
+    )
+    .await;
     let left = "SELECT count(*) FROM agent WHERE last_seen_at > now()";
     let left: i64 = sqlx::query_scalar(left).fetch_one(store.pool()).await.unwrap();
     assert_eq!(left, 0);
+}
+
+/// Fault: an agent is pardoned while another one of its device is pardoned or charged, and the two wait for each other.
+/// Goal: agents are locked in the order of their ids, whichever is named, and the device after all of them.
+#[tokio::test]
+async fn a_pardon_locks_the_agents_of_a_device_in_order_and_then_the_device() {
+    let store = TestSchema::new().await.store().await;
+    sqlx::raw_sql(
+        "INSERT INTO device (tenant, id, rejected, quarantined_at) VALUES ('default', 'gpu', 3, now());
+         INSERT INTO agent (tenant, id, device, rejected, quarantined_at)
+         VALUES ('default', 'b', 'gpu', 3, now()), ('default', 'a', 'gpu', 0, now())",
+    )
+    .execute(store.pool())
+    .await
+    .unwrap();
+    // An agent by its id, or a device.
+    let lock = "WITH a AS MATERIALIZED (SELECT id FROM agent WHERE id = $1 FOR NO KEY UPDATE NOWAIT),
+                     d AS MATERIALIZED (SELECT id FROM device WHERE id = $1 FOR NO KEY UPDATE NOWAIT)
+                SELECT id FROM a UNION ALL SELECT id FROM d";
+    let (tenant, agent): (Tenant, AgentId) = (Tenant::default(), "b".parse().unwrap());
+    for second in ["b", "gpu"] {
+        let again = "UPDATE agent SET quarantined_at = now()";
+        sqlx::query(again).execute(store.pool()).await.unwrap();
+        let (tenant, agent) = (&tenant, &agent);
+        let pardon = async |own: &mut PgConnection| {
+            let pardoned = AgentPardon { tenant, agent }.all(own).await.unwrap();
+            assert_eq!(pardoned.len(), 1);
+        };
+        waits_for_the_first_row(store.pool(), lock, ["a", second], pardon).await;
+    }
+    let left = "SELECT (SELECT count(*) FROM agent WHERE quarantined_at IS NOT NULL OR rejected > 0)
+                     + (SELECT count(*) FROM device WHERE quarantined_at IS NOT NULL OR rejected > 0)";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(store.pool()).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+/// Fault: jobs are enqueued again while they are replayed or cancelled, and the two wait for each other. Goal: one
+/// order, that of their numbers. Method: the ids are in the other one.
+#[tokio::test]
+async fn jobs_that_are_enqueued_again_are_locked_in_the_order_of_their_numbers() {
+    let store = TestSchema::new().await.store().await;
+    let (tenant, epoch) = (Tenant::default(), 7);
+    let text = "INSERT INTO epoch (tenant, number) VALUES ('default', 7)";
+    sqlx::query(text).execute(store.pool()).await.unwrap();
+    let job = |input: &[u8]| {
+        let kind: KindName = "leaf".parse().unwrap();
+        NewJob::new(epoch, &kind, "v1".parse().unwrap(), Digest::of(input))
+    };
+    let mut jobs = [job(b"one"), job(b"two")];
+    jobs.sort_by(|a, b| b.id.cmp(&a.id));
+    for job in &jobs {
+        let enqueue = Store::enqueue_statement(&tenant, &[job]).unwrap();
+        enqueue.run(store.pool()).await.unwrap();
+    }
+    let [first, second] = &jobs;
+    let enqueue = Store::enqueue_statement(&tenant, &[second, first]).unwrap();
+    let lock = "SELECT id FROM job WHERE id = $1 FOR NO KEY UPDATE NOWAIT";
+    let ids = [first.id.to_string(), second.id.to_string()];
+    let again = async |own: &mut PgConnection| {
+        enqueue.run(own).await.unwrap();
+    };
+    waits_for_the_first_row(store.pool(), lock, ids.each_ref().map(String::as_str), again).await;
 }

@@ -107,12 +107,7 @@ async fn of_two_requests_with_one_key_at_once_one_is_sent() {
 async fn a_transfer_with_a_key_whose_client_went_away_is_reported_to_its_key_alone() {
     let (gate, mut stopped, release) = Gate::closed();
     let case = Case::with(gate, ServiceLimits::default()).await;
-    let (service, payment) = (Arc::clone(&case.service), case.keyed(KEY));
-    let gone =
-        tokio::spawn(async move { api::dispatch(&service, "pxe_transfer", payment).await.is_ok() });
-    stopped.recv().await.unwrap();
-    gone.abort();
-    assert!(gone.await.unwrap_err().is_cancelled());
+    case.ordered_and_left(case.keyed(KEY), &mut stopped).await;
     // For the transfer that lost its client, and for the one of the other client.
     release.send(()).unwrap();
     release.send(()).unwrap();
@@ -128,12 +123,7 @@ async fn a_transfer_with_a_key_whose_client_went_away_is_reported_to_its_key_alo
 async fn a_request_with_a_key_does_not_take_the_report_for_one_without() {
     let (gate, mut stopped, release) = Gate::closed();
     let case = Case::with(gate, ServiceLimits::default()).await;
-    let (service, payment) = (Arc::clone(&case.service), case.payment());
-    let gone =
-        tokio::spawn(async move { api::dispatch(&service, "pxe_transfer", payment).await.is_ok() });
-    stopped.recv().await.unwrap();
-    gone.abort();
-    assert!(gone.await.unwrap_err().is_cancelled());
+    case.ordered_and_left(case.payment(), &mut stopped).await;
     release.send(()).unwrap();
     release.send(()).unwrap();
     let keyed = case.call("pxe_transfer", case.keyed(KEY)).await;
