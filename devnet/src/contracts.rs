@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use rollmill_circuits::private::LOG_N;
 use rollmill_deployment::{Amount, ContractBalance, L2Contract};
 use rollmill_l1::Azt;
 use rollmill_node_client::NodeClient;
-use rollmill_plonk::key::VerifyingKey;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::tx::NO_EXPIRY;
 use rollmill_protocol::{Fr, Tx};
@@ -64,8 +62,6 @@ struct Wallets {
     scope: Scope,
     prover: ContractProver,
     at: Registered,
-    /// Rows of each function by contract and name.
-    rows: Vec<(String, u64)>,
 }
 
 /// What the store of a run has.
@@ -186,12 +182,12 @@ impl Contracts {
         });
         let start = Instant::now();
         let (mut made, mut last): (Vec<StepReport>, Instant) = (Vec::new(), start);
-        while let Some((step, at)) = steps.recv().await {
+        while let Some((step, rows, at)) = steps.recv().await {
             let seconds = at.saturating_duration_since(last).as_secs_f64();
             last = at;
             progress
                 .status(format!("account {from}: proof {} of a {what}: {step}", made.len() + 1));
-            made.push(StepReport { rows: self.of.rows_of(&step), step, seconds });
+            made.push(StepReport { step, rows, seconds });
         }
         let tx = work.await.map_err(ended)??;
         require_payer(&tx.effects().fee_payer, &self.of.at.sponsor)?;
@@ -339,8 +335,7 @@ impl Wallets {
         let scope = Scope::of(at.accounts.iter().map(|(account, _)| *account));
         // A run that was killed may have left one that it never proved.
         abandon_planned(&store, &scope)?;
-        let rows = classes.iter().flat_map(rows).collect();
-        Ok(Self { store, scope, prover, at, rows })
+        Ok(Self { store, scope, prover, at })
     }
 
     /// The address of an account's contract.
@@ -351,12 +346,6 @@ impl Wallets {
     /// An account's address as an argument.
     fn named(&self, index: usize) -> String {
         to_hex(&self.address(index))
-    }
-
-    /// Rows of a step. All circuits of the kernel have the same number.
-    fn rows_of(&self, step: &str) -> u64 {
-        let own = self.rows.iter().find(|(name, _)| name == step);
-        own.map_or(1 << LOG_N, |(_, rows)| *rows)
     }
 
     /// The notes of the token that an account can spend.
@@ -399,7 +388,7 @@ impl Wallets {
         call: &TokenCall,
         node: &NodeClient,
         seed: [u8; 32],
-        steps: &UnboundedSender<(String, Instant)>,
+        steps: &UnboundedSender<(String, u64, Instant)>,
     ) -> Result<Tx, PxeError> {
         let mut rng = ChaCha20Rng::from_seed(seed);
         sync::follow(&self.store, node).await?;
@@ -424,7 +413,7 @@ impl Wallets {
         let intent = plan(&self.store, &self.scope, &simulated, (sender, b"devnet"))?;
         let mut told = |made: &rollmill_pxe::contracts::prover::Progress| {
             // The receiver is gone only when nobody needs the result any more.
-            let _ = steps.send((made.what.clone(), Instant::now()));
+            let _ = steps.send((made.what.clone(), made.rows as u64, Instant::now()));
         };
         let proven = self.prover.prove(&simulated, &mut rng, &mut told, &goes_on)?;
         let tx = proven.into_tx();
@@ -476,21 +465,11 @@ fn opened(path: &Path) -> Result<Store, PxeError> {
     })
 }
 
-/// Rows of each function of a class, by contract and name.
-fn rows(class: &Class) -> Vec<(String, u64)> {
-    let keys = class.keys();
-    let named = class.functions().iter().zip(&keys.functions);
-    let rows = named.filter_map(|(function, key)| {
-        let vk = VerifyingKey::from_bytes(&key.vk).ok()?;
-        Some((format!("{}.{}", class.name(), function.name), 1 << vk.shape.log_n))
-    });
-    rows.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use rollmill_algebra::G1Affine;
     use rollmill_circuits::private::FUNCTION_CELL_BITS;
+    use rollmill_plonk::key::VerifyingKey;
     use rollmill_plonk::shape::{Shape, fixed};
 
     use super::*;

@@ -88,7 +88,7 @@ pub struct PrivateCallReport {
 pub struct StepReport {
     /// A function by contract and name, or a circuit of the private kernel.
     pub step: String,
-    /// Rows of the proof, the unused ones included.
+    /// Rows that its circuit uses. The proof has the next power of two.
     pub rows: u64,
     pub seconds: f64,
 }

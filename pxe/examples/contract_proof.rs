@@ -94,7 +94,7 @@ fn main() -> Outcome<()> {
     let simulated = executed.join(&Default::default())?;
     at("simulated");
     let mut told = |made: &rollmill_pxe::contracts::prover::Progress| {
-        at(&format!("{} of {}: {}", made.done, made.total, made.what));
+        at(&format!("{} of {}: {}, {} rows", made.done, made.total, made.what, made.rows));
     };
     let proven = prover.prove(&simulated, &mut OsRng, &mut told, &|| true)?;
     let tx = proven.clone().into_tx();

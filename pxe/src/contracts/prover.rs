@@ -42,6 +42,8 @@ const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 pub struct Progress {
     /// What was proven: a function by contract and name, or a circuit of the kernel.
     pub what: String,
+    /// Rows that its circuit uses. The proof has the next power of two.
+    pub rows: usize,
     /// Proofs that are made, and those that the transaction needs.
     pub done: usize,
     pub total: usize,
@@ -146,17 +148,17 @@ impl ContractProver {
         let of_kernel = if functions < 2 { functions } else { functions - 1 };
         let total = functions + of_kernel + 1;
         let mut done = 0;
-        let mut told = |what: String| {
+        let mut told = |what: String, rows: usize| {
             done += 1;
-            progress(&Progress { what, done, total });
+            progress(&Progress { what, rows, done, total });
         };
         let vk_root = self.set.root();
         let mut before: Option<ProvenState> = None;
         // The first of two or more calls waits for the second.
         let mut waiting: Option<ProvenCall> = None;
         for (executed, state) in simulated.calls.iter().zip(&simulated.states) {
-            let (name, call) = self.prove_call(executed, rng, goes_on)?;
-            told(name);
+            let (name, rows, call) = self.prove_call(executed, rng, goes_on)?;
+            told(name, rows);
             let request = &simulated.request;
             let (circuit, builder) = match (&before, waiting.take()) {
                 (Some(before), _) => (Circuit::PrivateInner, build_inner(vk_root, before, &call)),
@@ -177,7 +179,7 @@ impl ContractProver {
                 .map_err(|error| failed(circuit.name(), Bare(&error).to_string()))?;
             let (state, vk, opened) = (state.clone(), vk.clone(), self.set.opened(circuit));
             before = Some(ProvenState { inputs, state, proof, vk, opened });
-            told(circuit.name().to_owned());
+            told(circuit.name().to_owned(), rows.0.rows_used);
         }
         let circuit = Circuit::PrivateTail;
         let last = before.ok_or_else(|| failed(circuit.name(), "there is no call"))?;
@@ -190,18 +192,18 @@ impl ContractProver {
         let proof = self.proof((circuit.name(), vk), &rows, pair_at, rng, goes_on)?;
         let inputs = ClientInputs::from_fields(&rows.1.public)
             .map_err(|error| failed(circuit.name(), Bare(&error).to_string()))?;
-        told(circuit.name().to_owned());
+        told(circuit.name().to_owned(), rows.0.rows_used);
         let (effects, logs) = (simulated.effects.clone(), simulated.logs.clone());
         Ok(ProvenTransaction { effects, logs, proof, inputs })
     }
 
-    /// The proof of a call's function, and the function's name.
+    /// The proof of a call's function, after the function's name and the rows that it uses.
     fn prove_call(
         &self,
         executed: &Executed,
         rng: &mut (impl RngCore + CryptoRng),
         goes_on: &dyn Fn() -> bool,
-    ) -> Result<(String, ProvenCall), ContractError> {
+    ) -> Result<(String, usize, ProvenCall), ContractError> {
         let class = &executed.deployed.class;
         let function = executed.function().ok_or_else(|| failed("a call", "it has no function"))?;
         let name = format!("{}.{}", class.name(), function.name);
@@ -210,7 +212,8 @@ impl ContractProver {
         let proof = self.proof((&name, vk), &rows, None, rng, goes_on)?;
         let (call, of_contract) = (executed.execution.call().clone(), executed.of_contract.clone());
         let (digest, vk) = (call.digest(), vk.clone());
-        Ok((name, ProvenCall { call, digest, function: of_contract, proof, vk }))
+        let used = rows.0.rows_used;
+        Ok((name, used, ProvenCall { call, digest, function: of_contract, proof, vk }))
     }
 
     /// A blinded proof of these rows, which is verified before it is returned.

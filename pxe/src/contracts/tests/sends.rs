@@ -73,7 +73,7 @@ impl CallProver for MadeUpProofs {
         if !goes_on() {
             return Err(ContractError::Stopped);
         }
-        progress(&Progress { what: "all".to_owned(), done: 1, total: 1 });
+        progress(&Progress { what: "all".to_owned(), rows: 1, done: 1, total: 1 });
         Ok(made_up(simulated))
     }
 }
