@@ -110,9 +110,9 @@ async fn an_account_registers_its_contract_and_signs_nothing_that_was_not_allowe
     let message = "{\"message\":\"0x5\"}";
     fails(&["simulate", address, "authorize", "--args", message], 1, "PXE-059");
     fails(&["simulate", address, "pay"], 2, "ACR-007");
-    fails(&["simulate", address, "authorize"], 1, "ACR-060");
+    fails(&["simulate", address, "authorize"], 2, "ACR-060");
     fails(&["simulate", "0x5", "authorize"], 1, "PXE-048");
-    fails(&["simulate", address, "authorize", "--from", "0x5"], 1, "ACR-060");
+    fails(&["simulate", address, "authorize", "--from", "0x5"], 2, "ACR-060");
     fails(&["simulate", "5", "authorize"], 2, "hex digits");
     fails(&["simulate", address, "authorize", "--args", "5"], 2, "object of JSON");
     fails(&["contract", "register", "--address", "0x5", "--own", ACCOUNT], 1, "PXE-050");
