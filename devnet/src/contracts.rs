@@ -319,7 +319,7 @@ impl Wallets {
         count: usize,
         lines: &UnboundedSender<String>,
     ) -> Result<Self, PxeError> {
-        let prover = ContractProver::open(Some(folder), ANVIL_CHAIN_ID)?;
+        let prover = ContractProver::open(Some(folder), ANVIL_CHAIN_ID)?.keeping_keys();
         let mut classes = Vec::new();
         for (name, json) in [("account", ACCOUNT), ("token", TOKEN), ("sponsor", SPONSOR)] {
             let start = Instant::now();

@@ -8,6 +8,7 @@ mod quotient;
 mod rounds;
 
 use ark_ff::{Field, PrimeField, Zero};
+use rayon::prelude::*;
 use rollmill_algebra::device::{
     Coeff, Column, Device, DeviceError, Expr, HostColumn, Lagrange, Row, Work,
 };
@@ -153,7 +154,7 @@ impl<D: Device> Probe<D> for While<'_> {
 /// Columns of the arguments: z, h0, h1, s.
 pub const ARGUMENT_COLUMNS: usize = 2 + HELPERS;
 
-const BLINDING_LABEL: &[u8] = b"rollmill plonk blinding v2";
+const BLINDING_LABEL: &[u8] = b"rollmill plonk blinding v3";
 /// Of proofs that hide nothing, whose values are public.
 const NO_BLINDING_LABEL: &[u8] = b"rollmill blinding v1";
 
@@ -165,13 +166,21 @@ struct Blinder {
     hides: bool,
 }
 
+/// Adds an element to what is hashed, by its words in memory.
+fn add(hasher: &mut Sha256, v: &Fr) {
+    hasher.update(v.0.0.map(u64::to_le_bytes).as_flattened());
+}
+
+/// The hash of a column.
+fn digest(column: &[Fr]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    column.iter().for_each(|v| add(&mut hasher, v));
+    hasher.finalize().into()
+}
+
 impl Blinder {
     fn new(blinding: Blinding, kind: TranscriptKind, vk_digest: &Fr, witness: &Witness) -> Self {
         let mut hasher = Sha256::new();
-        let add = |hasher: &mut Sha256, v: &Fr| {
-            // One call for an element: the columns of 2^17 rows are 50 MiB.
-            hasher.update(v.0.0.map(u64::to_le_bytes).as_flattened());
-        };
         let hides = match blinding {
             Blinding::Off => {
                 hasher.update(NO_BLINDING_LABEL);
@@ -190,12 +199,16 @@ impl Blinder {
                 if !gone("zk.stream.public") {
                     witness.public.iter().for_each(|v| add(&mut hasher, v));
                 }
+                let mut columns: Vec<&[Fr]> = Vec::new();
                 if !gone("zk.stream.wires") {
-                    witness.wires.iter().flatten().for_each(|v| add(&mut hasher, v));
+                    columns.extend(witness.wires.iter().map(Vec::as_slice));
                 }
                 if !gone("zk.stream.m") {
-                    witness.m.iter().for_each(|v| add(&mut hasher, v));
+                    columns.push(&witness.m);
                 }
+                // All threads hash: the columns of 2^17 rows are 50 MiB.
+                let digests: Vec<[u8; 32]> = columns.into_par_iter().map(digest).collect();
+                hasher.update(digests.as_flattened());
                 if !gone("zk.stream.seed") {
                     hasher.update(seed);
                 }

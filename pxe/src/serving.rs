@@ -116,7 +116,8 @@ impl OneProver {
         {
             return Ok(Arc::clone(prover));
         }
-        let prover = Arc::new(ContractProver::open(self.keys_dir.as_deref(), chain_id)?);
+        let prover = ContractProver::open(self.keys_dir.as_deref(), chain_id)?;
+        let prover = Arc::new(prover.keeping_keys());
         *opened = Some((chain_id, Arc::clone(&prover)));
         Ok(prover)
     }

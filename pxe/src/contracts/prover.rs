@@ -22,7 +22,7 @@ use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey};
 use rollmill_plonk::layout::{Layout, Witness};
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::prover::{Blinding, ProveError, prove_while};
-use rollmill_plonk::resident::Resident;
+use rollmill_plonk::resident::{Loaded, Resident};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
@@ -80,6 +80,9 @@ impl ProvenTransaction {
     }
 }
 
+/// Circuits of the kernel for a transaction of three calls and more.
+const KERNEL_CIRCUITS: usize = 3;
+
 /// Proves with keys from a directory.
 #[derive(Debug)]
 pub struct ContractProver {
@@ -88,8 +91,9 @@ pub struct ContractProver {
     store: Arc<dyn Store>,
     /// The network's verification keys, those of the kernel among them.
     set: KeySet,
-    /// Bases of each size that was used.
-    resident: Resident<Fr, CpuDevice>,
+    /// Bases of each size that was used, and keys of the kernel's circuits.
+    resident: Resident<Circuit, CpuDevice>,
+    keeps_keys: bool,
 }
 
 fn failed(what: &str, why: impl Into<String>) -> ContractError {
@@ -123,7 +127,15 @@ impl ContractProver {
             let why = "they are of another SRS than the one in their directory";
             return Err(failed("the keys", why));
         }
-        Ok(Self { device, srs, store, set, resident: Resident::new(1) })
+        let resident = Resident::new(KERNEL_CIRCUITS);
+        Ok(Self { device, srs, store, set, resident, keeps_keys: false })
+    }
+
+    /// Keeps the kernel's keys after their first proof, about 100 MiB each. For a program that proves again and again:
+    /// a key takes a twentieth of the time of its proof.
+    pub fn keeping_keys(mut self) -> Self {
+        self.keeps_keys = true;
+        self
     }
 
     /// The network's verification keys.
@@ -173,8 +185,8 @@ impl ContractProver {
             };
             let rows = builder.finish(Some(LOG_N));
             let rows = rows.map_err(|error| failed(circuit.name(), error.to_string()))?;
-            let (vk, pair_at) = (&self.set.key(circuit).vk, Some(circuit.pair_at()));
-            let proof = self.proof((circuit.name(), vk), &rows, pair_at, rng, goes_on)?;
+            let vk = &self.set.key(circuit).vk;
+            let proof = self.proof((circuit.name(), vk), &rows, Some(circuit), rng, goes_on)?;
             let inputs = KernelInputs::from_fields(&rows.1.public)
                 .map_err(|error| failed(circuit.name(), Bare(&error).to_string()))?;
             let (state, vk, opened) = (state.clone(), vk.clone(), self.set.opened(circuit));
@@ -188,8 +200,8 @@ impl ContractProver {
         let hiding = hiding_pair(tau, std::array::from_fn(|_| Fr::rand(rng)));
         let rows = build_tail(vk_root, &last, &simulated.witness, &hiding).finish(Some(LOG_N));
         let rows = rows.map_err(|error| failed(circuit.name(), error.to_string()))?;
-        let (vk, pair_at) = (&self.set.key(circuit).vk, Some(circuit.pair_at()));
-        let proof = self.proof((circuit.name(), vk), &rows, pair_at, rng, goes_on)?;
+        let vk = &self.set.key(circuit).vk;
+        let proof = self.proof((circuit.name(), vk), &rows, Some(circuit), rng, goes_on)?;
         let inputs = ClientInputs::from_fields(&rows.1.public)
             .map_err(|error| failed(circuit.name(), Bare(&error).to_string()))?;
         told(circuit.name().to_owned(), rows.0.rows_used);
@@ -216,17 +228,16 @@ impl ContractProver {
         Ok((name, used, ProvenCall { call, digest, function: of_contract, proof, vk }))
     }
 
-    /// A blinded proof of these rows, which is verified before it is returned.
-    fn proof(
+    /// A key with the bases of its size. `circuit` is the kernel's, if it is none of a function.
+    fn loaded(
         &self,
         (what, vk): (&str, &VerifyingKey),
-        (layout, rows): &(Layout, Witness),
-        pair_at: Option<usize>,
-        rng: &mut (impl RngCore + CryptoRng),
-        goes_on: &dyn Fn() -> bool,
-    ) -> Result<Proof, ContractError> {
-        if !goes_on() {
-            return Err(ContractError::Stopped);
+        layout: &Layout,
+        circuit: Option<Circuit>,
+    ) -> Result<Arc<Loaded<CpuDevice>>, ContractError> {
+        let kept = circuit.filter(|_| self.keeps_keys);
+        if let Some(loaded) = kept.and_then(|circuit| self.resident.get(&circuit)) {
+            return Ok(loaded);
         }
         let log_n = layout.shape.log_n;
         let bases = self.resident.bases(log_n, || {
@@ -234,16 +245,42 @@ impl ContractProver {
             Ok::<_, RegistryError>(Bases::new(&self.device, &self.srs, &points)?)
         });
         let bases = bases.map_err(|error| failed(what, Bare(&error).to_string()))?;
+        if kept.is_some() {
+            self.resident.evict_to_fit_one();
+        }
         let key = ProvingKey::new(&self.device, vk.clone(), &layout.fixed_columns());
         let key = key.map_err(|error| failed(what, Bare(&error).to_string()))?;
+        let loaded = Loaded { key, bases };
+        Ok(match kept {
+            Some(circuit) => self.resident.put(circuit, loaded),
+            None => Arc::new(loaded),
+        })
+    }
+
+    /// A blinded proof of these rows, which is verified before it is returned. `circuit` is the kernel's, if it is none
+    /// of a function.
+    fn proof(
+        &self,
+        (what, vk): (&str, &VerifyingKey),
+        (layout, rows): &(Layout, Witness),
+        circuit: Option<Circuit>,
+        rng: &mut (impl RngCore + CryptoRng),
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Proof, ContractError> {
+        if !goes_on() {
+            return Err(ContractError::Stopped);
+        }
+        let loaded = self.loaded((what, vk), layout, circuit)?;
         let mut seed = [0u8; 32];
         rng.fill_bytes(&mut seed);
         let blinding = Blinding::On { seed };
-        let proof = prove_while(&self.device, &key, &bases, KIND, rows, blinding, goes_on);
+        let proof =
+            prove_while(&self.device, &loaded.key, &loaded.bases, KIND, rows, blinding, goes_on);
         let proof = proof.map_err(|error| match error {
             ProveError::Stopped => ContractError::Stopped,
             error => failed(what, Bare(&error).to_string()),
         })?;
+        let pair_at = circuit.map(Circuit::pair_at);
         match verify(KIND, vk, &self.srs.tau_g2, &rows.public, &proof, pair_at) {
             Ok(()) => Ok(proof),
             Err(rejected) => Err(match check(layout, rows) {
