@@ -97,6 +97,26 @@ fn the_golden_keys_are_those_of_this_build() {
     }
 }
 
+/// The page of the kernel states the rows that its circuits use, as the key set charges them.
+#[test]
+fn the_page_of_the_kernel_has_the_rows_of_its_circuits() {
+    let set = golden::keys();
+    let page = include_str!("../../docs/book/private.md");
+    let circuits = [
+        Circuit::PrivateInit,
+        Circuit::PrivateInner,
+        Circuit::PrivateTail,
+        Circuit::PrivateInit2,
+    ];
+    for circuit in circuits {
+        let rows = set.key(circuit).rows_used;
+        let text = format!("{},{:03}", rows / 1000, rows % 1000);
+        let row = page.lines().find(|line| line.starts_with(&format!("| {} |", circuit.name())));
+        let row = row.unwrap_or_else(|| panic!("no row of {circuit}"));
+        assert!(row.ends_with(&format!("| {text} |")), "{circuit} has {text} rows: {row}");
+    }
+}
+
 /// Goal: however a witness is computed, it is the same to the last bit. The digests are those of the witnesses under
 /// the first keys with a size of its own for the empty block.
 #[test]

@@ -17,7 +17,6 @@ const LONG: &[(&str, &str, &str)] = &[
     ("circuits/examples/epoch.rs", "main", "a walk through an epoch"),
     ("circuits/src/gadgets/fold.rs", "fold", "the steps of folding, as the book lists them"),
     ("circuits/src/tx_base.rs", "constrain_over", "a circuit, rule by rule"),
-    ("devnet/src/scenario.rs", "bring_up", "one process after the other"),
     (
         "devnet/tests/settings.rs",
         "a_setting_that_cannot_be_used_ends_each_program_with_2",
