@@ -102,12 +102,8 @@ fn the_golden_keys_are_those_of_this_build() {
 fn the_page_of_the_kernel_has_the_rows_of_its_circuits() {
     let set = golden::keys();
     let page = include_str!("../../docs/book/private.md");
-    let circuits = [
-        Circuit::PrivateInit,
-        Circuit::PrivateInner,
-        Circuit::PrivateTail,
-        Circuit::PrivateInit2,
-    ];
+    let circuits =
+        [Circuit::PrivateInit, Circuit::PrivateInner, Circuit::PrivateTail, Circuit::PrivateInit2];
     for circuit in circuits {
         let rows = set.key(circuit).rows_used;
         let text = format!("{},{:03}", rows / 1000, rows % 1000);
