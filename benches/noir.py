@@ -48,6 +48,10 @@ TARGET = "evm"
 ONLY_PAIRING = "verification failed at pairing check"
 # Longest waits.
 PROCESS_SECONDS, ANVIL_SECONDS, CALL_SECONDS, STOP_SECONDS = 900, 30, 60, 10
+# Settings of Barretenberg for another run.
+UNSET = ("BB_MSM_LEGACY", "CRS_PATH")
+# Anvil is on this machine: a proxy of the environment must not be asked for it.
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # The longest line of a page.
 COLUMNS = 120
 # Below the limit of a transaction.
@@ -69,9 +73,10 @@ class Done:
     def __init__(self, command, folder, environment=None):
         self.name = " ".join(os.path.basename(part) for part in command[:6])
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
+            inherited = {name: value for name, value in os.environ.items() if name not in UNSET}
             start = time.monotonic()
             child = subprocess.Popen(
-                command, cwd=folder, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+                command, cwd=folder, env={**inherited, **(environment or {})}, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=log,
             )
             timer = threading.Timer(PROCESS_SECONDS, child.kill)
@@ -216,7 +221,7 @@ class Anvil:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         request = urllib.request.Request(self.url, body, {"content-type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as response:
+            with LOCAL.open(request, timeout=CALL_SECONDS) as response:
                 return json.load(response)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Failed(f"{method}: anvil does not answer: {error}") from error
@@ -376,7 +381,8 @@ def names(only):
     unknown = set(only or []) - set(found)
     if unknown:
         raise Failed(f"there is no program {', '.join(sorted(unknown))}")
-    return only or found
+    # Each once, in the order given.
+    return list(dict.fromkeys(only or found))
 
 
 def find_bb(given):
