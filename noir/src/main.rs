@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use rand::RngCore as _;
 use rand::rngs::OsRng;
+use rollmill_acir::artifact::Function;
 use rollmill_acir::lower::Options;
 use rollmill_agent::Config;
 use rollmill_agent::accelerator::{self, Accelerator};
@@ -126,18 +127,23 @@ struct ProgramArgs {
     /// Function to prove; of a contract, one of its private functions
     #[arg(long, value_name = "FUNCTION", default_value = "main")]
     function: String,
-    /// Bits of a limb cell; a circuit has at least 2^BITS rows [1 to 16]
-    #[arg(long, value_name = "BITS", default_value_t = 12, value_parser = values::whole(1..=16_u32))]
-    cell_bits: u32,
+    /// Bits of a limb cell; a circuit has at least 2^BITS rows [1 to 16] [default: those of the key, else those of 12, 10
+    /// and 8 under which the circuit is smallest]
+    #[arg(long, value_name = "BITS", value_parser = values::whole(1..=16_u32))]
+    cell_bits: Option<u32>,
     /// Base-2 logarithm of the most rows that a circuit may have [4 to 25]
     #[arg(long, value_name = "LOG", default_value_t = 22, value_parser = values::whole(4..=25_u32))]
     max_log_rows: u32,
 }
 
 impl ProgramArgs {
-    fn options(&self) -> Options {
-        let (cell_bits, rows_max) = (self.cell_bits, 1 << self.max_log_rows);
-        Options { cell_bits, rows_max, ..Options::default() }
+    /// How the function is laid out, to be proven under this key if there is one.
+    fn options(&self, function: &Function, key: Option<&KeyFile>) -> Result<Options, NoirError> {
+        let options = Options { rows_max: 1 << self.max_log_rows, ..Options::default() };
+        match self.cell_bits.or(key.map(|key| key.vk.shape.cell_bits)) {
+            Some(cell_bits) => Ok(Options { cell_bits, ..options }),
+            None => program::fitting(function, &options),
+        }
     }
 }
 
@@ -217,7 +223,7 @@ fn work(
     match command {
         Commands::Gates { program, json } => {
             let function = program::load(&program.artifact, &program.function)?;
-            let gates = program::gates(&function, &program.options())?;
+            let gates = program::gates(&function, &program.options(&function, None)?)?;
             Ok(match json {
                 true => format!("{}\n", serde_json::json!(gates)),
                 false => gates.to_string(),
@@ -275,7 +281,7 @@ fn work_on<D: Device>(
             require_other(output, [program.artifact.as_path()])?;
             let function = program::load(&program.artifact, &program.function)?;
             require_writable(output)?;
-            let key = backend.key(&function, &program.options())?;
+            let key = backend.key(&function, &program.options(&function, None)?)?;
             write(output, &key.to_json())?;
             Ok(format!("{}\n", key.digest()))
         }
@@ -287,7 +293,7 @@ fn work_on<D: Device>(
             let key = key.as_deref().map(KeyFile::load).transpose()?;
             require_writable(output)?;
             let order = Order {
-                options: &program.options(),
+                options: &program.options(&function, key.as_ref())?,
                 inputs: &inputs,
                 key: key.as_ref(),
                 transcript: (*transcript).into(),

@@ -20,6 +20,35 @@ pub fn load(path: &Path, function: &str) -> Result<Function, NoirError> {
     Ok(artifact.function(function)?.clone())
 }
 
+/// Widths of limb cells that [`fitting`] tries, in bits.
+const WIDTHS: [u32; 3] = [12, 10, 8];
+
+/// `options` with the width of limb cells under which a function's circuit is padded to the fewest rows; of equal ones
+/// the largest of 12, 10 and 8 bits. A circuit is never shorter than the table of its cells, so narrower ones make
+/// circuits of few rows smaller.
+///
+/// # Errors
+/// [`NoirError::Artifact`], [`NoirError::Lower`] and [`NoirError::Layout`]
+pub fn fitting(function: &Function, options: &Options) -> Result<Options, NoirError> {
+    let padded = |cell_bits: u32| -> Result<u32, NoirError> {
+        let options = Options { cell_bits, ..*options };
+        Ok(lower(function.circuit()?, None, &options)?.builder.layout(None)?.shape.log_n)
+    };
+    let [first, narrower @ ..] = WIDTHS;
+    let mut best = (padded(first)?, first);
+    for cell_bits in narrower {
+        // Where the table is not what makes the circuit long, narrower cells only take more rows.
+        if best.0 > best.1 + 1 {
+            break;
+        }
+        let log_n = padded(cell_bits)?;
+        if log_n < best.0 {
+            best = (log_n, cell_bits);
+        }
+    }
+    Ok(Options { cell_bits: best.1, ..*options })
+}
+
 /// The size of a program's circuit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gates {

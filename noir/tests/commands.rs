@@ -64,6 +64,16 @@ fn a_program_is_proven_verified_and_has_its_contract() {
     std::fs::write(dir.join("in.json"), r#"{"pair": {"a": 3, "b": 5}, "sum": 8}"#).unwrap();
     printed(dir, &small("prove", &["--inputs", "in.json", "--output", "second.json"]));
     printed(dir, &["verify", "--proof", "second.json"]);
+    // Without a width of cells the key's is taken, and without a key the one with the smallest circuit.
+    printed(dir, &["prove", "pair.json", "--key", "noir-key.json", "--output", "third.json"]);
+    printed(dir, &["verify", "--proof", "third.json"]);
+    let gates: Value =
+        serde_json::from_str(&printed(dir, &["gates", "pair.json", "--json"])).unwrap();
+    assert_eq!((&gates["cell_bits"], &gates["log_n"]), (&8.into(), &9.into()));
+    printed(dir, &["key", "pair.json", "--cell-bits", "9", "--output", "wide-key.json"]);
+    let wide = ["prove", "pair.json", "--key", "wide-key.json", "--output", "wide.json"];
+    printed(dir, &wide);
+    printed(dir, &["verify", "--key", "wide-key.json", "--proof", "wide.json"]);
     // The witness as other provers read it.
     printed(dir, &["witness", "pair.json"]);
     let bytes = std::fs::read(dir.join("witness.gz")).unwrap();

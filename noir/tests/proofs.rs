@@ -209,6 +209,30 @@ fn rows_are_counted_by_kind_of_opcode() {
     assert!(text.contains("AssertZero") && text.contains("2 public inputs"), "{text}");
 }
 
+/// Goal: a small program has a small circuit, and none is larger than with the usual 12 bits.
+#[test]
+fn the_width_of_cells_is_that_of_the_smallest_circuit() {
+    for (name, json, expected) in [
+        ("range", include_str!("../artifacts/programs/range.json"), (8, 9)),
+        ("sudoku", include_str!("../artifacts/programs/sudoku.json"), (10, 11)),
+        ("multi_scalar_mul", include_str!("../artifacts/programs/multi_scalar_mul.json"), (12, 13)),
+        ("big_loop", include_str!("../artifacts/programs/big_loop.json"), (12, 15)),
+    ] {
+        let artifact = Artifact::parse(json.as_bytes(), &Limits::default()).unwrap();
+        let function = artifact.function("main").unwrap();
+        let options = program::fitting(function, &Options::default()).unwrap();
+        let gates = program::gates(function, &options).unwrap();
+        assert_eq!((options.cell_bits, gates.log_n), expected, "{name}");
+        let usual = program::gates(function, &Options::default()).unwrap();
+        assert!(gates.log_n <= usual.log_n, "{name}");
+        assert_eq!(
+            options,
+            Options { cell_bits: options.cell_bits, ..Options::default() },
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn a_contract_is_written_for_the_key() {
     let (device, store) = (CpuDevice::default(), MemoryStore::default());
