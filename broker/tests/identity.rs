@@ -407,6 +407,33 @@ async fn a_new_session_of_the_installation_returns_what_the_one_before_held() {
     assert_eq!(seen.info["seconds"]["leaf"], 1.5);
 }
 
+/// Fault: the agent that was killed had a heartbeat under way, which has the job locked while the next start opens its
+/// session. Goal: the start waits for it and gets the job back; it does not wait for the end of the lease.
+#[tokio::test]
+async fn a_new_session_waits_for_a_job_that_is_locked_and_returns_it() {
+    let lab = Lab::new().await;
+    let gpu = lab.add("gpu", Role::Agent).await;
+    let here = Installation::random();
+    let first = gpu.open_session(&session("x", &here, None)).await.unwrap();
+    lab.ready("a").await;
+    let within = ClaimRequest { session: Some(first.session.clone()), ..claim("x") };
+    let grant = gpu.claim(&within).await.unwrap().unwrap();
+    let mut beat = lab.store.pool().begin().await.unwrap();
+    let lock = "SELECT seq FROM job WHERE id = $1 FOR NO KEY UPDATE";
+    sqlx::query(lock).bind(grant.job.to_string()).fetch_one(&mut *beat).await.unwrap();
+    let request = session("x", &here, None);
+    let opening = gpu.open_session(&request);
+    let unlocking = async {
+        let waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid)";
+        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut *beat).await.unwrap() {}
+        beat.commit().await.unwrap();
+    };
+    let (second, ()) = tokio::join!(opening, unlocking);
+    assert_eq!(second.unwrap().returned, 1);
+    let view = lab.operator.jobs(std::slice::from_ref(&grant.job)).await.unwrap().remove(0);
+    assert_eq!((view.state, view.failure), (JobState::Ready, None));
+}
+
 /// Goal: an identity in use is not taken over by another installation, and a copied disk is noticed.
 #[tokio::test]
 async fn another_installation_is_rejected_while_the_identity_is_alive() {

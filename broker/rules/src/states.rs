@@ -49,7 +49,7 @@ transitions! {
     Dead => Done, "complete.sql", "agent", "completes the job after losing its lease";
     Leased => Ready, "release_many.sql", "agent", "returns the job unharmed";
     Leased => Ready, "release.sql", "agent", "went away before the grant reached it";
-    Leased => Ready, "session_open.sql", "agent", "starts again, while the session before held the job";
+    Leased => Ready, "session_return.sql", "agent", "starts again, while the session before held the job";
     Leased => Ready, "reopen.sql", "agent or broker", "a failure or an expired lease, with a retry at once";
     Leased => Delayed, "reopen.sql", "agent or broker", "a failure or an expired lease, with a retry after a pause";
     Leased => InputWanted, "reopen.sql", "agent", "reports that the input cannot be fetched, and the broker cannot read it either";

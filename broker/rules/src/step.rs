@@ -259,7 +259,7 @@ impl<A: Clone + PartialEq, D: Clone + PartialEq> Doing<A, D> {
         if is_quarantined {
             return Err(Rejection::Quarantined);
         }
-        let released = self.release(agent, self.row.lease_epoch, "session_open.sql");
+        let released = self.release(agent, self.row.lease_epoch, "session_return.sql");
         Ok(released.unwrap_or(Answer::Changed(false)))
     }
 

@@ -11,7 +11,7 @@ use super::audit::By;
 use super::sql::{
     AgentAbilities, AgentAdmit, AgentCharge, AgentDrain, AgentDraining, AgentPardon, AgentSeen,
     Agents, AgentsBusy, AgentsDraining, DeviceAgents, DeviceCharge, DrainRow, SessionOf,
-    SessionOpen, SessionRow, Sessions, Statement, TokenCharge,
+    SessionOpen, SessionReturn, SessionRow, Sessions, Statement, TokenCharge,
 };
 use super::{Store, Tenant, corrupt};
 use crate::ability::Ability;
@@ -19,6 +19,9 @@ use crate::error::BrokerError;
 
 /// Most agents that are read as those that were asked to leave. For others `claim.sql` alone keeps jobs from them.
 const DRAINING_MAX: i64 = 20_000;
+
+/// How long an agent that starts waits for a job that is locked: then it asks again.
+const RETURN_WAIT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// An agent that asks for work, under the identity that its token gives it.
 #[derive(Clone, Debug)]
@@ -95,18 +98,22 @@ impl Store {
         Ok(())
     }
 
-    /// Opens an agent's session, and ends the one that its installation had: see `sql/session_open.sql`.
+    /// Opens an agent's session, and ends the one that its installation had: see `sql/session_return.sql` and
+    /// `sql/session_open.sql`.
     pub async fn open_session(&self, opening: &Opening) -> Result<OpenedSession, BrokerError> {
         let Opening { arrival, session, installation, replaces } = opening;
         let (tenant, agent) = (&arrival.tenant, &arrival.request.agent);
         let live = self.rules.live;
         let open = || {
-            let outcome = AttemptOutcome::Released;
             let fresh = replaces.is_none();
-            SessionOpen { tenant, agent, session, installation, live, outcome, fresh }
+            SessionOpen { tenant, agent, session, installation, live, fresh }
         };
         let token = Some(arrival.token.as_str());
         let mut tx = self.pool.begin().await?;
+        sqlx::raw_sql(RETURN_WAIT).execute(&mut *tx).await?;
+        let outcome = AttemptOutcome::Released;
+        let ended = SessionReturn { tenant, agent, installation, live, outcome };
+        let returned = ended.one(&mut *tx).await?.count.0;
         let mut found = open().optional(&mut *tx).await?;
         if found.as_ref().is_some_and(|row| !row.free) {
             return Err(BrokerError::IdentityTaken { agent: agent.clone() });
@@ -122,7 +129,7 @@ impl Store {
         let is_shared = row.live
             && row.installation.as_ref().is_some_and(|before| before.0 == *installation)
             && is_anothers(&row, replaces.as_ref());
-        Ok(OpenedSession { returned: row.returned.0, is_shared })
+        Ok(OpenedSession { returned, is_shared })
     }
 
     /// Whether this is the session that an agent opened last. Rejects an agent in quarantine.

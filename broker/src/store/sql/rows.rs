@@ -446,7 +446,6 @@ rows! {
         live: bool,
         session: Option<Text<SessionId>>,
         installation: Option<Text<Installation>>,
-        returned: Big,
         opened: Big,
     }
 

@@ -262,9 +262,15 @@ statements! {
         session: &'a SessionId,
         installation: &'a Installation,
         live: Duration,
-        outcome: AttemptOutcome,
         fresh: bool,
     } -> SessionRow;
+    SessionReturn<'a> = "session_return.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        installation: &'a Installation,
+        live: Duration,
+        outcome: AttemptOutcome,
+    } -> Count;
     SessionOf<'a> = "session_of.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> PresentSession;
     AgentQuarantined<'a> = "agent_quarantined.sql" {
         tenant: &'a Tenant,

@@ -45,11 +45,8 @@ pub(super) const RUNS: &[(&str, &[&str], u64)] = &[
     ("audit_forget.sql", &["86400", "100"], 500),
     ("kept_bytes.sql", &[], 1_500),
     ("scrub_next.sql", &["'default'", "sha256('r')", "-1", "256"], 2_500),
-    (
-        "session_open.sql",
-        &["'default'", "'agent-1'", "'s'", "'i'", "45000", "'released'", "true"],
-        200,
-    ),
+    ("session_return.sql", &["'default'", "'agent-1'", "'i'", "45000", "'released'"], 200),
+    ("session_open.sql", &["'default'", "'agent-1'", "'s'", "'i'", "45000", "true"], 200),
     ("overdue.sql", &["20", "NULL::bigint"], 500),
     ("promote.sql", &["20"], 1_000),
     ("epoch_sweep_jobs.sql", &["'default'", "7", "1", "100"], 8_000),
