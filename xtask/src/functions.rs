@@ -12,7 +12,6 @@ const LINES_MAX: usize = 70;
 /// Functions that may be longer: file, name, and why.
 const LONG: &[(&str, &str, &str)] = &[
     ("agent/tests/commands.rs", "a_wrong_key_ends_the_agent_with_one_line", "a list of cases"),
-    ("algebra/src/cpu/ifma/curve.rs", "add_pairs", "one pass in registers"),
     ("bench/src/arguments.rs", "command", "a list of arguments"),
     ("circuits/examples/epoch.rs", "main", "a walk through an epoch"),
     ("circuits/src/gadgets/fold.rs", "fold", "the steps of folding, as the book lists them"),

@@ -34,6 +34,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/rows.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/scalars.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/scan.rs", "AVX-512 intrinsics"),
+    ("algebra/src/cpu/ifma/sums.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/pages.rs", "memory asked of the system"),
     ("algebra/src/cpu/words/adx.rs", "BMI2 and ADX instructions"),

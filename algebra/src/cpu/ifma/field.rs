@@ -18,7 +18,8 @@ use std::arch::x86_64::{
 use ark_ff::{BigInt, PrimeField};
 
 pub(super) use self::products::{
-    Columns, accumulate, mul, product_limbs, products, products_here, reduce_columns, square_limbs,
+    Columns, accumulate, cross, diagonal, last_round, mul, pin, product_limbs, products,
+    products_here, reduce_columns, round, row, square_limbs,
 };
 use crate::{Fq, Fr};
 
@@ -393,7 +394,7 @@ fn interleave_high(a: __m512i, b: __m512i) -> __m512i {
 /// Transposes 4 × 4 words in each 256-bit half. It is its own inverse.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn transpose(r: [__m512i; 4]) -> [__m512i; 4] {
+pub(super) fn transpose(r: [__m512i; 4]) -> [__m512i; 4] {
     let (low01, high01) = (_mm512_unpacklo_epi64(r[0], r[1]), _mm512_unpackhi_epi64(r[0], r[1]));
     let (low23, high23) = (_mm512_unpacklo_epi64(r[2], r[3]), _mm512_unpackhi_epi64(r[2], r[3]));
     [
@@ -404,13 +405,13 @@ fn transpose(r: [__m512i; 4]) -> [__m512i; 4] {
     ]
 }
 
-/// Loads 32 bytes from each of eight places. Word i of vector j is limb j of lane i.
+/// Loads 32 bytes from each of eight places, for [`transpose`].
 ///
 /// # Safety
 /// Each pointer is good for reading 32 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) unsafe fn load_words(places: [*const u64; LANES]) -> [__m512i; 4] {
+pub(super) unsafe fn load_rows(places: [*const u64; LANES]) -> [__m512i; 4] {
     let mut rows = [_mm512_setzero_si512(); 4];
     for i in 0..4 {
         // SAFETY: as the caller promises.
@@ -420,7 +421,18 @@ pub(super) unsafe fn load_words(places: [*const u64; LANES]) -> [__m512i; 4] {
             _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
         };
     }
-    transpose(rows)
+    rows
+}
+
+/// Loads 32 bytes from each of eight places. Word i of vector j is limb j of lane i.
+///
+/// # Safety
+/// As [`load_rows`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) unsafe fn load_words(places: [*const u64; LANES]) -> [__m512i; 4] {
+    // SAFETY: as the caller promises.
+    transpose(unsafe { load_rows(places) })
 }
 
 /// [`load_words`] from places at equal distances, in words.
@@ -460,7 +472,27 @@ pub(super) unsafe fn store_run(words: [__m512i; 4], place: *mut u64, stride: usi
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) unsafe fn store_words(words: [__m512i; 4], places: [*mut u64; LANES]) {
-    let rows = transpose(words);
+    // SAFETY: as the caller promises.
+    unsafe { store_rows_at(transpose(words), places) }
+}
+
+/// Writes rows, as [`transpose`] makes them of words, to places at equal distances, in words.
+///
+/// # Safety
+/// As [`store_run`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) unsafe fn store_rows(rows: [__m512i; 4], place: *mut u64, stride: usize) {
+    let places = std::array::from_fn(|lane| place.wrapping_add(lane * stride));
+    // SAFETY: as the caller promises.
+    unsafe { store_rows_at(rows, places) }
+}
+
+/// # Safety
+/// As [`store_words`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+unsafe fn store_rows_at(rows: [__m512i; 4], places: [*mut u64; LANES]) {
     for (i, row) in rows.into_iter().enumerate() {
         // SAFETY: as the caller promises.
         unsafe {

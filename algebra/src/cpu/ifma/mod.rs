@@ -20,6 +20,7 @@ mod poseidon2;
 pub(in crate::cpu) mod rows;
 mod scalars;
 pub(in crate::cpu) mod scan;
+mod sums;
 mod vector;
 
 /// Proof that the processor has the instructions.

@@ -3,6 +3,7 @@
 // Loops over limbs and lanes walk several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
     _mm512_setzero_si512, _mm512_srli_epi64,
@@ -184,4 +185,112 @@ pub(in crate::cpu::ifma) unsafe fn product_limbs<M: Modulus, const N: usize>(
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(in crate::cpu::ifma) fn mul<M: Modulus>(a: Eight, b: Eight) -> Eight {
     products::<M, 1>(&[a], &[b])[0]
+}
+
+/// One row of the scheme of a product: adds `a · b[I] · 2^(52·I)` to the columns.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(in crate::cpu::ifma) unsafe fn row<const I: usize>(
+    t: &mut [__m512i; 10],
+    a: &Eight,
+    b: &Eight,
+) {
+    for j in 0..5 {
+        // SAFETY: as the caller promises.
+        unsafe {
+            t[I + j] = _mm512_madd52lo_epu64(t[I + j], a.0[j], b.0[I]);
+            t[I + j + 1] = _mm512_madd52hi_epu64(t[I + j + 1], a.0[j], b.0[I]);
+        }
+    }
+}
+
+/// One of the first four rounds of [`reduce_columns`].
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(in crate::cpu::ifma) unsafe fn round<M: Modulus, const I: usize>(t: &mut [__m512i; 10]) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let friendly = splat(&M::FRIENDLY).0;
+        let m = _mm512_and_si512(t[I], word(LIMB));
+        t[I + 1] = _mm512_add_epi64(t[I + 1], _mm512_srli_epi64::<LIMB_BITS>(t[I]));
+        for j in 0..5 {
+            t[I + j + 1] = _mm512_madd52lo_epu64(t[I + j + 1], m, friendly[j]);
+            if I + j + 2 < 10 {
+                t[I + j + 2] = _mm512_madd52hi_epu64(t[I + j + 2], m, friendly[j]);
+            }
+        }
+    }
+}
+
+/// The last round of [`reduce_columns`].
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(in crate::cpu::ifma) unsafe fn last_round<M: Modulus>(t: &mut [__m512i; 10]) -> [__m512i; 5] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let p = splat(&M::P).0;
+        let m = _mm512_madd52lo_epu64(_mm512_setzero_si512(), t[4], word(M::P_NEG_INVERSE));
+        for j in 0..5 {
+            t[4 + j] = _mm512_madd52lo_epu64(t[4 + j], m, p[j]);
+            t[5 + j] = _mm512_madd52hi_epu64(t[5 + j], m, p[j]);
+        }
+        t[5] = _mm512_add_epi64(t[5], _mm512_srli_epi64::<LIMB_BITS>(t[4]));
+        [t[5], t[6], t[7], t[8], t[9]]
+    }
+}
+
+/// Keeps work between the parts of a product: what `side` takes is computed before the column is used again, and what
+/// follows from it after. No instruction is made of it, and no value changes; a compiler would move the work to one end
+/// of the product otherwise.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::cpu::ifma) fn pin<const N: usize>(t: &mut __m512i, side: &mut [__m512i; N]) {
+    for limb in side {
+        // SAFETY: the text is a comment.
+        unsafe {
+            asm!(
+                "/* {0} {1} */",
+                inout(zmm_reg) * t,
+                inout(zmm_reg) * limb,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+/// A row of the scheme of a square: the products of limb I with those after it.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(in crate::cpu::ifma) unsafe fn cross<const I: usize>(t: &mut [__m512i; 10], a: &Eight) {
+    for j in I + 1..5 {
+        // SAFETY: as the caller promises.
+        unsafe {
+            t[I + j] = _mm512_madd52lo_epu64(t[I + j], a.0[I], a.0[j]);
+            t[I + j + 1] = _mm512_madd52hi_epu64(t[I + j + 1], a.0[I], a.0[j]);
+        }
+    }
+}
+
+/// After [`cross`] of all limbs: doubles the columns and adds the squares of the limbs.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(in crate::cpu::ifma) unsafe fn diagonal(t: &mut [__m512i; 10], a: &Eight) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        for i in 0..5 {
+            let (low, high) = (2 * i, 2 * i + 1);
+            t[low] = _mm512_madd52lo_epu64(_mm512_add_epi64(t[low], t[low]), a.0[i], a.0[i]);
+            t[high] = _mm512_madd52hi_epu64(_mm512_add_epi64(t[high], t[high]), a.0[i], a.0[i]);
+        }
+    }
 }
