@@ -58,7 +58,7 @@ impl Ifma {
     /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]` for points with different x. Returns
     /// whether they all were; if not, the contents of `out` are unspecified.
     ///
-    /// Cost: six products in vectors of eight, 596 multiply-adds for eight pairs.
+    /// Cost: six products in vectors of eight, 606 multiply-adds for eight pairs.
     /// Twin: `msm::affine::add_pairs`, which also adds equal and opposite points.
     pub(in crate::cpu) fn add_pairs(
         self,
