@@ -16,7 +16,7 @@ use std::arch::x86_64::{__m512i, _mm512_mask_sub_epi64, _mm512_setzero_si512};
 use super::curve::{AHEAD, CHAINS, Places, Vector, prefetch};
 use super::field::{
     Eight, EightMemory, LANES, Q, carry, carry_and_reduce, cross, diagonal, join_limbs, last_round,
-    limbs_less, load_rows, pin, round, row, split_limbs, store_rows, sub, transpose,
+    limbs_less, load_rows, load_words, pin, round, row, split_limbs, store_rows, sub, transpose,
 };
 use crate::cpu::msm::affine::Flat;
 
@@ -95,8 +95,8 @@ pub(super) unsafe fn multiply_runs(
     // SAFETY: as the caller promises.
     unsafe {
         let first = Vector::new(points, pairs, 0);
-        let (_, [x1, x2], _) = product_beside_run(&chains[0].load(), &chains[0].load(), &first);
-        let mut run = sub::<Q, 2>(x2, x1);
+        let x1 = split_limbs(load_words(first.left));
+        let mut run = sub::<Q, 2>(split_limbs(load_words(first.right)), x1);
         for (v, before) in befores.iter_mut().enumerate() {
             prefetch(points, pairs, v + AHEAD);
             let chain = &mut chains[v % CHAINS];

@@ -21,14 +21,13 @@ pub(in crate::cpu::ifma) type Columns<const N: usize> = [[__m512i; 10]; N];
 /// always inlined; a function that has it itself could not be.
 #[inline(always)]
 pub(in crate::cpu::ifma) unsafe fn accumulate(columns: &mut [__m512i; 10], a: &Eight, b: &Eight) {
-    for i in 0..5 {
-        for j in 0..5 {
-            // SAFETY: as the caller promises.
-            unsafe {
-                columns[i + j] = _mm512_madd52lo_epu64(columns[i + j], a.0[j], b.0[i]);
-                columns[i + j + 1] = _mm512_madd52hi_epu64(columns[i + j + 1], a.0[j], b.0[i]);
-            }
-        }
+    // SAFETY: as the caller promises.
+    unsafe {
+        row::<0>(columns, a, b);
+        row::<1>(columns, a, b);
+        row::<2>(columns, a, b);
+        row::<3>(columns, a, b);
+        row::<4>(columns, a, b);
     }
 }
 
@@ -142,20 +141,12 @@ pub(in crate::cpu::ifma) unsafe fn square_limbs<M: Modulus, const N: usize>(
     unsafe {
         let mut columns = [[_mm512_setzero_si512(); 10]; N];
         for k in 0..N {
-            let (t, a) = (&mut columns[k], &a[k].0);
-            for i in 0..5 {
-                for j in i + 1..5 {
-                    t[i + j] = _mm512_madd52lo_epu64(t[i + j], a[i], a[j]);
-                    t[i + j + 1] = _mm512_madd52hi_epu64(t[i + j + 1], a[i], a[j]);
-                }
-            }
-            for t in &mut *t {
-                *t = _mm512_add_epi64(*t, *t);
-            }
-            for i in 0..5 {
-                t[2 * i] = _mm512_madd52lo_epu64(t[2 * i], a[i], a[i]);
-                t[2 * i + 1] = _mm512_madd52hi_epu64(t[2 * i + 1], a[i], a[i]);
-            }
+            let (t, a) = (&mut columns[k], &a[k]);
+            cross::<0>(t, a);
+            cross::<1>(t, a);
+            cross::<2>(t, a);
+            cross::<3>(t, a);
+            diagonal(t, a);
         }
         reduce_columns::<M, N>(columns)
     }
